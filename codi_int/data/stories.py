@@ -1,0 +1,263 @@
+"""A seeded generator of word problems like GSM8K's, small enough for a small model to learn.
+
+Every story has 1 to 4 steps on whole numbers from 0 to 99 and is a pure function of (stream, index). A story is a
+chain of calculations on one running quantity, or branches: two quantities are computed apart and then put together
+or compared. The held-out stories come from a stream of their own, without repetition; the training stream leaves out
+every text that is held out.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+
+from codi_int.data import wordings as w
+from codi_int.errors import DataError
+from codi_int.types import OPERATIONS, Operation, Problem, Step
+
+MAX_NUMBER = 99
+STEP_WEIGHTS = {1: 0.17, 2: 0.30, 3: 0.30, 4: 0.23}
+"""share of stories by number of steps"""
+SPLIT_SIZES = {"validation": 1495, "sae": 5978}
+"""sizes of the held-out splits, those of the published experiments; `train` has no end"""
+
+_NUMBERS = tuple(range(MAX_NUMBER + 1))
+_WEIGHTS = tuple(w.NUMBER_WEIGHTS.get(n, w.REST_WEIGHT) for n in _NUMBERS)
+
+
+def calculate(left: int, operation: Operation, right: int) -> int | None:
+    """The result, or None where it is no whole number from 0 to 99."""
+    if operation == "division":
+        return left // right if right and left % right == 0 else None
+    value = {"addition": left + right, "subtraction": left - right, "multiplication": left * right}[operation]
+    return value if 0 <= value <= MAX_NUMBER else None
+
+
+@cache
+def _choices(left: int, operation: Operation) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Right operands that `operation` allows after `left`, with their weights."""
+    least = 2 if operation in ("multiplication", "division") else 1
+    right = tuple(n for n in _NUMBERS if n >= least and calculate(left, operation, n) is not None)
+    return right, tuple(_WEIGHTS[n] for n in right)
+
+
+@cache
+def _opening_pairs(operation: Operation) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
+    """Pairs of operands that can open a story, with their weights."""
+    pairs = [(a, b) for a in _NUMBERS if a > 1 for b in _choices(a, operation)[0]]
+    return tuple(pairs), tuple(_WEIGHTS[a] * _WEIGHTS[b] for a, b in pairs)
+
+
+@cache
+def _cumulative(weights: tuple[float, ...]) -> tuple[float, ...]:
+    total, out = 0.0, []
+    for weight in weights:
+        total += weight
+        out.append(total)
+    return tuple(out)
+
+
+@dataclass
+class _Teller:
+    """A story while it is being told."""
+
+    rng: random.Random
+    names: list[str]
+    thing: str
+    containers: list[str]
+    sentences: list[str] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    def pick(self, options: tuple[str, ...]) -> str:
+        return self.rng.choice(options)
+
+    def say(self, template: str, subject: str, other: str, **values: object) -> None:
+        c, k = self.containers
+        self.sentences.append(template.format(s=subject, q=other, t=self.thing, c=c, k=k, **values))
+
+    def calculate(self, left: int, operation: Operation, right: int) -> int:
+        value = calculate(left, operation, right)
+        assert value is not None
+        self.steps.append(Step(left, operation, right, value))
+        return value
+
+    def opening(self, subject: str, operation: Operation, other: str) -> int:
+        pairs, weights = _opening_pairs(operation)
+        left, right = self.rng.choices(pairs, cum_weights=_cumulative(weights))[0]
+        sentence = self.rng.choice([s for s in w.OPENINGS[operation] if not (s.unit and self.sentences)])
+        self.say(sentence.text, subject, other, a=left, b=right)
+        self.thing = sentence.unit or self.thing
+        return self.calculate(left, operation, right)
+
+    def continuation(self, value: int, subject: str, other: str) -> tuple[int, str, str]:
+        """Carry on from `value`; returns the new value, who has it and somebody else."""
+        operation = self.rng.choices(OPERATIONS, [w.DRAW_WEIGHTS[o] * _room(value, o) for o in OPERATIONS])[0]
+        rights, weights = _choices(value, operation)
+        right = self.rng.choices(rights, cum_weights=_cumulative(weights))[0]
+        wordings = [
+            s
+            for s in w.CONTINUATIONS[operation]
+            if s.right in (None, right)
+            and not (self.thing == "dollars" and (s.unit or "buys" in s.text))
+            and not (subject == "They" and (s.to_other or "{s} sells" in s.text))
+        ]
+        sentence = self.rng.choice(wordings)
+        self.say(_agree(sentence.text) if subject == "They" else sentence.text, subject, other, b=right)
+        self.thing = sentence.unit or self.thing
+        value = self.calculate(value, operation, right)
+        return (value, other, subject) if sentence.to_other else (value, subject, other)
+
+
+def _room(value: int, operation: Operation) -> float:
+    """How much weight an operation keeps after `value`: none where no operand fits."""
+    rights, weights = _choices(value, operation)
+    return min(1.0, sum(weights) / 300) if rights else 0.0
+
+
+def _agree(template: str) -> str:
+    """A sentence about one person, said of several."""
+    for one, many in (("{s} buys", "{s} buy"), ("{s} gives", "{s} give"), ("{s} loses", "{s} lose"),
+                      ("{s} splits", "{s} split"), ("{s} shares", "{s} share"), ("{s} does", "{s} do"),
+                      ("gives {s}", "gives them"), ("and keeps", "and keep"), ("{s} then gets", "{s} then get"),
+                      ("{s} also finds", "{s} also find")):  # fmt: skip
+        template = template.replace(one, many)
+    return template
+
+
+def _operation(rng: random.Random) -> Operation:
+    return rng.choices(OPERATIONS, [w.DRAW_WEIGHTS[o] for o in OPERATIONS])[0]
+
+
+def _chain(t: _Teller, n_steps: int, subject: str, other: str, spare: str) -> tuple[int, str]:
+    """A quantity that goes through `n_steps` calculations; returns it and who has it in the end."""
+    value = t.opening(subject, _operation(t.rng), other)
+    for _ in range(n_steps - 1):
+        value, subject, other = t.continuation(value, subject, other)
+        other = spare if t.rng.random() < 0.3 and spare != subject else other
+    return value, subject
+
+
+def _sequential(t: _Teller, n_steps: int) -> None:
+    _, subject = _chain(t, n_steps, t.names[0], t.names[1], t.names[2])
+    t.say(t.pick(w.QUESTIONS), subject, "")
+
+
+def _combine(t: _Teller, left: tuple[int, str], right: tuple[int, str], n_more: int) -> bool:
+    """Put two quantities together or compare them; False where the numbers do not allow it."""
+    (a, first), (b, second) = left, right
+    can_add, can_subtract = a + b <= MAX_NUMBER, a > b
+    if not can_add and not (can_subtract and n_more == 0):
+        return False
+    if can_add and (n_more or not can_subtract or t.rng.random() < 0.5):
+        value = t.calculate(a, "addition", b)
+        if n_more == 0:
+            t.say(t.pick(w.TOGETHER), first, second)
+            return True
+        t.say(t.pick(w.POOLING), first, second)
+        for _ in range(n_more):
+            value, _, _ = t.continuation(value, "They", t.names[4])
+        t.say(_plural_question(t.pick(w.QUESTIONS)), "they", "")
+        return True
+    t.calculate(a, "subtraction", b)
+    t.say(t.pick(w.DIFFERENCE), first, second)
+    return True
+
+
+def _plural_question(template: str) -> str:
+    return template.replace("does", "do").replace("{s} has", "{s} have")
+
+
+def _branching(t: _Teller, n_steps: int) -> bool:
+    """Two quantities, computed apart; False where the numbers did not fit (the caller tries again)."""
+    if n_steps >= 3 and t.rng.random() < 0.35:
+        return _two_products(t, n_steps - 3)
+    n_more = 1 if n_steps == 4 and t.rng.random() < 0.4 else 0
+    n_left = t.rng.randint(1, n_steps - 1 - n_more)
+    n_right = n_steps - 1 - n_more - n_left
+    left = _chain(t, n_left, t.names[0], t.names[1], t.names[1])
+    if t.thing == "dollars":
+        return False
+    if n_right:
+        right = _chain(t, n_right, t.names[2], t.names[3], t.names[3])
+    else:
+        right = (t.rng.choices(_NUMBERS[1:], _WEIGHTS[1:])[0], t.names[2])
+        t.say(t.pick(w.HOLDING), right[1], "", a=right[0])
+    return t.thing != "dollars" and _combine(t, left, right, n_more)
+
+
+def _two_products(t: _Teller, n_more: int) -> bool:
+    pairs, weights = _opening_pairs("multiplication")
+    (a, b), (d, e) = t.rng.choices(pairs, cum_weights=_cumulative(weights), k=2)
+    if a * b + d * e > MAX_NUMBER:
+        return False
+    subject, other = t.names[:2]
+    t.say(t.pick(w.TWO_PRODUCTS), subject, other, a=a, b=b, d=d, e=e)
+    value = t.calculate(t.calculate(a, "multiplication", b), "addition", t.calculate(d, "multiplication", e))
+    for _ in range(n_more):
+        value, subject, other = t.continuation(value, subject, other)
+    t.say(t.pick(w.QUESTIONS), subject, "")
+    return True
+
+
+def story(stream: str, index: int) -> Problem:
+    """Story number `index` of a stream: the same on every machine."""
+    rng = random.Random(f"{stream}:{index}")
+    n_steps = rng.choices(list(STEP_WEIGHTS), list(STEP_WEIGHTS.values()))[0]
+    while True:
+        teller = _Teller(rng, rng.sample(w.NAMES, 5), rng.choice(w.THINGS), rng.sample(w.CONTAINERS, 2))
+        if n_steps > 1 and rng.random() < 0.4:
+            if not _branching(teller, n_steps):
+                continue
+        else:
+            _sequential(teller, n_steps)
+        question = " ".join(teller.sentences)
+        return Problem(f"{stream}-{index}", question, teller.steps[-1].result, tuple(teller.steps))
+
+
+@cache
+def held_out() -> dict[str, tuple[Problem, ...]]:
+    """The held-out splits, `validation` first, no text twice."""
+    seen: set[str] = set()
+    stories: list[Problem] = []
+    wanted = sum(SPLIT_SIZES.values())
+    for index in count():
+        candidate = story("held-out", index)
+        if candidate.question not in seen:
+            seen.add(candidate.question)
+            stories.append(candidate)
+        if len(stories) == wanted:
+            break
+    cut = SPLIT_SIZES["validation"]
+    return {"validation": tuple(stories[:cut]), "sae": tuple(stories[cut:])}
+
+
+@cache
+def held_out_texts() -> frozenset[str]:
+    """Every question text that training must never see."""
+    return frozenset(problem.question for split in held_out().values() for problem in split)
+
+
+def training_stories(start: int = 0) -> Iterator[Problem]:
+    """The endless training split from index `start`, without the held-out texts."""
+    forbidden = held_out_texts()
+    for index in count(start):
+        candidate = story("train", index)
+        if candidate.question not in forbidden:
+            yield candidate
+
+
+def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
+    """The first `limit` stories of a split (`train`, `sae` or `validation`).
+
+    Raises:
+        DataError: the split does not exist, or `train` is asked for without a limit.
+    """
+    if split == "train":
+        if limit is None:
+            raise DataError("stories:train has no end.", "Give a limit, for instance limit=10000 (--limit 10000).")
+        stream = training_stories()
+        return tuple(next(stream) for _ in range(limit))
+    if split not in SPLIT_SIZES:
+        raise DataError(f"stories has no split {split!r}.", f"Splits: train, {', '.join(SPLIT_SIZES)}.")
+    return held_out()[split][:limit]
