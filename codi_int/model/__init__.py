@@ -1,0 +1,1 @@
+"""The hooked CODI model: loading, one block stack per architecture, thinking, hooks, capture."""

@@ -1,0 +1,199 @@
+"""Keys and values of everything a batch has read so far, in a layout that rows can be picked from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+GROWTH = 16
+"""slots that are added at once when a cache is full"""
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """The sizes of a cache that the architecture decides."""
+
+    n_layers: int
+    """number of blocks"""
+    n_kv_heads: int
+    """heads that keys and values have"""
+    head_dim: int
+    """width of a head"""
+    dtype: torch.dtype
+    """type of keys and values"""
+    device: torch.device
+    """where they live"""
+
+
+class KVCache:
+    """Keys and values [batch, n_kv_heads, capacity, head_dim] per layer, of which `length` slots are in use.
+
+    A step first claims slots for its tokens (`extend`), then each layer fills them (`write`). `write` always fills the
+    last slots that were claimed, for one layer; so a cache that was cut to end with slot s (`truncate`) and whose rows
+    were picked from another one (`gather`) can have layers L+1.. of slot s run again while lower layers keep theirs.
+    """
+
+    def __init__(
+        self, keys: list[Tensor], values: list[Tensor], valid: Tensor, positions: Tensor, length: int, padded: bool
+    ) -> None:
+        self.keys = keys
+        """per layer [batch, n_kv_heads, capacity, head_dim], after any rotation"""
+        self.values = values
+        """per layer [batch, n_kv_heads, capacity, head_dim]"""
+        self.valid = valid
+        """[batch, capacity] False where a slot holds padding"""
+        self.positions = positions
+        """[batch, capacity] the position id that a slot's token was given"""
+        self.length = length
+        """slots in use, the same for every row"""
+        self.padded = padded
+        """True where some slot in use may hold padding, so that masks are needed"""
+
+    @classmethod
+    def empty(cls, shape: CacheShape, batch: int, capacity: int) -> "KVCache":
+        """A cache for `batch` rows with room for `capacity` slots before it has to grow."""
+        size = (batch, shape.n_kv_heads, capacity, shape.head_dim)
+        buffers = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in range(2 * shape.n_layers)]
+        valid = torch.ones(batch, capacity, dtype=torch.bool, device=shape.device)
+        positions = torch.arange(capacity, device=shape.device).repeat(batch, 1)
+        return cls(buffers[: shape.n_layers], buffers[shape.n_layers :], valid, positions, 0, False)
+
+    @property
+    def batch(self) -> int:
+        """Number of rows."""
+        return self.valid.shape[0]
+
+    @property
+    def capacity(self) -> int:
+        """Slots that fit without growing."""
+        return self.valid.shape[1]
+
+    @property
+    def real_tokens(self) -> Int[Tensor, " batch"]:
+        """How many slots in use hold a real token, per row."""
+        return self.valid[:, : self.length].sum(1)
+
+    def extend(self, count: int, valid: Bool[Tensor, "batch count"] | None = None, count_padding: bool = False) -> None:
+        """Claim `count` slots behind the last one.
+
+        Args:
+            valid: False at padding; None where all are real tokens.
+            count_padding: give padding a position id of its own, as the published evaluation does.
+        """
+        start, self.length = self.length, self.length + count
+        if self.length > self.capacity:
+            self._grow(max(self.length, self.capacity + GROWTH))
+        if valid is not None:
+            self.padded = self.padded or not bool(valid.all())
+        if not self.padded:
+            return
+        real = torch.ones_like(self.valid[:, start : self.length]) if valid is None else valid
+        before = self.valid[:, :start].sum(1, keepdim=True)
+        self.valid[:, start : self.length] = real
+        if not count_padding:
+            self.positions[:, start : self.length] = (before + real.cumsum(1) - 1).clamp_min(0)
+
+    def write(
+        self, layer: int, keys: Float[Tensor, "batch heads t head_dim"], values: Float[Tensor, "batch heads t head_dim"]
+    ) -> tuple[Float[Tensor, "batch heads length head_dim"], Float[Tensor, "batch heads length head_dim"]]:
+        """Fill the last t claimed slots of one layer; returns that layer's keys and values of all slots in use."""
+        start = self.length - keys.shape[2]
+        if keys.requires_grad or self.keys[layer].requires_grad:
+            # autograd keeps what attention has read, so nothing may be overwritten in place
+            self.keys[layer] = self._replaced(self.keys[layer], keys, start)
+            self.values[layer] = self._replaced(self.values[layer], values, start)
+        else:
+            self.keys[layer][:, :, start : self.length] = keys
+            self.values[layer][:, :, start : self.length] = values
+        return self.keys[layer][:, :, : self.length], self.values[layer][:, :, : self.length]
+
+    def gather(self, rows: Int[Tensor, " rows"]) -> "KVCache":
+        """A new cache with the given rows, in the given order; a row may appear more than once."""
+        keys = [tensor.index_select(0, rows) for tensor in self.keys]
+        values = [tensor.index_select(0, rows) for tensor in self.values]
+        valid, positions = self.valid.index_select(0, rows), self.positions.index_select(0, rows)
+        return KVCache(keys, values, valid, positions, self.length, self.padded)
+
+    def clone(self, capacity: int | None = None) -> "KVCache":
+        """A copy that shares nothing, with room for `capacity` slots (at least those in use; default: as many)."""
+        room = self.capacity if capacity is None else max(capacity, self.length)
+        copy = KVCache(list(self.keys), list(self.values), self.valid, self.positions, self.length, self.padded)
+        copy._resize(room)
+        return copy
+
+    def truncate(self, length: int) -> "KVCache":
+        """Forget every slot from `length` on; returns itself."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"cannot cut a cache of {self.length} slots to {length}")
+        self.length = length
+        return self
+
+    def forget_padding(self) -> None:
+        """Let later steps read padding as if it were text, as the published evaluation does."""
+        self.valid.fill_(True)
+        self.positions.copy_(torch.arange(self.capacity, device=self.positions.device))
+        self.padded = False
+
+    @staticmethod
+    def concat(caches: Sequence["KVCache"]) -> "KVCache":
+        """The rows of several caches below each other; shorter ones are padded on the left."""
+        length, spare = max(c.length for c in caches), max(c.capacity - c.length for c in caches)
+        parts = [c._shifted(length - c.length, length + spare) for c in caches]
+        layers = range(len(parts[0].keys))
+        return KVCache(
+            [torch.cat([p.keys[i] for p in parts]) for i in layers],
+            [torch.cat([p.values[i] for p in parts]) for i in layers],
+            torch.cat([p.valid for p in parts]),
+            torch.cat([p.positions for p in parts]),
+            length,
+            any(p.padded for p in parts),
+        )
+
+    def slots(self, layers: range, start: int) -> list[tuple[Tensor, Tensor]]:
+        """Copies of keys and values of the slots from `start` on, per layer; `restore` puts them back."""
+        view = slice(start, self.length)
+        return [(self.keys[i][:, :, view].clone(), self.values[i][:, :, view].clone()) for i in layers]
+
+    def restore(self, layers: range, saved: list[tuple[Tensor, Tensor]]) -> None:
+        """Put back what `slots` copied."""
+        for layer, (keys, values) in zip(layers, saved, strict=True):
+            self.write(layer, keys, values)
+
+    def _shifted(self, shift: int, capacity: int) -> "KVCache":
+        """A copy whose slots moved `shift` to the right, behind padding."""
+        copy = self.clone(capacity - shift)
+        if not shift:
+            return copy
+        pad_front = (0, 0, shift, 0)
+        copy.keys = [torch.nn.functional.pad(tensor, pad_front) for tensor in copy.keys]
+        copy.values = [torch.nn.functional.pad(tensor, pad_front) for tensor in copy.values]
+        copy.valid = torch.nn.functional.pad(copy.valid, (shift, 0), value=False)
+        copy.positions = torch.nn.functional.pad(copy.positions, (shift, 0))
+        copy.length, copy.padded = self.length + shift, True
+        return copy
+
+    def _replaced(self, buffer: Tensor, new: Tensor, start: int) -> Tensor:
+        """A buffer with `new` in the slots from `start` on, made without touching the old one."""
+        return torch.cat([buffer[:, :, :start], new, buffer[:, :, self.length :].detach()], 2)
+
+    def _grow(self, capacity: int) -> None:
+        in_use, self.length = self.length, min(self.length, self.capacity)
+        self._resize(capacity)
+        self.length = in_use
+
+    def _resize(self, capacity: int) -> None:
+        """Move everything in use into fresh buffers of `capacity` slots."""
+        used = self.length
+
+        def moved(tensor: Tensor) -> Tensor:
+            spare = tensor.new_zeros(*tensor.shape[:2], capacity - used, tensor.shape[3])
+            return torch.cat([tensor[:, :, :used], spare], 2)
+
+        self.keys, self.values = [moved(t) for t in self.keys], [moved(t) for t in self.values]
+        slots = torch.arange(capacity, device=self.positions.device).repeat(self.batch, 1)
+        slots[:, :used] = self.positions[:, :used]
+        real = torch.ones_like(slots, dtype=torch.bool)
+        real[:, :used] = self.valid[:, :used]
+        self.positions, self.valid = slots, real
