@@ -1,9 +1,10 @@
 """The records that cross from one room to another. They hold data and check it; they do no work."""
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -172,3 +173,225 @@ class Outcome:
     """log-probability of the clean arm's answer tokens, summed, in nats"""
     touched: bool
     """whether the edit changed anything at all on this problem"""
+
+
+@dataclass(frozen=True)
+class LogprobEffect:
+    """Mean change of the log-probability of the clean arm's answer."""
+
+    estimate: float
+    """mean over all problems of intervened minus clean, in nats"""
+    low: float
+    """lower end of the interval"""
+    high: float
+    """upper end of the interval"""
+    p_value: float | None
+    """two-sided; None where nothing was tested"""
+    method: str
+    """test and interval, in words"""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an intervention did to the answers, paired by problem."""
+
+    estimate: float
+    """accuracy(intervened) - accuracy(clean) = (n_fixed - n_broken) / n"""
+    low: float
+    """lower end of the interval for the estimate"""
+    high: float
+    """upper end of the interval for the estimate"""
+    confidence: float
+    """level of the intervals, such as 0.95"""
+    p_value: float | None
+    """exact McNemar, two-sided; None where nothing was tested"""
+    method: str
+    """the test, and the interval where it has a name of its own"""
+    n: int
+    """problems"""
+    n_touched: int | None
+    """problems on which the edit changed anything at all; None where that is not known"""
+    n_broken: int
+    """right in the clean arm, wrong after the intervention"""
+    n_fixed: int
+    """wrong in the clean arm, right after the intervention"""
+    n_answer_changed: int | None
+    """problems that got another answer, right or wrong; None where that is not known"""
+    logprob: LogprobEffect | None
+    """the change of the clean answer's log-probability, where it was measured"""
+    minimum_detectable: float | None
+    """the smallest true change of accuracy that this n finds with 80% power; None where no change is large enough"""
+    verdict: str
+    """the finding in words"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One condition over all problems."""
+
+    accuracy: float
+    """share of right answers"""
+    n_correct: int
+    """right answers"""
+
+
+@dataclass(frozen=True)
+class ControlSet:
+    """The same edit done to something that should not matter."""
+
+    draws: int
+    """how many controls ran"""
+    labels: tuple[str, ...]
+    """what each control did"""
+    firing_rates: tuple[float, ...]
+    """share of problems that each control touched"""
+    edit_sizes: tuple[float, ...]
+    """mean norm of the change that each control made to a touched residual"""
+    estimates: tuple[float, ...]
+    """accuracy change of each control"""
+    logprob_estimates: tuple[float, ...]
+    """log-probability change of each control, in nats"""
+    rank_of_effect: float | None
+    """share of controls whose accuracy change is smaller in magnitude, ties counting half; None without controls"""
+    rank_of_logprob: float | None
+    """the same for the log-probability change"""
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """The effect on the problems whose written steps use one operation."""
+
+    operation: Operation
+    """which operation"""
+    n: int
+    """problems that use it"""
+    estimate: float
+    """accuracy change on them"""
+    low: float
+    """lower end of its interval"""
+    high: float
+    """upper end of its interval"""
+    n_broken: int
+    """right before, wrong after"""
+    n_fixed: int
+    """wrong before, right after"""
+    p_value: float | None
+    """exact McNemar on these problems"""
+    p_adjusted: float | None
+    """Holm over the operations"""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What was done, in full; enough to do it again."""
+
+    kind: str
+    """ablate, amplify, swap, or the name of the user's own edit"""
+    features: tuple[int, ...]
+    """the features that the edit names; empty where it names none"""
+    site: Site
+    """where"""
+    mode: str | None
+    """what an ablation puts in place: zero, mean, resample, set"""
+    factor: float | None
+    """what an amplification multiplies with"""
+    splice: Literal["add", "replace"]
+    """how the edited latents go back into the residual"""
+    propagate: Literal["both", "cache", "recurrence"]
+    """by which roads the edit may reach the answer"""
+    model: str
+    """name of the model"""
+    sae: str
+    """name of the SAE"""
+    data: str
+    """name of the problems"""
+    n_problems: int
+    """how many"""
+    seed: int
+    """of everything random"""
+    label: str = ""
+    """the edit in words"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a result depends on besides its experiment."""
+
+    codi_int: str
+    """version of this package"""
+    torch: str
+    """version of torch"""
+    model_sha256: str
+    """of the weights"""
+    sae_sha256: str
+    """of the SAE's weights"""
+    data_sha256: str
+    """of the problems, in order"""
+    threads: int
+    """of torch"""
+    device: str
+    """where the model ran"""
+    dtype: str
+    """of the model"""
+    seconds: float
+    """wall time of this run"""
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """How much work a run did, and how much it could prove unnecessary."""
+
+    pairs: int
+    """(edit, problem) pairs that were asked for, controls and reconstruction included"""
+    skipped: int
+    """pairs whose edit changes nothing: equal to an arm that is known"""
+    suffix_rows: int
+    """pairs that ran from the edited site onwards"""
+    decoded: int
+    """of those, rows whose answer differs from the clean one and was written out"""
+    rerun: int
+    """of those, rows too close to call and run again with the whole model"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished experiment."""
+
+    experiment: Experiment
+    """what was done"""
+    arms: Mapping[str, Arm]
+    """clean, reconstructed, intervened"""
+    effect: Effect
+    """intervened against clean"""
+    controls: Mapping[str, ControlSet]
+    """name of the control, such as random_features, to what it did"""
+    by_operation: tuple[OperationRow, ...]
+    """the effect by operation of the written steps"""
+    environment: Environment
+    """versions, hashes, time"""
+    counts: RunCounts
+    """work done and saved"""
+    outcomes: Mapping[str, tuple[Outcome, ...]]
+    """arm to outcomes, in the order of the problems"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
+
+    schema = "codi-int/result@1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result without the outcomes of single problems, as plain JSON types."""
+        whole = {f: getattr(self, f) for f in self.__dataclass_fields__ if f != "outcomes"}
+        return {"schema": self.schema, **_plain(whole)}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as one JSON document; never NaN or Infinity."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with records as dicts and tuples as lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return _plain(asdict(value)) if hasattr(value, "__dataclass_fields__") else value

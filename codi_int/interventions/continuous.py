@@ -1,0 +1,86 @@
+"""Continuous paired data: the change of the clean answer's log-probability."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codi_int.errors import ConfigError
+from codi_int.types import LogprobEffect
+
+RESAMPLES = 9999
+_CHUNK_ELEMENTS = 2_000_000
+
+
+def logprob_effect(
+    change: NDArray[np.float64],
+    confidence: float = 0.95,
+    seed: int = 0,
+    method: str = "permutation",
+    resamples: int = RESAMPLES,
+) -> LogprobEffect:
+    """Mean change over problems with its test and bootstrap interval.
+
+    Problems whose log-probability did not change count in the mean and the interval; they say nothing in either test,
+    because the sign of zero cannot flip.
+
+    Args:
+        change: intervened minus clean, one per problem, nats.
+        confidence: level of the interval.
+        seed: of the resampling.
+        method: `permutation` (signs flipped, tests the mean) or `wilcoxon` (signed ranks, quick; for
+            screens of many features).
+        resamples: draws of the permutation test and of the bootstrap.
+
+    Raises:
+        ConfigError: for an unknown method or values that are not finite.
+    """
+    if method not in ("permutation", "wilcoxon"):
+        raise ConfigError(f"Unknown test {method!r} for log-probabilities.", "Use permutation or wilcoxon.")
+    if not np.isfinite(change).all():
+        raise ConfigError("A log-probability change is not finite: the edited activations have overflowed.")
+    moved = change[change != 0.0]
+    if moved.size == 0:
+        return LogprobEffect(0.0, 0.0, 0.0, None, "nothing changed")
+    generator = np.random.default_rng(seed)
+    p_value = _sign_flip(moved, generator, resamples) if method == "permutation" else _wilcoxon(moved)
+    low, high = _bootstrap_mean(change, confidence, generator, resamples)
+    name = "sign-flip permutation test" if method == "permutation" else "Wilcoxon signed-rank test"
+    return LogprobEffect(float(change.mean()), low, high, p_value, f"{name}, percentile bootstrap interval")
+
+
+def _sign_flip(moved: NDArray[np.float64], generator: np.random.Generator, resamples: int) -> float:
+    """Two-sided p-value for a mean of zero; scipy flips signs at random when it is given a single sample."""
+    from scipy.stats import permutation_test
+
+    test = permutation_test(
+        (moved,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, _CHUNK_ELEMENTS // moved.size),
+        rng=generator,
+    )
+    return float(test.pvalue)
+
+
+def _wilcoxon(moved: NDArray[np.float64]) -> float:
+    """Two-sided p-value of the signed-rank test."""
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(moved).pvalue)
+
+
+def _bootstrap_mean(
+    change: NDArray[np.float64], confidence: float, generator: np.random.Generator, resamples: int
+) -> tuple[float, float]:
+    """Percentile bootstrap of the mean; a single problem has no spread to resample and gives its own value."""
+    from scipy.stats import bootstrap
+
+    if change.size == 1:
+        return float(change[0]), float(change[0])
+    batch = max(1, _CHUNK_ELEMENTS // change.size)
+    sample = bootstrap(
+        (change,), np.mean, confidence_level=confidence, n_resamples=resamples, batch=batch, method="percentile",
+        rng=generator,
+    )  # fmt: skip
+    return float(sample.confidence_interval.low), float(sample.confidence_interval.high)

@@ -1,0 +1,99 @@
+"""Controls: does the same edit on features that should not matter do just as much?
+
+A feature that fires often, or strongly, breaks answers whatever it means. Controls are therefore drawn from the
+features that are most like the edited one in how often they fire and in how far removing them moves the residual.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+
+POOL_FACTOR = 3
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class FeatureStats:
+    """How often and how strongly each feature fires on the problems of a run."""
+
+    firing_rate: Float[Tensor, " d_sae"]
+    """share of problems on which the latent is not zero"""
+    edit_size: Float[Tensor, " d_sae"]
+    """mean norm of the feature's part of the reconstruction where it fires; 0 where it never does"""
+
+    @property
+    def alive(self) -> Bool[Tensor, " d_sae"]:
+        """Features that fire at all."""
+        return self.firing_rate > 0
+
+
+def feature_stats(latents: Float[Tensor, "n d_sae"], decoder_norms: Float[Tensor, " d_sae"]) -> FeatureStats:
+    """Firing rate and mean edit size of every feature.
+
+    Args:
+        latents: of all problems of the run.
+        decoder_norms: norm of each feature's decoder row.
+    """
+    fired = (latents != 0).sum(0)
+    strength = latents.abs().sum(0) / fired.clamp(min=1)
+    return FeatureStats(fired / latents.shape[0], strength * decoder_norms)
+
+
+def matched_features(
+    stats: FeatureStats, features: Sequence[int], draws: int = 20, seed: int = 0
+) -> tuple[tuple[int, ...], ...]:
+    """Draw control sets: for each edited feature a stand-in that is alive, like it, and itself not edited.
+
+    Stand-ins are drawn at random from the 3 x `draws` features nearest in log firing rate and log edit size. Fewer
+    sets come back where the SAE has too few living features; none twice.
+
+    Args:
+        stats: of the run's problems.
+        features: the edited features.
+        draws: how many sets to draw.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: for a negative number of draws.
+    """
+    if draws < 0:
+        raise ConfigError(f"The number of controls cannot be negative, got {draws}.", "0 runs without controls.")
+    allowed = stats.alive.clone()
+    allowed[list(features)] = False
+    generator = torch.Generator().manual_seed(seed)
+    columns = [_stand_ins(stats, feature, allowed, draws, generator) for feature in features]
+    rows = zip(*columns, strict=False)
+    return tuple(row for row in dict.fromkeys(rows) if len(set(row)) == len(row))[:draws]
+
+
+def _stand_ins(
+    stats: FeatureStats, feature: int, allowed: Bool[Tensor, " d_sae"], draws: int, generator: torch.Generator
+) -> list[int]:
+    """Up to `draws` features in random order out of the nearest ones."""
+    distance = (_log(stats.firing_rate) - _log(stats.firing_rate[feature])).abs()
+    distance += (_log(stats.edit_size) - _log(stats.edit_size[feature])).abs()
+    pool = torch.where(allowed, distance, torch.inf).argsort(stable=True)[: POOL_FACTOR * draws]
+    pool = pool[allowed[pool]]
+    order = torch.randperm(len(pool), generator=generator)[:draws]
+    return [int(pool[i]) for i in order]
+
+
+def rank_among(effect: float, controls: Sequence[float]) -> float | None:
+    """Share of controls that are smaller than the effect in magnitude, ties counting half; None without controls.
+
+    1.0 means that no control did as much. With 20 controls, nothing finer than 1 in 21 can be said.
+    """
+    if not controls:
+        return None
+    from scipy.stats import percentileofscore
+
+    return float(percentileofscore([abs(value) for value in controls], abs(effect), kind="mean")) / 100.0
+
+
+def _log(values: Tensor) -> Tensor:
+    return values.clamp(min=_FLOOR).log()

@@ -1,0 +1,56 @@
+"""Log-probability changes against enumeration, scipy and seeded simulations."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.continuous import logprob_effect
+
+
+def test_permutation_equals_the_enumeration_of_all_signs() -> None:
+    change = np.array([0.3, -1.2, -0.4, -0.9, 0.05, -2.0, -0.01, -0.6])
+    means = np.array([np.mean(change * signs) for signs in product((1, -1), repeat=change.size)])
+    expected = np.mean(np.abs(means) >= abs(change.mean()) - 1e-12)
+    assert logprob_effect(change).p_value == pytest.approx(expected, abs=1e-9)
+
+
+def test_untouched_problems_dilute_the_mean_but_not_the_test() -> None:
+    change = np.array([-0.5, -0.3, -0.8, 0.1, -0.4, -0.9])
+    alone, padded = logprob_effect(change), logprob_effect(np.concatenate([change, np.zeros(6)]))
+    assert padded.p_value == pytest.approx(alone.p_value)
+    assert padded.estimate == pytest.approx(alone.estimate / 2)
+
+
+def test_wilcoxon_is_scipys() -> None:
+    change = np.random.default_rng(0).normal(-0.1, 1.0, 80)
+    assert logprob_effect(change, method="wilcoxon").p_value == wilcoxon(change).pvalue
+
+
+def test_nothing_changed_is_not_tested() -> None:
+    effect = logprob_effect(np.zeros(40))
+    assert (effect.estimate, effect.low, effect.high, effect.p_value) == (0.0, 0.0, 0.0, None)
+
+
+def test_same_seed_same_numbers_other_seed_other_interval() -> None:
+    change = np.random.default_rng(1).standard_t(3, 100)
+    assert logprob_effect(change, seed=7) == logprob_effect(change, seed=7)
+    assert logprob_effect(change, seed=7).low != logprob_effect(change, seed=8).low
+
+
+@pytest.mark.parametrize("method", ["permutation", "wilcoxon"])
+def test_level_and_coverage_under_the_null(method: str) -> None:
+    rng = np.random.default_rng(2)
+    effects = [logprob_effect(rng.laplace(0.0, 1.0, 150), method=method, seed=i, resamples=999) for i in range(800)]
+    rejected = np.mean([e.p_value is not None and e.p_value < 0.05 for e in effects])
+    covered = np.mean([e.low <= 0.0 <= e.high for e in effects])
+    assert rejected <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 800)
+    assert covered >= 0.95 - 0.02
+
+
+@pytest.mark.parametrize(("change", "method"), [(np.array([np.nan, 1.0]), "permutation"), (np.ones(3), "t-test")])
+def test_bad_input_is_refused(change: np.ndarray, method: str) -> None:
+    with pytest.raises(ConfigError):
+        logprob_effect(change, method=method)

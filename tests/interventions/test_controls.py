@@ -1,0 +1,74 @@
+"""Matched controls: who is drawn, and where an effect stands among them."""
+
+import pytest
+import torch
+from scipy.stats import ks_2samp
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.controls import FeatureStats, feature_stats, matched_features, rank_among
+
+
+def _stats(d_sae: int = 200) -> FeatureStats:
+    generator = torch.Generator().manual_seed(0)
+    rate = torch.rand(d_sae, generator=generator)
+    rate[:20] = 0.0
+    return FeatureStats(rate, (rate > 0) * (0.5 + torch.rand(d_sae, generator=generator)))
+
+
+def test_stats_by_hand() -> None:
+    latents = torch.tensor([[1.0, 0.0, -2.0], [3.0, 0.0, 0.0]])
+    stats = feature_stats(latents, torch.tensor([1.0, 1.0, 0.5]))
+    assert stats.firing_rate.tolist() == [1.0, 0.0, 0.5]
+    assert stats.edit_size.tolist() == [2.0, 0.0, 1.0]
+    assert stats.alive.tolist() == [True, False, True]
+
+
+def test_controls_are_alive_unique_and_not_the_edited_feature() -> None:
+    drawn = matched_features(_stats(), [50], draws=20, seed=0)
+    assert len(drawn) == 20 == len(set(drawn))
+    assert all(len(row) == 1 and row[0] != 50 and row[0] >= 20 for row in drawn)
+
+
+def test_controls_are_drawn_from_the_nearest() -> None:
+    rate = _stats().firing_rate
+    stats = FeatureStats(rate, (rate > 0).float())
+    chosen = [row[0] for row in matched_features(stats, [60], draws=20, seed=0)]
+    gaps = (rate[20:].log() - rate[60].log()).abs()
+    nearest = {int(i) + 20 for i in gaps.argsort()[: 3 * 20 + 1]} - {60}
+    assert set(chosen) <= nearest
+
+
+def test_controls_move_the_residual_as_far() -> None:
+    stats = _stats()
+    stats = FeatureStats((stats.firing_rate > 0) * 0.3, stats.edit_size)
+    chosen = [row[0] for row in matched_features(stats, [60], draws=20, seed=0)]
+    gaps, everyone = ((stats.edit_size[rows] - stats.edit_size[60]).abs() for rows in (chosen, list(range(20, 200))))
+    assert ks_2samp(gaps, everyone, alternative="greater").pvalue < 1e-4
+
+
+def test_the_seed_decides_the_draw() -> None:
+    stats = _stats()
+    assert matched_features(stats, [60], seed=1) == matched_features(stats, [60], seed=1)
+    assert matched_features(stats, [60], seed=1) != matched_features(stats, [60], seed=2)
+
+
+def test_sets_of_features_get_a_stand_in_for_each() -> None:
+    drawn = matched_features(_stats(), [50, 120], draws=20, seed=0)
+    assert 10 <= len(drawn) <= 20
+    assert all(len(set(row) | {50, 120}) == 4 for row in drawn)
+
+
+def test_few_living_features_give_few_controls() -> None:
+    stats = FeatureStats(torch.tensor([0.5, 0.5, 0.0, 0.4]), torch.tensor([1.0, 1.0, 0.0, 1.0]))
+    assert sorted(matched_features(stats, [0], draws=20)) == [(1,), (3,)]
+
+
+def test_rank_is_the_share_that_does_less() -> None:
+    assert rank_among(-0.5, [0.1, -0.2, 0.6, 0.4]) == pytest.approx(0.75)
+    assert rank_among(0.0, [0.0, 0.0]) == pytest.approx(0.5)
+    assert rank_among(0.3, []) is None
+
+
+def test_a_negative_number_of_controls_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot be negative"):
+        matched_features(_stats(), [50], draws=-1)

@@ -1,0 +1,88 @@
+"""compare_paired: what it reports, what it says in words, what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+from statsmodels.stats.contingency_tables import mcnemar
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.statistics import compare_equivalence, compare_paired
+
+
+def _arms(n: int, broken: int, fixed: int) -> tuple[np.ndarray, np.ndarray]:
+    clean = np.arange(n) < n // 2
+    after = clean.copy()
+    after[:broken] = False
+    after[n - fixed :] = True
+    return clean, after
+
+
+def test_effect_holds_the_numbers_of_both_arms() -> None:
+    clean, after = _arms(200, 20, 6)
+    effect = compare_paired(clean, after, touched=clean, answer_changed=clean != after)
+    assert effect.estimate == pytest.approx(after.mean() - clean.mean())
+    assert (effect.n, effect.n_broken, effect.n_fixed) == (200, 20, 6)
+    assert (effect.n_touched, effect.n_answer_changed) == (100, 26)
+    assert effect.low < effect.estimate < effect.high < 0
+    assert effect.p_value == pytest.approx(mcnemar([[80, 20], [6, 94]], exact=True).pvalue)
+    assert "hurts" in effect.verdict
+    assert "20 broken, 6 fixed" in effect.verdict
+
+
+def test_lists_arrays_and_tensors_are_read_alike() -> None:
+    clean, after = _arms(40, 9, 1)
+    effect = compare_paired(clean, after)
+    assert effect == compare_paired(clean.tolist(), after.astype(int))
+    assert effect == compare_paired(torch.tensor(clean), torch.tensor(after))
+
+
+@pytest.mark.parametrize("broken", range(6))
+def test_few_flips_are_called_too_few(broken: int) -> None:
+    clean, after = _arms(1000, broken, 0)
+    effect = compare_paired(clean, after)
+    assert effect.p_value is not None
+    assert effect.p_value >= 0.05
+    assert "fewer than 6 cannot reach p < 0.05" in effect.verdict
+    assert effect.low < 0 < effect.high
+
+
+def test_many_balanced_flips_are_not_called_no_effect() -> None:
+    effect = compare_paired(*_arms(1000, 30, 28))
+    assert "does not show that there is none" in effect.verdict
+    assert "80% power" in effect.verdict
+
+
+def test_logprob_change_is_reported_beside_accuracy() -> None:
+    clean, after = _arms(100, 2, 0)
+    change = np.where(np.arange(100) < 30, -0.5 - np.arange(100) / 100, 0.0)
+    effect = compare_paired(clean, after, logprob_change=change)
+    assert effect.logprob is not None
+    assert effect.logprob.estimate == pytest.approx(change.mean())
+    assert "less likely" in effect.verdict
+
+
+def test_equivalence_needs_enough_problems() -> None:
+    assert compare_equivalence(*_arms(1495, 2, 2), bound=0.01).equivalent
+    assert not compare_equivalence(*_arms(60, 0, 0), bound=0.01).equivalent
+
+
+@pytest.mark.parametrize(
+    ("clean", "after", "options", "says"),
+    [
+        ([True], [True, False], {}, "same problems: clean has 1, intervened has 2"),
+        ([], [], {}, "at least one"),
+        ([[True]], [[True]], {}, "at least one"),
+        ([0.5, 1.0], [1.0, 1.0], {}, "other than true and false"),
+        ([True], [True], {"confidence": 95}, "between 0 and 1"),
+        ([True], [True], {"logprob_change": [0.1, 0.2]}, "same problems"),
+        ([True], [True], {"touched": [True, True]}, "same problems"),
+    ],
+)
+def test_bad_input_is_refused(clean: list, after: list, options: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        compare_paired(clean, after, **options)
+
+
+def test_equivalence_bound_in_points_is_refused() -> None:
+    with pytest.raises(ConfigError, match="bound is a share"):
+        compare_equivalence([True], [True], bound=5)
