@@ -109,12 +109,12 @@ class KVCache:
             self.values[layer][:, :, start : self.length] = values
         return self.keys[layer][:, :, : self.length], self.values[layer][:, :, : self.length]
 
-    def gather(self, rows: Int[Tensor, " rows"]) -> "KVCache":
-        """A new cache with the given rows, in the given order; a row may appear more than once."""
+    def gather(self, rows: Int[Tensor, " rows"], length: int | None = None) -> "KVCache":
+        """A new cache with the given rows, in the given order, cut to `length` slots; a row may appear repeatedly."""
         keys = [tensor.index_select(0, rows) for tensor in self.keys]
         values = [tensor.index_select(0, rows) for tensor in self.values]
         valid, positions = self.valid.index_select(0, rows), self.positions.index_select(0, rows)
-        return KVCache(keys, values, valid, positions, self.length, self.padded)
+        return KVCache(keys, values, valid, positions, self.length if length is None else length, self.padded)
 
     def clone(self, capacity: int | None = None) -> "KVCache":
         """A copy that shares nothing, with room for `capacity` slots (at least those in use; default: as many)."""
@@ -150,16 +150,6 @@ class KVCache:
             length,
             any(p.padded for p in parts),
         )
-
-    def slots(self, layers: range, start: int) -> list[tuple[Tensor, Tensor]]:
-        """Copies of keys and values of the slots from `start` on, per layer; `restore` puts them back."""
-        view = slice(start, self.length)
-        return [(self.keys[i][:, :, view].clone(), self.values[i][:, :, view].clone()) for i in layers]
-
-    def restore(self, layers: range, saved: list[tuple[Tensor, Tensor]]) -> None:
-        """Put back what `slots` copied."""
-        for layer, (keys, values) in zip(layers, saved, strict=True):
-            self.write(layer, keys, values)
 
     def _shifted(self, shift: int, capacity: int) -> "KVCache":
         """A copy whose slots moved `shift` to the right, behind padding."""

@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
+from codi_int.data.answers import ANSWER_RULES, AnswerRule
 from codi_int.errors import ConfigError
-
-AnswerRule = Literal["after-phrase", "last"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class CodiConfig:
     """where the weights come from; free form, JSON types only"""
 
     def __post_init__(self) -> None:
-        if self.answer_rule not in ("after-phrase", "last"):
-            raise ConfigError(f"answer_rule is {self.answer_rule!r}.", "It is 'after-phrase' or 'last'.")
+        if self.answer_rule not in ANSWER_RULES:
+            raise ConfigError(f"answer_rule is {self.answer_rule!r}.", f"It is one of {', '.join(ANSWER_RULES)}.")
         for name in ("n_thoughts", "prj_dim", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")

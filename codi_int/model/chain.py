@@ -1,0 +1,262 @@
+"""The steps of a CODI model on token ids: read the question, think, write; each step with hooks and a cache.
+
+These are the low-level pieces. They leave autograd as they find it, so that gradients can flow through them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codi_int.errors import CheckpointError, ConfigError
+from codi_int.model.cache import KVCache
+from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.gpt2 import GPT2Stack
+from codi_int.model.hooks import THOUGHT_HOOK, HookEntry, HookSession, Position, Recorder, StepHook
+from codi_int.model.llama import LlamaStack
+from codi_int.model.stack import BlockStack, tap
+
+Padding = Literal["masked", "official"]
+STACKS: Mapping[str, type[BlockStack]] = {"llama": LlamaStack, "qwen2": LlamaStack, "gpt2": GPT2Stack}
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """Where a batch stands between two steps."""
+
+    cache: KVCache
+    """keys and values of everything read so far; the next step changes it in place"""
+    hidden: Float[Tensor, "batch d_model"]
+    """the post-final-norm state of the last token"""
+    position: int
+    """0 after <bot>, i after thought i"""
+    problem_ids: tuple[str, ...]
+    """one for each row"""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a batch wrote, with how sure the model was."""
+
+    ids: Int[Tensor, "batch steps"]
+    """the greedy choices, including the end token; behind it, padding"""
+    counts: Int[Tensor, " batch"]
+    """how many choices of each row are meant, including the end token"""
+    ended: Bool[Tensor, " batch"]
+    """whether the last of them is the end token"""
+    logprobs: Float[Tensor, "batch steps"]
+    """log-probability of each choice in nats; 0 behind the last one"""
+    margins: Float[Tensor, "batch steps"]
+    """logit of the choice minus the best other one; infinite behind the last choice"""
+
+    def tokens(self, row: int) -> tuple[int, ...]:
+        """The answer's ids of one row, without the end token."""
+        length = int(self.counts[row]) - int(self.ended[row])
+        return tuple(self.ids[row, :length].tolist())
+
+    @property
+    def total_logprob(self) -> Float[Tensor, " batch"]:
+        """Log-probability of the whole answer, in nats."""
+        return self.logprobs.sum(1)
+
+
+def make_stack(hf: Any) -> BlockStack:
+    """The block stack for a Hugging Face model; CheckpointError where its architecture is not supported."""
+    kind = hf.config.model_type
+    if kind not in STACKS:
+        raise CheckpointError(f"Architecture {kind!r} is not supported.", f"Supported: {', '.join(STACKS)}.")
+    return STACKS[kind](hf)
+
+
+class Chain:
+    """A language model and a projection, run step by step.
+
+    A state goes `prefill` -> `step_thought` (n_thoughts times) -> `decode` or `teacher_force`.
+    """
+
+    def __init__(self, hf: Any, projection: Projection, config: CodiConfig) -> None:
+        self.hf = hf
+        self.projection = projection
+        self.config = config
+        self.stack = make_stack(hf)
+        self._sessions: list[HookSession] = []
+
+    def prefill(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        mask: Tensor | None = None,
+        problem_ids: tuple[str, ...] | None = None,
+        padding: Padding = "masked",
+        recorder: Recorder | None = None,
+    ) -> ChainState:
+        """Read questions that end in <bot>: position 0.
+
+        Args:
+            ids: token ids, padded on the left where lengths differ.
+            mask: [batch, tokens], 0 at padding; None where nothing is padded.
+            problem_ids: names of the rows for hooks; default row0, row1, ...
+            padding: `masked` never reads padding and counts positions without it; `official` does as the published
+                evaluation: padding has positions of its own and is read by every step after the question.
+            recorder: who keeps activations.
+        """
+        names = problem_ids or tuple(f"row{i}" for i in range(ids.shape[0]))
+        self._check_length(ids.shape[1])
+        cache = self.stack.new_cache(ids.shape[0], ids.shape[1] + self.config.n_thoughts + 10)
+        valid = None if mask is None else mask.bool()
+        x = self.stack.embed(ids, cache, valid, count_padding=padding == "official")
+        hidden = self._forward(x, cache, 0, names, recorder)
+        if padding == "official":
+            cache.forget_padding()
+        return ChainState(cache, hidden[:, -1], 0, names)
+
+    def next_thought(self, state: ChainState, recorder: Recorder | None = None) -> Float[Tensor, "batch d_model"]:
+        """The vector that is fed next: the projection of the last state."""
+        hook = self._hook(self._entries(state.position, "recurrence"), recorder, state.position, state.problem_ids)
+        return tap(hook, THOUGHT_HOOK, self.projection(state.hidden)[:, None])[:, 0]
+
+    def step_thought(
+        self,
+        state: ChainState,
+        thought: Float[Tensor, "batch d_model"] | None = None,
+        recorder: Recorder | None = None,
+    ) -> ChainState:
+        """Feed one thought, by default `next_thought(state)`. The given state's cache goes on in the new state."""
+        thought = self.next_thought(state, recorder) if thought is None else thought
+        x = self.stack.embed_thought(thought, state.cache)
+        hidden = self._forward(x, state.cache, state.position + 1, state.problem_ids, recorder)
+        return ChainState(state.cache, hidden[:, -1], state.position + 1, state.problem_ids)
+
+    def teacher_force(
+        self, state: ChainState, answer_ids: Int[Tensor, "batch tokens"], recorder: Recorder | None = None
+    ) -> Float[Tensor, "batch tokens_1 vocab"]:
+        """Logits for every token of a given answer and for the one behind it, in one forward.
+
+        Returns:
+            logits whose entry [:, j] predicts answer token j; the state's cache is left as it was. Ids that may never
+            be chosen have no column (see `CodiConfig.suppress_last_id`).
+        """
+        before = state.cache.length
+        opening = self._opening(len(state.problem_ids))
+        logits = self._write(state, torch.cat([opening, answer_ids], 1), recorder)
+        state.cache.truncate(before)
+        return logits[:, opening.shape[1] - 1 :]
+
+    def decode(
+        self,
+        state: ChainState,
+        max_new_tokens: int | None = None,
+        stop_at_eos: bool = True,
+        recorder: Recorder | None = None,
+    ) -> Decoded:
+        """Write greedily from <eot> on; the state's cache is left as it was.
+
+        Args:
+            max_new_tokens: longest answer; default the model's own limit.
+            stop_at_eos: end a row at the end token; False writes on to the limit.
+        """
+        limit = self.config.max_new_tokens if max_new_tokens is None else max_new_tokens
+        eos = self.config.eos_id if stop_at_eos else None
+        before, rows = state.cache.length, torch.arange(len(state.problem_ids), device=state.hidden.device)
+        result = _Written(len(rows), limit, self.config.pad_id if eos is None else eos, state.hidden)
+        current, tokens = state, self._opening(len(rows))
+        for step in range(limit):
+            tokens = result.take(step, rows, self._write(current, tokens, recorder)[:, -1])
+            going = ~result.ended[rows] if eos is None else result.end(rows, tokens[:, 0] == eos)
+            if not bool(going.any()):
+                break
+            if 2 * int(going.sum()) < len(rows):
+                keep = going.nonzero()[:, 0]
+                rows, tokens, current = rows[keep], tokens[keep], self._picked(current, keep)
+        state.cache.truncate(before)
+        return result.decoded()
+
+    def _write(self, state: ChainState, tokens: Tensor, recorder: Recorder | None) -> Tensor:
+        """Feed tokens of the answer; logits [batch, t, vocab] of the ids that may be chosen."""
+        self._check_length(state.cache.length + tokens.shape[1], "Question and answer are")
+        x = self.stack.embed(tokens, state.cache)
+        logits = self.stack.unembed(self._forward(x, state.cache, "answer", state.problem_ids, recorder))
+        return logits[..., :-1] if self.config.suppress_last_id else logits
+
+    def _picked(self, state: ChainState, rows: Tensor) -> ChainState:
+        ids = tuple(state.problem_ids[i] for i in rows.tolist())
+        return ChainState(state.cache.gather(rows), state.hidden[rows], state.position, ids)
+
+    def _opening(self, batch: int) -> Tensor:
+        """What stands between the thoughts and the answer: <eot>, and an eos where the model was trained so."""
+        ids = [self.config.eot_id] if self.config.remove_eos else [self.config.eot_id, self.config.eos_id]
+        return torch.tensor([ids], device=self.stack.device).expand(batch, -1)
+
+    def _forward(
+        self, x: Tensor, cache: KVCache, position: Position, ids: tuple[str, ...], recorder: Recorder | None
+    ) -> Tensor:
+        """Run all blocks and the final norm on the last claimed slots, with the hooks of both roads.
+
+        Where some hook is to reach the answer by one road only, the step runs twice: the states of the first run go
+        on into the recurrence, the keys and values of the second one stay in the cache.
+        """
+        onward, kept = self._entries(position, "recurrence"), self._entries(position, "cache")
+        if onward == kept:
+            return self._run(x, cache, self._hook(kept, recorder, position, ids))
+        first, second = (recorder, None) if len(onward) > len(kept) else (None, recorder)
+        hidden = self._run(x, cache, self._hook(onward, first, position, ids))
+        self._run(x, cache, self._hook(kept, second, position, ids))
+        return hidden
+
+    def _run(self, x: Tensor, cache: KVCache, hook: StepHook | None) -> Tensor:
+        return self.stack.final_norm(self.stack.run(x, cache, hook=hook), hook)
+
+    def _entries(self, position: Position, road: Literal["cache", "recurrence"]) -> tuple[HookEntry, ...]:
+        """The users' hooks at a position that may reach the answer by a road; while writing there is but one road."""
+        roads = ("both", road) if position != "answer" else ("both", "cache", "recurrence")
+        return tuple(e for s in self._sessions if s.propagate in roads for e in s.active_at(position))
+
+    def _hook(
+        self, entries: tuple[HookEntry, ...], recorder: Recorder | None, position: Position, ids: tuple[str, ...]
+    ) -> StepHook | None:
+        hook = StepHook(entries, recorder, position, ids) if entries or recorder else None
+        return hook if hook and hook.names else None
+
+    def _check_length(self, tokens: int, what: str = "The question is") -> None:
+        if tokens > self.stack.max_positions:
+            raise ConfigError(
+                f"{what} {tokens} tokens long; the model has {self.stack.max_positions} positions.",
+                "Leave the longest problems out, or lower max_new_tokens.",
+            )
+
+
+class _Written:
+    """The growing answers of a batch whose rows end at different times."""
+
+    def __init__(self, batch: int, limit: int, fill: int, like: Tensor) -> None:
+        self.ids = torch.full((batch, limit), fill, device=like.device)
+        self.logprobs = torch.zeros(batch, limit, device=like.device)
+        self.margins = torch.full((batch, limit), torch.inf, device=like.device)
+        self.counts = torch.zeros(batch, dtype=torch.long, device=like.device)
+        self.ended = torch.zeros(batch, dtype=torch.bool, device=like.device)
+        self.steps = 0
+
+    def take(self, step: int, rows: Tensor, logits: Tensor) -> Tensor:
+        """Choose for some rows; returns the chosen ids [rows, 1] to feed next."""
+        open_rows = ~self.ended[rows]
+        kept, scores = rows[open_rows], logits.detach().float()[open_rows]
+        best = scores.topk(2, -1).values
+        chosen = logits.argmax(-1)
+        self.ids[kept, step] = chosen[open_rows]
+        self.logprobs[kept, step] = best[:, 0] - scores.logsumexp(-1)
+        self.margins[kept, step] = best[:, 0] - best[:, 1]
+        self.counts[kept] += 1
+        self.steps = step + 1
+        return chosen[:, None]
+
+    def end(self, rows: Tensor, is_end: Tensor) -> Tensor:
+        """Close the rows that chose the end token; returns which of `rows` go on."""
+        self.ended[rows] |= is_end
+        return ~self.ended[rows]
+
+    def decoded(self) -> Decoded:
+        """The answers, cut to the longest."""
+        n = self.steps
+        return Decoded(self.ids[:, :n], self.counts, self.ended, self.logprobs[:, :n], self.margins[:, :n])

@@ -1,0 +1,285 @@
+"""The CODI model that users hold: think, answer, capture and hook, on problems instead of token ids."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codi_int.data.answers import extract_answer
+from codi_int.errors import ConfigError, SiteError
+from codi_int.model.chain import Chain, ChainState, Decoded, Padding
+from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.hooks import (
+    THOUGHT_HOOK,
+    HookFunction,
+    HookPoint,
+    HookSession,
+    Propagate,
+    Recorder,
+    SiteRecorder,
+    make_entry,
+)
+from codi_int.model.rollout import QuestionBatch, Rollout, group_by_length
+from codi_int.model.weights import hash_weights
+from codi_int.types import Completion, Problem, Site, ThoughtBatch
+
+BATCH_SIZE = 128
+Progress = Callable[[int], None]
+"""called after every batch with the number of its problems"""
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """The thoughts of one batch."""
+
+    state: ChainState
+    """after the last thought"""
+    hidden: Float[Tensor, "batch positions d_model"]
+    """post-final-norm states at <bot> and at every thought"""
+    thoughts: Float[Tensor, "batch n_thoughts d_model"]
+    """the vectors that were fed"""
+
+
+class CodiModel(Chain):
+    """A language model that thinks in vectors, with hooks at every place inside a thought.
+
+    What it computes for a problem does not depend on the problems beside it: batches hold questions of one length,
+    and where padding is given (`think_tokens`) it is never read.
+    """
+
+    def __init__(self, hf: Any, projection: Projection, config: CodiConfig, tokenizer: Any) -> None:
+        super().__init__(hf, projection, config)
+        self.tokenizer = tokenizer
+        self.name = config.name
+        self.n_layers, self.d_model, self.n_thoughts = self.stack.n_layers, self.stack.d_model, config.n_thoughts
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return self.stack.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.stack.dtype
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all weights, whatever file they came from."""
+        return hash_weights(self.hf, self.projection)
+
+    @property
+    def hook_names(self) -> tuple[str, ...]:
+        """Every name that a hook can be set on."""
+        return (*self.stack.hook_names(), THOUGHT_HOOK)
+
+    @property
+    def n_hooks(self) -> int:
+        """How many hooks are set right now."""
+        return sum(len(session.entries) for session in self._sessions)
+
+    def check_site(self, site: Site) -> Site:
+        """The site itself; SiteError where this model does not have it."""
+        if site.layer is not None and site.layer >= self.n_layers:
+            raise SiteError(
+                f"Layer {site.layer} does not exist: {self.name} has layers 0 to {self.n_layers - 1}.",
+                "Choose another layer.",
+            )
+        if site.position > self.n_thoughts:
+            raise SiteError(
+                f"Position {site.position} does not exist: {self.name} has positions 0 (<bot>) to {self.n_thoughts}.",
+                "Choose another position.",
+            )
+        return site
+
+    @contextmanager
+    def hooks(
+        self, table: Mapping[Site | HookPoint | str, HookFunction], propagate: Propagate = "both"
+    ) -> Iterator[HookSession]:
+        """Call functions at places inside the model while the block lasts.
+
+        Args:
+            table: from a `Site` to fn(tensor [batch, d_model], context), from a TransformerLens name (or a `HookPoint`,
+                which limits one to some positions) to fn(tensor, hook) on the whole tensor. A function returns what
+                takes the tensor's place, or None where it only reads.
+            propagate: by which road a change reaches the answer: through the keys and values that later positions read
+                (`cache`), through the next thought (`recurrence`), or `both`.
+
+        Yields:
+            the session; its `receipts` say how often each hook fired and where.
+
+        Raises:
+            SiteError, HookError: before the block for a place that does not exist, inside it for an unusable return
+                value, at its end for a hook that never fired.
+        """
+        for key in table:
+            if isinstance(key, Site):
+                self.check_site(key)
+        entries = [make_entry(key, fn, self.hook_names, self.n_thoughts) for key, fn in table.items()]
+        session = HookSession(entries, propagate)
+        self._sessions.append(session)
+        try:
+            yield session
+        finally:
+            self._sessions.remove(session)
+        session.check_fired()
+
+    def encode_question(self, problem: Problem) -> tuple[int, ...]:
+        """Token ids of a question, ending in <bot>."""
+        text = problem.question.strip().replace("  ", " ")
+        ids = list(self.tokenizer(text)["input_ids"])
+        ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
+        return (*ids, *ending)
+
+    def batches(self, problems: Sequence[Problem], batch_size: int = BATCH_SIZE) -> list[QuestionBatch]:
+        """The problems in batches of questions that have equally many tokens."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        encoded = [self.encode_question(problem) for problem in problems]
+        return group_by_length(encoded, [problem.id for problem in problems], batch_size, self.device)
+
+    def think(
+        self,
+        problems: Sequence[Problem],
+        capture: Sequence[Site] | Literal["all"] = (),
+        answers: bool = False,
+        grad: bool = False,
+        batch_size: int = BATCH_SIZE,
+        progress: Progress | None = None,
+    ) -> ThoughtBatch:
+        """Run the thoughts of all problems.
+
+        Args:
+            capture: the sites to keep, or "all" for `resid_post` of every layer and position.
+            answers: also write the answers.
+            grad: leave gradients on.
+            progress: called after every batch.
+
+        Returns:
+            one row per problem, in the order given, on the model's device.
+        """
+        sites = self._sites(capture)
+        parts: list[ThoughtBatch] = []
+        batches = self.batches(problems, batch_size)
+        with torch.set_grad_enabled(grad):
+            for batch in batches:
+                parts.append(self._think_batch(batch, sites, answers))
+                if progress:
+                    progress(len(batch.rows))
+        order = [row for batch in batches for row in batch.rows]
+        return self._joined(parts, order, sites, capture == "all")
+
+    def answer(
+        self, problems: Sequence[Problem], batch_size: int = BATCH_SIZE, progress: Progress | None = None
+    ) -> list[Completion]:
+        """What the model answers, one completion per problem, in the order given."""
+        return list(self.think(problems, answers=True, batch_size=batch_size, progress=progress).completions)
+
+    def think_tokens(
+        self,
+        input_ids: Int[Tensor, "batch tokens"],
+        attention_mask: Int[Tensor, "batch tokens"] | None = None,
+        max_new_tokens: int = 12,
+        padding: Padding = "masked",
+        grad: bool = False,
+    ) -> ThoughtBatch:
+        """The token-level door: left-padded ids that end in <bot>.
+
+        Args:
+            max_new_tokens: how many ids to write; an end token does not stop them.
+            padding: `masked` or `official`, see `prefill`.
+
+        Returns:
+            `residuals` [batch, n_layers, n_thoughts + 1, d_model], `thoughts`, and `completion_ids`
+            [batch, max_new_tokens]; problem ids are row0, row1, ...
+        """
+        sites = self._sites("all")
+        recorder = SiteRecorder(sites)
+        with torch.set_grad_enabled(grad):
+            mask = None if attention_mask is None else attention_mask.to(self.device)
+            thinking = self._think(self.prefill(input_ids.to(self.device), mask, None, padding, recorder), recorder)
+            decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False)
+        names = thinking.state.problem_ids
+        residuals = self._stacked(recorder.captured)
+        return ThoughtBatch(names, thinking.thoughts, {}, residuals, self._completions(names, decoded), decoded.ids)
+
+    def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = ()) -> Rollout:
+        """One clean pass over a batch of `batches`, with everything kept that a later edit may start from."""
+        recorder = SiteRecorder(self._sites(capture))
+        with torch.no_grad():
+            thinking = self._think(self.prefill(batch.ids, None, batch.problem_ids, recorder=recorder), recorder)
+            decoded = self.decode(thinking.state)
+        completions = self._completions(batch.problem_ids, decoded)
+        cache = thinking.state.cache
+        return Rollout(batch, cache, thinking.hidden, thinking.thoughts, recorder.captured, decoded, completions)
+
+    def rollouts(
+        self, problems: Sequence[Problem], capture: Sequence[Site] = (), batch_size: int = BATCH_SIZE
+    ) -> Iterator[Rollout]:
+        """`rollout` over all batches of some problems, shorter questions first."""
+        for batch in self.batches(problems, batch_size):
+            yield self.rollout(batch, capture)
+
+    def _sites(self, capture: Sequence[Site] | Literal["all"]) -> tuple[Site, ...]:
+        if isinstance(capture, str):
+            if capture != "all":
+                raise ConfigError(f"capture={capture!r} is not possible.", 'Give a list of sites, or "all".')
+            return tuple(Site(layer, p) for layer in range(self.n_layers) for p in range(self.n_thoughts + 1))
+        return tuple(self.check_site(site) for site in capture)
+
+    def _think(self, state: ChainState, recorder: Recorder | None = None) -> Thinking:
+        """All thoughts after a state at <bot>."""
+        hidden, thoughts = [state.hidden], []
+        for _ in range(self.n_thoughts):
+            thoughts.append(self.next_thought(state, recorder))
+            state = self.step_thought(state, thoughts[-1], recorder)
+            hidden.append(state.hidden)
+        # nothing is fed after the last thought; its projection is made all the same, as in the official code, for hooks
+        self.next_thought(state, recorder)
+        return Thinking(state, torch.stack(hidden, 1), torch.stack(thoughts, 1))
+
+    def _think_batch(self, batch: QuestionBatch, sites: tuple[Site, ...], answers: bool) -> ThoughtBatch:
+        recorder = SiteRecorder(sites) if sites else None
+        thinking = self._think(self.prefill(batch.ids, None, batch.problem_ids, recorder=recorder), recorder)
+        written = self._completions(batch.problem_ids, self.decode(thinking.state)) if answers else ()
+        captured = recorder.captured if recorder else {}
+        return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
+
+    def _joined(
+        self, parts: list[ThoughtBatch], order: list[int], sites: tuple[Site, ...], stack: bool
+    ) -> ThoughtBatch:
+        """The batches as one, in the order in which the problems were given."""
+        if not parts:
+            raise ConfigError("There are no problems to think about.", "Give at least one.")
+        back = torch.tensor(order, device=self.device).argsort()
+        captured = {s: torch.cat([part.captured[s] for part in parts])[back] for s in sites}
+        ids = [i for part in parts for i in part.problem_ids]
+        written = [c for part in parts for c in part.completions]
+        return ThoughtBatch(
+            problem_ids=tuple(ids[i] for i in back.tolist()),
+            thoughts=torch.cat([part.thoughts for part in parts])[back],
+            captured={} if stack else captured,
+            residuals=self._stacked(captured) if stack else None,
+            completions=tuple(written[i] for i in back.tolist()) if written else (),
+        )
+
+    def _stacked(self, captured: Mapping[Site, Tensor]) -> Tensor:
+        """`resid_post` of every site as [batch, n_layers, positions, d_model]."""
+        positions = range(self.n_thoughts + 1)
+        layers = [torch.stack([captured[Site(i, p)] for p in positions], 1) for i in range(self.n_layers)]
+        return torch.stack(layers, 1)
+
+    def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
+        """The answers as text and number."""
+        tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
+        texts = self.tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
+        rule = self.config.answer_rule
+        return tuple(
+            Completion(name, text, ids, extract_answer(text, rule))
+            for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
+        )

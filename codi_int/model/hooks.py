@@ -1,0 +1,245 @@
+"""Hooks that users set: which exist, which fire at a step, what they may return, and a receipt of what happened."""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from codi_int.errors import ConfigError, HookError
+from codi_int.model.stack import FINAL_HOOK
+from codi_int.types import Site
+
+Position = int | Literal["answer"]
+Propagate = Literal["both", "cache", "recurrence"]
+PROPAGATE: tuple[Propagate, ...] = ("both", "cache", "recurrence")
+THOUGHT_HOOK = "hook_thought"
+
+
+@dataclass(frozen=True)
+class HookPoint:
+    """A hook name, limited to some positions."""
+
+    name: str
+    """a TransformerLens name such as `blocks.3.attn.hook_pattern`, or `hook_thought`"""
+    positions: tuple[Position, ...] | None = None
+    """0 for the question up to <bot>, 1.. for the thoughts, "answer" for what is written; None for all of them"""
+
+
+@dataclass(frozen=True)
+class HookContext:
+    """What a hook function is told besides the tensor."""
+
+    name: str
+    """the hook's full name"""
+    position: Position
+    """0 while the question is read, 1.. for the thoughts, "answer" for what is written"""
+    problem_ids: tuple[str, ...]
+    """one for each row of the tensor"""
+    site: Site | None = None
+    """the site, where the hook was set on one"""
+
+    def layer(self) -> int:
+        """The block that the hook sits in; ValueError where it sits in none."""
+        return int(self.name.split(".")[1])
+
+
+HookFunction = Callable[..., Tensor | None]
+"""fn(tensor, context) -> the tensor's replacement, or None where it only reads"""
+
+
+@dataclass(frozen=True)
+class HookReceipt:
+    """How often one hook fired."""
+
+    key: Site | HookPoint
+    """what it was set on"""
+    fired: Mapping[Position, int]
+    """number of calls per position"""
+
+    @property
+    def total(self) -> int:
+        """Number of calls."""
+        return sum(self.fired.values())
+
+
+@dataclass(frozen=True)
+class HookEntry:
+    """One function at one place."""
+
+    key: Site | HookPoint
+    """where it was set"""
+    name: str
+    """the hook name that this means"""
+    fn: HookFunction
+    """what is called"""
+    by_keyword: bool
+    """True where the function calls its second argument `hook`, as TransformerLens' do"""
+    counts: Counter[Position] = field(default_factory=Counter, compare=False)
+    """calls per position so far"""
+
+    def active_at(self, position: Position) -> bool:
+        """Whether the hook is to be called at this position at all."""
+        if isinstance(self.key, Site):
+            return position == self.key.position
+        return self.key.positions is None or position in self.key.positions
+
+    def apply(self, tensor: Tensor, context: HookContext) -> Tensor | None:
+        """Call the function on its part of the tensor and put what it returns in place."""
+        self.counts[context.position] += 1
+        part = tensor[:, -1] if isinstance(self.key, Site) else tensor
+        out = self.fn(part, hook=context) if self.by_keyword else self.fn(part, context)
+        if out is None:
+            return None
+        out = _checked(out, part, context)
+        if part is tensor:
+            return out
+        whole = tensor.clone()
+        whole[:, -1] = out
+        return whole
+
+
+class HookSession:
+    """The hooks of one `with model.hooks(...)` block."""
+
+    def __init__(self, entries: Sequence[HookEntry], propagate: Propagate) -> None:
+        if propagate not in PROPAGATE:
+            raise ConfigError(f"propagate={propagate!r} does not exist.", f"It is one of {', '.join(PROPAGATE)}.")
+        for entry in entries:
+            if propagate == "cache" and entry.name in (THOUGHT_HOOK, FINAL_HOOK):
+                raise HookError(
+                    f"A hook on {entry.name} reaches nothing with propagate='cache': no key or value comes after it.",
+                    "Use propagate='both' or 'recurrence'.",
+                )
+        self.entries = tuple(entries)
+        self.propagate = propagate
+
+    def active_at(self, position: Position) -> tuple[HookEntry, ...]:
+        """The hooks that may be called at this position."""
+        return tuple(entry for entry in self.entries if entry.active_at(position))
+
+    @property
+    def receipts(self) -> tuple[HookReceipt, ...]:
+        """How often each hook fired so far, and at which positions."""
+        return tuple(HookReceipt(entry.key, dict(entry.counts)) for entry in self.entries)
+
+    def check_fired(self) -> None:
+        """HookError where some hook was never called."""
+        silent = [_label(entry.key) for entry in self.entries if not entry.counts]
+        if silent:
+            raise HookError(
+                f"Never fired: {', '.join(silent)}. A hook must be called at least once before its block ends.",
+                "Run model.think or model.answer inside the with block (hooks on answers need model.answer).",
+            )
+
+
+class Recorder(Protocol):
+    """Who keeps activations while a model runs."""
+
+    def names(self, position: Position) -> frozenset[str]:
+        """The hook names that are wanted at a position."""
+
+    def record(self, name: str, position: Position, tensor: Tensor) -> None:
+        """Keep the tensor, which other hooks may have changed already."""
+
+
+class SiteRecorder:
+    """Keeps the last token's activation [batch, d_model] at some sites."""
+
+    def __init__(self, sites: Iterable[Site]) -> None:
+        self._wanted: dict[tuple[str, Position], Site] = {(site_hook_name(s), s.position): s for s in sites}
+        self.captured: dict[Site, Tensor] = {}
+
+    def names(self, position: Position) -> frozenset[str]:
+        return frozenset(name for name, p in self._wanted if p == position)
+
+    def record(self, name: str, position: Position, tensor: Tensor) -> None:
+        self.captured[self._wanted[name, position]] = tensor[:, -1].clone()
+
+
+class StepHook:
+    """What the block stack calls at one step: the users' functions first, then the recorder."""
+
+    def __init__(
+        self, entries: Sequence[HookEntry], recorder: Recorder | None, position: Position, ids: tuple[str, ...]
+    ) -> None:
+        wanted = recorder.names(position) if recorder else frozenset()
+        self.names = frozenset(entry.name for entry in entries) | wanted
+        self._entries, self._recorder, self._wanted = entries, recorder, wanted
+        self._position, self._ids = position, ids
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensor | None:
+        current = tensor
+        for entry in self._entries:
+            if entry.name != name:
+                continue
+            site = entry.key if isinstance(entry.key, Site) else None
+            out = entry.apply(current, HookContext(name, self._position, self._ids, site))
+            current = current if out is None else out
+        if self._recorder and name in self._wanted:
+            self._recorder.record(name, self._position, current)
+        return None if current is tensor else current
+
+
+def site_hook_name(site: Site) -> str:
+    """The hook name that a site's component has."""
+    if site.component == "thought":
+        return THOUGHT_HOOK
+    return FINAL_HOOK if site.component == "final_norm" else f"blocks.{site.layer}.hook_{site.component}"
+
+
+def make_entry(key: Site | HookPoint | str, fn: Any, known: Sequence[str], n_thoughts: int) -> HookEntry:
+    """Check one line of a hook table; HookError where the name or position does not exist or `fn` is no function."""
+    key = HookPoint(key) if isinstance(key, str) else key
+    if not callable(fn):
+        raise HookError(f"The hook at {_label(key)} is {fn!r}, which cannot be called.", "Give fn(tensor, context).")
+    name = site_hook_name(key) if isinstance(key, Site) else key.name
+    check_name(name, known)
+    if isinstance(key, HookPoint):
+        _check_positions(key, n_thoughts)
+    return HookEntry(key, name, fn, _takes_hook_keyword(fn))
+
+
+def check_name(name: str, known: Sequence[str]) -> None:
+    """HookError where no hook has this name."""
+    if name not in known:
+        near = get_close_matches(name, known, 3, 0.0)
+        raise HookError(f"No hook is named {name!r}.", f"Nearest: {', '.join(near)}; all: model.hook_names.")
+
+
+def _check_positions(point: HookPoint, n_thoughts: int) -> None:
+    for position in point.positions or ():
+        if position != "answer" and position not in range(n_thoughts + 1):
+            raise HookError(
+                f"Hook {point.name!r} at position {position!r}: there is no such position.",
+                f"Positions are 0 to {n_thoughts} and 'answer'.",
+            )
+
+
+def _checked(out: Any, part: Tensor, context: HookContext) -> Tensor:
+    """What a function returned, in the model's dtype; HookError where it cannot take the tensor's place."""
+    where = str(context.site or context.name)
+    if not isinstance(out, Tensor):
+        raise HookError(f"The hook at {where} returned {type(out).__name__}.", "Return a tensor, or None to only read.")
+    if out.shape != part.shape:
+        raise HookError(f"The hook at {where} returned shape {tuple(out.shape)}; it must be {tuple(part.shape)}.")
+    if not out.is_floating_point() or out.device != part.device:
+        raise HookError(f"The hook at {where} returned {out.dtype} on {out.device}; it must be float on {part.device}.")
+    return out.to(part.dtype)
+
+
+def _takes_hook_keyword(fn: HookFunction) -> bool:
+    try:
+        parameter = inspect.signature(fn).parameters.get("hook")
+    except (TypeError, ValueError):  # some built-in callables tell no signature
+        return False
+    return parameter is not None and parameter.kind is not inspect.Parameter.POSITIONAL_ONLY
+
+
+def _label(key: Site | HookPoint) -> str:
+    if isinstance(key, Site):
+        return str(key)
+    return key.name if key.positions is None else f"{key.name} at {', '.join(map(str, key.positions))}"

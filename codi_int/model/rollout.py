@@ -1,0 +1,86 @@
+"""The clean pass of a batch of problems, kept so that edited passes can start from its middle."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codi_int.model.cache import KVCache
+from codi_int.model.chain import ChainState, Decoded
+from codi_int.types import Completion, Site
+
+
+@dataclass(frozen=True)
+class QuestionBatch:
+    """Some problems whose questions have the same number of tokens."""
+
+    rows: tuple[int, ...]
+    """where the problems stood in the list that was given"""
+    problem_ids: tuple[str, ...]
+    """one for each row"""
+    ids: Int[Tensor, "batch tokens"]
+    """token ids, ending in <bot>"""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Everything that one pass over a batch left behind. Slot `slot(p)` of the cache belongs to position p."""
+
+    batch: QuestionBatch
+    """which problems"""
+    cache: KVCache
+    """keys and values of the question and all thoughts, without the answer"""
+    hidden: Float[Tensor, "batch positions d_model"]
+    """post-final-norm states at <bot> and at every thought"""
+    thoughts: Float[Tensor, "batch n_thoughts d_model"]
+    """the vectors that were fed at positions 1.."""
+    captured: Mapping[Site, Float[Tensor, "batch d_model"]]
+    """activations at the sites that were asked for"""
+    decoded: Decoded
+    """the answers' ids, log-probabilities and margins"""
+    completions: tuple[Completion, ...]
+    """the answers as text and number"""
+
+    @property
+    def problem_ids(self) -> tuple[str, ...]:
+        """One for each row."""
+        return self.batch.problem_ids
+
+    def slot(self, position: int) -> int:
+        """The cache slot of a position."""
+        return self.batch.ids.shape[1] - 1 + position
+
+    def state_at(self, position: int, rows: Int[Tensor, " rows"] | None = None) -> ChainState:
+        """A fresh state right after `position`, for some rows (default all; repeats allowed).
+
+        The cache is a copy and ends with this position's slot, so that `stack.run(x, cache, range(L + 1, n_layers))`
+        runs the upper layers of this position again.
+        """
+        rows = torch.arange(len(self.problem_ids), device=self.hidden.device) if rows is None else rows
+        ids = tuple(self.problem_ids[i] for i in rows.tolist())
+        cache = self.cache.gather(rows, self.slot(position) + 1)
+        return ChainState(cache, self.hidden[rows, position], position, ids)
+
+
+def group_by_length(
+    encoded: Sequence[tuple[int, ...]], problem_ids: Sequence[str], batch_size: int, device: torch.device
+) -> list[QuestionBatch]:
+    """Batches of questions with equally many tokens, so that nothing is padded; shorter ones first, order kept."""
+    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
+    batches: list[list[int]] = []
+    for i in order:
+        fits = batches and len(batches[-1]) < batch_size and len(encoded[batches[-1][0]]) == len(encoded[i])
+        if fits:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return [
+        QuestionBatch(
+            tuple(rows),
+            tuple(problem_ids[i] for i in rows),
+            torch.tensor([encoded[i] for i in rows], device=device),
+        )
+        for rows in batches
+    ]
