@@ -1,0 +1,142 @@
+"""The one interface of every SAE: `encode` to sparse `Latents`, `decode` back, `forward` = both."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from codi_int.errors import SAEError
+from codi_int.sae.config import SAEConfig
+from codi_int.types import Latents, Site
+
+
+@runtime_checkable
+class HostModel(Protocol):
+    """What `check_fits` has to know of a model."""
+
+    @property
+    def d_model(self) -> int:
+        """width of the residual stream"""
+
+    @property
+    def sha256(self) -> str:
+        """hash of the weights"""
+
+
+class SAE(nn.Module, ABC):
+    """A sparse autoencoder with decoder rows `W_dec[f]`, one per feature.
+
+    Subclasses add their encoder's parameters and `preactivations`/`encode`.
+    """
+
+    def __init__(self, config: SAEConfig) -> None:
+        """All weights zero; training and the store fill them."""
+        super().__init__()
+        self.config = config
+        self.W_enc = nn.Parameter(torch.zeros(config.d_in, config.d_sae, dtype=config.torch_dtype))
+        self.W_dec = nn.Parameter(torch.zeros(config.d_sae, config.d_in, dtype=config.torch_dtype))
+        self.b_dec = nn.Parameter(torch.zeros(config.d_in, dtype=config.torch_dtype), requires_grad=config.decoder_bias)
+
+    @property
+    def d_in(self) -> int:
+        """Width of the activations."""
+        return self.config.d_in
+
+    @property
+    def d_sae(self) -> int:
+        """Number of features."""
+        return self.config.d_sae
+
+    @property
+    def site(self) -> Site | None:
+        """The site it was trained on, where that is known."""
+        return self.config.provenance.site
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the names, dtypes, shapes and bytes of all weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def annotate(self, **known: Any) -> None:
+        """Add to what is known of where the SAE comes from: fields of `Provenance`."""
+        self.config = replace(self.config, provenance=replace(self.config.provenance, **known))
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Latents:
+        """The features that fire on each row.
+
+        Raises:
+            SAEError: rows of another width.
+        """
+
+    def decode(self, latents: Latents | Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_in"]:
+        """Activations rebuilt from sparse or dense latents, in the SAE's dtype."""
+        dense = latents.dense() if isinstance(latents, Latents) else latents
+        if dense.shape[-1] != self.d_sae:
+            raise SAEError(
+                f"Latents with {dense.shape[-1]} features were given to an SAE with {self.d_sae}.",
+                "Decode with the SAE that encoded.",
+            )
+        return dense.to(self.W_dec.dtype) @ self.W_dec + self.b_dec
+
+    def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
+        """The reconstruction of x."""
+        return self.decode(self.encode(x))
+
+    def encoder_input(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
+        """x in the SAE's dtype, less the decoder bias where the SAE subtracts it; SAEError for another width."""
+        if x.shape[-1] != self.d_in:
+            raise SAEError(
+                f"The SAE takes activations of width {self.d_in}, not {x.shape[-1]}.",
+                "Use an SAE that was trained on this model and site.",
+            )
+        x = x.to(self.W_enc.dtype)
+        return x - self.b_dec if self.config.apply_b_dec_to_input else x
+
+
+def sparsify(dense: Float[Tensor, "n d_sae"]) -> Latents:
+    """Dense activations as `Latents` with as many columns as the fullest row has non-zero entries."""
+    fires: Bool[Tensor, "n d_sae"] = dense != 0
+    width = int(fires.sum(dim=1).max()) if dense.shape[0] else 0
+    indices = fires.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :width]
+    return Latents(dense.gather(1, indices), indices, dense.shape[1])
+
+
+def check_fits(sae: SAE, model: HostModel, site: Site) -> None:
+    """SAEError unless `sae` can be used at `site` of `model`.
+
+    Whatever the SAE's provenance leaves unknown is taken on trust; the width never is.
+    """
+    known = sae.config.provenance
+    if sae.d_in != model.d_model:
+        raise SAEError(
+            f"The SAE was trained on activations of width {sae.d_in}; the model's d_model is {model.d_model}.",
+            "Use an SAE that was trained on this model.",
+        )
+    if known.model_sha256 is not None and known.model_sha256 != model.sha256:
+        raise SAEError(
+            f"The SAE belongs to model {known.model or '?'} ({known.model_sha256[:12]}), not to {model.sha256[:12]}.",
+            "Load the model that the SAE was trained on, or train an SAE on this one.",
+        )
+    if known.site is not None and known.site != site:
+        raise SAEError(f"The SAE was trained at {known.site}, not at {site}.", f"Use it at {known.site}.")
+    hook_name = hook_name_of(site)
+    if known.site is None and known.hook_name is not None and known.hook_name != hook_name:
+        raise SAEError(
+            f"The SAE was trained at {known.hook_name}, not at {hook_name}.", f"Use it at {known.hook_name}."
+        )
+
+
+def hook_name_of(site: Site) -> str:
+    """TransformerLens' name of the tensor at `site`; it says nothing of the thought position."""
+    if site.layer is None:
+        return {"thought": "hook_thought", "final_norm": "ln_final.hook_normalized"}[site.component]
+    return f"blocks.{site.layer}.hook_{site.component}"

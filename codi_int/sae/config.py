@@ -1,0 +1,106 @@
+"""What an SAE computes and where it comes from: two frozen records, validated once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from codi_int.errors import ConfigError
+from codi_int.types import Site
+
+RULES = ("relu", "abs")
+ARCHITECTURES = ("topk", "jumprelu", "gated", "standard")
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an SAE comes from. Everything may be unknown; what is known is checked before use."""
+
+    site: Site | None = None
+    """the site whose activations it was trained on"""
+    hook_name: str | None = None
+    """TransformerLens name, where another tool stored no more than that (it knows no thought position)"""
+    model: str | None = None
+    """name of the model"""
+    model_sha256: str | None = None
+    """hash of the model's weights"""
+    training_data: str | None = None
+    """name of the problems whose thoughts were captured"""
+    data_sha256: str | None = None
+    """hash of those problems"""
+    seed: int | None = None
+    """seed of the training run"""
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    """settings of the training run, JSON values only"""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """held-out quality by name, such as `explained_variance`"""
+
+
+@dataclass(frozen=True)
+class SAEConfig:
+    """What an SAE computes.
+
+    Raises:
+        ConfigError: sizes that are not positive, k outside 1..d_sae, k missing for `topk` or given elsewhere.
+    """
+
+    d_in: int
+    """width of the activations"""
+    d_sae: int
+    """number of features"""
+    k: int | None = None
+    """features kept per row; `topk` only"""
+    rule: str = "abs"
+    """`topk` only: `abs` keeps the k largest magnitudes with their sign, `relu` the k largest values, then ReLU"""
+    architecture: str = "topk"
+    """which encoder, one of `ARCHITECTURES`; BatchTopK trains into `jumprelu`, nested TopK into `topk`"""
+    apply_b_dec_to_input: bool = False
+    """whether the decoder bias is subtracted from the input before encoding"""
+    decoder_bias: bool = True
+    """whether there is a decoder bias; False keeps it at zero"""
+    dtype: str = "float32"
+    """dtype of the weights, by torch's name"""
+    provenance: Provenance = field(default_factory=Provenance)
+    """where it comes from"""
+
+    def __post_init__(self) -> None:
+        for name in ("d_in", "d_sae"):
+            check_count(name, getattr(self, name))
+        check_choice("architecture", self.architecture, ARCHITECTURES)
+        check_choice("rule", self.rule, RULES)
+        check_choice("dtype", self.dtype, tuple(DTYPES))
+        if self.architecture == "topk":
+            check_k(self.k, self.d_sae)
+        elif self.k is not None:
+            raise ConfigError(f"k={self.k} was given to a {self.architecture} SAE.", "Only 'topk' takes k.")
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """dtype of the weights."""
+        return DTYPES[self.dtype]
+
+
+def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    """ConfigError unless `value` is one of `known`."""
+    if value not in known:
+        raise ConfigError(f"{name} {value!r} does not exist.", f"Known: {', '.join(known)}.")
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """ConfigError unless `value` is an integer of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be an integer of at least {least}, not {value!r}.", f"Give {name} >= {least}.")
+
+
+def check_positive(name: str, value: float) -> None:
+    """ConfigError unless `value` is a positive finite number."""
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name} must be a positive number, not {value!r}.", f"Give {name} > 0, such as 1e-3.")
+
+
+def check_k(k: object, d_sae: int) -> None:
+    """ConfigError unless k is an integer in 1..d_sae."""
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= d_sae:
+        raise ConfigError(f"k must lie in 1..{d_sae} (d_sae), not {k!r}.", "Give a smaller k or a larger d_sae.")

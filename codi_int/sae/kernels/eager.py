@@ -1,0 +1,34 @@
+"""Fast plain torch: `torch.topk`, whose ties are arbitrary, plus a repair of exactly the rows that have any."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codi_int.sae.kernels import reference
+from codi_int.sae.kernels.reference import EncodedTopK
+
+
+def select(key: Float[Tensor, "n d_sae"], k: int) -> Int[Tensor, "n k"]:
+    """Indices of the k largest keys of each row; equal to `reference.select`.
+
+    One entry more than asked for is fetched, so that a tie at the border shows as two equal neighbours.
+    """
+    top = key.topk(min(k + 1, key.shape[1]), dim=1)
+    ambiguous = (top.values[:, 1:] == top.values[:, :-1]).any(dim=1) | top.values[:, :1].isnan().any(dim=1)
+    indices = top.indices[:, :k]
+    if bool(ambiguous.any()):
+        indices = indices.clone()
+        indices[ambiguous] = reference.select(key[ambiguous], k)
+    return indices
+
+
+def encode_topk(
+    x: Float[Tensor, "n d_in"],
+    W_enc: Float[Tensor, "d_in d_sae"],
+    b_enc: Float[Tensor, " d_sae"],
+    k: int,
+    rule: str,
+) -> EncodedTopK:
+    """See `reference.encode_topk`."""
+    pre = reference.preactivations(x, W_enc, b_enc)
+    indices = select(reference.keys(pre.detach(), rule), k)
+    return EncodedTopK(reference.activate(pre.gather(1, indices), rule), indices)
