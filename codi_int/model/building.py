@@ -1,0 +1,169 @@
+"""Building the Hugging Face model and the projection from tensors, with every key accounted for."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codi_int.errors import CheckpointError, ConfigError
+from codi_int.model.codi import Projection
+
+CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "gpt2": "GPT2LMHeadModel"}
+INPUT_TABLE = {
+    "llama": "model.embed_tokens.weight",
+    "qwen2": "model.embed_tokens.weight",
+    "gpt2": "transformer.wte.weight",
+}
+HEAD = "lm_head.weight"
+SHOWN = 4
+"""how many keys an error names before it counts the rest"""
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """`"float32"`, `"bfloat16"` or `"float16"` as a torch type."""
+    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in types:
+        raise ConfigError(f"dtype {name!r} does not exist here.", f"Choose one of {', '.join(types)}.")
+    return types[name]
+
+
+def torch_device(name: str) -> torch.device:
+    """A device that can be used; ConfigError where it cannot."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"Device {name!r} cannot be used here.", "Use 'cpu', or 'cuda' where one is set up."
+        ) from error
+    return device
+
+
+def read_hf_config(folder: Path) -> Any:
+    """The architecture that `folder`'s config.json describes; CheckpointError where it is none that is supported."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'} describes no known architecture.", f"Supported: {', '.join(CLASSES)}."
+        ) from error
+    check_architecture(config, folder)
+    return config
+
+
+def check_architecture(config: Any, folder: Path) -> None:
+    """CheckpointError where no block stack exists for this architecture."""
+    if config.model_type not in CLASSES:
+        raise CheckpointError(
+            f"{folder} is a {config.model_type!r} model, which has no block stack here.",
+            f"Supported: {', '.join(CLASSES)}.",
+        )
+
+
+def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: Path) -> Any:
+    """The Hugging Face model with exactly these weights, frozen and in evaluation mode.
+
+    Raises:
+        CheckpointError: keys that are missing, unknown or misshapen, all of them named or counted.
+    """
+    import transformers
+
+    table = INPUT_TABLE[config.model_type]
+    _settle_tying(config, state, table)
+    with _without_init():
+        hf = getattr(transformers, CLASSES[config.model_type])(config)
+    check_keys({name: tensor.shape for name, tensor in hf.state_dict().items()}, state, source)
+    hf.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, strict=True, assign=True)
+    if config.tie_word_embeddings:
+        hf.lm_head.weight = hf.get_input_embeddings().weight
+    return hf.requires_grad_(False).eval()
+
+
+def build_projection(state: Mapping[str, Tensor], d_model: int, dtype: torch.dtype, source: Path) -> Projection:
+    """The projection with exactly these weights; its inner width and final norm are read off them."""
+    if "1.weight" not in state or state["1.weight"].ndim != 2:
+        raise CheckpointError(f"{source} has no projection: prj.1.weight is missing.", "This is no CODI checkpoint.")
+    projection = Projection(d_model, state["1.weight"].shape[0], prj_no_ln=not any(k.startswith("ln.") for k in state))
+    expected = {name: tensor.shape for name, tensor in projection.state_dict().items()}
+    check_keys(expected, state, source, prefix="prj.")
+    projection.load_state_dict(dict(state))
+    return projection.to(dtype).requires_grad_(False).eval()
+
+
+def check_keys(expected: Mapping[str, torch.Size], given: Mapping[str, Tensor], source: Path, prefix: str = "") -> None:
+    """CheckpointError where the given tensors are not exactly the expected ones."""
+    misshapen = [
+        f"{prefix}{k} is {tuple(given[k].shape)}, not {tuple(expected[k])}"
+        for k in expected
+        if k in given and given[k].shape != expected[k]
+    ]
+    groups = {
+        "missing": [prefix + k for k in expected if k not in given],
+        "unknown": [prefix + k for k in given if k not in expected],
+        "misshapen": misshapen,
+    }
+    if any(groups.values()):
+        parts = [f"{len(keys)} {kind} ({shortened(keys)})" for kind, keys in groups.items() if keys]
+        raise CheckpointError(
+            f"The weights in {source} do not fit the model: {'; '.join(parts)}.",
+            "Check that base model and checkpoint belong together and that the download is complete.",
+        )
+
+
+def shortened(keys: list[str]) -> str:
+    """The first few of some keys, and how many more there are."""
+    rest = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return ", ".join(keys[:SHOWN]) + rest
+
+
+def _settle_tying(config: Any, state: dict[str, Tensor], table: str) -> None:
+    """Files drop one of two tied tensors: put it back, or note that the two are not tied after all."""
+    if config.tie_word_embeddings and table not in state and HEAD in state:
+        state[table] = state[HEAD]
+    if table not in state:
+        return
+    if config.tie_word_embeddings and HEAD not in state:
+        state[HEAD] = state[table]
+    if HEAD in state:
+        config.tie_word_embeddings = state[HEAD].shape == state[table].shape and _same(state[HEAD], state[table])
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or torch.equal(one, other)
+
+
+@contextmanager
+def _without_init() -> Iterator[None]:
+    """Skip the random start weights, which would be overwritten at once."""
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        yield
+
+
+def load_tokenizer(folder: Path, vocab_size: int) -> Any:
+    """The tokenizer in `folder`; CheckpointError where there is none or where it names ids that the model lacks."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder} holds no tokenizer that can be read.", "Put tokenizer.json and tokenizer_config.json there."
+        ) from error
+    if len(tokenizer) > vocab_size:
+        raise CheckpointError(
+            f"The tokenizer in {folder} has {len(tokenizer)} tokens; the model has {vocab_size}.",
+            "Use the tokenizer of the base model that the checkpoint was trained from.",
+        )
+    return tokenizer
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Number of distinct weights."""
+    return sum(p.numel() for p in module.parameters())

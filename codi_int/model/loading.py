@@ -1,0 +1,86 @@
+"""The one door through which models come in: a shipped name, a folder, or a hub name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from codi_int.errors import CheckpointError
+from codi_int.model.building import torch_device, torch_dtype
+from codi_int.model.hooked import CodiModel
+from codi_int.model.official import OfficialSettings, has_architecture, load_official
+from codi_int.model.presets import preset_for
+from codi_int.model.store import is_own_format, load_own
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+CHECKPOINT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "tokenizer*")
+BASE_FILES = ("*.json", "tokenizer*", "vocab*", "merges*")
+
+
+def load_model(
+    name_or_folder: str | Path,
+    base: str | Path | None = None,
+    lora_alpha: float | None = None,
+    remove_eos: bool | None = None,
+    n_thoughts: int | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> CodiModel:
+    """Load a CODI model.
+
+    Args:
+        name_or_folder: a shipped model ("codi-mini"), a folder in our own or in the official layout, or a hub name.
+        base: folder or hub name of the base model, for official checkpoints; default as the preset knows.
+        lora_alpha: LoRA's alpha, which no file tells; default as the preset knows, 32 for unknown checkpoints.
+        remove_eos: whether no eos stands before <bot> and after <eot>; default as the preset knows, else True.
+        n_thoughts: number of thoughts; default as the preset knows, else 6.
+        device: "cpu", "cuda", ...
+        dtype: "float32", "bfloat16" or "float16"; LoRA is merged in float32 before.
+
+    Raises:
+        CheckpointError: the model cannot be found or loaded whole.
+        ConfigError: a device or dtype that does not exist here.
+    """
+    where, kind = torch_device(device), torch_dtype(dtype)
+    folder = find_folder(name_or_folder, CHECKPOINT_FILES)
+    if is_own_format(folder):
+        return load_own(folder, where, kind)
+    preset = preset_for(str(name_or_folder))
+    base = preset.base if base is None and _needs_base(folder) else base
+    base_folder = None if base is None else find_folder(base, BASE_FILES)
+    settings = OfficialSettings(base_folder, lora_alpha, remove_eos, n_thoughts)
+    return load_official(folder, str(name_or_folder), settings, preset, where, kind)
+
+
+def find_folder(name_or_folder: str | Path, patterns: Sequence[str]) -> Path:
+    """The folder that a name means: shipped, local, or fetched from the hub (only files that fit `patterns`)."""
+    shipped = ASSETS / str(name_or_folder)
+    if isinstance(name_or_folder, str) and (shipped / "config.json").is_file():
+        return shipped
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir():
+        return folder
+    name = str(name_or_folder)
+    if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        names = sorted(p.name for p in ASSETS.glob("*") if (p / "config.json").is_file())
+        raise CheckpointError(
+            f"{name} is no folder and no model of ours (shipped: {', '.join(names) or 'none'}).",
+            "Give a folder, a shipped name, or a hub name such as zen-E/CODI-gpt2.",
+        )
+    return _from_hub(name, patterns)
+
+
+def _from_hub(name: str, patterns: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{name} is no folder here, and the hub could not give it ({type(error).__name__}).",
+            f"Download {', '.join(patterns)} from https://huggingface.co/{name} into a folder, and give that folder.",
+        ) from error
+
+
+def _needs_base(folder: Path) -> bool:
+    """Whether a checkpoint does not say by itself what it was trained from, or lacks a tokenizer."""
+    return not (has_architecture(folder) and (folder / "tokenizer.json").is_file())
