@@ -34,6 +34,11 @@ def encode_words(text: str) -> list[int]:
     return [ids[token] for token in re.findall(_TOKEN, text)]
 
 
+def encode_special(*tokens: str) -> list[int]:
+    """Ids of special tokens."""
+    return [_ids()[token] for token in tokens]
+
+
 @cache
 def _ids() -> dict[str, int]:
     return {token: i for i, token in enumerate(vocabulary())}

@@ -1,0 +1,160 @@
+"""The forward passes of CODI training, written on a `LlamaForCausalLM`'s own weights.
+
+One step of training needs the question once, a written chain and a latent chain behind it. Plain model calls would
+read the question twice and copy the key-value cache at each thought, so the passes are spelt out here:
+
+- `read`: question, written chain and `<bot>` in one sequence, with a mask that hides the chain from `<bot>`;
+- `extend`: a few more positions behind the question's keys and values, which are never copied.
+
+Tests hold both against the plain Hugging Face model.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Keys and values of some positions, one pair of tensors for each layer."""
+
+    keys: tuple[Float[Tensor, "batch heads positions head_dim"], ...]
+    """rotated keys"""
+    values: tuple[Float[Tensor, "batch heads positions head_dim"], ...]
+    """values"""
+
+    def split(self, sizes: list[int]) -> tuple["Segment", ...]:
+        """The segment cut into pieces of these sizes."""
+        keys = zip(*(k.split(sizes, dim=2) for k in self.keys), strict=True)
+        values = zip(*(v.split(sizes, dim=2) for v in self.values), strict=True)
+        return tuple(Segment(k, v) for k, v in zip(keys, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a forward pass leaves behind."""
+
+    hidden: tuple[Float[Tensor, "batch positions d_model"], ...]
+    """output of each block, and last the final norm's"""
+    segment: Segment
+    """keys and values of the positions that were read"""
+
+    @property
+    def final(self) -> Float[Tensor, "batch positions d_model"]:
+        """The states after the final norm."""
+        return self.hidden[-1]
+
+
+class TrainingNetwork:
+    """The blocks of a Llama model with fused projections; made anew after every optimizer step."""
+
+    def __init__(self, model: LlamaForCausalLM, dtype: torch.dtype = torch.float32) -> None:
+        """Take the model's weights; `dtype` is what the blocks' products are computed in, the residual stays as is."""
+        config = model.config
+        assert config.num_key_value_heads == config.num_attention_heads, "training does without grouped keys"
+        self.eps = config.rms_norm_eps
+        self.embedding = model.model.embed_tokens.weight
+        self.final_norm = model.model.norm.weight
+        self.layers = [_LayerWeights(layer, config.num_attention_heads, dtype) for layer in model.model.layers]
+        self.cos, self.sin = _rotary_tables(model)
+
+    def read(
+        self, x: Float[Tensor, "batch t d"], positions: Int[Tensor, " t"], mask: Bool[Tensor, "t t"]
+    ) -> Pass:
+        """A whole sequence at once; `mask[i, j]` says whether i may look at j."""
+        cos, sin = self.cos[positions], self.sin[positions]
+        bias = torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
+        hidden, keys, values = [], [], []
+        for w in self.layers:
+            q, k, v = _project(x, w, cos, sin, self.eps)
+            x = _finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=bias), w, self.eps)
+            keys.append(k)
+            values.append(v)
+            hidden.append(x)
+        return self._passed(hidden, keys, values)
+
+    def extend(
+        self, x: Float[Tensor, "batch t d"], first_position: int, question: Segment, own: Segment
+    ) -> Pass:
+        """`t` more positions behind the question and the `own` positions since then; the result's segment is `own`
+        grown by the new ones."""
+        t = x.shape[1]
+        positions = torch.arange(first_position, first_position + t)
+        mask = torch.zeros(t, own.keys[0].shape[2] + t)
+        mask[:, -t:].masked_fill_(torch.ones(t, t, dtype=torch.bool).triu(1), float("-inf"))
+        cos, sin = self.cos[positions], self.sin[positions]
+        hidden, keys, values = [], [], []
+        for i, w in enumerate(self.layers):
+            q, k, v = _project(x, w, cos, sin, self.eps)
+            k, v = torch.cat((own.keys[i], k), dim=2), torch.cat((own.values[i], v), dim=2)
+            x = _finish(x, _attend(q, question.keys[i], question.values[i], k, v, mask), w, self.eps)
+            keys.append(k)
+            values.append(v)
+            hidden.append(x)
+        return self._passed(hidden, keys, values)
+
+    def embed(self, ids: Int[Tensor, "batch t"]) -> Float[Tensor, "batch t d"]:
+        """Input vectors of token ids."""
+        return F.embedding(ids, self.embedding)
+
+    def logits(self, final: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows vocab"]:
+        """Next-token logits of post-norm states (tied embeddings)."""
+        return F.linear(final, self.embedding)
+
+    def _passed(self, hidden: list[Tensor], keys: list[Tensor], values: list[Tensor]) -> Pass:
+        final = F.rms_norm(hidden[-1], hidden[-1].shape[-1:], self.final_norm, self.eps)
+        return Pass((*hidden, final), Segment(tuple(keys), tuple(values)))
+
+
+class _LayerWeights:
+    """One block's weights, the ones that share an input joined."""
+
+    def __init__(self, layer: nn.Module, heads: int, dtype: torch.dtype) -> None:
+        self.heads = heads
+        attention, mlp = layer.self_attn, layer.mlp
+        self.qkv = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).to(dtype)
+        self.o = attention.o_proj.weight.to(dtype)
+        self.gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(dtype)
+        self.down = mlp.down_proj.weight.to(dtype)
+        self.norm_attention = layer.input_layernorm.weight
+        self.norm_mlp = layer.post_attention_layernorm.weight
+
+
+def _norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
+    return (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight).to(dtype)
+
+
+def _project(x: Tensor, w: "_LayerWeights", cos: Tensor, sin: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotated queries, rotated keys, values: [batch, heads, t, head_dim], float32."""
+    batch, t, d = x.shape
+    heads = w.heads
+    qkv = F.linear(_norm(x, w.norm_attention, eps, w.qkv.dtype), w.qkv).float()
+    qk, v = qkv.view(batch, t, 3 * heads, d // heads).transpose(1, 2).split([2 * heads, heads], dim=1)
+    first, second = qk.chunk(2, dim=-1)
+    q, k = (qk * cos + torch.cat((-second, first), dim=-1) * sin).chunk(2, dim=1)
+    return q, k, v
+
+
+def _attend(q: Tensor, k_far: Tensor, v_far: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Attention over two key-value segments of which only the scores are joined; `mask` is added to the second."""
+    q = q * q.shape[-1] ** -0.5
+    scores = torch.cat((q @ k_far.transpose(-1, -2), q @ k.transpose(-1, -2) + mask), dim=-1)
+    far, near = scores.softmax(-1).split([k_far.shape[2], k.shape[2]], dim=-1)
+    return far @ v_far + near @ v
+
+
+def _finish(x: Tensor, z: Tensor, w: "_LayerWeights", eps: float) -> Tensor:
+    """The rest of a block after attention."""
+    x = x + F.linear(z.transpose(1, 2).flatten(2).to(w.o.dtype), w.o)
+    gate, up = F.linear(_norm(x, w.norm_mlp, eps, w.gate_up.dtype), w.gate_up).chunk(2, dim=-1)
+    return x + F.linear(F.silu(gate) * up, w.down)
+
+
+def _rotary_tables(model: LlamaForCausalLM) -> tuple[Tensor, Tensor]:
+    positions = torch.arange(model.config.max_position_embeddings)[None]
+    cos, sin = model.model.rotary_emb(torch.zeros(1), positions)
+    return cos[0], sin[0]
