@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -136,6 +136,7 @@ class HookSession:
             )
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """Who keeps activations while a model runs."""
 

@@ -7,7 +7,7 @@ The weights stay in the Hugging Face model; its own submodules are called. Only 
 from abc import ABC, abstractmethod
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ BLOCK_HOOKS = (
 FINAL_HOOK = "ln_final.hook_out"
 
 
+@runtime_checkable
 class Hook(Protocol):
     """What a stack calls at the points that somebody asked for."""
 
