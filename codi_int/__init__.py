@@ -1,1 +1,97 @@
-"""Which features inside a continuous chain of thought cause the answer, and how sure are we?"""
+"""Which features inside a continuous chain of thought cause the answer, and how sure are we?
+
+Every name below is loaded when it is first used, so that `import codi_int` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codi_int.data.answers import extract_answer, parse_steps
+    from codi_int.data.problems import load_problems
+    from codi_int.errors import CodiError
+    from codi_int.interventions.edits import Ablate, Amplify, Swap
+    from codi_int.interventions.engine import FeatureInterventionEngine
+    from codi_int.interventions.statistics import compare_paired
+    from codi_int.model.hooked import CodiModel
+    from codi_int.model.loading import load_model, save_model
+    from codi_int.sae.kernels import encode_topk
+    from codi_int.sae.store import load_sae
+    from codi_int.types import (
+        Completion,
+        Effect,
+        Latents,
+        Outcome,
+        Problem,
+        Result,
+        Site,
+        SiteActivations,
+        Step,
+        ThoughtBatch,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Ablate": "interventions.edits",
+    "Amplify": "interventions.edits",
+    "CodiError": "errors",
+    "CodiModel": "model.hooked",
+    "Completion": "types",
+    "Effect": "types",
+    "FeatureInterventionEngine": "interventions.engine",
+    "Latents": "types",
+    "Outcome": "types",
+    "Problem": "types",
+    "Result": "types",
+    "Site": "types",
+    "SiteActivations": "types",
+    "Step": "types",
+    "Swap": "interventions.edits",
+    "ThoughtBatch": "types",
+    "compare_paired": "interventions.statistics",
+    "encode_topk": "sae.kernels",
+    "extract_answer": "data.answers",
+    "load_model": "model.loading",
+    "load_problems": "data.problems",
+    "load_sae": "sae.store",
+    "parse_steps": "data.answers",
+    "save_model": "model.loading",
+}
+
+__all__ = [
+    "Ablate",
+    "Amplify",
+    "CodiError",
+    "CodiModel",
+    "Completion",
+    "Effect",
+    "FeatureInterventionEngine",
+    "Latents",
+    "Outcome",
+    "Problem",
+    "Result",
+    "Site",
+    "SiteActivations",
+    "Step",
+    "Swap",
+    "ThoughtBatch",
+    "compare_paired",
+    "encode_topk",
+    "extract_answer",
+    "load_model",
+    "load_problems",
+    "load_sae",
+    "parse_steps",
+    "save_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'codi_int' has no attribute {name!r}")
+    return getattr(import_module(f"codi_int.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,1 @@
+"""Problems: the story generator, GSM8K-like files, and the reading of answers."""
