@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from codi_int.errors import SAEError
 from codi_int.sae.config import SAEConfig
+from codi_int.sae.kernels import decode_topk
 from codi_int.types import Latents, Site
 
 
@@ -79,13 +80,15 @@ class SAE(nn.Module, ABC):
 
     def decode(self, latents: Latents | Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_in"]:
         """Activations rebuilt from sparse or dense latents, in the SAE's dtype."""
-        dense = latents.dense() if isinstance(latents, Latents) else latents
-        if dense.shape[-1] != self.d_sae:
+        d_sae = latents.d_sae if isinstance(latents, Latents) else latents.shape[-1]
+        if d_sae != self.d_sae:
             raise SAEError(
-                f"Latents with {dense.shape[-1]} features were given to an SAE with {self.d_sae}.",
+                f"Latents with {d_sae} features were given to an SAE with {self.d_sae}.",
                 "Decode with the SAE that encoded.",
             )
-        return dense.to(self.W_dec.dtype) @ self.W_dec + self.b_dec
+        if isinstance(latents, Latents):
+            return decode_topk(latents.values.to(self.W_dec.dtype), latents.indices, self.W_dec, self.b_dec)
+        return torch.addmm(self.b_dec, latents.to(self.W_dec.dtype), self.W_dec)
 
     def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
         """The reconstruction of x."""

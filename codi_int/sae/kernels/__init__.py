@@ -1,8 +1,10 @@
 """The door to the SAE kernels: one function per kernel, one `impl=` argument, one definition (`reference`)."""
 
-from collections.abc import Callable
+import importlib.util
+from types import ModuleType
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError
@@ -10,12 +12,13 @@ from codi_int.sae.config import RULES, check_choice, check_k
 from codi_int.sae.kernels import eager, reference
 from codi_int.sae.kernels.reference import EncodedTopK
 
-__all__ = ["IMPLS", "EncodedTopK", "encode_topk"]
+__all__ = ["IMPLS", "EncodedTopK", "decode_topk", "encode_topk"]
 
 IMPLS = ("reference", "eager", "triton")
 """`reference` is the definition, `eager` the fast plain torch, `triton` the kernels"""
 
-Encoder = Callable[[Tensor, Tensor, Tensor, int, str], EncodedTopK]
+SPARSE_FROM = 32
+"""d_sae / k from which gathering k rows of the decoder beats a dense product on a GPU (estimate, docs/kernels.md)"""
 
 
 def encode_topk(
@@ -41,34 +44,91 @@ def encode_topk(
         the largest key and stays in the values. Differentiable in x, W_enc and b_enc.
 
     Raises:
-        ConfigError: unknown impl or rule, k outside 1..d_sae, shapes or dtypes that do not fit together.
+        ConfigError: unknown impl or rule, k outside 1..d_sae, shapes or dtypes that do not fit together,
+            `triton` where it cannot run.
     """
     check_choice("rule", rule, RULES)
-    _check_shapes(x, W_enc, b_enc)
+    if not (x.ndim == W_enc.ndim == 2 and x.shape[1] == W_enc.shape[0] and b_enc.shape == W_enc.shape[1:]):
+        raise _misfit({"x": x, "W_enc": W_enc, "b_enc": b_enc}, "x [n, d_in], W_enc [d_in, d_sae], b_enc [d_sae]")
+    _check_dtypes({"x": x, "W_enc": W_enc, "b_enc": b_enc})
     check_k(k, W_enc.shape[1])
-    return _encoder(impl, x)(x, W_enc, b_enc, k, rule)
+    encoded: EncodedTopK = _module(impl, x).encode_topk(x, W_enc, b_enc, k, rule)
+    return encoded
 
 
-def _encoder(impl: str | None, x: Tensor) -> Encoder:
+def decode_topk(
+    values: Float[Tensor, "n k"],
+    indices: Int[Tensor, "m j"],
+    W_dec: Float[Tensor, "d_sae d_in"],
+    b_dec: Float[Tensor, " d_b"],
+    impl: str | None = None,
+) -> Float[Tensor, "n d_in"]:
+    """`b_dec + sum_j values[:, j] * W_dec[indices[:, j]]`.
+
+    Args:
+        values: activations [n, k].
+        indices: their features [n, k], in 0..d_sae-1.
+        W_dec: decoder weights [d_sae, d_in].
+        b_dec: decoder bias [d_in].
+        impl: one of `IMPLS`; None takes the sparse kernels on a GPU where few features fire, else `eager`.
+
+    Returns:
+        Reconstructions [n, d_in], differentiable in values, W_dec and b_dec.
+
+    Raises:
+        ConfigError: unknown impl, shapes or dtypes that do not fit together, `triton` where it cannot run.
+    """
+    if not (values.shape == indices.shape and W_dec.ndim == 2 and b_dec.shape == W_dec.shape[1:]):
+        tensors = {"values": values, "indices": indices, "W_dec": W_dec, "b_dec": b_dec}
+        raise _misfit(tensors, "values and indices [n, k], W_dec [d_sae, d_in], b_dec [d_in]")
+    _check_dtypes({"values": values, "W_dec": W_dec, "b_dec": b_dec})
+    if impl is None and values.shape[1] * SPARSE_FROM > W_dec.shape[0]:
+        impl = "eager"
+    decoded: Tensor = _module(impl, values).decode_topk(values, indices, W_dec, b_dec)
+    return decoded
+
+
+def _module(impl: str | None, x: Tensor) -> ModuleType:
     """The implementation that `impl` names, or the best one for x where it names none."""
     if impl is None:
-        impl = "eager"
+        impl = "triton" if x.is_cuda and _obstacle(x) is None else "eager"
     check_choice("impl", impl, IMPLS)
-    if impl == "triton":
-        raise ConfigError("The Triton kernels are not available.", "Use impl=None.")
-    return reference.encode_topk if impl == "reference" else eager.encode_topk
+    if impl != "triton":
+        return reference if impl == "reference" else eager
+    obstacle = _obstacle(x)
+    if obstacle is not None:
+        raise ConfigError(f"The Triton kernels cannot run here: {obstacle}.", "Leave impl at None, or use 'eager'.")
+    from codi_int.sae.kernels import autograd
+
+    return autograd
 
 
-def _check_shapes(x: Tensor, W_enc: Tensor, b_enc: Tensor) -> None:
-    """ConfigError unless x [n, d_in], W_enc [d_in, d_sae] and b_enc [d_sae] fit together."""
-    fits = x.ndim == 2 and W_enc.ndim == 2 and x.shape[1] == W_enc.shape[0] and b_enc.shape == W_enc.shape[1:]
-    if not fits:
-        raise ConfigError(
-            f"x {list(x.shape)}, W_enc {list(W_enc.shape)} and b_enc {list(b_enc.shape)} do not fit together.",
-            "Give x [n, d_in], W_enc [d_in, d_sae] and b_enc [d_sae].",
-        )
-    if not x.dtype == W_enc.dtype == b_enc.dtype or not x.is_floating_point():
-        raise ConfigError(
-            f"x, W_enc and b_enc have dtypes {x.dtype}, {W_enc.dtype} and {b_enc.dtype}.",
-            "Cast all three to one floating dtype.",
-        )
+def _obstacle(x: Tensor) -> str | None:
+    """Why the Triton kernels cannot work on x; None where they can."""
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"they take float32, bfloat16 and float16, not {x.dtype}"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed"
+    if x.is_cuda:
+        return None
+    from triton.runtime.interpreter import InterpretedFunction
+
+    from codi_int.sae.kernels.encode_triton import _narrow_kernel
+
+    if isinstance(_narrow_kernel, InterpretedFunction):
+        return None
+    return f"the data is on {x.device.type} and TRITON_INTERPRET=1 was not set before triton was imported"
+
+
+def _check_dtypes(tensors: dict[str, Tensor]) -> None:
+    """ConfigError unless all have one floating dtype."""
+    found = {tensor.dtype for tensor in tensors.values()}
+    if len(found) > 1 or not next(iter(found)).is_floating_point:
+        listed = ", ".join(f"{name} {tensor.dtype}" for name, tensor in tensors.items())
+        raise ConfigError(f"The dtypes differ or are no floats: {listed}.", "Cast all to one floating dtype.")
+
+
+def _misfit(tensors: dict[str, Tensor], expected: str) -> ConfigError:
+    """The error that names the shapes that were given and those that fit."""
+    listed = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+    return ConfigError(f"Shapes do not fit together: {listed}.", f"Give {expected}.")

@@ -1,5 +1,6 @@
 """Fast plain torch: `torch.topk`, whose ties are arbitrary, plus a repair of exactly the rows that have any."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -19,6 +20,17 @@ def select(key: Float[Tensor, "n d_sae"], k: int) -> Int[Tensor, "n k"]:
         indices = indices.clone()
         indices[ambiguous] = reference.select(key[ambiguous], k)
     return indices
+
+
+def decode_topk(
+    values: Float[Tensor, "n k"],
+    indices: Int[Tensor, "n k"],
+    W_dec: Float[Tensor, "d_sae d_in"],
+    b_dec: Float[Tensor, " d_in"],
+) -> Float[Tensor, "n d_in"]:
+    """See `reference.decode_topk`; one dense product in the dtype of W_dec."""
+    dense = torch.zeros(values.shape[0], W_dec.shape[0], dtype=W_dec.dtype, device=values.device)
+    return torch.addmm(b_dec, dense.scatter_add(1, indices, values), W_dec)
 
 
 def encode_topk(

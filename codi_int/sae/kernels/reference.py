@@ -49,6 +49,19 @@ def select(key: Float[Tensor, "n d_sae"], k: int) -> Int[Tensor, "n k"]:
     return key.sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
+def decode_topk(
+    values: Float[Tensor, "n k"],
+    indices: Int[Tensor, "n k"],
+    W_dec: Float[Tensor, "d_sae d_in"],
+    b_dec: Float[Tensor, " d_in"],
+) -> Float[Tensor, "n d_in"]:
+    """`b_dec + sum_j values[:, j] * W_dec[indices[:, j]]`; 16-bit input is summed in float32 and rounded once."""
+    wide = torch.promote_types(W_dec.dtype, torch.float32)
+    dense = torch.zeros(values.shape[0], W_dec.shape[0], dtype=wide, device=values.device)
+    dense = dense.scatter_add(1, indices, values.to(wide))
+    return torch.addmm(b_dec.to(wide), dense, W_dec.to(wide)).to(W_dec.dtype)
+
+
 def encode_topk(
     x: Float[Tensor, "n d_in"],
     W_enc: Float[Tensor, "d_in d_sae"],

@@ -1,0 +1,259 @@
+"""The TopK encoder in Triton: a GEMM that also notes column-group maxima, then exact selection by threshold.
+
+1. `_gemm_kernel` writes the pre-activations and, for every group of neighbouring columns, the largest key.
+2. `_groups_kernel` finds, for each row, the k-th largest group maximum `tau` and lists the groups that reach it.
+   At least k entries of the row are >= tau, so every kept entry lies in a listed group (Dr. Top-k, SC'21).
+3. `_listed_kernel` reads only those groups: bisection for the k-th largest key, then the entries above it and
+   the first of those that equal it, in ascending order of the feature.
+Floats are compared through an integer of the same order, so NaN, inf and ties have a defined place. k is an
+ordinary argument: one compiled kernel serves every k. Rows of up to `Tiles.chunk` features skip step 2 and
+stay in registers (`_narrow_kernel`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, no_type_check
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from codi_int.sae.kernels import reference
+from codi_int.sae.kernels.reference import EncodedTopK
+
+NOTHING = tl.constexpr(-(2**31))
+"""key of a column that does not exist: below the key of every float"""
+GREATEST = tl.constexpr(2**31 - 1)
+"""key of NaN: above the key of every float"""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Sizes of the blocks that the kernels work on; powers of two."""
+
+    rows: int
+    """rows of a GEMM tile"""
+    columns: int
+    """columns of a GEMM tile, a multiple of `group`"""
+    inner: int
+    """d_in of a GEMM tile"""
+    group: int
+    """columns that share one maximum"""
+    chunk: int
+    """entries that selection holds at once, a multiple of `group`; a row of no more skips the groups"""
+
+
+INTERPRETED = Tiles(rows=16, columns=64, inner=32, group=32, chunk=256)
+HALF = Tiles(rows=128, columns=256, inner=64, group=32, chunk=2048)
+SINGLE = Tiles(rows=128, columns=128, inner=32, group=32, chunk=2048)
+
+
+@triton.jit
+@no_type_check
+def _ordered_key(value, BY_MAGNITUDE: tl.constexpr):
+    """An int32 that orders floats: NaN first, then by value or magnitude, -0.0 equal to 0.0."""
+    number = value.to(tl.float32)
+    number = tl.where(number == 0.0, 0.0, number)
+    if BY_MAGNITUDE:
+        number = tl.abs(number)
+    bits = number.to(tl.int32, bitcast=True)
+    key = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return tl.where(number != number, GREATEST, key)
+
+
+@triton.jit
+@no_type_check
+def _gemm_kernel(
+    x_ptr, w_ptr, b_ptr, pre_ptr, maxima_ptr,
+    n, d_in, d_sae, n_groups,
+    x_row, x_column, w_row, w_column,
+    BY_MAGNITUDE: tl.constexpr, WITH_MAXIMA: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, GROUP: tl.constexpr,
+):  # fmt: skip
+    """One tile of `x @ W_enc + b_enc`; row tiles run fastest, so that a stripe of W_enc stays in L2."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    row_64, column_64 = row.to(tl.int64), column.to(tl.int64)
+    acc = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    for start in range(0, d_in, INNER):
+        inner = start + tl.arange(0, INNER)
+        x = tl.load(
+            x_ptr + row_64[:, None] * x_row + inner[None, :] * x_column,
+            mask=(row[:, None] < n) & (inner[None, :] < d_in), other=0.0,
+        )  # fmt: skip
+        w = tl.load(
+            w_ptr + inner[:, None].to(tl.int64) * w_row + column_64[None, :] * w_column,
+            mask=(inner[:, None] < d_in) & (column[None, :] < d_sae), other=0.0,
+        )  # fmt: skip
+        if UPCAST:
+            x, w = x.to(tl.float32), w.to(tl.float32)
+        acc = tl.dot(x, w, acc, input_precision=PRECISION)
+    bias = tl.load(b_ptr + column, mask=column < d_sae, other=0.0).to(tl.float32)
+    pre = (acc + bias[None, :]).to(pre_ptr.dtype.element_ty)
+    tl.store(
+        pre_ptr + row_64[:, None] * d_sae + column[None, :],
+        pre, mask=(row[:, None] < n) & (column[None, :] < d_sae),
+    )  # fmt: skip
+    if WITH_MAXIMA:
+        key = tl.where(column[None, :] < d_sae, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
+        maxima = tl.max(tl.reshape(key, (ROWS, COLUMNS // GROUP, GROUP)), axis=2)
+        group = tl.program_id(1) * (COLUMNS // GROUP) + tl.arange(0, COLUMNS // GROUP)
+        tl.store(
+            maxima_ptr + row_64[:, None] * n_groups + group[None, :],
+            maxima, mask=(row[:, None] < n) & (group[None, :] < n_groups),
+        )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["k"])
+@no_type_check
+def _groups_kernel(maxima_ptr, listed_ptr, count_ptr, least_ptr, greatest_ptr, n_groups, k, BLOCK: tl.constexpr):
+    """For one row: tau, the k-th largest group maximum (or below all keys), and the groups that reach it."""
+    row = tl.program_id(0).to(tl.int64)
+    group = tl.arange(0, BLOCK)
+    maxima = tl.load(maxima_ptr + row * n_groups + group, mask=group < n_groups, other=NOTHING)
+    low = tl.full((), NOTHING, tl.int64) + 1
+    greatest = tl.max(maxima)
+    high = greatest.to(tl.int64)
+    while low < high:
+        middle = low + (high - low + 1) // 2
+        n_reaching = tl.sum((maxima >= middle).to(tl.int32))
+        low = tl.where(n_reaching >= k, middle, low)
+        high = tl.where(n_reaching > k, high, tl.where(n_reaching == k, middle, middle - 1))
+    reaches = (maxima >= low) & (group < n_groups)
+    place = tl.cumsum(reaches.to(tl.int32), axis=0) - 1
+    tl.store(listed_ptr + row * n_groups + place, group, mask=reaches)
+    tl.store(count_ptr + row, tl.sum(reaches.to(tl.int32)))
+    tl.store(least_ptr + row, low.to(tl.int32))
+    tl.store(greatest_ptr + row, greatest)
+
+
+@triton.jit
+@no_type_check
+def _store_kept(
+    kept_ptr, indices_ptr, feature, pre, key, border, n_ties_wanted, n_kept, n_ties,
+):  # fmt: skip
+    """Write the entries above the border key and the first that equal it; how many were kept and how many tied."""
+    ties = (key == border).to(tl.int32)
+    kept = (key > border) | ((ties == 1) & (n_ties + tl.cumsum(ties, axis=0) <= n_ties_wanted))
+    place = n_kept + tl.cumsum(kept.to(tl.int32), axis=0) - 1
+    tl.store(kept_ptr + place, pre, mask=kept)
+    tl.store(indices_ptr + place, feature.to(tl.int64), mask=kept)
+    return n_kept + tl.sum(kept.to(tl.int32)), n_ties + tl.sum(ties)
+
+
+@triton.jit(do_not_specialize=["k"])
+@no_type_check
+def _narrow_kernel(pre_ptr, kept_ptr, indices_ptr, d_sae, k, BY_MAGNITUDE: tl.constexpr, BLOCK: tl.constexpr):
+    """For one row that fits into registers: the k kept entries in ascending order of the feature."""
+    row = tl.program_id(0).to(tl.int64)
+    feature = tl.arange(0, BLOCK)
+    exists = feature < d_sae
+    pre = tl.load(pre_ptr + row * d_sae + feature, mask=exists, other=0.0)
+    key = tl.where(exists, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
+    low = tl.min(tl.where(exists, key, GREATEST)).to(tl.int64)
+    high = tl.max(key).to(tl.int64)
+    while low < high:  # until low is the largest key that at least k entries reach
+        middle = low + (high - low + 1) // 2
+        n_reaching = tl.sum((key >= middle).to(tl.int32))
+        low = tl.where(n_reaching >= k, middle, low)
+        high = tl.where(n_reaching > k, high, tl.where(n_reaching == k, middle, middle - 1))
+    n_ties_wanted = k - tl.sum((key > low).to(tl.int32))
+    _store_kept(kept_ptr + row * k, indices_ptr + row * k, feature, pre, key, low, n_ties_wanted, 0, 0)
+
+
+@triton.jit
+@no_type_check
+def _listed_keys(
+    pre_ptr, listed_ptr, start, n_listed, d_sae,
+    BY_MAGNITUDE: tl.constexpr, GROUP: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """Feature, pre-activation and key of CHUNK entries, from the listed group with number `start` on."""
+    entry = start * GROUP + tl.arange(0, CHUNK)
+    exists = entry < n_listed * GROUP
+    group = tl.load(listed_ptr + entry // GROUP, mask=exists, other=0)
+    feature = group * GROUP + entry % GROUP
+    exists = exists & (feature < d_sae)
+    pre = tl.load(pre_ptr + feature, mask=exists, other=0.0)
+    return feature, pre, tl.where(exists, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
+
+
+@triton.jit(do_not_specialize=["k"])
+@no_type_check
+def _listed_kernel(
+    pre_ptr, listed_ptr, count_ptr, least_ptr, greatest_ptr, kept_ptr, indices_ptr,
+    d_sae, n_groups, k,
+    BY_MAGNITUDE: tl.constexpr, GROUP: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """Like `_narrow_kernel`, over the entries of the listed groups, a chunk at a time."""
+    row = tl.program_id(0).to(tl.int64)
+    pre_ptr += row * d_sae
+    listed_ptr += row * n_groups
+    n_listed = tl.load(count_ptr + row)
+    low = tl.load(least_ptr + row).to(tl.int64)
+    high = tl.load(greatest_ptr + row).to(tl.int64)
+    while low < high:
+        middle = low + (high - low + 1) // 2
+        n_reaching = tl.zeros((), tl.int32)
+        for start in range(0, n_listed, CHUNK // GROUP):
+            _, _, key = _listed_keys(pre_ptr, listed_ptr, start, n_listed, d_sae, BY_MAGNITUDE, GROUP, CHUNK)
+            n_reaching += tl.sum((key >= middle).to(tl.int32))
+        low = tl.where(n_reaching >= k, middle, low)
+        high = tl.where(n_reaching > k, high, tl.where(n_reaching == k, middle, middle - 1))
+    n_ties_wanted = k
+    for start in range(0, n_listed, CHUNK // GROUP):
+        _, _, key = _listed_keys(pre_ptr, listed_ptr, start, n_listed, d_sae, BY_MAGNITUDE, GROUP, CHUNK)
+        n_ties_wanted -= tl.sum((key > low).to(tl.int32))
+    n_kept = tl.zeros((), tl.int32)
+    n_ties = tl.zeros((), tl.int32)
+    for start in range(0, n_listed, CHUNK // GROUP):
+        feature, pre, key = _listed_keys(pre_ptr, listed_ptr, start, n_listed, d_sae, BY_MAGNITUDE, GROUP, CHUNK)
+        n_kept, n_ties = _store_kept(
+            kept_ptr + row * k, indices_ptr + row * k, feature, pre, key, low, n_ties_wanted, n_kept, n_ties
+        )
+
+
+def encode(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int, rule: str, tiles: Tiles | None = None) -> EncodedTopK:
+    """Kept pre-activations (not yet through ReLU) and their features, largest key first; no gradients."""
+    tiles = tiles or (INTERPRETED if not x.is_cuda else HALF if x.element_size() == 2 else SINGLE)
+    n, d_sae = x.shape[0], W_enc.shape[1]
+    kept, indices = x.new_empty(n, k), torch.empty(n, k, dtype=torch.int64, device=x.device)
+    if n == 0:
+        return EncodedTopK(kept, indices)
+    narrow = d_sae <= tiles.chunk
+    pre, maxima = _preactivations(x, W_enc, b_enc, rule, tiles, with_maxima=not narrow)
+    by_magnitude = rule == "abs"
+    if narrow:
+        block = triton.next_power_of_2(d_sae)
+        _narrow_kernel[(n,)](pre, kept, indices, d_sae, k, BY_MAGNITUDE=by_magnitude, BLOCK=block)
+    else:
+        n_groups = maxima.shape[1]
+        listed = torch.empty(n, n_groups, dtype=torch.int32, device=x.device)
+        count, least, greatest = (torch.empty(n, dtype=torch.int32, device=x.device) for _ in range(3))
+        block = triton.next_power_of_2(n_groups)
+        _groups_kernel[(n,)](maxima, listed, count, least, greatest, n_groups, k, BLOCK=block)
+        _listed_kernel[(n,)](
+            pre, listed, count, least, greatest, kept, indices, d_sae, n_groups, k,
+            BY_MAGNITUDE=by_magnitude, GROUP=tiles.group, CHUNK=tiles.chunk,
+        )  # fmt: skip
+    order = reference.keys(kept, rule).sort(dim=1, descending=True, stable=True).indices
+    return EncodedTopK(kept.gather(1, order), indices.gather(1, order))
+
+
+def _preactivations(
+    x: Tensor, W_enc: Tensor, b_enc: Tensor, rule: str, tiles: Tiles, with_maxima: bool
+) -> tuple[Tensor, Tensor]:
+    """Pre-activations [n, d_sae] and the keys' maxima [n, n_groups]; the latter unfilled unless asked for."""
+    (n, d_in), d_sae = x.shape, W_enc.shape[1]
+    n_groups = triton.cdiv(d_sae, tiles.group)
+    pre = x.new_empty(n, d_sae)
+    maxima = torch.empty(n if with_maxima else 0, n_groups, dtype=torch.int32, device=x.device)
+    grid = (triton.cdiv(n, tiles.rows), triton.cdiv(d_sae, tiles.columns))
+    launch: dict[str, Any] = {"num_warps": 8, "num_stages": 3} if x.is_cuda else {}
+    _gemm_kernel[grid](
+        x, W_enc, b_enc.contiguous(), pre, maxima, n, d_in, d_sae, n_groups, *x.stride(), *W_enc.stride(),
+        BY_MAGNITUDE=rule == "abs", WITH_MAXIMA=with_maxima,
+        UPCAST=not x.is_cuda,  # the interpreter multiplies the bit patterns of bfloat16
+        PRECISION="tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
+        ROWS=tiles.rows, COLUMNS=tiles.columns, INNER=tiles.inner, GROUP=tiles.group, **launch,
+    )  # fmt: skip
+    return pre, maxima
