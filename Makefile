@@ -1,0 +1,39 @@
+# codi-int: make demo, make test. Each does all its own set-up in .venv and leaves nothing outside this folder.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export XDG_CONFIG_HOME := $(CURDIR)/.cache/config
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export HF_HOME := $(CURDIR)/.cache/huggingface
+export TRITON_HOME := $(CURDIR)/.cache
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)  ## ablate one feature of a continuous thought and see what it does to 1,495 answers
+	$(BIN)/codi-int ablate --feature 449 --layer 14
+
+test: $(READY)  ## the whole test suite
+	$(BIN)/python -m pytest -q
+
+check: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## every number in the docs, printed again (see benchmarks/README.md)
+	$(BIN)/python benchmarks/run_all.py
+
+clean:
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache
+
+# torch comes first and by its exact version: a plain requirement may pull a build with gigabytes of CUDA packages
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
