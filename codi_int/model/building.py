@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.codi import Projection
@@ -162,8 +162,3 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Any:
             "Use the tokenizer of the base model that the checkpoint was trained from.",
         )
     return tokenizer
-
-
-def parameters_of(module: nn.Module) -> int:
-    """Number of distinct weights."""
-    return sum(p.numel() for p in module.parameters())

@@ -50,6 +50,8 @@ class KVCache:
         """slots in use, the same for every row"""
         self.padded = padded
         """True where some slot in use may hold padding, so that masks are needed"""
+        self.counts_padding = False
+        """True while padding has position ids of its own, as in the published evaluation"""
 
     @classmethod
     def empty(cls, shape: CacheShape, batch: int, capacity: int) -> "KVCache":
@@ -83,6 +85,7 @@ class KVCache:
             count_padding: give padding a position id of its own, as the published evaluation does.
         """
         start, self.length = self.length, self.length + count
+        self.counts_padding = count_padding
         if self.length > self.capacity:
             self._grow(max(self.length, self.capacity + GROWTH))
         if valid is not None:

@@ -20,6 +20,7 @@ from codi_int.model.llama import LlamaStack
 from codi_int.model.stack import BlockStack, tap
 
 Padding = Literal["masked", "official"]
+PADDINGS: tuple[Padding, ...] = ("masked", "official")
 STACKS: Mapping[str, type[BlockStack]] = {"llama": LlamaStack, "qwen2": LlamaStack, "gpt2": GPT2Stack}
 
 
@@ -99,9 +100,12 @@ class Chain:
             mask: [batch, tokens], 0 at padding; None where nothing is padded.
             problem_ids: names of the rows for hooks; default row0, row1, ...
             padding: `masked` never reads padding and counts positions without it; `official` does as the published
-                evaluation: padding has positions of its own and is read by every step after the question.
+                evaluation: padding has positions of its own and is read by every step after the question. (What it
+                holds then depends on the version of transformers; here, as in 5.x, padding itself reads nothing.)
             recorder: who keeps activations.
         """
+        if padding not in PADDINGS:
+            raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         names = problem_ids or tuple(f"row{i}" for i in range(ids.shape[0]))
         self._check_length(ids.shape[1])
         cache = self.stack.new_cache(ids.shape[0], ids.shape[1] + self.config.n_thoughts + 10)

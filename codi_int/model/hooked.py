@@ -12,7 +12,9 @@ from torch import Tensor
 
 from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError, SiteError
-from codi_int.model.chain import Chain, ChainState, Decoded, Padding
+from codi_int.model.bridge import to_bridge
+from codi_int.model.capture import Activations, CachedRun, NameRecorder, NamesFilter, chosen_names
+from codi_int.model.chain import PADDINGS, Chain, ChainState, Decoded, Padding
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.hooks import (
     THOUGHT_HOOK,
@@ -24,7 +26,8 @@ from codi_int.model.hooks import (
     SiteRecorder,
     make_entry,
 )
-from codi_int.model.rollout import QuestionBatch, Rollout, group_by_length
+from codi_int.model.rollout import QuestionBatch, Rollout, group_by_length, group_in_order
+from codi_int.model.store import save_model
 from codi_int.model.weights import hash_weights
 from codi_int.types import Completion, Problem, Site, ThoughtBatch
 
@@ -136,12 +139,18 @@ class CodiModel(Chain):
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
         return (*ids, *ending)
 
-    def batches(self, problems: Sequence[Problem], batch_size: int = BATCH_SIZE) -> list[QuestionBatch]:
-        """The problems in batches of questions that have equally many tokens."""
+    def batches(
+        self, problems: Sequence[Problem], batch_size: int = BATCH_SIZE, padding: Padding = "masked"
+    ) -> list[QuestionBatch]:
+        """The problems in batches: of equally long questions, or (`official`) in order and padded on the left."""
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
-        encoded = [self.encode_question(problem) for problem in problems]
-        return group_by_length(encoded, [problem.id for problem in problems], batch_size, self.device)
+        if padding not in PADDINGS:
+            raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
+        encoded, ids = [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
+        if padding == "official":
+            return group_in_order(encoded, ids, batch_size, self.config.pad_id, self.device)
+        return group_by_length(encoded, ids, batch_size, self.device)
 
     def think(
         self,
@@ -149,6 +158,7 @@ class CodiModel(Chain):
         capture: Sequence[Site] | Literal["all"] = (),
         answers: bool = False,
         grad: bool = False,
+        padding: Padding = "masked",
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
     ) -> ThoughtBatch:
@@ -158,6 +168,8 @@ class CodiModel(Chain):
             capture: the sites to keep, or "all" for `resid_post` of every layer and position.
             answers: also write the answers.
             grad: leave gradients on.
+            padding: `masked`, or `official` for parity with the published evaluation, see `prefill`; the latter's
+                results depend on which problems share a batch.
             progress: called after every batch.
 
         Returns:
@@ -165,20 +177,56 @@ class CodiModel(Chain):
         """
         sites = self._sites(capture)
         parts: list[ThoughtBatch] = []
-        batches = self.batches(problems, batch_size)
+        batches = self.batches(problems, batch_size, padding)
         with torch.set_grad_enabled(grad):
             for batch in batches:
-                parts.append(self._think_batch(batch, sites, answers))
+                parts.append(self._think_batch(batch, sites, answers, padding))
                 if progress:
                     progress(len(batch.rows))
         order = [row for batch in batches for row in batch.rows]
         return self._joined(parts, order, sites, capture == "all")
 
     def answer(
-        self, problems: Sequence[Problem], batch_size: int = BATCH_SIZE, progress: Progress | None = None
+        self,
+        problems: Sequence[Problem],
+        padding: Padding = "masked",
+        batch_size: int = BATCH_SIZE,
+        progress: Progress | None = None,
     ) -> list[Completion]:
-        """What the model answers, one completion per problem, in the order given."""
-        return list(self.think(problems, answers=True, batch_size=batch_size, progress=progress).completions)
+        """What the model answers, one completion per problem, in the order given; arguments as for `think`."""
+        batch = self.think(problems, answers=True, padding=padding, batch_size=batch_size, progress=progress)
+        return list(batch.completions)
+
+    def run_with_cache(
+        self, problems: Sequence[Problem], names_filter: NamesFilter = None, grad: bool = False
+    ) -> CachedRun:
+        """Think about a few problems in one batch and keep whole tensors by their TransformerLens names.
+
+        Args:
+            names_filter: a name, several, or a function name -> bool; None keeps every name.
+
+        Raises:
+            HookError: a name that does not exist, or a function that chooses none.
+        """
+        names = chosen_names(names_filter, self.hook_names)
+        encoded = [self.encode_question(problem) for problem in problems]
+        ids = [problem.id for problem in problems]
+        (batch,) = group_in_order(encoded, ids, len(ids), self.config.pad_id, self.device)
+        recorder = NameRecorder(names)
+        with torch.set_grad_enabled(grad):
+            thinking = self._think(self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder), recorder)
+        thoughts = ThoughtBatch(batch.problem_ids, thinking.thoughts)
+        cache = thinking.state.cache
+        valid = cache.valid[:, : cache.length]
+        return CachedRun(thoughts, Activations(recorder.joined(), batch.ids.shape[1], valid))
+
+    def to_transformer_lens(self, copy: bool = True) -> Any:
+        """A TransformerBridge of the language model, see `bridge.to_bridge`."""
+        return to_bridge(self.hf, self.tokenizer, copy)
+
+    def save(self, folder: str) -> None:
+        """Write the model in our own format, see `store.save_model`."""
+        save_model(folder, self.hf, self.projection, self.config, self.tokenizer)
 
     def think_tokens(
         self,
@@ -212,7 +260,7 @@ class CodiModel(Chain):
         """One clean pass over a batch of `batches`, with everything kept that a later edit may start from."""
         recorder = SiteRecorder(self._sites(capture))
         with torch.no_grad():
-            thinking = self._think(self.prefill(batch.ids, None, batch.problem_ids, recorder=recorder), recorder)
+            thinking = self._think(self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder), recorder)
             decoded = self.decode(thinking.state)
         completions = self._completions(batch.problem_ids, decoded)
         cache = thinking.state.cache
@@ -243,9 +291,12 @@ class CodiModel(Chain):
         self.next_thought(state, recorder)
         return Thinking(state, torch.stack(hidden, 1), torch.stack(thoughts, 1))
 
-    def _think_batch(self, batch: QuestionBatch, sites: tuple[Site, ...], answers: bool) -> ThoughtBatch:
+    def _think_batch(
+        self, batch: QuestionBatch, sites: tuple[Site, ...], answers: bool, padding: Padding
+    ) -> ThoughtBatch:
         recorder = SiteRecorder(sites) if sites else None
-        thinking = self._think(self.prefill(batch.ids, None, batch.problem_ids, recorder=recorder), recorder)
+        state = self.prefill(batch.ids, batch.mask, batch.problem_ids, padding, recorder)
+        thinking = self._think(state, recorder)
         written = self._completions(batch.problem_ids, self.decode(thinking.state)) if answers else ()
         captured = recorder.captured if recorder else {}
         return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)

@@ -7,8 +7,9 @@ from codi_int.errors import CheckpointError
 from codi_int.model.building import torch_device, torch_dtype
 from codi_int.model.hooked import CodiModel
 from codi_int.model.official import OfficialSettings, has_architecture, load_official
+from codi_int.model.own import load_own
 from codi_int.model.presets import preset_for
-from codi_int.model.store import is_own_format, load_own
+from codi_int.model.store import is_own_format
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 CHECKPOINT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "tokenizer*")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from codi_int.model.cache import KVCache
@@ -14,7 +14,7 @@ from codi_int.types import Completion, Site
 
 @dataclass(frozen=True)
 class QuestionBatch:
-    """Some problems whose questions have the same number of tokens."""
+    """Some problems, whose questions have the same number of tokens or are padded to it."""
 
     rows: tuple[int, ...]
     """where the problems stood in the list that was given"""
@@ -22,6 +22,8 @@ class QuestionBatch:
     """one for each row"""
     ids: Int[Tensor, "batch tokens"]
     """token ids, ending in <bot>"""
+    mask: Bool[Tensor, "batch tokens"] | None = None
+    """False at padding on the left; None where nothing is padded"""
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,18 @@ def group_by_length(
         )
         for rows in batches
     ]
+
+
+def group_in_order(
+    encoded: Sequence[tuple[int, ...]], problem_ids: Sequence[str], batch_size: int, pad_id: int, device: torch.device
+) -> list[QuestionBatch]:
+    """Batches in the order given, padded on the left, as the published evaluation makes them."""
+    batches = []
+    for start in range(0, len(encoded), batch_size):
+        some = encoded[start : start + batch_size]
+        width = max(map(len, some))
+        ids = torch.tensor([[pad_id] * (width - len(e)) + list(e) for e in some], device=device)
+        mask = torch.tensor([[False] * (width - len(e)) + [True] * len(e) for e in some], device=device)
+        rows = tuple(range(start, start + len(some)))
+        batches.append(QuestionBatch(rows, tuple(problem_ids[i] for i in rows), ids, mask))
+    return batches

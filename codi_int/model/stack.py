@@ -217,8 +217,10 @@ class BlockStack(ABC):
         ones = torch.ones(count, cache.length, dtype=torch.bool, device=cache.valid.device)
         mask = ones.tril(start)[None, None]
         if cache.padded:
-            # a padding token reads itself: a row without any slot to read would be 0/0
-            mask = mask & cache.valid[:, None, None, : cache.length] | (ones.tril(start) & ones.triu(start))
+            mask = mask & cache.valid[:, None, None, : cache.length]
+            if not cache.counts_padding:
+                # a padding token reads itself, so that no gradient is 0/0; nobody reads what comes of it
+                mask = mask | (ones.tril(start) & ones.triu(start))
         return StepPlan(mask, False, rotary)
 
     def _block(self, layer: int, x: Tensor, cache: KVCache, plan: StepPlan, tap: LayerTap | None) -> Tensor:
@@ -260,7 +262,8 @@ class BlockStack(ABC):
             mask = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).tril()
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
-        return scores.softmax(-1, dtype=torch.float32).to(q.dtype)
+        # a token that may read nothing has a pattern of zeros, as in torch's fused attention
+        return scores.softmax(-1, dtype=torch.float32).nan_to_num(0.0).to(q.dtype)
 
     def _per_query_head(self, tensor: Tensor) -> Tensor:
         return tensor.repeat_interleave(self.n_heads // self.n_kv_heads, dim=1)

@@ -1,16 +1,10 @@
 """Our own folder format: what plain `transformers` loads as the language model, plus the projection and settings."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from codi_int.errors import CheckpointError, OutputError
-from codi_int.model.building import build_hf, build_projection, load_tokenizer, read_hf_config
 from codi_int.model.codi import CodiConfig, Projection
-from codi_int.model.hooked import CodiModel
-from codi_int.model.tensors import read_checkpoint, read_file
 
 SETTINGS = "codi.json"
 PROJECTION = "projection.safetensors"
@@ -47,17 +41,3 @@ def read_settings(folder: Path) -> CodiConfig:
         return CodiConfig.from_json((folder / SETTINGS).read_text())
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / SETTINGS} cannot be read: {error}.", "Save the model again.") from error
-
-
-def load_own(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiModel:
-    """The model that `save_model` wrote to `folder`."""
-    config = read_settings(folder)
-    hf_config = copy.deepcopy(read_hf_config(folder))
-    hf = build_hf(hf_config, read_checkpoint(folder).tensors, dtype, folder)
-    projection = build_projection(read_file(folder / PROJECTION), hf_config.hidden_size, dtype, folder / PROJECTION)
-    vocab_size = hf_config.vocab_size
-    special = {"pad_id": config.pad_id, "bot_id": config.bot_id, "eot_id": config.eot_id, "eos_id": config.eos_id}
-    for name, token in special.items():
-        if token is not None and not 0 <= token < vocab_size:
-            raise CheckpointError(f"{folder / SETTINGS}: {name} is {token}; the model has ids 0 to {vocab_size - 1}.")
-    return CodiModel(hf.to(device), projection.to(device), config, load_tokenizer(folder, vocab_size))
