@@ -31,7 +31,7 @@ def to_number(text: str) -> Number:
     return int(value) if value.is_integer() else value
 
 
-def extract_answer(text: str, rule: AnswerRule = "after-phrase") -> Number | None:
+def extract_answer(text: str, rule: str = "after-phrase") -> Number | None:
     """The number that a completion gives as its answer.
 
     Args:

@@ -6,6 +6,7 @@ or compared. The held-out stories come from a stream of their own, without repet
 every text that is held out.
 """
 
+import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ STEP_WEIGHTS = {1: 0.17, 2: 0.30, 3: 0.30, 4: 0.23}
 SPLIT_SIZES = {"validation": 1495, "sae": 5978}
 """sizes of the held-out splits, those of the published experiments; `train` has no end"""
 
+FINGERPRINTS = {"validation": "5a64db559551edf9", "sae": "8eb846e69fed35bb"}
+"""of the held-out splits: results on stories are comparable only between versions that agree on these"""
+
 _NUMBERS = tuple(range(MAX_NUMBER + 1))
-_WEIGHTS = tuple(w.NUMBER_WEIGHTS.get(n, w.REST_WEIGHT) for n in _NUMBERS)
+_WEIGHTS = tuple(float(w.NUMBER_WEIGHTS.get(n, w.REST_WEIGHT)) for n in _NUMBERS)
 
 
 def calculate(left: int, operation: Operation, right: int) -> int | None:
@@ -230,6 +234,12 @@ def held_out() -> dict[str, tuple[Problem, ...]]:
             break
     cut = SPLIT_SIZES["validation"]
     return {"validation": tuple(stories[:cut]), "sae": tuple(stories[cut:])}
+
+
+def problems_fingerprint(split: str) -> str:
+    """The first 16 hex digits of a held-out split's SHA-256 over its questions and answers."""
+    lines = "".join(f"{p.question}\t{p.answer}\n" for p in held_out()[split])
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 @cache

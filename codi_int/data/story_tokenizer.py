@@ -31,7 +31,12 @@ def vocabulary() -> tuple[str, ...]:
 def encode_words(text: str) -> list[int]:
     """Token ids of a text, without special tokens; the fast road for training."""
     ids = _ids()
-    return [ids[token] for token in re.findall(_TOKEN, text)]
+    return [ids[token] for token in split_words(text)]
+
+
+def split_words(text: str) -> list[str]:
+    """The tokens of a text."""
+    return re.findall(_TOKEN, text)
 
 
 def encode_special(*tokens: str) -> list[int]:

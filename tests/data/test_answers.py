@@ -1,0 +1,71 @@
+"""Answer extraction and step parsing, against cases written by hand and against GSM8K where it is at hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codi_int.data.answers import extract_answer, parse_steps, write_step
+from codi_int.errors import ConfigError
+from codi_int.types import Step
+
+GSM8K = Path(__file__).parents[2].parent / "shared" / "gsm8k"
+
+
+@pytest.mark.parametrize(
+    ("text", "after_phrase", "last"),
+    [
+        ("The answer is: 18", 18, 18),
+        ("The answer is : 18", 18, 18),
+        ("The answer is: 18The answer is: 20", 18, 20),
+        ("The answer is: $1,200.", 1200, 1200),
+        ("The answer is: -3", -3, -3),
+        ("The answer is: 0.5 litres", 0.5, 0.5),
+        ("The answer is: many", None, None),
+        ("I count 5 and 7", None, 7),
+        ("so the answer is 12 of 30", 12, 30),
+        ("", None, None),
+    ],
+)
+def test_both_rules(text, after_phrase, last):
+    assert extract_answer(text) == after_phrase
+    assert extract_answer(text, rule="last") == last
+
+
+def test_whole_numbers_are_integers():
+    assert isinstance(extract_answer("The answer is: 4.0"), int)
+
+
+def test_unknown_rule_is_refused():
+    with pytest.raises(ConfigError, match="after-phrase, last"):
+        extract_answer("1", rule="first")
+
+
+def test_steps_of_a_written_solution():
+    text = "20*3=<<20*3=60>>60 and $<<1,200/60=20>>20; <<60 - .5 = 59.5>>59.5; <<1+2+3=6>>6; <<oops>>"
+    assert parse_steps(text) == (
+        Step(20, "multiplication", 3, 60),
+        Step(1200, "division", 60, 20),
+        Step(60, "subtraction", 0.5, 59.5),
+    )
+
+
+def test_writing_a_step_is_read_back():
+    step = Step(48, "division", 2, 24)
+    assert write_step(step) == "<<48/2=24>>"
+    assert parse_steps(write_step(step)) == (step,)
+
+
+@pytest.mark.skipif(not GSM8K.exists(), reason="GSM8K is not shipped")
+def test_gsm8ks_simple_steps_are_right():
+    rows = [json.loads(line) for line in (GSM8K / "test.jsonl").read_text().splitlines()]
+    steps = [s for row in rows for s in parse_steps(row["answer"])]
+    assert len(steps) > 3500
+    value = {
+        "addition": lambda a, b: a + b,
+        "subtraction": lambda a, b: a - b,
+        "multiplication": lambda a, b: a * b,
+        "division": lambda a, b: a / b if b else None,
+    }
+    right = [s for s in steps if abs((value[s.operation](s.left, s.right) or 0) - s.result) <= 0.011 * abs(s.result)]
+    assert len(right) / len(steps) > 0.98

@@ -1,0 +1,75 @@
+"""Reading problems: both file formats, names, and errors that name the line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codi_int.data.problems import load_problems, problems_sha256, read_jsonl, write_jsonl
+from codi_int.errors import DataError
+
+GSM8K = Path(__file__).parents[2].parent / "shared" / "gsm8k"
+
+
+def write(tmp_path, *lines):
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_gsm8k_format(tmp_path):
+    row = {"question": "How many?", "answer": "48/2 = <<48/2=24>>24\n<<48+24=72>>\n#### 1,072"}
+    (problem,) = load_problems(write(tmp_path, json.dumps(row), ""))
+    assert problem.answer == 1072
+    assert [s.result for s in problem.steps] == [24, 72]
+    assert problem.id == "data-1"
+
+
+def test_own_format_is_read_back(tmp_path):
+    problems = load_problems("stories:validation", limit=5)
+    write_jsonl(problems, tmp_path / "own.jsonl")
+    assert load_problems(tmp_path / "own.jsonl") == problems
+    assert load_problems(str(tmp_path / "own.jsonl"), limit=2) == problems[:2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ((), "holds no problems"),
+        (('{"question": "a?", "answer": 1}', "{nope"), "line 2: no JSON"),
+        (('{"question": "a?"}',), "line 1: the field 'answer' is missing"),
+        (('{"answer": 1}',), "line 1: the field 'question' is missing"),
+        (('{"question": "a?", "answer": "#### many"}',), "line 1: 'answer' gives no number"),
+        (("[1]",), "line 1: an object is wanted"),
+        (('{"question": "", "answer": 1}',), "line 1: 'question' must be a text"),
+        (('{"question": "a?", "answer": 1, "steps": 3}',), "line 1: 'steps' must be"),
+        (('{"id": "x", "question": "a?", "answer": 1}',) * 2, "'x' stands twice"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path, lines, message):
+    with pytest.raises(DataError, match=message) as error:
+        read_jsonl(write(tmp_path, *lines))
+    assert str(error.value).count("\n") <= 1
+
+
+def test_no_file_no_name_no_limit(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        load_problems(tmp_path / "nothing.jsonl")
+    with pytest.raises(DataError, match="no data set 'novels:test'"):
+        load_problems("novels:test")
+    with pytest.raises(DataError, match="limit is 0"):
+        load_problems("stories:validation", limit=0)
+
+
+def test_the_hash_sees_order_and_content():
+    problems = load_problems("stories:validation", limit=3)
+    assert problems_sha256(problems) != problems_sha256(problems[::-1])
+    assert problems_sha256(problems) == problems_sha256(load_problems("stories:validation", limit=3))
+
+
+@pytest.mark.skipif(not GSM8K.exists(), reason="GSM8K is not shipped")
+def test_the_original_gsm8k_is_read_whole():
+    assert len(load_problems(GSM8K / "test.jsonl")) == 1319
+    train = load_problems(GSM8K / "train.jsonl")
+    assert len(train) == 7473
+    assert train[0].answer == 72

@@ -1,0 +1,93 @@
+"""The stories: reproducible, disjoint, arithmetically right, with the statistics that the generator promises."""
+
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+
+from codi_int.data import stories
+from codi_int.errors import DataError
+
+SIGN = {"addition": "+", "subtraction": "-", "multiplication": "*", "division": "/"}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return stories.load_stories("train", 4000)
+
+
+def test_a_story_is_a_pure_function_of_stream_and_index():
+    assert stories.story("train", 17) == stories.story("train", 17)
+    assert stories.story("train", 17) != stories.story("train", 18)
+    assert stories.story("train", 3).question.startswith(stories.story("train", 3).question.split()[0])
+
+
+def test_known_story_stays_the_same_between_versions_and_machines():
+    problem = stories.load_stories("validation", 1)[0]
+    assert problem.id == "held-out-0"
+    assert problem.answer == problem.steps[-1].result
+    assert stories.problems_fingerprint("validation") == stories.FINGERPRINTS["validation"]
+    assert stories.problems_fingerprint("sae") == stories.FINGERPRINTS["sae"]
+
+
+def test_held_out_splits_have_the_published_sizes_and_share_no_text(sample):
+    validation, sae = stories.load_stories("validation"), stories.load_stories("sae")
+    assert (len(validation), len(sae)) == (1495, 5978)
+    texts = [p.question for p in (*validation, *sae)]
+    assert len(set(texts)) == len(texts)
+    assert not set(texts) & {p.question for p in sample}
+
+
+def test_training_leaves_out_a_text_that_is_held_out(monkeypatch):
+    first = stories.story("train", 0).question
+    monkeypatch.setattr(stories, "held_out_texts", lambda: frozenset({first}))
+    assert next(stories.training_stories()).id == "train-1"
+
+
+def test_steps_calculate_and_stay_in_range(sample):
+    for problem in sample:
+        for s in problem.steps:
+            value = {"+": s.left + s.right, "-": s.left - s.right, "*": s.left * s.right}.get(SIGN[s.operation])
+            assert s.result == (Fraction(s.left, s.right) if s.operation == "division" else value)
+            assert all(0 <= n <= 99 for n in (s.left, s.right, s.result))
+        assert problem.answer == problem.steps[-1].result
+
+
+def test_every_step_but_the_last_is_used_and_every_number_of_the_text_counts(sample):
+    for problem in sample:
+        results = [s.result for s in problem.steps[:-1]]
+        operands = [n for s in problem.steps for n in (s.left, s.right)]
+        assert all(operands.count(r) >= 1 for r in results), problem
+
+
+def test_operations_have_gsm8ks_shares(sample):
+    counts = Counter(s.operation for p in sample for s in p.steps)
+    share = {operation: n / sum(counts.values()) for operation, n in counts.items()}
+    measured = {"multiplication": 0.42, "addition": 0.22, "subtraction": 0.19, "division": 0.17}
+    assert share == pytest.approx(measured, abs=0.025)
+
+
+def test_small_numbers_lead_as_in_gsm8k(sample):
+    operands = Counter(n for p in sample for s in p.steps for n in (s.left, s.right))
+    leading = {n for n, _ in operands.most_common(12)}
+    assert len(leading & {2, 3, 4, 5, 10, 20, 6, 12, 8, 30, 60, 15}) >= 10
+    assert operands.most_common(3)[0][0] == 2
+    assert set(range(1, 100)) <= set(operands)
+
+
+def test_stories_of_one_to_four_steps_of_both_kinds(sample):
+    steps = Counter(len(p.steps) for p in sample)
+    assert set(steps) == {1, 2, 3, 4}
+    assert min(steps.values()) > 0.12 * len(sample)
+    products_then_sum = [
+        p for p in sample if [s.operation for s in p.steps] == ["multiplication", "multiplication", "addition"]
+    ]
+    branching = [p for p in products_then_sum if p.steps[2].left == p.steps[0].result]
+    assert len(branching) > 50
+
+
+def test_wrong_split_and_endless_train_are_refused():
+    with pytest.raises(DataError, match="no split 'test'"):
+        stories.load_stories("test")
+    with pytest.raises(DataError, match="has no end"):
+        stories.load_stories("train")
