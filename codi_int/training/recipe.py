@@ -3,18 +3,18 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from codi_int.errors import ConfigError, DataError
 
-StageKind = Literal["drill", "chain", "joint"]
+STAGE_KINDS = ("drill", "chain", "joint")
 
 
 @dataclass(frozen=True)
 class Stage:
     """One stretch of training."""
 
-    kind: StageKind
+    kind: str
     """drill: bare calculations; chain: stories with the written chain alone; joint: the full CODI loss"""
     batches: int
     """optimizer steps"""
@@ -24,8 +24,8 @@ class Stage:
     """learning rate at its end; linear in between"""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("drill", "chain", "joint"):
-            raise ConfigError(f"Stage kind {self.kind!r} does not exist.", "Kinds: drill, chain, joint.")
+        if self.kind not in STAGE_KINDS:
+            raise ConfigError(f"Stage kind {self.kind!r} does not exist.", f"Kinds: {', '.join(STAGE_KINDS)}.")
         if self.batches < 1 or self.lr_from < 0 or self.lr_to < 0:
             raise ConfigError(f"Stage {self.kind}: batches must be positive and learning rates not negative.")
 

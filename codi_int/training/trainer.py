@@ -44,6 +44,8 @@ class RunOptions:
     """time between checkpoints"""
     evaluate_batches: int = 250
     """optimizer steps between looks at held-out stories"""
+    evaluate_stories: int = 512
+    """how many of them"""
     stop_after_seconds: float = math.inf
     """stop with a checkpoint after this time"""
 
@@ -127,7 +129,7 @@ class Trainer:
         self.optimizers = self._optimizers()
         self.progress = Progress()
         self.dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
-        self.validation = list(load_stories("validation"))
+        self.validation = list(load_stories("validation", options.evaluate_stories))
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon for the blocks' matrices, AdamW for everything else."""
@@ -213,11 +215,11 @@ class Trainer:
         return bool(flag.item())
 
     @torch.no_grad()
-    def evaluate(self, limit: int = 512) -> Accuracy:
+    def evaluate(self) -> Accuracy:
         """Quick accuracies on the first held-out stories, in float32."""
         net = TrainingNetwork(self.model)
         latent, written, steps = [], [], []
-        for batch in batches_by_length(self.validation[:limit], 128):
+        for batch in batches_by_length(self.validation, 128):
             read = read_question_and_chain(net, batch)
             exact = (written_logits(net, read, batch).argmax(-1) == batch.written) | ~batch.written_mask
             written.append(exact.all(1))
