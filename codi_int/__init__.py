@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.engine import FeatureInterventionEngine
     from codi_int.interventions.statistics import compare_paired
     from codi_int.model.hooked import CodiModel
-    from codi_int.model.loading import load_model, save_model
+    from codi_int.model.loading import load_model
+    from codi_int.model.store import save_model
     from codi_int.sae.kernels import encode_topk
     from codi_int.sae.store import load_sae
     from codi_int.types import (
@@ -56,7 +57,7 @@ _HOMES = {
     "load_problems": "data.problems",
     "load_sae": "sae.store",
     "parse_steps": "data.answers",
-    "save_model": "model.loading",
+    "save_model": "model.store",
 }
 
 __all__ = [

@@ -1,0 +1,34 @@
+"""The front door: the names promised, that they load, and that the door itself is light."""
+
+import subprocess
+import sys
+
+import codi_int
+
+
+def test_names_are_sorted_and_load():
+    assert codi_int.__all__ == sorted(codi_int.__all__)
+    for name in codi_int.__all__:
+        assert getattr(codi_int, name).__module__.startswith("codi_int."), name
+    assert set(codi_int.__all__) <= set(dir(codi_int))
+
+
+def test_the_contract_is_there():
+    promised = {"load_model", "load_problems", "load_sae", "FeatureInterventionEngine", "Site", "Ablate", "Amplify",
+                "Swap", "compare_paired", "extract_answer", "parse_steps", "encode_topk"}  # fmt: skip
+    assert promised <= set(codi_int.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    try:
+        codi_int.no_such_name  # noqa: B018
+    except AttributeError as error:
+        assert "no_such_name" in str(error)
+    else:
+        raise AssertionError("no error")
+
+
+def test_importing_the_front_door_loads_nothing_heavy():
+    code = "import codi_int, sys; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
