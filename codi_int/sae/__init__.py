@@ -2,27 +2,40 @@
 
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.config import Provenance, SAEConfig
-from codi_int.sae.kernels import EncodedTopK, encode_topk
+from codi_int.sae.kernels import EncodedTopK, decode_topk, encode_topk
 from codi_int.sae.metrics import SAEMetrics, measure
+from codi_int.sae.published import import_published
+from codi_int.sae.recipe import Anneal, AuxK, SAETrainingConfig, Sparsity, adaptive_d_sae
 from codi_int.sae.store import bundled_saes, load_sae, save_sae
+from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
-from codi_int.sae.training import EpochRecord, SAETrainingConfig, TrainedSAE, train_topk
+from codi_int.sae.training import EpochRecord, TrainedSAE, train_sae, train_topk
 
 __all__ = [
     "SAE",
+    "Anneal",
+    "AuxK",
     "EncodedTopK",
     "EpochRecord",
+    "GatedSAE",
+    "JumpReLUSAE",
     "Provenance",
     "SAEConfig",
     "SAEMetrics",
     "SAETrainingConfig",
+    "Sparsity",
+    "StandardSAE",
     "TopKSAE",
     "TrainedSAE",
+    "adaptive_d_sae",
     "bundled_saes",
     "check_fits",
+    "decode_topk",
     "encode_topk",
+    "import_published",
     "load_sae",
     "measure",
     "save_sae",
+    "train_sae",
     "train_topk",
 ]

@@ -1,7 +1,6 @@
 """SAEs on disk in SAELens' format: a folder with `cfg.json` and `sae_weights.safetensors`.
 
-What SAELens does not know (thought position, model hash, recipe, measures) stands under `metadata`, which
-it keeps as it is. `load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder.
+`load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder.
 """
 
 import json
@@ -17,16 +16,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codi_int.errors import CodiError, OutputError, SAEError
-from codi_int.sae.base import SAE, hook_name_of
-from codi_int.sae.config import Provenance, SAEConfig
+from codi_int.sae.base import SAE
+from codi_int.sae.formats import config_from_json, config_to_json, weights_from_theirs
+from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
-from codi_int.types import Site
 
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
-CLASSES: Mapping[str, type[SAE]] = {"topk": TopKSAE}
-NAMES_ON_DISK = {"topk": ("topk", "relu"), "abstopk": ("topk", "abs")}
-"""SAELens' architecture name -> ours with its rule"""
+CLASSES: Mapping[str, type[SAE]] = {
+    "topk": TopKSAE,
+    "jumprelu": JumpReLUSAE,
+    "gated": GatedSAE,
+    "standard": StandardSAE,
+}
 
 
 def save_sae(sae: SAE, folder: str | Path) -> Path:
@@ -68,7 +70,7 @@ def load_sae(name: str | Path, device: str = "cpu") -> SAE:
     except CodiError as error:
         raise SAEError(f"{folder / CONFIG_FILE}: {error.rule}", error.remedy) from None
     sae = CLASSES[config.architecture](config)
-    _fill(sae, _fold(raw, weights), folder / WEIGHTS_FILE)
+    _fill(sae, weights_from_theirs(raw, weights), folder / WEIGHTS_FILE)
     return sae.to(device).requires_grad_(False)
 
 
@@ -90,79 +92,6 @@ def find_sae(name: str | Path) -> Path:
     raise SAEError(
         f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {', '.join(bundled_saes()) or 'none'}).",
         f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
-    )
-
-
-def config_to_json(config: SAEConfig) -> dict[str, Any]:
-    """`cfg.json` in SAELens' words."""
-    name = next(
-        name for name, ours in NAMES_ON_DISK.items() if ours[0] == config.architecture and _same_rule(ours, config)
-    )
-    known = config.provenance
-    metadata: dict[str, Any] = {
-        "model_name": known.model,
-        "hook_name": hook_name_of(known.site) if known.site else known.hook_name,
-        "site": str(known.site) if known.site else None,
-        "model_sha256": known.model_sha256,
-        "training_data": known.training_data,
-        "data_sha256": known.data_sha256,
-        "seed": known.seed,
-        "recipe": dict(known.recipe),
-        "measures": dict(known.measures),
-        "decoder_bias": config.decoder_bias,
-        "sae_lens_version": "6.54.12",
-    }
-    text: dict[str, Any] = {"architecture": name, "d_in": config.d_in, "d_sae": config.d_sae, "dtype": config.dtype}
-    if config.k is not None:
-        text |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
-    text |= {"device": "cpu", "apply_b_dec_to_input": config.apply_b_dec_to_input, "normalize_activations": "none"}
-    return text | {"reshape_activations": "none", "metadata": metadata}
-
-
-def _same_rule(ours: tuple[str, str], config: SAEConfig) -> bool:
-    """Whether a name on disk means this config's rule; only `topk` has one."""
-    return config.architecture != "topk" or ours[1] == config.rule
-
-
-def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
-    """Our config of a `cfg.json`, whoever wrote it."""
-    name = raw.get("architecture", "standard")
-    if name not in NAMES_ON_DISK:
-        raise SAEError(f"Architecture {name!r} is not supported.", f"Supported: {', '.join(NAMES_ON_DISK)}.")
-    for key in ("normalize_activations", "reshape_activations"):
-        if raw.get(key, "none") != "none":
-            raise SAEError(f"{key}={raw[key]!r} is not supported.", "Fold it into the weights and save the SAE again.")
-    missing = [key for key in ("d_in", "d_sae") if key not in raw]
-    if missing:
-        raise SAEError(f"{' and '.join(missing)} missing.", "Write the file again with the tool that trained the SAE.")
-    architecture, rule = NAMES_ON_DISK[name]
-    metadata = raw.get("metadata") or {}
-    return SAEConfig(
-        d_in=raw["d_in"],
-        d_sae=raw["d_sae"],
-        k=raw.get("k") if architecture == "topk" else None,
-        rule=rule,
-        architecture=architecture,
-        apply_b_dec_to_input=bool(raw.get("apply_b_dec_to_input", True)),
-        decoder_bias=bool(metadata.get("decoder_bias", True)),
-        dtype=str(raw.get("dtype", "float32")).removeprefix("torch."),
-        provenance=_provenance(metadata),
-    )
-
-
-def _provenance(metadata: Mapping[str, Any]) -> Provenance:
-    """What the metadata of a `cfg.json` says about where the SAE comes from."""
-    site = metadata.get("site")
-    return Provenance(
-        site=Site.parse(site) if site else None,
-        hook_name=None if site else metadata.get("hook_name"),
-        model=metadata.get("model_name"),
-        model_sha256=metadata.get("model_sha256"),
-        training_data=metadata.get("training_data"),
-        data_sha256=metadata.get("data_sha256"),
-        seed=metadata.get("seed"),
-        recipe=metadata.get("recipe") or {},
-        measures=metadata.get("measures") or {},
     )
 
 
@@ -189,22 +118,6 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise SAEError(
             f"{path} is truncated or no safetensors file: {error}.", "Copy or export the SAE again."
         ) from None
-
-
-def _fold(raw: Mapping[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights with decoder norms folded into the encoder, where SAELens ranks features by scaled activations.
-
-    With `rescale_acts_by_decoder_norm` it multiplies pre-activations by |W_dec[f]| and divides again before
-    decoding; scaling the encoder and normalising the decoder gives the same latents and the same output.
-    """
-    if not raw.get("rescale_acts_by_decoder_norm") or not {"W_enc", "b_enc", "W_dec"} <= weights.keys():
-        return weights
-    norm = weights["W_dec"].norm(dim=1).clamp(min=1e-8)
-    return weights | {
-        "W_enc": weights["W_enc"] * norm,
-        "b_enc": weights["b_enc"] * norm,
-        "W_dec": weights["W_dec"] / norm[:, None],
-    }
 
 
 def _fill(sae: SAE, weights: Mapping[str, Tensor], path: Path) -> None:

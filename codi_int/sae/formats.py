@@ -1,0 +1,152 @@
+"""SAELens' words for our configs and weights, both ways.
+
+What SAELens does not know (thought position, model hash, recipe, measures) stands under `metadata`, which it
+keeps as it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from codi_int.errors import SAEError
+from codi_int.sae.base import hook_name_of
+from codi_int.sae.config import Provenance, SAEConfig
+from codi_int.types import Site
+
+
+class Encoder(NamedTuple):
+    """Our words for an architecture of theirs."""
+
+    architecture: str
+    """one of `config.ARCHITECTURES`"""
+    rule: str = "abs"
+    """`topk` only"""
+
+
+NAMES_ON_DISK = {
+    "topk": Encoder("topk", "relu"),
+    "abstopk": Encoder("topk", "abs"),
+    "jumprelu": Encoder("jumprelu"),
+    "gated": Encoder("gated"),
+    "standard": Encoder("standard"),
+    "batchtopk": Encoder("jumprelu"),
+    "matryoshka_batchtopk": Encoder("jumprelu"),
+}
+"""their name -> ours; the last two are training checkpoints, which their own export turns into `jumprelu`"""
+
+
+def config_to_json(config: SAEConfig) -> dict[str, Any]:
+    """`cfg.json` in SAELens' words."""
+    name = next(name for name, ours in NAMES_ON_DISK.items() if _means(ours, config))
+    known = config.provenance
+    metadata: dict[str, Any] = {
+        "model_name": known.model,
+        "hook_name": hook_name_of(known.site) if known.site else known.hook_name,
+        "site": str(known.site) if known.site else None,
+        "model_sha256": known.model_sha256,
+        "training_data": known.training_data,
+        "data_sha256": known.data_sha256,
+        "seed": known.seed,
+        "recipe": dict(known.recipe),
+        "measures": dict(known.measures),
+        "decoder_bias": config.decoder_bias,
+        "sae_lens_version": "6.54.12",
+    }
+    text: dict[str, Any] = {"architecture": name, "d_in": config.d_in, "d_sae": config.d_sae, "dtype": config.dtype}
+    if config.k is not None:
+        text |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
+    text |= {"device": "cpu", "apply_b_dec_to_input": config.apply_b_dec_to_input, "normalize_activations": "none"}
+    return text | {"reshape_activations": "none", "metadata": metadata}
+
+
+def _means(ours: Encoder, config: SAEConfig) -> bool:
+    """Whether this is the config's architecture and rule; only `topk` has a rule."""
+    return ours.architecture == config.architecture and (config.architecture != "topk" or ours.rule == config.rule)
+
+
+def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
+    """Our config of a `cfg.json`, whoever wrote it."""
+    raw = _modern(raw)
+    name = raw["architecture"]
+    if name not in NAMES_ON_DISK:
+        raise SAEError(f"Architecture {name!r} is not supported.", f"Supported: {', '.join(NAMES_ON_DISK)}.")
+    for key in ("normalize_activations", "reshape_activations"):
+        if raw.get(key, "none") != "none":
+            raise SAEError(f"{key}={raw[key]!r} is not supported.", "Fold it into the weights and save the SAE again.")
+    missing = [key for key in ("d_in", "d_sae") if key not in raw]
+    if missing:
+        raise SAEError(f"{' and '.join(missing)} missing.", "Write the file again with the tool that trained the SAE.")
+    architecture, rule = NAMES_ON_DISK[name]
+    metadata = raw["metadata"]
+    return SAEConfig(
+        d_in=raw["d_in"],
+        d_sae=raw["d_sae"],
+        k=raw.get("k") if architecture == "topk" else None,
+        rule=rule,
+        architecture=architecture,
+        apply_b_dec_to_input=bool(raw.get("apply_b_dec_to_input", True)),
+        decoder_bias=bool(metadata.get("decoder_bias", True)),
+        dtype=str(raw.get("dtype", "float32")).removeprefix("torch."),
+        provenance=_provenance(metadata),
+    )
+
+
+def _modern(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A config of SAELens 1 to 5 in the words of version 6; version 6 as it is."""
+    old_kwargs = raw.get("activation_fn_kwargs") or {}
+    modern = {"architecture": "standard", **raw}
+    activation = raw.get("activation_fn_str", raw.get("activation_fn", "relu"))
+    if "architecture" not in raw or raw["architecture"] == "standard":
+        if activation == "topk" and "k" in old_kwargs:
+            modern |= {"architecture": "topk", "k": old_kwargs["k"]}
+        elif activation != "relu":
+            raise SAEError(f"Activation function {activation!r} is not supported.", "Supported: relu, topk.")
+    for key in ("normalize_activations", "reshape_activations"):
+        modern[key] = modern.get(key) or "none"
+    if not isinstance(modern.get("metadata"), Mapping):
+        modern["metadata"] = {key: raw[key] for key in ("model_name", "hook_name") if key in raw}
+    return modern
+
+
+def _provenance(metadata: Mapping[str, Any]) -> Provenance:
+    """What the metadata of a `cfg.json` says about where the SAE comes from."""
+    site = metadata.get("site")
+    return Provenance(
+        site=Site.parse(site) if site else None,
+        hook_name=None if site else metadata.get("hook_name"),
+        model=metadata.get("model_name"),
+        model_sha256=metadata.get("model_sha256"),
+        training_data=metadata.get("training_data"),
+        data_sha256=metadata.get("data_sha256"),
+        seed=metadata.get("seed"),
+        recipe=metadata.get("recipe") or {},
+        measures=metadata.get("measures") or {},
+    )
+
+
+def weights_from_theirs(raw: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as our classes take them, from whatever version or training class of SAELens wrote them."""
+    ours = dict(weights)
+    if "log_threshold" in ours:
+        ours["threshold"] = ours.pop("log_threshold").exp()
+    if "topk_threshold" in ours and "b_enc" in ours:
+        ours["threshold"] = torch.ones_like(ours["b_enc"]) * ours.pop("topk_threshold").to(ours["b_enc"].dtype)
+    if raw.get("rescale_acts_by_decoder_norm") and {"W_enc", "b_enc", "W_dec"} <= ours.keys():
+        ours |= _folded(ours)
+    return ours
+
+
+def _folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Decoder norms moved into the encoder.
+
+    SAELens can rank features by their pre-activation times |W_dec[f]| and divide again before it decodes;
+    scaling the encoder and normalising the decoder gives the same latents and the same output.
+    """
+    norm = weights["W_dec"].norm(dim=1).clamp(min=1e-8)
+    return {
+        "W_enc": weights["W_enc"] * norm,
+        "b_enc": weights["b_enc"] * norm,
+        "W_dec": weights["W_dec"] / norm[:, None],
+    }

@@ -1,0 +1,92 @@
+"""Importing the published `.pt` checkpoints: `encoder.weight`, `decoder.weight` (nn.Linear layout) and `config`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codi_int.errors import SAEError
+from codi_int.sae.config import Provenance, SAEConfig
+from codi_int.sae.topk import TopKSAE
+from codi_int.types import Site
+
+FINAL_LAYER = 15
+"""in the published data the last layer's activations are those behind the final norm, not `resid_post`"""
+
+
+def import_published(path: str | Path, rule: str = "abs", model: str | None = None) -> TopKSAE:
+    """The SAE in a published checkpoint. Pickles are read with `weights_only=True`: no code runs.
+
+    Args:
+        path: a `.pt` file with the layers' weights (at the top or under `model_state_dict`) and a `config`
+            with `k`, and `position` and `layer` where they are known.
+        rule: their code keeps the k largest magnitudes, `abs`.
+        model: name of the model, noted in the provenance.
+
+    Raises:
+        SAEError: a file that is missing, broken, holds more than tensors and plain values, or lacks a part.
+    """
+    raw = _read(Path(path))
+    state, settings = raw.get("model_state_dict", raw), raw.get("config")
+    if not isinstance(settings, Mapping) or "k" not in settings:
+        raise SAEError(f"{path} has no `config` with k.", "Give a checkpoint of the published TopK SAEs.")
+    weights = _weights(state, Path(path))
+    d_sae, d_in = weights["W_dec"].shape
+    known = Provenance(site=_site(settings), model=model, measures=_measures(raw.get("metrics")))
+    sae = TopKSAE(SAEConfig(d_in=d_in, d_sae=d_sae, k=int(settings["k"]), rule=rule, provenance=known))
+    expected = {name: tensor.shape for name, tensor in sae.state_dict().items()}
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name] or not bool(torch.isfinite(tensor).all()):
+            raise SAEError(
+                f"{path}: {name} has shape {list(tensor.shape)} (expected {list(expected[name])}) or NaN or inf.",
+                "Copy the checkpoint again.",
+            )
+    sae.load_state_dict(weights)
+    return sae.requires_grad_(False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The dictionary in a pickle of tensors and plain values."""
+    if not path.is_file():
+        raise SAEError(f"{path} is missing.", "Give the path of a published .pt checkpoint.")
+    try:
+        raw = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for broken or unsafe files
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SAEError(
+            f"{path} is no checkpoint of tensors and plain values: {first_line}", "Pickles with code are never loaded."
+        ) from None
+    if not isinstance(raw, dict):
+        raise SAEError(f"{path} holds no dictionary.", "Give a checkpoint of the published TopK SAEs.")
+    return raw
+
+
+def _weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Our names and layout; a missing bias is zero."""
+    missing = [name for name in ("encoder.weight", "decoder.weight") if name not in state]
+    if missing:
+        raise SAEError(f"{path} lacks {' and '.join(missing)}.", "Give a checkpoint of the published TopK SAEs.")
+    encoder, decoder = state["encoder.weight"].float(), state["decoder.weight"].float()
+    return {
+        "W_enc": encoder.T.contiguous(),
+        "b_enc": state.get("encoder.bias", torch.zeros(encoder.shape[0])).float(),
+        "W_dec": decoder.T.contiguous(),
+        "b_dec": state.get("decoder.bias", torch.zeros(decoder.shape[0])).float(),
+    }
+
+
+def _site(settings: Mapping[str, Any]) -> Site | None:
+    """The site, where the checkpoint names it."""
+    if settings.get("layer") is None or settings.get("position") is None:
+        return None
+    layer, position = int(settings["layer"]), int(settings["position"])
+    return Site(None, position, "final_norm") if layer == FINAL_LAYER else Site(layer, position)
+
+
+def _measures(metrics: object) -> dict[str, float]:
+    """Their metrics, as far as they are numbers, under their own names."""
+    if not isinstance(metrics, Mapping):
+        return {}
+    return {f"published_{name}": float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
