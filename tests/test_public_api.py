@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import codi_int
 
 
@@ -20,12 +22,8 @@ def test_the_contract_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    try:
-        codi_int.no_such_name  # noqa: B018
-    except AttributeError as error:
-        assert "no_such_name" in str(error)
-    else:
-        raise AssertionError("no error")
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = codi_int.no_such_name
 
 
 def test_importing_the_front_door_loads_nothing_heavy():

@@ -20,8 +20,8 @@ def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem
     """Problems from a named data set or a file.
 
     Args:
-        source: `stories:validation`, `stories:sae`, `stories:train` (needs a limit), `gsm8k:test`, `gsm8k:train`, or the
-            path of a `.jsonl` file in GSM8K's format (question, answer with `<<...>>` marks and `####`) or in our own
+        source: `stories:validation`, `stories:sae`, `stories:train` (needs a limit), `gsm8k:test`, `gsm8k:train`, or
+            the path of a `.jsonl` file in GSM8K's format (question, answer with `<<...>>` marks and `####`) or in our own
             (question, answer as a number, optionally id and steps).
         limit: only the first so many.
 
@@ -38,10 +38,8 @@ def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem
         return load_stories(split or "validation", limit)
     if name in HUB_SETS:
         return _from_hub(name, split or "test", limit)
-    raise DataError(
-        f"There is no data set {text!r}.",
-        f"Known: stories:{{train,{','.join(SPLIT_SIZES)}}}, {', '.join(f'{n}:test' for n in HUB_SETS)}, or a .jsonl file.",
-    )
+    known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES)] + [f"{n}:test" for n in HUB_SETS]
+    raise DataError(f"There is no data set {text!r}.", f"Known: {', '.join(known)}, or the path of a .jsonl file.")
 
 
 def read_jsonl(path: Path, limit: int | None = None) -> tuple[Problem, ...]:
@@ -62,7 +60,9 @@ def read_jsonl(path: Path, limit: int | None = None) -> tuple[Problem, ...]:
     ids = [problem.id for problem in problems]
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
-        raise DataError(f"{path}: the id {twice!r} stands twice.", "Ids must be unique; leave them out to number lines.")
+        raise DataError(
+            f"{path}: the id {twice!r} stands twice.", "Ids must be unique; leave them out to number lines."
+        )
     return tuple(problems)
 
 
@@ -139,4 +139,6 @@ def _from_hub(name: str, split: str, limit: int | None) -> tuple[Problem, ...]:
             f"Without a network, save the split of {repository} as a .jsonl file and give its path.",
         ) from error
     rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
-    return tuple(_problem(json.dumps(row), f"{name}-{split}-{i}", f"{name}:{split}, row {i}") for i, row in enumerate(rows))
+    return tuple(
+        _problem(json.dumps(row), f"{name}-{split}-{i}", f"{name}:{split}, row {i}") for i, row in enumerate(rows)
+    )

@@ -55,12 +55,10 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.WordLevel(_ids(), unk_token=UNK))
-    core.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_TOKEN), behavior="isolated")]
     )
-    core.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
-        single=f"{BOS} $A", special_tokens=[(BOS, _ids()[BOS])]
-    )
+    core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, _ids()[BOS])])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=BOS,

@@ -132,5 +132,3 @@ class DrillStream:
         weights = torch.full(ids.shape, 0.05)
         weights[:, 6::7] = 1.0  # the results: <bos> << a * b = [c] >> << ...
         return DrillBatch(ids, weights)
-
-

@@ -62,9 +62,7 @@ class TrainingNetwork:
         self.layers = [_LayerWeights(layer, config.num_attention_heads, dtype) for layer in model.model.layers]
         self.cos, self.sin = _rotary_tables(model)
 
-    def read(
-        self, x: Float[Tensor, "batch t d"], positions: Int[Tensor, " t"], mask: Bool[Tensor, "t t"]
-    ) -> Pass:
+    def read(self, x: Float[Tensor, "batch t d"], positions: Int[Tensor, " t"], mask: Bool[Tensor, "t t"]) -> Pass:
         """A whole sequence at once; `mask[i, j]` says whether i may look at j."""
         cos, sin = self.cos[positions], self.sin[positions]
         bias = torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
@@ -77,9 +75,7 @@ class TrainingNetwork:
             hidden.append(x)
         return self._passed(hidden, keys, values)
 
-    def extend(
-        self, x: Float[Tensor, "batch t d"], first_position: int, question: Segment, own: Segment
-    ) -> Pass:
+    def extend(self, x: Float[Tensor, "batch t d"], first_position: int, question: Segment, own: Segment) -> Pass:
         """`t` more positions behind the question and the `own` positions since then; the result's segment is `own`
         grown by the new ones."""
         t = x.shape[1]
@@ -114,14 +110,16 @@ class _LayerWeights:
     """One block's weights, the ones that share an input joined."""
 
     def __init__(self, layer: nn.Module, heads: int, dtype: torch.dtype) -> None:
+        def weight(*names: str) -> Tensor:
+            return torch.cat([layer.get_parameter(f"{name}.weight") for name in names])
+
         self.heads = heads
-        attention, mlp = layer.self_attn, layer.mlp
-        self.qkv = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).to(dtype)
-        self.o = attention.o_proj.weight.to(dtype)
-        self.gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(dtype)
-        self.down = mlp.down_proj.weight.to(dtype)
-        self.norm_attention = layer.input_layernorm.weight
-        self.norm_mlp = layer.post_attention_layernorm.weight
+        self.qkv = weight("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj").to(dtype)
+        self.o = weight("self_attn.o_proj").to(dtype)
+        self.gate_up = weight("mlp.gate_proj", "mlp.up_proj").to(dtype)
+        self.down = weight("mlp.down_proj").to(dtype)
+        self.norm_attention = layer.get_parameter("input_layernorm.weight")
+        self.norm_mlp = layer.get_parameter("post_attention_layernorm.weight")
 
 
 def _norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
@@ -144,7 +142,8 @@ def _attend(q: Tensor, k_far: Tensor, v_far: Tensor, k: Tensor, v: Tensor, mask:
     q = q * q.shape[-1] ** -0.5
     scores = torch.cat((q @ k_far.transpose(-1, -2), q @ k.transpose(-1, -2) + mask), dim=-1)
     far, near = scores.softmax(-1).split([k_far.shape[2], k.shape[2]], dim=-1)
-    return far @ v_far + near @ v
+    out: Tensor = far @ v_far + near @ v
+    return out
 
 
 def _finish(x: Tensor, z: Tensor, w: "_LayerWeights", eps: float) -> Tensor:

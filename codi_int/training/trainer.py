@@ -4,18 +4,21 @@ import csv
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from codi_int.data import story_tokenizer as st
 from codi_int.data.stories import MAX_NUMBER, load_stories
+from codi_int.errors import DataError
 from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.store import save_model
 from codi_int.training.batches import COLON, DrillStream, StoryStream, batches_by_length
 from codi_int.training.network import TrainingNetwork
 from codi_int.training.objective import (
@@ -291,6 +294,17 @@ def codi_config(recipe: Recipe, name: str) -> CodiConfig:
     )  # fmt: skip
 
 
+def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:
+    """Save the model of a run's checkpoint in our own format, which `load_model` and plain `transformers` read."""
+    trainer = Trainer(recipe, RunOptions(run, workers=1, evaluate_stories=1), 0, 1)
+    if not trainer.resume():
+        raise DataError(f"{run} holds no checkpoint.", "Train first: codi-int train-codi --recipe FILE --out DIR.")
+    config = replace(
+        codi_config(recipe, name), provenance={"recipe": recipe.to_dict(), "progress": asdict(trainer.progress)}
+    )
+    save_model(target, trainer.model, trainer.projection, config, st.build_tokenizer())
+
+
 def _worker(rank: int, recipe: Recipe, options: RunOptions) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -313,4 +327,4 @@ def train(recipe: Recipe, options: RunOptions) -> None:
     if options.workers == 1:
         _worker(0, recipe, options)
     else:
-        torch.multiprocessing.spawn(_worker, (recipe, options), nprocs=options.workers)
+        spawn(_worker, (recipe, options), nprocs=options.workers)

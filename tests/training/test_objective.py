@@ -51,7 +51,7 @@ def test_written_part_is_the_mean_cross_entropy_over_chain_and_answer():
 
 
 def test_joint_loss_is_the_sum_of_its_parts_and_the_teacher_gets_no_gradient_from_the_distance():
-    model, projection, batch, net = setup()
+    _model, projection, batch, net = setup()
     losses = story_loss(net, projection, batch, RECIPE, joint=True)
     assert_close(losses.total, losses.written + losses.latent + RECIPE.distill_weight * losses.distance)
     read = read_question_and_chain(net, batch)
@@ -66,7 +66,7 @@ def test_joint_loss_is_the_sum_of_its_parts_and_the_teacher_gets_no_gradient_fro
 
 
 def test_drill_counts_the_results_alone():
-    model, _, _, net = setup()
+    _model, _, _, net = setup()
     batch = next(DrillStream(0, 3, 4))
     words = vocabulary()
     row = "".join(words[i] for i in batch.ids[0])

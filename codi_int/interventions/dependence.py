@@ -1,0 +1,66 @@
+"""How much of the answer depends on the thoughts at all.
+
+The residuals of some positions are replaced by their mean over the data set, at every layer and at the input of the
+first: what those positions say about this problem is gone, what they say about problems in general stays. Where
+accuracy does not fall, nothing that the thoughts compute is needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from codi_int.model.hooked import CodiModel, Progress
+from codi_int.model.hooks import HookContext, HookFunction, HookPoint
+from codi_int.types import Problem, Site
+
+
+@dataclass(frozen=True)
+class ThoughtDependence:
+    """Which problems are still answered rightly once thoughts are replaced by their mean."""
+
+    positions: tuple[int, ...]
+    """the positions that were replaced, together"""
+    correct: tuple[bool, ...]
+    """one for each problem, in order"""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of problems answered rightly."""
+        return sum(self.correct) / len(self.correct)
+
+
+def mean_residuals(model: CodiModel, problems: Sequence[Problem]) -> dict[Site, Tensor]:
+    """Mean over the problems of `resid_pre` at layer 0 and `resid_post` at every layer, for each thought: [d_model]."""
+    sites = [site for p in range(1, model.n_thoughts + 1) for site in _sites(model, p)]
+    batch = model.think(problems, capture=sites)
+    return {site: batch.captured[site].mean(0) for site in sites}
+
+
+def replace_thoughts(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    positions: Sequence[int],
+    means: dict[Site, Tensor],
+    progress: Progress | None = None,
+) -> ThoughtDependence:
+    """Answer all problems with the residuals of `positions` replaced by `means` (see `mean_residuals`)."""
+    table: dict[Site | HookPoint | str, HookFunction] = {
+        s: _constant(means[s]) for p in positions for s in _sites(model, p)
+    }
+    with torch.no_grad(), model.hooks(table):
+        completions = model.answer(problems, progress=progress)
+    correct = tuple(c.answer == p.answer for c, p in zip(completions, problems, strict=True))
+    return ThoughtDependence(tuple(positions), correct)
+
+
+def _sites(model: CodiModel, position: int) -> list[Site]:
+    return [Site(0, position, "resid_pre"), *(Site(layer, position) for layer in range(model.n_layers))]
+
+
+def _constant(value: Tensor) -> HookFunction:
+    def hook(tensor: Tensor, context: HookContext) -> Tensor:
+        return value.to(tensor.dtype).expand_as(tensor)
+
+    return hook
