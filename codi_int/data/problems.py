@@ -21,7 +21,7 @@ def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem
 
     Args:
         source: `stories:validation`, `stories:sae`, `stories:train` (needs a limit), `gsm8k:test`, `gsm8k:train`, or
-            the path of a `.jsonl` file in GSM8K's format (question, answer with `<<...>>` marks and `####`) or in our own
+            the path of a `.jsonl` file in GSM8K's format (question, answer with `<<...>>` marks and `####`) or our own
             (question, answer as a number, optionally id and steps).
         limit: only the first so many.
 
