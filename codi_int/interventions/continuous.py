@@ -51,6 +51,8 @@ def _sign_flip(moved: NDArray[np.float64], generator: np.random.Generator, resam
     """Two-sided p-value for a mean of zero; scipy flips signs at random when it is given a single sample."""
     from scipy.stats import permutation_test
 
+    if moved.size == 1:  # either sign is as extreme as the other; scipy refuses a sample of one
+        return 1.0
     test = permutation_test(
         (moved,),
         np.mean,

@@ -71,10 +71,8 @@ def compare_paired(
     )
 
 
-def untested(n: int, n_correct: int, confidence: float, verdict: str) -> Effect:
+def untested(n: int, confidence: float, verdict: str) -> Effect:
     """The effect of an edit that touched no problem: nothing happened, so nothing is tested."""
-    if not 0 <= n_correct <= n:
-        raise ConfigError(f"{n_correct} right answers of {n} cannot be.")
     nothing = LogprobEffect(0.0, 0.0, 0.0, None, "nothing changed")
     return Effect(0.0, 0.0, 0.0, confidence, None, "not tested", n, 0, 0, 0, 0, nothing, None, verdict)
 

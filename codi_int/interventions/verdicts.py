@@ -1,9 +1,8 @@
 """What the numbers allow one to say, in words."""
 
+from codi_int.interventions.edits import Edit
 from codi_int.interventions.paired import Interval, PairedCounts, fewest_for_significance
 from codi_int.types import LogprobEffect
-
-DEAD = "dead here: nothing to ablate"
 
 
 def verdict_of(
@@ -17,6 +16,16 @@ def verdict_of(
     alpha = 1.0 - interval.confidence
     accuracy = _found(counts, interval, p_value) if p_value < alpha else _not_found(counts, p_value, smallest, alpha)
     return f"{accuracy} {_logprob_words(logprob, alpha)}".rstrip()
+
+
+def dead_verdict(edit: Edit, n: int) -> str:
+    """`Feature 7 is dead here: nothing to ablate. ...`"""
+    features = tuple(getattr(edit, "features", ()))
+    what = "The edit" if not features else f"Feature{'s' * (len(features) > 1)} {', '.join(map(str, features))}"
+    kind = type(edit).__name__.lower()
+    verb = kind if kind in ("ablate", "amplify", "swap") else "change"
+    state = "changes nothing here" if not features else f"{'are' if len(features) > 1 else 'is'} dead here"
+    return f"{what} {state}: nothing to {verb}. No latent differs on any of the {n} problems, so nothing is tested."
 
 
 def _found(counts: PairedCounts, interval: Interval, p_value: float) -> str:

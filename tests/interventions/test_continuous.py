@@ -34,6 +34,11 @@ def test_nothing_changed_is_not_tested() -> None:
     assert (effect.estimate, effect.low, effect.high, effect.p_value) == (0.0, 0.0, 0.0, None)
 
 
+@pytest.mark.parametrize("method", ["permutation", "wilcoxon"])
+def test_one_changed_problem_proves_nothing(method: str) -> None:
+    assert logprob_effect(np.array([0.0, -7.0, 0.0]), method=method).p_value == 1.0
+
+
 def test_same_seed_same_numbers_other_seed_other_interval() -> None:
     change = np.random.default_rng(1).standard_t(3, 100)
     assert logprob_effect(change, seed=7) == logprob_effect(change, seed=7)

@@ -1,8 +1,5 @@
 """Adjusted p-values against scipy, worked examples and a simulation of whole families."""
 
-import gc
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
@@ -25,15 +22,6 @@ def test_untested_members_stay_out_of_the_family() -> None:
     assert adjust([None, None]) == (None, None)
 
 
-@pytest.fixture
-def quick_collection() -> Iterator[None]:
-    """statsmodels collects garbage in every call; with everything loaded that would take half a minute here."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("quick_collection")
 def test_holm_keeps_the_family_error() -> None:
     families = np.random.default_rng(1).uniform(size=(1000, 4))
     wrong = np.mean([min(adjust(list(family))) < 0.05 for family in families])  # type: ignore[type-var]

@@ -1,0 +1,112 @@
+"""Arms: what an edit adds to the residual of which problems."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codi_int.errors import ConfigError, HookError
+from codi_int.interventions.edits import Edit
+from codi_int.sae.base import SAE
+from codi_int.types import Number
+
+Splice = Literal["add", "replace"]
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm, as far as it differs from the clean one."""
+
+    label: str
+    """what is done"""
+    rows: Int[Tensor, " m"]
+    """the problems on which it changes anything, in ascending order"""
+    delta: Float[Tensor, "m d_model"]
+    """what is added to their residuals at the site"""
+    edited: Bool[Tensor, " n"]
+    """the problems whose latents the edit changed; fewer than `rows` where the splice itself changes the residual"""
+
+    @property
+    def firing_rate(self) -> float:
+        """Share of problems whose latents were changed."""
+        return float(self.edited.float().mean())
+
+    @property
+    def edit_size(self) -> float:
+        """Mean norm of what is added, over the rows; 0 without any."""
+        return float(self.delta.float().norm(dim=1).mean()) if len(self.rows) else 0.0
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """What an arm's rows answered."""
+
+    logprobs: Float[Tensor, " m"]
+    """log-probability of the clean answer, in nats"""
+    answers: tuple[Number | None, ...]
+    """the number answered"""
+    changed: Bool[Tensor, " m"]
+    """rows that wrote other tokens than the clean arm"""
+    rerun: Bool[Tensor, " m"]
+    """rows that were too close to call and ran again with the whole model"""
+
+
+def plan_reconstruction(
+    sae: SAE, activations: Float[Tensor, "n d_model"], latents: Float[Tensor, "n d_sae"]
+) -> ArmPlan:
+    """The arm that shows what the SAE itself costs: x becomes decode(f)."""
+    everyone = torch.arange(activations.shape[0])
+    delta = sae.decode(latents).float() - activations.float()
+    return ArmPlan("reconstructed", everyone, delta, torch.zeros(activations.shape[0], dtype=torch.bool))
+
+
+def plan_edit(
+    edit: Edit | Any,
+    sae: SAE,
+    activations: Float[Tensor, "n d_model"],
+    latents: Float[Tensor, "n d_sae"],
+    splice: Splice = "add",
+) -> ArmPlan:
+    """What an edit of the latents adds to the residuals.
+
+    With `add` the difference of the two decodings; rows whose latents stay as they are then equal the clean arm exactly
+    and are left out. With `replace` the whole way from x to decode(edit(f)).
+
+    Raises:
+        HookError: for an edit that returns something that latents cannot be.
+        ConfigError: for an edit that overflows.
+    """
+    after = edited_latents(edit, latents)
+    touched = (after != latents).any(1)
+    if splice == "replace":
+        rows = torch.arange(latents.shape[0])
+        delta = sae.decode(after).float() - activations.float()
+    else:
+        rows = touched.nonzero()[:, 0].cpu()
+        # decoding is affine: the difference of two decodings is the decoding of the difference without its bias
+        delta = (after[touched] - latents[touched]).to(sae.W_dec.dtype).float() @ sae.W_dec.float()
+    _finite(edit.label, delta)
+    return ArmPlan(edit.label, rows, delta, touched.cpu())
+
+
+def edited_latents(edit: Edit | Any, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+    """What the edit makes of the latents; HookError where that is unusable."""
+    if not hasattr(edit, "label") or not callable(getattr(edit, "edit", None)):
+        raise HookError(
+            f"{edit!r} is no edit.", "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae]."
+        )
+    out = edit.edit(latents.clone())  # a copy: an edit that works in place must not reach the clean arm
+    if not isinstance(out, Tensor) or out.shape != latents.shape:
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise HookError(
+            f"Edit {edit.label!r} returned {got} instead of latents {tuple(latents.shape)}.",
+            "Return a tensor of the shape that was given.",
+        )
+    return out.to(latents.dtype)
+
+
+def _finite(label: str, delta: Tensor) -> None:
+    if not bool(torch.isfinite(delta).all()):
+        raise ConfigError(f"Edit {label!r} overflows: the edited residual is not finite.", "Use a smaller factor.")

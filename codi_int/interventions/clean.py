@@ -1,0 +1,126 @@
+"""The clean pass: run once, kept, and the place from which every edited pass starts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codi_int.data.answers import extract_answer
+from codi_int.errors import DataError
+from codi_int.model.chain import Decoded
+from codi_int.model.hooked import CodiModel
+from codi_int.model.rollout import QuestionBatch, Rollout
+from codi_int.types import Number, Outcome, Problem, Site
+
+Progress = Callable[[str, int, int], None]
+"""called with the stage's name, how much of it is done and how much there is"""
+
+MEMORY_BUDGET = 2 * 1024**3
+"""bytes of keys and values that a clean pass keeps; what does not fit is computed again when it is needed"""
+
+
+class Shelf:
+    """The rollouts of a clean pass: kept while the budget lasts, made again where it did not."""
+
+    def __init__(self, model: CodiModel, batches: Sequence[QuestionBatch], sites: tuple[Site, ...], budget: int):
+        self._model, self._batches, self._sites = model, batches, sites
+        self._left = budget
+        self._kept: dict[int, Rollout] = {}
+
+    def at(self, index: int) -> Rollout:
+        """The rollout of one batch."""
+        if index in self._kept:
+            return self._kept[index]
+        rollout = self._model.rollout(self._batches[index], self._sites)
+        size = sum(t.nbytes for t in (*rollout.cache.keys, *rollout.cache.values))
+        if size <= self._left:
+            self._left -= size
+            self._kept[index] = rollout
+        return rollout
+
+
+@dataclass(frozen=True)
+class CleanPass:
+    """What the model does on some problems when nobody interferes."""
+
+    problems: tuple[Problem, ...]
+    """in the order given"""
+    batches: tuple[QuestionBatch, ...]
+    """the same problems, grouped by length of the question"""
+    shelf: Shelf
+    """their rollouts"""
+    activations: dict[Site, Float[Tensor, "n d_model"]]
+    """at every site asked for, in the order of the problems"""
+    logprobs: Float[Tensor, " n"]
+    """log-probability of each problem's answer, in nats"""
+    outcomes: tuple[Outcome, ...]
+    """one for each problem"""
+    batch_of: Int[Tensor, " n"]
+    """which batch holds a problem"""
+    row_of: Int[Tensor, " n"]
+    """in which row of it"""
+
+
+def run_clean(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    sites: Sequence[Site],
+    budget: int = MEMORY_BUDGET,
+    progress: Progress | None = None,
+) -> CleanPass:
+    """Run all problems once.
+
+    Raises:
+        DataError: for no problems at all, or two of one id.
+    """
+    problems = tuple(problems)
+    _check(problems)
+    batches = tuple(model.batches(problems))
+    shelf = Shelf(model, batches, tuple(sites), budget)
+    batch_of, row_of = torch.empty(len(problems), dtype=torch.long), torch.empty(len(problems), dtype=torch.long)
+    found = {site: torch.empty(len(problems), model.d_model, dtype=model.dtype, device=model.device) for site in sites}
+    logprobs = torch.empty(len(problems), device=model.device)
+    outcomes: list[Outcome | None] = [None] * len(problems)
+    done = 0
+    for index, batch in enumerate(batches):
+        rollout, rows = shelf.at(index), list(batch.rows)
+        batch_of[rows], row_of[rows] = index, torch.arange(len(rows))
+        logprobs[rows] = rollout.decoded.total_logprob
+        for site in sites:
+            found[site][rows] = rollout.captured[site]
+        for row, completion in zip(rows, rollout.completions, strict=True):
+            outcomes[row] = make_outcome(problems[row], completion.answer, float(logprobs[row]), touched=False)
+        done += len(rows)
+        if progress:
+            progress("clean pass", done, len(problems))
+    finished = tuple(outcome for outcome in outcomes if outcome is not None)
+    return CleanPass(problems, batches, shelf, found, logprobs, finished, batch_of, row_of)
+
+
+def make_outcome(problem: Problem, answer: Number | None, logprob: float, touched: bool) -> Outcome:
+    """How a problem went."""
+    return Outcome(problem.id, answer, same_number(answer, problem.answer), logprob, touched)
+
+
+def same_number(given: Number | None, true: Number) -> bool:
+    """Whether an answer is right; decimals may differ in the sixth significant digit."""
+    return given is not None and abs(given - true) <= 1e-6 * max(1.0, abs(true))
+
+
+def read_answers(model: CodiModel, decoded: Decoded) -> tuple[Number | None, ...]:
+    """The number in each row of what was written."""
+    ids = [list(decoded.tokens(row)) for row in range(decoded.ids.shape[0])]
+    texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True) if ids else []
+    return tuple(extract_answer(text, model.config.answer_rule) for text in texts)
+
+
+def _check(problems: tuple[Problem, ...]) -> None:
+    if not problems:
+        raise DataError("There are no problems to run.", "Give at least one.")
+    seen: set[str] = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise DataError(f"Two problems have the id {problem.id!r}.", "Give every problem an id of its own.")
+        seen.add(problem.id)

@@ -1,0 +1,126 @@
+"""Where a change at a site enters the model again, and by which roads it can go on from there."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.model.chain import ChainState
+from codi_int.model.hooked import CodiModel
+from codi_int.model.rollout import Rollout
+from codi_int.types import Site
+
+Propagate = Literal["both", "cache", "recurrence"]
+
+
+class _AddAt:
+    """A stack hook that adds a change to the last token at one hook point."""
+
+    def __init__(self, name: str, delta: Tensor) -> None:
+        self.names = frozenset((name,))
+        self._delta = delta
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensor:
+        return tensor + self._delta[:, None].to(tensor.dtype)
+
+
+@dataclass(frozen=True)
+class Landing:
+    """How to run the rest of one position after a change at a site."""
+
+    site: Site
+    """where the change is made"""
+    propagate: Propagate
+    """by which roads it may go on"""
+    base: Site | None
+    """the site whose clean activation the rest of the position starts from; None where no block is left to run"""
+    start: int
+    """the first block that runs again"""
+    hook: str | None
+    """hook point at which the change is added, where that is inside the first block"""
+
+    def enter(
+        self, model: CodiModel, rollout: Rollout, rows: Int[Tensor, " m"], delta: Float[Tensor, "m d_model"]
+    ) -> ChainState:
+        """The state after the site's position (or the next one, for a changed thought) with the change made."""
+        state = rollout.state_at(self.site.position, rows)
+        if self.site.component == "thought":
+            thought = model.next_thought(state)
+            return model.step_thought(state, _added(thought, delta))
+        if self.site.component == "final_norm":
+            return ChainState(state.cache, _added(state.hidden, delta), state.position, state.problem_ids)
+        assert self.base is not None
+        base = rollout.captured[self.base][rows]
+        hook = _AddAt(self.hook, delta) if self.hook else None
+        return self._rest_of_position(model, state, base if hook else _added(base, delta), hook)
+
+    def _rest_of_position(self, model: CodiModel, state: ChainState, x: Tensor, hook: _AddAt | None) -> ChainState:
+        layers, cache = range(self.start, model.n_layers), state.cache
+        kept = [t[:, :, cache.length - 1] for i in layers for t in (cache.keys[i], cache.values[i])]
+        saved = [t.clone() for t in kept] if self.propagate == "recurrence" else []
+        out = model.stack.run(x[:, None], cache, layers, hook)
+        for slot, clean in zip(kept, saved, strict=False):
+            slot.copy_(clean)
+        if self.propagate == "cache":
+            return state
+        return ChainState(cache, model.stack.final_norm(out)[:, -1], state.position, state.problem_ids)
+
+
+def make_landing(model: CodiModel, site: Site, propagate: Propagate | str = "both") -> Landing:
+    """How a change at `site` goes on.
+
+    Raises:
+        SiteError: for a site that the model does not have.
+        ConfigError: where the change cannot reach the answer by any road that is open.
+    """
+    if propagate not in ("both", "cache", "recurrence"):
+        raise ConfigError(f"propagate={propagate!r} does not exist.", "It is one of both, cache, recurrence.")
+    model.check_site(site)
+    start = _first_block(model, site)
+    _check_reach(model, site, propagate, start)
+    if site.layer is None:
+        return Landing(site, propagate, None, start, None)
+    if site.component in ("attn_out", "resid_mid"):
+        base = Site(site.layer, site.position, "resid_pre")
+        return Landing(site, propagate, base, start, f"blocks.{site.layer}.hook_{site.component}")
+    component: Literal["resid_pre", "resid_post"] = "resid_pre" if site.component == "resid_pre" else "resid_post"
+    return Landing(site, propagate, Site(site.layer, site.position, component), start, None)
+
+
+def _first_block(model: CodiModel, site: Site) -> int:
+    """What a block's MLP puts out is added to its `resid_post` as it is, so a change there starts one block later."""
+    if site.layer is None:
+        return model.n_layers
+    return site.layer + (1 if site.component in ("resid_post", "mlp_out") else 0)
+
+
+def _check_reach(model: CodiModel, site: Site, propagate: Propagate, start: int) -> None:
+    """ConfigError where no open road leads from the site to the answer: measuring there would be a silent no-op."""
+    last = site.position == model.n_thoughts
+    if site.component in ("attn_out", "resid_mid"):
+        start += 1  # the block's own keys and values were made before
+    cache_open = propagate != "recurrence" and start < model.n_layers
+    if site.layer is None:
+        cache_open = propagate == "both" and site.component == "thought" and not last
+    recurrence_open = propagate != "cache" and not last
+    if not (cache_open or recurrence_open):
+        raise ConfigError(
+            f"A change at {site} cannot reach the answer with propagate={propagate!r}: no later step reads it.",
+            f"Use an earlier position or layer, or propagate='both' (the last position is {model.n_thoughts}).",
+        )
+
+
+def _added(base: Tensor, delta: Tensor) -> Tensor:
+    """base + delta, summed in float32 and in the model's dtype again."""
+    return (base.float() + delta.to(base.device)).to(base.dtype)
+
+
+def remaining_thoughts(model: CodiModel, state: ChainState) -> ChainState:
+    """The state after the last thought."""
+    with torch.no_grad():
+        while state.position < model.n_thoughts:
+            state = model.step_thought(state)
+    return state

@@ -1,0 +1,97 @@
+"""The reference: a hook at the site and the whole model run again, question and all.
+
+Slow and plain. The engine uses it for rows that are too close to call, tests and benchmarks compare the fast path with
+it. It runs the very batches of the clean pass, because rounding may depend on a batch's shape.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from codi_int.interventions.arms import ArmPlan, ArmScores
+from codi_int.interventions.clean import CleanPass, read_answers
+from codi_int.interventions.landing import Propagate
+from codi_int.interventions.suffix import Verified, verify
+from codi_int.model.hooked import CodiModel
+from codi_int.model.hooks import HookContext
+from codi_int.model.rollout import Rollout
+from codi_int.types import Number, Site
+
+
+def rerun_plan(
+    model: CodiModel,
+    clean: CleanPass,
+    site: Site,
+    plan: ArmPlan,
+    propagate: Propagate = "both",
+    only: Tensor | None = None,
+) -> ArmScores:
+    """Scores of a plan's rows by running the whole model with a hook.
+
+    Args:
+        model: the model.
+        clean: its clean pass, for the batches and the clean answers.
+        site: where the plan's change is added.
+        plan: what is added to which problems.
+        propagate: by which roads the change may go on.
+        only: [m] which rows are wanted; default all. Batches without any are not run.
+    """
+    wanted = torch.ones(len(plan.rows), dtype=torch.bool) if only is None else only
+    place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
+    logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
+    answers: list[Number | None] = [None] * len(plan.rows)
+    for index in sorted(set(clean.batch_of[plan.rows[wanted]].tolist())):
+        batch = clean.batches[index]
+        hook = _adder(clean, plan, place)
+        with torch.no_grad(), model.hooks({site: hook}, propagate=propagate):
+            edited = model.rollout(batch)
+        found = _compare(model, clean.shelf.at(index), edited)
+        numbers = read_answers(model, edited.decoded)
+        for row, problem in enumerate(batch.rows):
+            if problem in place:
+                i = place[problem]
+                logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]
+    return ArmScores(logprobs, tuple(answers), changed, wanted)
+
+
+def _adder(clean: CleanPass, plan: ArmPlan, place: dict[int, int]) -> Callable[[Tensor, HookContext], Tensor]:
+    """A hook that adds the plan's change to the problems that have one."""
+    index = {problem.id: i for i, problem in enumerate(clean.problems)}
+
+    def add(resid: Tensor, context: HookContext) -> Tensor:
+        rows = [place.get(index[name], -1) for name in context.problem_ids]
+        out = resid.clone()
+        for row, i in enumerate(rows):
+            if i >= 0:
+                out[row] = (resid[row].float() + plan.delta[i]).to(resid.dtype)
+        return out
+
+    return add
+
+
+def _compare(model: CodiModel, clean: Rollout, edited: Rollout) -> Verified:
+    with torch.no_grad():
+        logits = model.teacher_force(edited.state_at(model.n_thoughts), clean.decoded.ids[:, :-1])
+    return verify(logits, clean.decoded, torch.arange(logits.shape[0], device=logits.device), 0.0)
+
+
+def rerun_close(
+    model: CodiModel,
+    clean: CleanPass,
+    site: Site,
+    plans: Sequence[ArmPlan],
+    scores: Sequence[ArmScores],
+    propagate: Propagate = "both",
+) -> list[ArmScores]:
+    """The scores with every row that was too close to call taken from a run of the whole model."""
+    out = []
+    for plan, fast in zip(plans, scores, strict=True):
+        if not bool(fast.rerun.any()):
+            out.append(fast)
+            continue
+        slow = rerun_plan(model, clean, site, plan, propagate, fast.rerun)
+        answers = tuple(s if again else f for s, f, again in zip(slow.answers, fast.answers, fast.rerun, strict=True))
+        logprobs = torch.where(fast.rerun, slow.logprobs, fast.logprobs)
+        out.append(ArmScores(logprobs, answers, torch.where(fast.rerun, slow.changed, fast.changed), fast.rerun))
+    return out

@@ -1,0 +1,132 @@
+"""The suffix runner: only what comes after an edited site, for rows of many edits in one batch.
+
+For each row it feeds the clean answer's tokens in one forward. Where every greedy choice agrees the answer is the clean
+one; where not, the row writes its own answer. Where a choice is closer than float arithmetic can be trusted, the row is
+reported as uncertain and the engine runs it again with the whole model.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codi_int.interventions.arms import ArmPlan, ArmScores
+from codi_int.interventions.clean import CleanPass, read_answers
+from codi_int.interventions.landing import Landing, remaining_thoughts
+from codi_int.model.chain import ChainState, Decoded
+from codi_int.model.hooked import CodiModel
+from codi_int.model.rollout import Rollout
+from codi_int.types import Number
+
+MAX_ROWS = 256
+"""rows that run together"""
+
+MARGIN_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.5}
+"""top-two logit margins below this are not trusted: batches of another shape may round another way"""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How some rows stand to the clean answers."""
+
+    logprobs: Float[Tensor, " rows"]
+    """log-probability of the clean answer, in nats"""
+    changed: Bool[Tensor, " rows"]
+    """some greedy choice differs"""
+    uncertain: Bool[Tensor, " rows"]
+    """some choice, up to the first that differs, is too close to call"""
+
+
+def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, tolerance: float) -> Verified:
+    """Compare greedy choices with the clean answers' tokens.
+
+    Args:
+        logits: [:, j] predicts the answer's token j.
+        clean: the clean answers of the batch.
+        rows: the batch's row that each of `logits` belongs to.
+        tolerance: the margin below which a choice is uncertain.
+    """
+    steps = logits.shape[1]
+    ids, counts = clean.ids[rows, :steps], clean.counts[rows]
+    counted = torch.arange(steps, device=ids.device) < counts[:, None]
+    scores = logits.float()
+    logprobs = scores.gather(2, ids[..., None])[..., 0] - scores.logsumexp(-1)
+    best = scores.topk(2, -1)
+    differs = (best.indices[..., 0] != ids) & counted
+    undecided = counted & (differs.cumsum(1) - differs.long() == 0)
+    close = best.values[..., 0] - best.values[..., 1] < tolerance
+    return Verified((logprobs * counted).sum(1), differs.any(1), (close & undecided).any(1))
+
+
+class SuffixRunner:
+    """Runs arms from their site onwards."""
+
+    def __init__(self, model: CodiModel, clean: CleanPass, landing: Landing, max_rows: int = MAX_ROWS) -> None:
+        self._model, self._clean, self._landing, self._max_rows = model, clean, landing, max_rows
+        self._tolerance = MARGIN_TOLERANCE[model.dtype]
+
+    @torch.no_grad()
+    def run(self, plans: Sequence[ArmPlan], progress: Callable[[int, int], None] | None = None) -> list[ArmScores]:
+        """Scores of every row of every plan; `rerun` marks the rows that are too close to call."""
+        problems = torch.cat([plan.rows for plan in plans])
+        delta = torch.cat([plan.delta for plan in plans])
+        logprobs, changed, close = torch.zeros(len(problems)), *torch.zeros(2, len(problems), dtype=torch.bool)
+        answers: list[Number | None] = [self._clean.outcomes[i].answer for i in problems.tolist()]
+        done = 0
+        for index, pairs in self._chunks(problems):
+            rollout, rows = self._clean.shelf.at(index), self._clean.row_of[problems[pairs]].to(self._model.device)
+            state = self._state(rollout, rows, delta[pairs.to(delta.device)])
+            found = self._verify(rollout, state, rows)
+            logprobs[pairs], changed[pairs], close[pairs] = (
+                found.logprobs.cpu(),
+                found.changed.cpu(),
+                found.uncertain.cpu(),
+            )
+            for pair, answer, unsure in self._written(state, found.changed, pairs):
+                answers[pair] = answer
+                close[pair] |= unsure
+            done += len(pairs)
+            if progress:
+                progress(done, len(problems))
+        return _per_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
+
+    def _chunks(self, problems: Int[Tensor, " pairs"]) -> Iterator[tuple[int, Tensor]]:
+        """(batch, some of the pairs whose problem it holds), batch by batch."""
+        batch_of = self._clean.batch_of[problems]
+        order = batch_of.argsort(stable=True)
+        for index in sorted(set(batch_of.tolist())):
+            pairs = order[batch_of[order] == index]
+            for start in range(0, len(pairs), self._max_rows):
+                yield index, pairs[start : start + self._max_rows]
+
+    def _state(self, rollout: Rollout, rows: Tensor, delta: Tensor) -> ChainState:
+        return remaining_thoughts(self._model, self._landing.enter(self._model, rollout, rows, delta))
+
+    def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
+        longest = int(rollout.decoded.counts[rows].max())
+        logits = self._model.teacher_force(state, rollout.decoded.ids[rows, : longest - 1])
+        return verify(logits, rollout.decoded, rows, self._tolerance)
+
+    def _written(self, state: ChainState, changed: Tensor, pairs: Tensor) -> Iterator[tuple[int, Number | None, bool]]:
+        """(pair, its answer, whether that is too close to call) for the rows that write something else."""
+        which = changed.nonzero()[:, 0]
+        if not len(which):
+            return
+        ids = tuple(state.problem_ids[i] for i in which.tolist())
+        part = ChainState(state.cache.gather(which), state.hidden[which], state.position, ids)
+        decoded = self._model.decode(part)
+        unsure = (decoded.margins < self._tolerance).any(1).tolist()
+        chosen = pairs[which.cpu()].tolist()
+        yield from zip(chosen, read_answers(self._model, decoded), unsure, strict=True)
+
+
+def _per_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
+    """The scores of all pairs, cut back into plans."""
+    out, start = [], 0
+    for plan in plans:
+        part = slice(start, start + len(plan.rows))
+        out.append(ArmScores(scores.logprobs[part], scores.answers[part], scores.changed[part], scores.rerun[part]))
+        start = part.stop
+    return out

@@ -1,0 +1,94 @@
+"""From what the arms answered to the records of a result."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from codi_int.interventions.arms import ArmPlan, ArmScores
+from codi_int.interventions.clean import CleanPass, make_outcome
+from codi_int.interventions.controls import rank_among
+from codi_int.interventions.families import adjust
+from codi_int.interventions.paired import count_flips, mcnemar_exact, score_interval
+from codi_int.interventions.statistics import compare_paired
+from codi_int.types import OPERATIONS, Arm, ControlSet, Effect, OperationRow, Outcome, Problem
+
+
+def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Outcome, ...]:
+    """Outcomes of all problems in one arm; those it does not touch are the clean ones."""
+    outcomes = list(clean.outcomes)
+    logprobs = scores.logprobs.tolist()
+    for i, problem in enumerate(plan.rows.tolist()):
+        outcomes[problem] = make_outcome(clean.problems[problem], scores.answers[i], logprobs[i], touched=True)
+    return tuple(outcomes)
+
+
+def summarize_arm(outcomes: Sequence[Outcome]) -> Arm:
+    """Accuracy over all problems."""
+    n_correct = sum(outcome.correct for outcome in outcomes)
+    return Arm(n_correct / len(outcomes), n_correct)
+
+
+def effect_between(
+    clean: Sequence[Outcome], other: Sequence[Outcome], seed: int = 0, test: str = "permutation"
+) -> Effect:
+    """The paired comparison of two arms."""
+    return compare_paired(
+        _correct(clean),
+        _correct(other),
+        seed,
+        touched=np.array([outcome.touched for outcome in other]),
+        answer_changed=np.array([a.answer != b.answer for a, b in zip(clean, other, strict=True)]),
+        logprob_change=logprob_changes(clean, other),
+        logprob_test=test,
+    )
+
+
+def logprob_changes(clean: Sequence[Outcome], other: Sequence[Outcome]) -> np.ndarray:
+    """Change of the clean answer's log-probability per problem, in nats; exactly 0 where an arm touches nothing."""
+    changes = [b.answer_logprob - a.answer_logprob if b.touched else 0.0 for a, b in zip(clean, other, strict=True)]
+    return np.array(changes, dtype=np.float64)
+
+
+def operation_rows(
+    problems: Sequence[Problem], clean: Sequence[Outcome], other: Sequence[Outcome]
+) -> tuple[OperationRow, ...]:
+    """The effect on the problems that use each operation, with Holm over the operations that occur.
+
+    A problem of several operations stands in several rows.
+    """
+    before, after = _correct(clean), _correct(other)
+    members = {
+        operation: np.array([any(step.operation == operation for step in p.steps) for p in problems], dtype=bool)
+        for operation in OPERATIONS
+    }
+    used = {operation: rows for operation, rows in members.items() if rows.any()}
+    counts = {operation: count_flips(before[rows], after[rows]) for operation, rows in used.items()}
+    p_values = [mcnemar_exact(count) for count in counts.values()]
+    intervals = [score_interval(count) for count in counts.values()]
+    return tuple(
+        OperationRow(operation, c.n, c.estimate, i.low, i.high, c.broken, c.fixed, p, adjusted)
+        for (operation, c), i, p, adjusted in zip(counts.items(), intervals, p_values, adjust(p_values), strict=True)
+    )
+
+
+def control_set(clean: CleanPass, plans: Sequence[ArmPlan], scores: Sequence[ArmScores], effect: Effect) -> ControlSet:
+    """What the controls did, and where the effect stands among them."""
+    arms = [arm_outcomes(clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
+    before = _correct(clean.outcomes)
+    estimates = tuple(float(_correct(arm).mean() - before.mean()) for arm in arms)
+    logprobs = tuple(float(logprob_changes(clean.outcomes, arm).mean()) for arm in arms)
+    own = effect.logprob.estimate if effect.logprob else 0.0
+    return ControlSet(
+        draws=len(plans),
+        labels=tuple(plan.label for plan in plans),
+        firing_rates=tuple(plan.firing_rate for plan in plans),
+        edit_sizes=tuple(plan.edit_size for plan in plans),
+        estimates=estimates,
+        logprob_estimates=logprobs,
+        rank_of_effect=rank_among(effect.estimate, estimates),
+        rank_of_logprob=rank_among(own, logprobs),
+    )
+
+
+def _correct(outcomes: Sequence[Outcome]) -> np.ndarray:
+    return np.array([outcome.correct for outcome in outcomes], dtype=bool)
