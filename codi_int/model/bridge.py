@@ -18,4 +18,7 @@ def to_bridge(hf: Any, tokenizer: Any, copy: bool = True) -> Any:
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
     module = copying.deepcopy(hf) if copy else hf
-    return build_bridge_from_module(module, CLASSES[hf.config.model_type], hf_config=module.config, tokenizer=tokenizer)
+    own = copying.deepcopy(tokenizer)
+    # TransformerLens would fetch a tokenizer again by name to have it prepend <bos>; this one is complete as it stands
+    own.init_kwargs |= {"add_bos_token": True, "name_or_path": own.init_kwargs.get("name_or_path", "")}
+    return build_bridge_from_module(module, CLASSES[hf.config.model_type], hf_config=module.config, tokenizer=own)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.codi import Projection
+from codi_int.model.tensors import read_json
 
 CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "gpt2": "GPT2LMHeadModel"}
 INPUT_TABLE = {
@@ -18,6 +19,7 @@ INPUT_TABLE = {
     "gpt2": "transformer.wte.weight",
 }
 HEAD = "lm_head.weight"
+PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 SHOWN = 4
 """how many keys an error names before it counts the rest"""
 
@@ -148,10 +150,12 @@ def _without_init() -> Iterator[None]:
 
 def load_tokenizer(folder: Path, vocab_size: int) -> Any:
     """The tokenizer in `folder`; CheckpointError where there is none or where it names ids that the model lacks."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    # AutoTokenizer lets a Qwen2 config overrule a tokenizer that says it is complete as it stands, and splits it anew
+    reader: Any = PreTrainedTokenizerFast if _tokenizer_class(folder) in PLAIN_TOKENIZERS else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = reader.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder} holds no tokenizer that can be read.", "Put tokenizer.json and tokenizer_config.json there."
@@ -162,3 +166,10 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Any:
             "Use the tokenizer of the base model that the checkpoint was trained from.",
         )
     return tokenizer
+
+
+def _tokenizer_class(folder: Path) -> str | None:
+    """The class that a stored tokenizer was saved from."""
+    path = folder / "tokenizer_config.json"
+    complete = path.is_file() and (folder / "tokenizer.json").is_file()
+    return read_json(path).get("tokenizer_class") if complete else None

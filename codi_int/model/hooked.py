@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -224,7 +225,7 @@ class CodiModel(Chain):
         """A TransformerBridge of the language model, see `bridge.to_bridge`."""
         return to_bridge(self.hf, self.tokenizer, copy)
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the model in our own format, see `store.save_model`."""
         save_model(folder, self.hf, self.projection, self.config, self.tokenizer)
 

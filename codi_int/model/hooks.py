@@ -66,9 +66,9 @@ class HookReceipt:
         return sum(self.fired.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HookEntry:
-    """One function at one place."""
+    """One function at one place; two entries are never the same, even with the same function."""
 
     key: Site | HookPoint
     """where it was set"""
@@ -78,7 +78,7 @@ class HookEntry:
     """what is called"""
     by_keyword: bool
     """True where the function calls its second argument `hook`, as TransformerLens' do"""
-    counts: Counter[Position] = field(default_factory=Counter, compare=False)
+    counts: Counter[Position] = field(default_factory=Counter)
     """calls per position so far"""
 
     def active_at(self, position: Position) -> bool:

@@ -100,7 +100,7 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _rms_norm(module: Any, x: Tensor) -> Tensor:
-    """The module's own norm; in float32 by torch's fused one, which there does the same in one call."""
-    if x.dtype == torch.float32:
+    """The module's own norm; in full precision torch's fused one, which does the same in one call."""
+    if x.dtype in (torch.float32, torch.float64):
         return F.rms_norm(x, (x.shape[-1],), module.weight, module.variance_epsilon)
     return module(x)  # type: ignore[no-any-return]

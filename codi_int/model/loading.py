@@ -19,7 +19,7 @@ BASE_FILES = ("*.json", "tokenizer*", "vocab*", "merges*")
 def load_model(
     name_or_folder: str | Path,
     base: str | Path | None = None,
-    lora_alpha: float | None = None,
+    lora_alpha: int | float | None = None,
     remove_eos: bool | None = None,
     n_thoughts: int | None = None,
     device: str = "cpu",

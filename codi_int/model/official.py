@@ -54,7 +54,7 @@ class OfficialSettings:
 
     base: Path | None = None
     """folder of the base model"""
-    lora_alpha: float | None = None
+    lora_alpha: int | float | None = None
     """LoRA's alpha"""
     remove_eos: bool | None = None
     """whether no eos stands before <bot> and after <eot>"""
@@ -115,7 +115,7 @@ def take_apart(tensors: dict[str, Tensor], source: Path) -> OfficialParts:
     return parts
 
 
-def merge_lora(parts: OfficialParts, alpha: float, transposed: bool, source: Path) -> None:
+def merge_lora(parts: OfficialParts, alpha: int | float, transposed: bool, source: Path) -> None:
     """Add alpha / r * B @ A to every adapted weight, in float32; afterwards no LoRA is left.
 
     Args:

@@ -9,7 +9,7 @@ class Preset:
 
     base: str | None = None
     """hub name of the model that it was trained from; None where unknown"""
-    lora_alpha: float = 32.0
+    lora_alpha: int | float = 32
     """LoRA's alpha; the scale is alpha / r"""
     remove_eos: bool = True
     """False where an eos stands before <bot> and after <eot>"""

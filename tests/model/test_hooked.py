@@ -15,7 +15,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 def test_every_layer_thought_and_answer_equal_the_plain_loop(model: Any, problems: list[Any], plain: Any) -> None:
     batch = model.think(problems, capture="all", answers=True)
-    assert batch.residuals.shape == (11, 4, 7, 32)
+    assert batch.residuals.shape == (7, 4, 7, 32)
     for row, problem in enumerate(problems):
         expected = plain(model, list(model.encode_question(problem)), 7)
         residuals = expected.hidden_states[:, 1:-1].transpose(0, 1)
@@ -49,7 +49,7 @@ def test_conventions_of_other_checkpoints_equal_the_plain_loop(
 
 def test_results_do_not_depend_on_batch_or_order(model: Any, problems: list[Any]) -> None:
     together = model.think(problems, capture="all", answers=True)
-    for order in ([3], list(range(10, -1, -1))):
+    for order in ([3], list(range(6, -1, -1))):
         some = model.think([problems[i] for i in order], capture="all", answers=True, batch_size=2)
         torch.testing.assert_close(some.residuals, together.residuals[order], **CLOSE)
         torch.testing.assert_close(some.thoughts, together.thoughts[order], **CLOSE)

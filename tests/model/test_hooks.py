@@ -52,7 +52,9 @@ def test_a_zeroed_layer_output_equals_a_plain_torch_hook(llama: Any, problems: l
         handle.remove()
     with llama.hooks({Site(1, 3): lambda resid, context: 0 * resid}):
         batch = llama.think(problems[:1], capture="all", answers=True)
-    torch.testing.assert_close(batch.residuals[0, :-1], expected.hidden_states[:, 1:-1].transpose(0, 1), **CLOSE)
+    states = expected.hidden_states[:, 1:-1].transpose(0, 1).clone()
+    states[1, 3] = 0  # Hugging Face writes this one down before or after the hook, as its own hooks happen to stand
+    torch.testing.assert_close(batch.residuals[0, :-1], states, **CLOSE)
     assert batch.completions[0].ids == expected.ids
 
 
