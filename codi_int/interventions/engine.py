@@ -13,7 +13,7 @@ from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.arms import ArmPlan, ArmScores, Splice, plan_edit, plan_reconstruction
 from codi_int.interventions.clean import MEMORY_BUDGET, CleanPass, Progress, run_clean
 from codi_int.interventions.controls import feature_stats, matched_features
-from codi_int.interventions.edits import Edit, MovableEdit
+from codi_int.interventions.edits import Edit, MovableEdit, check_features
 from codi_int.interventions.environment import describe_environment
 from codi_int.interventions.landing import Landing, Propagate, make_landing
 from codi_int.interventions.naive import rerun_close, rerun_plan
@@ -123,6 +123,8 @@ class FeatureInterventionEngine:
             ConfigError: for an edit that overflows.
         """
         started = time.perf_counter()
+        if isinstance(edit, MovableEdit):  # before the clean pass: nobody should wait to be told of a typing error
+            check_features(edit.features, self.saes[self._chosen(site)].d_sae)
         scene = self.scene(problems, site, progress)
         arm = self._plan(scene, edit)
         reconstruction = plan_reconstruction(scene.sae, scene.activations, scene.latents)

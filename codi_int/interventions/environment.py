@@ -1,11 +1,11 @@
 """What a result depends on besides its experiment: versions, hashes, threads, time."""
 
-import hashlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from codi_int.data.problems import problems_sha256
 from codi_int.model.hooked import CodiModel
 from codi_int.sae.base import SAE
 from codi_int.types import Environment, Problem
@@ -18,20 +18,12 @@ def describe_environment(model: CodiModel, sae: SAE, problems: Sequence[Problem]
         torch=str(torch.__version__),
         model_sha256=model.sha256,
         sae_sha256=sae.sha256,
-        data_sha256=hash_problems(problems),
+        data_sha256=problems_sha256(problems),
         threads=torch.get_num_threads(),
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
         seconds=round(seconds, 3),
     )
-
-
-def hash_problems(problems: Sequence[Problem]) -> str:
-    """SHA-256 over ids, questions and answers, in order."""
-    digest = hashlib.sha256()
-    for problem in problems:
-        digest.update(f"{problem.id}\x1f{problem.question}\x1f{problem.answer}\x1e".encode())
-    return digest.hexdigest()
 
 
 def package_version() -> str:

@@ -1,0 +1,72 @@
+"""Where output goes: results to stdout; progress and warnings to stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Report(Protocol):
+    """How long work tells how far it is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` of a stage are finished."""
+
+
+def stdout() -> Console:
+    """For tables; plain text of 100 columns where nobody looks on."""
+    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(document, allow_nan=False))
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """A bar on a terminal; elsewhere a line at the start and end of a stage and every few seconds."""
+    quieten()
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+class _Lines:
+    """Progress for logs."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last.get(stage, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
+            return
+        self._last[stage] = now
+        print(f"{stage}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+
+def quieten() -> None:
+    """Keep other libraries' notices out of the way; our own warnings go to stderr."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -1,0 +1,86 @@
+"""What ablate, amplify and swap share: set up, run, keep, print."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._tables import result_page
+
+if TYPE_CHECKING:
+    from codi_int.interventions.edits import Edit
+    from codi_int.types import Result
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the options of an intervention say, besides the edit itself."""
+
+    layer: int
+    """block"""
+    position: int
+    """thought position"""
+    model: str
+    """name or folder"""
+    sae: str | None
+    """name or folder; None for the one that belongs to model, layer and position"""
+    data: str
+    """name or file"""
+    limit: int | None
+    """how many problems"""
+    seed: int
+    """of everything random"""
+    device: str
+    """where to run"""
+    controls: int
+    """matched random features"""
+    splice: str
+    """add or replace"""
+    propagate: str
+    """both, cache or recurrence"""
+    as_json: bool
+    """whether to print JSON"""
+    out: Path | None
+    """where to keep the run"""
+
+
+def intervene(edit: "Edit", setting: Setting) -> None:
+    """Run one edit as the options say, keep it where they ask for it, and print it."""
+    from codi_int.interventions.store import prepare_folder, save_result
+
+    if setting.out is not None:
+        prepare_folder(setting.out)
+    with progress() as report:
+        result = run_edit(edit, setting, report)
+    if setting.out is not None:
+        folder = save_result(result, setting.out, ["codi-int", *sys.argv[1:]])
+        print(f"Kept in {folder}: result.json, outcomes.parquet, manifest.json", file=sys.stderr)
+    if setting.as_json:
+        print_json(result.to_dict())
+    else:
+        stdout().print(result_page(result))
+
+
+def run_edit(edit: "Edit", setting: Setting, report: Report) -> "Result":
+    """Load what the options name, cheapest errors first, and run the edit."""
+    from codi_int.data.problems import load_problems
+    from codi_int.interventions.engine import FeatureInterventionEngine
+    from codi_int.model.loading import load_model
+    from codi_int.sae.store import load_sae
+    from codi_int.types import Site
+
+    site = Site(setting.layer, setting.position)
+    problems = load_problems(setting.data, setting.limit)
+    model = load_model(setting.model, device=setting.device)
+    model.check_site(site)
+    name = setting.sae or default_sae(setting.model, str(site))
+    sae = load_sae(name, device=setting.device)
+    engine = FeatureInterventionEngine(model, {site: sae}, splice=setting.splice, propagate=setting.propagate)
+    return engine.run(edit, problems, setting.seed, setting.controls, data=setting.data, sae_name=name, progress=report)
+
+
+def default_sae(model: str, site: str) -> str:
+    """The SAE that belongs to a model: bundled as `codi-mini/L14.P3`, or beside a model's own files."""
+    beside = Path(model) / "sae" / site
+    return str(beside) if beside.is_dir() else f"{model}/{site}"

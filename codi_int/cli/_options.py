@@ -1,0 +1,35 @@
+"""Options that mean the same in every command, and how their text becomes values."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codi_int.errors import FeatureError
+
+Layer = Annotated[int, typer.Option(help="Block, counted from 0.")]
+Position = Annotated[int, typer.Option(help="0 is <bot>, 1 to 6 are the thoughts.")]
+Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")]
+Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: MODEL/L<layer>.P<position>]")]
+Data = Annotated[str, typer.Option(help="stories:validation, gsm8k:test, or a .jsonl file.")]
+Limit = Annotated[int | None, typer.Option(help="Only the first so many problems.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Controls = Annotated[int, typer.Option(help="Matched random features that get the same edit.")]
+Splice = Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")]
+Propagate = Annotated[str, typer.Option(help="By which road: both, cache or recurrence.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manifest in this folder.")]
+
+
+def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int, ...]:
+    """`["449"]` or `["1,2", "3"]` as numbers; FeatureError for anything else."""
+    words = [word for text in texts for word in text.split(",")]
+    for word in words:
+        if not re.fullmatch(r"\s*-?\d+\s*", word):
+            raise FeatureError(
+                f"{option} takes whole numbers from 0 upwards, got {word!r}.", f"Write {option} 449, or {option} 1,2,3."
+            )
+    return tuple(int(word) for word in words)

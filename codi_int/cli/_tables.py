@@ -1,0 +1,135 @@
+"""Results as people read them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from codi_int.interventions.evaluation import AccuracyRow, Evaluation
+    from codi_int.types import ControlSet, Result
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A plain table whose first column is text and whose others are numbers."""
+    out = Table(*columns, title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    out.padding = (0, 3, 0, 0)
+    for column in out.columns[1:]:
+        column.justify = "right"
+    return out
+
+
+def result_page(result: "Result") -> Group:
+    """One experiment: what was done, the arms, the effect, controls, operations, the verdict."""
+    parts: list[RenderableType] = [_headline(result), "", _arms(result)]
+    if result.effect.p_value is not None:
+        parts += ["", _effect(result)]
+        parts += [part for name, group in result.controls.items() for part in ("", _controls(name, group, result))]
+        parts += ["", _operations(result)]
+    parts += ["", Text(result.effect.verdict, style="bold")]
+    parts += [Text(f"Note: {note}") for note in result.notes]
+    return Group(*parts, "", _footer(result))
+
+
+def evaluation_page(evaluation: "Evaluation") -> Group:
+    """Accuracy with intervals."""
+    parts: list[RenderableType] = [Text(f"{evaluation.model} on {evaluation.data}", style="bold")]
+    groups = [
+        ("through thoughts", (evaluation.overall, *evaluation.by_steps)),
+        ("by operation among the steps", evaluation.by_operation),
+        ("thoughts replaced by their mean", evaluation.thoughts_replaced),
+        ("all thoughts replaced, by steps", evaluation.thoughts_replaced_by_steps),
+    ]
+    parts += [part for title, rows in groups if rows for part in ("", _accuracies(title, rows))]
+    return Group(*parts, "", Text(f"{evaluation.n_unanswered} answers held no number."))
+
+
+def _headline(result: "Result") -> Text:
+    e = result.experiment
+    text = Text(f"{e.label} at {e.site} of {e.model}", style="bold")
+    details = f"\n{e.n_problems:,} problems of {e.data} · SAE {e.sae} · splice {e.splice}"
+    return text.append(f"{details} · propagate {e.propagate} · seed {e.seed}", style="not bold")
+
+
+def _arms(result: "Result") -> Table:
+    out = table("arm", "right", "accuracy", "change")
+    clean = result.arms["clean"].accuracy
+    for name, arm in result.arms.items():
+        change = "" if name == "clean" else points(arm.accuracy - clean)
+        out.add_row(name, f"{arm.n_correct:,}", f"{100 * arm.accuracy:.2f} %", change)
+    return out
+
+
+def _effect(result: "Result") -> Table:
+    e = result.effect
+    out = table("effect (intervened - clean)", "estimate", f"{e.confidence:.0%} interval", "p")
+    out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
+    if e.logprob is not None:
+        log = e.logprob
+        interval = f"{log.low:+.3f} to {log.high:+.3f}"
+        out.add_row("log-probability of the clean answer, nats", f"{log.estimate:+.3f}", interval, p_text(log.p_value))
+    out.add_section()
+    flips = f"{e.n_broken} broken, {e.n_fixed} fixed"
+    out.add_row(f"flips: {flips}; {e.n_answer_changed} answers changed on {e.n_touched:,} touched problems")
+    return out
+
+
+def _controls(name: str, group: "ControlSet", result: "Result") -> Table:
+    title = f"{group.draws} controls: {name.replace('_', ' ')}"
+    out = table(title, "this edit", "controls' median", "controls' range", "does more than")
+    rows: list[tuple[str, float, Sequence[float], float | None, Any]] = [
+        ("accuracy, points", result.effect.estimate, group.estimates, group.rank_of_effect, points)
+    ]
+    if result.effect.logprob is not None:
+        own = result.effect.logprob.estimate
+        rows.append(("log-probability, nats", own, group.logprob_estimates, group.rank_of_logprob, "{:+.3f}".format))
+    for label, own, values, rank, show in rows:
+        ordered = sorted(values)
+        middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        share = "" if rank is None else f"{100 * rank:.0f} %"
+        out.add_row(label, show(own), show(middle), f"{show(ordered[0])} to {show(ordered[-1])}", share)
+    rates, sizes = sorted(group.firing_rates), sorted(group.edit_sizes)
+    matched = f"they touch {100 * rates[0]:.0f} to {100 * rates[-1]:.0f} % of problems, edit norms {sizes[0]:.2g} to"
+    out.add_row(Text(f"{matched} {sizes[-1]:.2g}", style="dim"))
+    return out
+
+
+def _operations(result: "Result") -> Table:
+    out = table("problems that use", "n", "change, points", "interval", "broken", "fixed", "p", "p (Holm)")
+    for row in result.by_operation:
+        interval = f"{points(row.low)} to {points(row.high)}"
+        flips = (str(row.n_broken), str(row.n_fixed))
+        out.add_row(
+            row.operation, f"{row.n:,}", points(row.estimate), interval, *flips, p_text(row.p_value),
+            p_text(row.p_adjusted),
+        )  # fmt: skip
+    return out
+
+
+def _accuracies(title: str, rows: "Sequence[AccuracyRow]") -> Table:
+    out = table(title, "n", "right", "accuracy", "95% interval")
+    for row in rows:
+        interval = f"{100 * row.low:.2f} to {100 * row.high:.2f} %"
+        out.add_row(row.group, f"{row.n:,}", f"{row.n_correct:,}", f"{100 * row.accuracy:.2f} %", interval)
+    return out
+
+
+def _footer(result: "Result") -> Text:
+    c, env = result.counts, result.environment
+    work = f"{c.pairs:,} (edit, problem) pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
+    hashes = f"model {env.model_sha256[:12]}, SAE {env.sae_sha256[:12]}, data {env.data_sha256[:12]}"
+    return Text(f"{work}, {c.rerun} run twice · {env.seconds:.1f} s on {env.threads} threads\n{hashes}", style="dim")
+
+
+def points(share: float) -> str:
+    """A change of accuracy in percentage points."""
+    return f"{100 * share:+.2f}"
+
+
+def p_text(p_value: float | None) -> str:
+    """`0.032`, `< 0.0001`."""
+    if p_value is None:
+        return "-"
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"

@@ -1,0 +1,39 @@
+"""`codi-int ablate`: take features out and see what becomes of the answers."""
+
+from typing import Annotated
+
+import typer
+
+from codi_int.cli import _options as o
+from codi_int.cli._intervene import Setting, intervene
+
+
+def ablate(
+    feature: Annotated[list[str], typer.Option(help="Feature to take out; repeat it to take out several together.")],
+    layer: o.Layer,
+    position: o.Position = 3,
+    mode: Annotated[str, typer.Option(help="What takes its place: zero, mean or resample.")] = "zero",
+    model: o.Model = "codi-mini",
+    sae: o.Sae = None,
+    data: o.Data = "stories:validation",
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    controls: o.Controls = 20,
+    splice: o.Splice = "add",
+    propagate: o.Propagate = "both",
+    device: o.Device = "cpu",
+    as_json: o.Json = False,
+    out: o.Out = None,
+) -> None:
+    """Take features out of a thought and see what becomes of the answers.
+
+    Example: codi-int ablate --feature 449 --layer 14
+    """
+    features = o.parse_features(feature)
+    from codi_int.interventions.edits import Ablate
+
+    edit = Ablate(features, mode=mode, seed=seed)
+    intervene(
+        edit,
+        Setting(layer, position, model, sae, data, limit, seed, device, controls, splice, propagate, as_json, out),
+    )

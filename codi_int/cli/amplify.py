@@ -1,0 +1,38 @@
+"""`codi-int amplify`: multiply features and see what becomes of the answers."""
+
+from typing import Annotated
+
+import typer
+
+from codi_int.cli import _options as o
+from codi_int.cli._intervene import Setting, intervene
+
+
+def amplify(
+    feature: Annotated[list[str], typer.Option(help="Feature to multiply; repeat it for several together.")],
+    factor: Annotated[float, typer.Option(help="What to multiply with; -1 turns the sign.")],
+    layer: o.Layer,
+    position: o.Position = 3,
+    model: o.Model = "codi-mini",
+    sae: o.Sae = None,
+    data: o.Data = "stories:validation",
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    controls: o.Controls = 20,
+    splice: o.Splice = "add",
+    propagate: o.Propagate = "both",
+    device: o.Device = "cpu",
+    as_json: o.Json = False,
+    out: o.Out = None,
+) -> None:
+    """Multiply features of a thought and see what becomes of the answers.
+
+    Example: codi-int amplify --feature 449 --layer 14 --factor 5
+    """
+    features = o.parse_features(feature)
+    from codi_int.interventions.edits import Amplify
+
+    intervene(
+        Amplify(features, factor),
+        Setting(layer, position, model, sae, data, limit, seed, device, controls, splice, propagate, as_json, out),
+    )

@@ -1,0 +1,75 @@
+"""Entry point of `codi-int`: builds the app, and turns errors into one or two lines and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from codi_int.cli import ablate, amplify, evaluate, swap
+from codi_int.errors import CodiError
+
+USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
+
+app = typer.Typer(
+    name="codi-int",
+    help="Which features inside a continuous chain of thought cause the answer, and how sure are we?",
+    epilog="Every command takes --help. Add --debug to see the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("ablate")(ablate.ablate)
+app.command("amplify")(amplify.amplify)
+app.command("swap")(swap.swap)
+app.command("eval")(evaluate.evaluate)
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    """Which features inside a continuous chain of thought cause the answer, and how sure are we?"""
+    if version:
+        from codi_int import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with 0, 2 for a user's error, 130 for Ctrl-C, 1 for a bug of ours."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    sys.exit(_run([word for word in given if word != "--debug"], debug))
+
+
+def _run(words: list[str], debug: bool) -> int:
+    try:
+        return int(app(words, prog_name="codi-int", standalone_mode=False) or 0)
+    except CodiError as error:
+        return _fail(str(error), debug, USER_ERROR)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("Stopped. Nothing was half-written; give the same command to start again.", debug, INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read our output has gone; a second complaint at interpreter exit is avoided by pointing stdout away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own errors, whichever library it takes them from
+            return _fail(f"{error.format_message()}\n{_where_help_is(error)}", debug, USER_ERROR)
+        return _fail(f"{type(error).__name__}: {error}\nThis is a bug; --debug shows where.", debug, FAILURE)
+
+
+def _fail(message: str, debug: bool, code: int) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"codi-int: {message}", file=sys.stderr)
+    return code
+
+
+def _where_help_is(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return f"Try '{context.command_path if context else 'codi-int'} --help'."

@@ -1,0 +1,38 @@
+"""`codi-int swap`: exchange two features and see what becomes of the answers."""
+
+from typing import Annotated
+
+import typer
+
+from codi_int.cli import _options as o
+from codi_int.cli._intervene import Setting, intervene
+
+
+def swap(
+    feature: Annotated[list[str], typer.Option(help="One side; repeat it for a set.")],
+    with_: Annotated[list[str], typer.Option("--with", help="The other side, as many features.")],
+    layer: o.Layer,
+    position: o.Position = 3,
+    model: o.Model = "codi-mini",
+    sae: o.Sae = None,
+    data: o.Data = "stories:validation",
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    controls: o.Controls = 20,
+    splice: o.Splice = "add",
+    propagate: o.Propagate = "both",
+    device: o.Device = "cpu",
+    as_json: o.Json = False,
+    out: o.Out = None,
+) -> None:
+    """Exchange the values of two features, or of two sets, and see what becomes of the answers.
+
+    Example: codi-int swap --feature 162 --with 165 --layer 14
+    """
+    left, right = o.parse_features(feature), o.parse_features(with_, "--with")
+    from codi_int.interventions.edits import Swap
+
+    intervene(
+        Swap(left, right),
+        Setting(layer, position, model, sae, data, limit, seed, device, controls, splice, propagate, as_json, out),
+    )

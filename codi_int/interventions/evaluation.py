@@ -1,0 +1,145 @@
+"""How well a model answers: accuracy with intervals, by number of steps and by operation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codi_int.interventions.clean import same_number
+from codi_int.interventions.dependence import mean_residuals, replace_thoughts
+from codi_int.model.hooked import CodiModel
+from codi_int.types import OPERATIONS, Problem
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """Accuracy on some of the problems."""
+
+    group: str
+    """which problems, such as `all`, `2 steps`, `multiplication`; or what was done to the thoughts"""
+    n: int
+    """how many"""
+    n_correct: int
+    """right answers"""
+    accuracy: float
+    """share of right answers"""
+    low: float
+    """lower end of Wilson's 95% interval"""
+    high: float
+    """upper end"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model answers some problems."""
+
+    model: str
+    """name of the model"""
+    data: str
+    """name of the problems"""
+    overall: AccuracyRow
+    """all problems"""
+    by_steps: tuple[AccuracyRow, ...]
+    """by number of written steps"""
+    by_operation: tuple[AccuracyRow, ...]
+    """by operation that occurs among the steps; a problem of several operations stands in several rows"""
+    n_unanswered: int
+    """answers without any number"""
+    thoughts_replaced: tuple[AccuracyRow, ...] = ()
+    """with the residuals of thoughts replaced by their mean over the problems: all of them, then each alone"""
+    thoughts_replaced_by_steps: tuple[AccuracyRow, ...] = ()
+    """with all thoughts replaced, by number of written steps"""
+
+    schema = "codi-int/evaluation@1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"schema": self.schema, **asdict(self)}
+
+
+def evaluate(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    data: str = "unnamed",
+    replace: bool = False,
+    report: Report | None = None,
+) -> Evaluation:
+    """Answer all problems through thoughts and count.
+
+    Args:
+        model: the model.
+        problems: the problems.
+        data: what to call them.
+        replace: also measure how much of that needs the thoughts, by replacing them with their mean.
+        report: called with (stage, done, total).
+    """
+    completions = model.answer(problems, progress=_counter(report, "answers", len(problems)))
+    correct = [same_number(c.answer, p.answer) for c, p in zip(completions, problems, strict=True)]
+    every, split = _replaced(model, problems, report) if replace else ((), ())
+    return Evaluation(
+        model=model.name,
+        data=data,
+        overall=accuracy_row("all", correct),
+        by_steps=_by_steps(problems, correct),
+        by_operation=_by_operation(problems, correct),
+        n_unanswered=sum(c.answer is None for c in completions),
+        thoughts_replaced=every,
+        thoughts_replaced_by_steps=split,
+    )
+
+
+def accuracy_row(group: str, correct: Sequence[bool]) -> AccuracyRow:
+    """The share of right answers with Wilson's interval."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    right = sum(correct)
+    low, high = proportion_confint(right, len(correct), alpha=0.05, method="wilson")
+    return AccuracyRow(group, len(correct), right, right / len(correct), float(low), float(high))
+
+
+def _by_steps(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
+    groups: dict[int, list[bool]] = {}
+    for problem, right in zip(problems, correct, strict=True):
+        groups.setdefault(len(problem.steps), []).append(right)
+    named = {0: "no written steps", 1: "1 step"}
+    return tuple(accuracy_row(named.get(n, f"{n} steps"), groups[n]) for n in sorted(groups))
+
+
+def _by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
+    rows = []
+    for operation in OPERATIONS:
+        pairs = zip(problems, correct, strict=True)
+        members = [right for p, right in pairs if any(step.operation == operation for step in p.steps)]
+        if members:
+            rows.append(accuracy_row(operation, members))
+    return tuple(rows)
+
+
+def _replaced(
+    model: CodiModel, problems: Sequence[Problem], report: Report | None
+) -> tuple[tuple[AccuracyRow, ...], tuple[AccuracyRow, ...]]:
+    """Accuracy with all thoughts replaced and with each alone, and the former by number of steps."""
+    means, thoughts = mean_residuals(model, problems), range(1, model.n_thoughts + 1)
+    rows: list[AccuracyRow] = []
+    split: tuple[AccuracyRow, ...] = ()
+    for positions in ([*thoughts], *([p] for p in thoughts)):
+        name = "all thoughts replaced" if len(positions) > 1 else f"thought {positions[0]} replaced"
+        done = replace_thoughts(model, problems, positions, means, _counter(report, name, len(problems)))
+        rows.append(accuracy_row(name, done.correct))
+        split = split or _by_steps(problems, done.correct)
+    return tuple(rows), split
+
+
+def _counter(report: Report | None, stage: str, total: int) -> Callable[[int], None] | None:
+    """A progress function that adds up what it is told."""
+    if report is None:
+        return None
+    done = 0
+
+    def add(count: int) -> None:
+        nonlocal done
+        done += count
+        report(stage, done, total)
+
+    return add
