@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.errors import CheckpointError
+from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.building import torch_device, torch_dtype
 from codi_int.model.hooked import CodiModel
 from codi_int.model.official import OfficialSettings, has_architecture, load_official
@@ -43,6 +43,9 @@ def load_model(
     where, kind = torch_device(device), torch_dtype(dtype)
     folder = find_folder(name_or_folder, CHECKPOINT_FILES)
     if is_own_format(folder):
+        given = {"base": base, "lora_alpha": lora_alpha, "remove_eos": remove_eos, "n_thoughts": n_thoughts}
+        if used := [name for name, value in given.items() if value is not None]:
+            raise ConfigError(f"{folder} says {', '.join(used)} itself: it is in our own format.", "Leave them out.")
         return load_own(folder, where, kind)
     preset = preset_for(str(name_or_folder))
     base = preset.base if base is None and _needs_base(folder) else base

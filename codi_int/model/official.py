@@ -1,5 +1,6 @@
 """Checkpoints in the official CODI layout: a flat state dict with an un-merged LoRA and the projection beside it."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codi_int.errors import CheckpointError
+from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.building import (
     INPUT_TABLE,
     build_hf,
@@ -60,6 +61,10 @@ class OfficialSettings:
     """whether no eos stands before <bot> and after <eot>"""
     n_thoughts: int | None = None
     """number of thoughts"""
+
+    def __post_init__(self) -> None:
+        if self.lora_alpha is not None and not 0 < self.lora_alpha < math.inf:
+            raise ConfigError(f"lora_alpha is {self.lora_alpha}; it must be a positive number.", "Published: 32.")
 
 
 def load_official(

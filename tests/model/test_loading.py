@@ -139,6 +139,19 @@ def test_devices_and_types_that_do_not_exist_here(make_official: Callable[..., A
         refused("Device 'cuda'", folder, device="cuda", error=ConfigError)
 
 
+@pytest.mark.parametrize("alpha", [0, -3.0, float("nan"), float("inf")])
+def test_an_alpha_that_cannot_work(alpha: float, make_official: Callable[..., Any]) -> None:
+    official = make_official()
+    refused("must be a positive number", official.folder, base=official.base, lora_alpha=alpha, error=ConfigError)
+
+
+def test_settings_that_our_own_format_says_itself_are_not_swallowed(
+    make_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    make_model().save(tmp_path)
+    refused("says lora_alpha, remove_eos itself", tmp_path, lora_alpha=32, remove_eos=True, error=ConfigError)
+
+
 def test_presets_are_found_by_hub_name_and_by_folder_name() -> None:
     answer_only = PRESETS["bcywinski/codi_llama1b-answer_only"]
     assert not answer_only.remove_eos
