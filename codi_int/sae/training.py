@@ -160,7 +160,7 @@ class _Run:
         for rows in torch.split(order, self.config.batch_size):
             loss = self.objective.loss(x[rows], k)
             self.adam.zero_grad(set_to_none=True)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            loss.total.backward()
             self.adam.step()
             self.objective.after_step()
             fired += loss.fired

@@ -215,26 +215,39 @@ def _listed_kernel(
 def encode(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int, rule: str, tiles: Tiles | None = None) -> EncodedTopK:
     """Kept pre-activations (not yet through ReLU) and their features, largest key first; no gradients."""
     tiles = tiles or (INTERPRETED if not x.is_cuda else HALF if x.element_size() == 2 else SINGLE)
-    n, d_sae = x.shape[0], W_enc.shape[1]
-    kept, indices = x.new_empty(n, k), torch.empty(n, k, dtype=torch.int64, device=x.device)
-    if n == 0:
-        return EncodedTopK(kept, indices)
-    narrow = d_sae <= tiles.chunk
+    narrow = W_enc.shape[1] <= tiles.chunk
+    if x.shape[0] == 0:
+        return EncodedTopK(x.new_empty(0, k), torch.empty(0, k, dtype=torch.int64, device=x.device))
     pre, maxima = _preactivations(x, W_enc, b_enc, rule, tiles, with_maxima=not narrow)
-    by_magnitude = rule == "abs"
-    if narrow:
-        block = triton.next_power_of_2(d_sae)
-        _narrow_kernel[(n,)](pre, kept, indices, d_sae, k, BY_MAGNITUDE=by_magnitude, BLOCK=block)
-    else:
-        n_groups = maxima.shape[1]
-        listed = torch.empty(n, n_groups, dtype=torch.int32, device=x.device)
-        count, least, greatest = (torch.empty(n, dtype=torch.int32, device=x.device) for _ in range(3))
-        block = triton.next_power_of_2(n_groups)
-        _groups_kernel[(n,)](maxima, listed, count, least, greatest, n_groups, k, BLOCK=block)
-        _listed_kernel[(n,)](
-            pre, listed, count, least, greatest, kept, indices, d_sae, n_groups, k,
-            BY_MAGNITUDE=by_magnitude, GROUP=tiles.group, CHUNK=tiles.chunk,
-        )  # fmt: skip
+    return select(pre, k, rule) if narrow else _select_listed(pre, maxima, k, rule, tiles)
+
+
+def select(pre: Tensor, k: int, rule: str) -> EncodedTopK:
+    """The k kept entries of each row of `pre`, a row in registers; largest key first."""
+    n, d_sae = pre.shape
+    kept, indices = pre.new_empty(n, k), torch.empty(n, k, dtype=torch.int64, device=pre.device)
+    block = triton.next_power_of_2(d_sae)
+    _narrow_kernel[(n,)](pre, kept, indices, d_sae, k, BY_MAGNITUDE=rule == "abs", BLOCK=block)
+    return _ranked(kept, indices, rule)
+
+
+def _select_listed(pre: Tensor, maxima: Tensor, k: int, rule: str, tiles: Tiles) -> EncodedTopK:
+    """The same for rows of any width, through the groups whose maximum can qualify."""
+    (n, d_sae), n_groups = pre.shape, maxima.shape[1]
+    kept, indices = pre.new_empty(n, k), torch.empty(n, k, dtype=torch.int64, device=pre.device)
+    listed = torch.empty(n, n_groups, dtype=torch.int32, device=pre.device)
+    count, least, greatest = (torch.empty(n, dtype=torch.int32, device=pre.device) for _ in range(3))
+    block = triton.next_power_of_2(n_groups)
+    _groups_kernel[(n,)](maxima, listed, count, least, greatest, n_groups, k, BLOCK=block)
+    _listed_kernel[(n,)](
+        pre, listed, count, least, greatest, kept, indices, d_sae, n_groups, k,
+        BY_MAGNITUDE=rule == "abs", GROUP=tiles.group, CHUNK=tiles.chunk,
+    )  # fmt: skip
+    return _ranked(kept, indices, rule)
+
+
+def _ranked(kept: Tensor, indices: Tensor, rule: str) -> EncodedTopK:
+    """Entries in ascending order of the feature, put in descending order of the key; ties keep their order."""
     order = reference.keys(kept, rule).sort(dim=1, descending=True, stable=True).indices
     return EncodedTopK(kept.gather(1, order), indices.gather(1, order))
 

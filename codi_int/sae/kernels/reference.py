@@ -34,12 +34,12 @@ def preactivations(
     return torch.addmm(b_enc.float(), x.float(), W_enc.float()).to(x.dtype)
 
 
-def keys(pre: Float[Tensor, "n d_sae"], rule: str) -> Float[Tensor, "n d_sae"]:
+def keys(pre: Float[Tensor, "*n d_sae"], rule: str) -> Float[Tensor, "*n d_sae"]:
     """What the entries are ranked by: magnitude for `abs`, value for `relu`."""
     return pre.abs() if rule == "abs" else pre
 
 
-def activate(kept: Float[Tensor, "n k"], rule: str) -> Float[Tensor, "n k"]:
+def activate(kept: Float[Tensor, "*n k"], rule: str) -> Float[Tensor, "*n k"]:
     """Activations of the kept pre-activations: as they are for `abs`, through ReLU for `relu`."""
     return kept if rule == "abs" else kept.relu()
 

@@ -1,0 +1,238 @@
+"""Training many TopK SAEs at once: a grid of SAEs on a leading axis, each with its own k, rate, seed and data.
+
+SAEs of one shape form stacks as large as the memory budget allows. On a GPU a stack is one batched product
+per step, so that hundreds of small SAEs cost as many launches as one; a CPU has nothing to gain from that and
+takes them one by one, exploiting that only k of d_sae features touch a row. Within an epoch the host waits for
+nothing. The result is that of `train_sae` with the same recipe, up to the order of floating-point sums.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.sae.base import SAE
+from codi_int.sae.config import Provenance, check_choice, check_positive
+from codi_int.sae.gradients import SPARSE_FROM, Batch, Step, Weights, dense, sparse
+from codi_int.sae.metrics import check_activations
+from codi_int.sae.objectives import Objective
+from codi_int.sae.recipe import SAETrainingConfig
+from codi_int.sae.training import EpochRecord, TrainedSAE, check_batch, epoch_order, initial, pruned
+
+PRODUCTS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+BYTES_PER_WEIGHT = 24
+"""weight, gradient, two moments of Adam, and copies in the dtype of the products"""
+
+
+@dataclass(frozen=True)
+class SAEJob:
+    """One SAE of a grid."""
+
+    activations: Tensor
+    """[n, d_in] rows to train on; jobs may share one tensor"""
+    config: SAETrainingConfig
+    """its recipe; architecture `topk` without auxiliary loss"""
+    provenance: Provenance = field(default_factory=Provenance)
+    """what is known of model, site and data; seed and recipe are filled in"""
+
+
+@dataclass(frozen=True)
+class GridEpoch:
+    """News from a stack in training."""
+
+    jobs: tuple[int, ...]
+    """numbers of the jobs in the stack, in the order they were given"""
+    records: tuple[EpochRecord, ...]
+    """one for each of them"""
+
+
+def train_many(
+    jobs: Sequence[SAEJob],
+    products: str = "float32",
+    memory_gib: float = 4.0,
+    on_epoch: Callable[[GridEpoch], None] | None = None,
+    on_trained: Callable[[int, TrainedSAE], None] | None = None,
+) -> tuple[TrainedSAE, ...]:
+    """Train every job; the order of the results is that of the jobs.
+
+    Args:
+        jobs: any mixture of shapes, k, rates, seeds and data on one device.
+        products: `float32`, or `bfloat16` for matrix products at half the precision of the inputs.
+        memory_gib: bound on what one stack may hold on a GPU, besides the activations.
+        on_epoch: called after every epoch of every stack.
+        on_trained: called with the job's number as soon as it is done, so that it can be saved.
+
+    Raises:
+        ConfigError: a recipe that cannot be stacked, fewer rows than a batch, one SAE that exceeds the budget.
+        DataError: NaN, inf or constant activations.
+    """
+    check_choice("products", products, tuple(PRODUCTS))
+    check_positive("memory_gib", memory_gib)
+    checked: set[int] = set()
+    for job in jobs:
+        _check_job(job, memory_gib, checked)
+    results: dict[int, TrainedSAE] = {}
+    for numbers in _stacks(jobs, memory_gib):
+        stack = _Stack([jobs[number] for number in numbers], PRODUCTS[products])
+        curves = []
+        for epoch in range(stack.config.epochs):
+            curves.append(stack.epoch(epoch))
+            if on_epoch is not None:
+                on_epoch(GridEpoch(numbers, curves[-1]))
+        for place, number in enumerate(numbers):
+            results[number] = TrainedSAE(stack.trained(place), tuple(records[place] for records in curves))
+            if on_trained is not None:
+                on_trained(number, results[number])
+    return tuple(results[number] for number in range(len(jobs)))
+
+
+def bytes_needed(job: SAEJob) -> int:
+    """Memory that one SAE of a stack takes while it is trained."""
+    n_weights = 2 * job.config.d_sae * job.activations.shape[1]
+    n_latents = job.config.batch_size * (4 * job.config.d_sae + 6 * job.activations.shape[1])
+    return BYTES_PER_WEIGHT * n_weights + 4 * n_latents
+
+
+def _check_job(job: SAEJob, memory_gib: float, checked: set[int]) -> None:
+    """ConfigError or DataError for a job that cannot run; each tensor is looked through once."""
+    config = job.config
+    if config.architecture != "topk" or config.aux is not None:
+        raise ConfigError(
+            f"Only 'topk' without auxiliary loss can be stacked, not {config.architecture!r} with aux={config.aux}.",
+            "Train it alone: train_sae.",
+        )
+    if id(job.activations) not in checked:
+        check_activations(job.activations, least_rows=2)
+        checked.add(id(job.activations))
+    check_batch(job.activations.shape[0], config.batch_size)
+    need = bytes_needed(job) / 2**30
+    if need > memory_gib:
+        raise ConfigError(
+            f"One SAE with d_sae={config.d_sae} needs {need:.1f} GiB; the budget is {memory_gib:.1f} GiB.",
+            "Give a larger memory_gib or a smaller d_sae.",
+        )
+
+
+def _stacks(jobs: Sequence[SAEJob], memory_gib: float) -> list[tuple[int, ...]]:
+    """Numbers of the jobs that are trained together: same shapes and settings, within the budget."""
+    groups: dict[object, list[int]] = {}
+    for number, job in enumerate(jobs):
+        alike = replace(job.config, k=1, learning_rate=1.0, seed=0, anneal=None, bias_init="zero", tied_init=False)
+        groups.setdefault((alike, job.activations.shape, job.activations.device), []).append(number)
+    stacks = []
+    for numbers in groups.values():
+        first = jobs[numbers[0]]
+        fits = max(1, int(memory_gib * 2**30 / bytes_needed(first))) if first.activations.is_cuda else 1
+        stacks += [tuple(numbers[start : start + fits]) for start in range(0, len(numbers), fits)]
+    return stacks
+
+
+class _Stack:
+    """Some SAEs of one shape while they are trained."""
+
+    def __init__(self, jobs: Sequence[SAEJob], products: torch.dtype) -> None:
+        self.jobs = jobs
+        self.config = jobs[0].config
+        self.products = products
+        self.generators = [torch.Generator().manual_seed(job.config.seed) for job in jobs]
+        self.objectives = [_initial(job, seed) for job, seed in zip(jobs, self.generators, strict=True)]
+        shared = {id(job.activations): job.activations.detach().float() for job in jobs}
+        narrow = {key: rows.to(products) for key, rows in shared.items()}
+        self.rows = [shared[id(job.activations)] for job in jobs]
+        self.narrow = [narrow[id(job.activations)] for job in jobs]
+        self.weights = self._stacked()
+        self.adam = torch.optim.Adam(self._parameter_groups(), fused=True)
+
+    def _stacked(self) -> Weights:
+        """All weights on a leading axis."""
+        saes = [objective.sae for objective in self.objectives]
+        with torch.no_grad():
+            return Weights(
+                torch.stack([sae.W_enc.T for sae in saes]).contiguous(),
+                torch.stack([sae.get_parameter("b_enc") for sae in saes]),
+                torch.stack([sae.W_dec for sae in saes]),
+                torch.stack([sae.b_dec for sae in saes]),
+            )
+
+    def _parameter_groups(self) -> list[dict[str, object]]:
+        """One group for each learning rate: whole stacks where all SAEs share it, else views into them."""
+        trained = self.weights if self.config.decoder_bias else self.weights[:3]
+        rates = sorted({job.config.learning_rate for job in self.jobs})
+        places: dict[float, list[int | slice]] = {rate: [] for rate in rates}
+        if len(rates) == 1:
+            places[rates[0]] = [slice(None)]
+        else:
+            for place, job in enumerate(self.jobs):
+                places[job.config.learning_rate].append(place)
+        self.places = list(places.values())
+        return [{"params": [w[i] for i in places[rate] for w in trained], "lr": rate} for rate in rates]
+
+    def epoch(self, epoch: int) -> tuple[EpochRecord, ...]:
+        """One pass over every SAE's rows in its own order; one host sync, at the end."""
+        n, device = self.rows[0].shape[0], self.rows[0].device
+        ks = [job.config.k_at(epoch) or 0 for job in self.jobs]
+        orders = torch.stack([epoch_order(n, generator) for generator in self.generators]).to(device)
+        total = torch.zeros(len(self.jobs), dtype=torch.float64, device=device)
+        fired = torch.zeros(len(self.jobs), self.config.d_sae, dtype=torch.int64, device=device)
+        for rows in torch.split(orders, self.config.batch_size, dim=1):
+            step = self.step(rows, ks)
+            total += step.mse.double() * rows.shape[1]
+            fired += step.fired
+        mse, l0 = (total / n).tolist(), (fired.sum(dim=1) / n).tolist()
+        dead = (fired == 0).double().mean(dim=1).tolist()
+        return tuple(EpochRecord(epoch + 1, ks[i], mse[i], l0[i], dead[i]) for i in range(len(ks)))
+
+    @torch.no_grad()
+    def step(self, rows: Tensor, ks: list[int]) -> Step:
+        """One step of Adam for the whole stack."""
+        step = self._gradients(rows, ks)
+        n_trained = 4 if self.config.decoder_bias else 3
+        for places, group in zip(self.places, self.adam.param_groups, strict=True):
+            grads = [grad[place] for place in places for grad in step.grads[:n_trained]]
+            for parameter, grad in zip(group["params"], grads, strict=True):
+                parameter.grad = grad
+        self.adam.step()
+        if self.config.decoder_norm == "unit":
+            D = self.weights.D
+            D.div_(D.norm(dim=-1, keepdim=True).clamp(min=1e-8))
+        return step
+
+    def _gradients(self, rows: Tensor, ks: list[int]) -> Step:
+        """Gradients of the stack: whole matrices, or the sparse way for a lone SAE on a CPU."""
+        rule, subtract, k = self.config.rule, self.config.apply_b_dec_to_input, max(ks)
+        if len(ks) > 1:
+            batch = Batch(self._rows(self.rows, rows), self._rows(self.narrow, rows))
+            cuts = None if min(ks) == k else torch.tensor(ks, device=rows.device)[:, None, None]
+            return dense(self.weights, batch, k, cuts, rule, subtract)
+        alone = Weights(*(tensor[0] for tensor in self.weights))
+        batch = Batch(self.rows[0][rows[0]], self.narrow[0][rows[0]])
+        few = self.config.d_sae >= k * SPARSE_FROM[str(self.products).removeprefix("torch.")]
+        if few and not rows.is_cuda:
+            step = sparse(alone, batch, k, rule, subtract)
+        else:
+            step = dense(alone, batch, k, None, rule, subtract)
+        return Step(Weights(*(grad[None] for grad in step.grads)), step.mse[None], step.fired[None])
+
+    @staticmethod
+    def _rows(data: list[Tensor], rows: Tensor) -> Tensor:
+        """[stack, batch, d_in]: every SAE's own rows of its own data."""
+        return torch.stack([values[chosen] for values, chosen in zip(data, rows, strict=True)])
+
+    def trained(self, place: int) -> SAE:
+        """The SAE at this place of the stack, pruned where its recipe says so."""
+        sae = self.objectives[place].sae
+        with torch.no_grad():
+            sae.W_enc.copy_(self.weights.E[place].T)
+            sae.get_parameter("b_enc").copy_(self.weights.b_enc[place])
+            sae.W_dec.copy_(self.weights.D[place])
+            sae.b_dec.copy_(self.weights.b_dec[place])
+        sae.requires_grad_(False)
+        return pruned(sae, self.rows[place]) if self.config.prune_dead else sae
+
+
+def _initial(job: SAEJob, generator: torch.Generator) -> Objective:
+    """The job's untrained SAE, the same that `train_sae` starts from."""
+    known = replace(job.provenance, seed=job.config.seed, recipe=asdict(job.config))
+    return initial(job.activations.detach().float(), job.config, known, generator)
