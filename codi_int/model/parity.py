@@ -100,5 +100,5 @@ def _relative_error(model: CodiModel, ours: ThoughtBatch, row: int, theirs: Tens
     states = ours.residuals[row].transpose(0, 1)
     last = model.stack.final_norm(states[:, -1:])
     states = torch.cat([states[:, :-1], last], 1)
-    distance: Tensor = (states - theirs).float().norm(dim=-1)
-    return distance / theirs.float().norm(dim=-1)
+    norm = torch.linalg.vector_norm
+    return norm((states - theirs).float(), dim=-1) / norm(theirs.float(), dim=-1)
