@@ -101,4 +101,5 @@ def _relative_error(model: CodiModel, ours: ThoughtBatch, row: int, theirs: Tens
     last = model.stack.final_norm(states[:, -1:])
     states = torch.cat([states[:, :-1], last], 1)
     norm = torch.linalg.vector_norm
-    return norm((states - theirs).float(), dim=-1) / norm(theirs.float(), dim=-1)
+    error: Tensor = norm((states - theirs).float(), dim=-1) / norm(theirs.float(), dim=-1)
+    return error
