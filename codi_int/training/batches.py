@@ -1,5 +1,6 @@
 """Stories as tensors: batches of one question length, so that the question needs no padding."""
 
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,10 +90,12 @@ def batches_by_length(problems: list[Problem], size: int) -> Iterator[StoryBatch
 class StoryStream:
     """Endless training batches from story number `start`; `next_story` says where to go on after a break.
 
-    Stories that wait for others of their length when training is stopped are left out.
+    Stories that wait for others of their length when training is stopped are left out. `keep` is the share of stories
+    of 1, 2, 3 and 4 steps that is taken.
     """
 
-    def __init__(self, start: int, size: int) -> None:
+    def __init__(self, start: int, size: int, keep: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> None:
+        self._keep = keep
         self.next_story = start
         self._size = size
         self._stories = training_stories(start)
@@ -102,6 +105,8 @@ class StoryStream:
         while True:
             problem = next(self._stories)
             self.next_story = int(problem.id.rsplit("-", 1)[1]) + 1
+            if random.Random(f"keep:{problem.id}").random() >= self._keep[len(problem.steps) - 1]:
+                continue
             group = self._waiting[len(st.encode_words(problem.question))]
             group.append(problem)
             if len(group) == self._size:

@@ -22,12 +22,16 @@ class Stage:
     """learning rate at its start"""
     lr_to: float
     """learning rate at its end; linear in between"""
+    keep: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    """share of the stories of 1, 2, 3 and 4 steps that is trained on; the others are passed over"""
 
     def __post_init__(self) -> None:
         if self.kind not in STAGE_KINDS:
             raise ConfigError(f"Stage kind {self.kind!r} does not exist.", f"Kinds: {', '.join(STAGE_KINDS)}.")
         if self.batches < 1 or self.lr_from < 0 or self.lr_to < 0:
             raise ConfigError(f"Stage {self.kind}: batches must be positive and learning rates not negative.")
+        if len(self.keep) != 4 or not all(0 <= share <= 1 for share in self.keep) or not any(self.keep):
+            raise ConfigError(f"Stage {self.kind}: keep is {self.keep}.", "It is four shares from 0 to 1, not all 0.")
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,12 @@ class Recipe:
         """Read a recipe file; DataError where it is no recipe."""
         try:
             data = json.loads(path.read_text())
-            return cls(**{**data, "stages": tuple(Stage(**stage) for stage in data["stages"])})
+            return cls(**{**data, "stages": tuple(_stage(stage) for stage in data["stages"])})
         except FileNotFoundError:
             raise DataError(f"There is no recipe at {path}.", "Give the path of a recipe's JSON file.") from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"{path} is no recipe: {error}.", "Compare with experiments/codi-mini.json.") from None
+
+
+def _stage(data: dict[str, Any]) -> Stage:
+    return Stage(**{**data, "keep": tuple(map(float, data["keep"]))} if "keep" in data else data)

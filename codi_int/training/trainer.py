@@ -29,7 +29,7 @@ from codi_int.training.objective import (
     think,
     written_logits,
 )
-from codi_int.training.recipe import Recipe
+from codi_int.training.recipe import Recipe, Stage
 
 MAX_POSITIONS = 192
 EMBEDDING_STD = 0.1
@@ -151,11 +151,12 @@ class Trainer:
         begun = time.monotonic()
         stream: StoryStream | DrillStream | None = None
         kind = ""
+        current: Stage | None = None
         recent: list[Losses] = []
         while self.progress.batch < self.recipe.total_batches:
             stage, lr = self.recipe.at(self.progress.batch)
-            if stream is None or (stage.kind == "drill") != (kind == "drill"):
-                stream = self._stream(stage.kind)
+            if stream is None or stage != current:
+                stream, current = self._stream(stage), stage
             kind = stage.kind
             recent.append(self._step(next(stream), kind, lr))
             self.progress.batch += 1
@@ -173,11 +174,11 @@ class Trainer:
         self._report(kind, lr, recent)
         self.save()
 
-    def _stream(self, kind: str) -> StoryStream | DrillStream:
+    def _stream(self, stage: Stage) -> StoryStream | DrillStream:
         size = self.recipe.batch_size
-        if kind == "drill":
+        if stage.kind == "drill":
             return DrillStream(self.progress.next_story, size, self.recipe.drill_facts)
-        return StoryStream(self.progress.next_story, size)
+        return StoryStream(self.progress.next_story, size, stage.keep)
 
     def _step(self, batch: Any, kind: str, lr: float) -> Losses:
         part = batch.part(self.rank, self.world)

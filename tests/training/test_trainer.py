@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from codi_int.errors import ConfigError, DataError
+from codi_int.training.batches import StoryStream
 from codi_int.training.recipe import Recipe, Stage
 from codi_int.training.trainer import RunOptions, Trainer, train
 
@@ -34,7 +35,7 @@ def test_a_run_writes_its_curve_and_learns(tmp_path):
 def test_drilling_lowers_the_loss(tmp_path):
     recipe = replace(TINY, stages=(Stage("drill", 60, 0.01, 0.01),), batch_size=16)
     trainer = Trainer(recipe, options(tmp_path), 0, 1)
-    stream = trainer._stream("drill")
+    stream = trainer._stream(recipe.stages[0])
     losses = [float(trainer._step(next(stream), "drill", 0.01).total) for _ in range(60)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
@@ -86,3 +87,10 @@ def test_recipes_are_read_back_and_refused(tmp_path):
 def test_learning_rate_is_linear_within_a_stage():
     recipe = replace(TINY, stages=(Stage("drill", 2, 0.1, 0.1), Stage("joint", 4, 0.4, 0.0)))
     assert [round(recipe.at(b)[1], 3) for b in range(6)] == [0.1, 0.1, 0.4, 0.3, 0.2, 0.1]
+
+
+def test_a_stage_passes_over_the_stories_it_does_not_keep():
+    batch = next(StoryStream(0, 8, keep=(0.0, 0.0, 1.0, 0.0)))
+    assert batch.n_steps.tolist() == [3] * 8
+    with pytest.raises(ConfigError, match="four shares"):
+        Stage("joint", 1, 0.1, 0.1, keep=(1.0, 2.0, 1.0, 1.0))
