@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from codi_int.cli import ablate, amplify, evaluate, swap
+from codi_int.cli import ablate, amplify, evaluate, swap, train_codi
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
@@ -25,6 +25,7 @@ app.command("ablate")(ablate.ablate)
 app.command("amplify")(amplify.amplify)
 app.command("swap")(swap.swap)
 app.command("eval")(evaluate.evaluate)
+app.command("train-codi")(train_codi.train_codi)
 
 
 @app.callback()

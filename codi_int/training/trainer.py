@@ -3,6 +3,8 @@
 import csv
 import math
 import os
+import signal
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from codi_int.data import story_tokenizer as st
 from codi_int.data.stories import MAX_NUMBER, load_stories
-from codi_int.errors import DataError
+from codi_int.errors import DataError, OutputError
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.store import save_model
 from codi_int.training.batches import COLON, DrillStream, StoryStream, batches_by_length
@@ -51,6 +53,8 @@ class RunOptions:
     """how many of them"""
     stop_after_seconds: float = math.inf
     """stop with a checkpoint after this time"""
+    verbose: bool = False
+    """write a line on stderr at every look at held-out stories"""
 
 
 @dataclass
@@ -132,6 +136,7 @@ class Trainer:
         self.optimizers = self._optimizers()
         self.progress = Progress()
         self.dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
+        self.interrupted = False
         self.validation = list(load_stories("validation", options.evaluate_stories))
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
@@ -162,7 +167,7 @@ class Trainer:
             self.progress.batch += 1
             self.progress.next_story = stream.next_story
             self.progress.seconds = time.monotonic() - started
-            over = self._agree(time.monotonic() - begun > self.options.stop_after_seconds)
+            over = self._agree(self.interrupted or time.monotonic() - begun > self.options.stop_after_seconds)
             if self.progress.batch % self.options.evaluate_batches == 0 or over:
                 self._report(kind, lr, recent)
                 recent = []
@@ -257,6 +262,11 @@ class Trainer:
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
+        if self.options.verbose:
+            sys.stderr.write(
+                f"batch {self.progress.batch}/{self.recipe.total_batches} ({kind}): loss {means['total']:.3f}, "
+                f"held-out accuracy {accuracy.latent:.3f} through thoughts, {accuracy.written:.3f} whole written chains exact\n"
+            )
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -315,17 +325,32 @@ def _worker(rank: int, recipe: Recipe, options: RunOptions) -> None:
     try:
         trainer = Trainer(recipe, options, rank, world)
         trainer.resume()
+        signal.signal(signal.SIGINT, lambda *_: setattr(trainer, "interrupted", True))
         trainer.run()
     finally:
         if world > 1:
             dist.destroy_process_group()
 
 
-def train(recipe: Recipe, options: RunOptions) -> None:
-    """Carry out a recipe; a run that was stopped goes on where its last checkpoint stands."""
-    options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / "rendezvous").unlink(missing_ok=True)
-    if options.workers == 1:
-        _worker(0, recipe, options)
-    else:
+def train(recipe: Recipe, options: RunOptions) -> Progress:
+    """Carry out a recipe; a run that was stopped goes on where its last checkpoint stands.
+
+    Ctrl-C ends the run after the step in hand, with a checkpoint.
+
+    Returns:
+        how far the run has come.
+    """
+    folder = options.folder.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rendezvous").unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Choose another folder.") from error
+    options = replace(options, folder=folder)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers end the run themselves
+    try:
         spawn(_worker, (recipe, options), nprocs=options.workers)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    return Progress(**state["progress"])

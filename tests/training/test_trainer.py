@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -38,6 +43,33 @@ def test_drilling_lowers_the_loss(tmp_path):
     stream = trainer._stream(recipe.stages[0])
     losses = [float(trainer._step(next(stream), "drill", 0.01).total) for _ in range(60)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_ctrl_c_ends_a_run_with_a_checkpoint_and_the_same_command_goes_on(tmp_path):
+    code = (
+        "from pathlib import Path; from codi_int.training.trainer import RunOptions, train; "
+        "from codi_int.training.recipe import Recipe\n"
+        "if __name__ == '__main__':\n"
+        f"    run = Path({str(tmp_path)!r})\n"
+        "    options = RunOptions(run, workers=1, evaluate_batches=5, evaluate_stories=20)\n"
+        "    print(train(Recipe.load(run / 'recipe.json'), options).batch)"
+    )
+    long = replace(TINY, stages=(Stage("drill", 100_000, 0.002, 0.002),))
+    (tmp_path / "recipe.json").write_text(json.dumps(long.to_dict()))
+    (tmp_path / "go.py").write_text(code)
+    process = subprocess.Popen([sys.executable, tmp_path / "go.py"], stdout=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "curve.csv").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    stopped_at = int(out)
+    assert 0 < stopped_at < 100_000
+    again = Trainer(long, options(tmp_path), 0, 1)
+    assert again.resume()
+    assert again.progress.batch == stopped_at
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
