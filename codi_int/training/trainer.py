@@ -265,7 +265,7 @@ class Trainer:
         if self.options.verbose:
             sys.stderr.write(
                 f"batch {self.progress.batch}/{self.recipe.total_batches} ({kind}): loss {means['total']:.3f}, "
-                f"held-out accuracy {accuracy.latent:.3f} through thoughts, {accuracy.written:.3f} whole written chains exact\n"
+                f"held-out accuracy {accuracy.latent:.3f} through thoughts, {accuracy.written:.3f} in writing\n"
             )
 
     def save(self) -> None:
