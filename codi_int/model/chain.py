@@ -154,20 +154,22 @@ class Chain:
         max_new_tokens: int | None = None,
         stop_at_eos: bool = True,
         recorder: Recorder | None = None,
+        opening: Int[Tensor, "batch tokens"] | None = None,
     ) -> Decoded:
         """Write greedily from <eot> on; the state's cache is left as it was.
 
         Args:
             max_new_tokens: longest answer; default the model's own limit.
             stop_at_eos: end a row at the end token; False writes on to the limit.
+            opening: what is read before the first choice; default <eot> (and an eos where the model was trained so).
         """
         limit = self.config.max_new_tokens if max_new_tokens is None else max_new_tokens
         eos = self.config.eos_id if stop_at_eos else None
         before, rows = state.cache.length, torch.arange(len(state.problem_ids), device=state.hidden.device)
         result = _Written(len(rows), limit, self.config.pad_id if eos is None else eos, state.hidden)
-        current, tokens = state, self._opening(len(rows))
+        current, tokens = state, self._opening(len(rows)) if opening is None else opening
         for step in range(limit):
-            tokens = result.take(step, rows, self._write(current, tokens, recorder)[:, -1])
+            tokens = result.take(step, rows, self._write(current, tokens, recorder, last_only=True)[:, -1])
             going = ~result.ended[rows] if eos is None else result.end(rows, tokens[:, 0] == eos)
             if not bool(going.any()):
                 break
@@ -177,11 +179,17 @@ class Chain:
         state.cache.truncate(before)
         return result.decoded()
 
-    def _write(self, state: ChainState, tokens: Tensor, recorder: Recorder | None) -> Tensor:
-        """Feed tokens of the answer; logits [batch, t, vocab] of the ids that may be chosen."""
+    def empty_state(self, problem_ids: tuple[str, ...], capacity: int) -> ChainState:
+        """Before anything was read, with room for `capacity` tokens."""
+        hidden = torch.zeros(len(problem_ids), self.stack.d_model, dtype=self.stack.dtype, device=self.stack.device)
+        return ChainState(self.stack.new_cache(len(problem_ids), capacity), hidden, 0, problem_ids)
+
+    def _write(self, state: ChainState, tokens: Tensor, recorder: Recorder | None, last_only: bool = False) -> Tensor:
+        """Feed tokens of the answer; logits [batch, t (or 1), vocab] of the ids that may be chosen."""
         self._check_length(state.cache.length + tokens.shape[1], "Question and answer are")
         x = self.stack.embed(tokens, state.cache)
-        logits = self.stack.unembed(self._forward(x, state.cache, "answer", state.problem_ids, recorder))
+        hidden = self._forward(x, state.cache, "answer", state.problem_ids, recorder)
+        logits = self.stack.unembed(hidden[:, -1:] if last_only else hidden)
         return logits[..., :-1] if self.config.suppress_last_id else logits
 
     def _picked(self, state: ChainState, rows: Tensor) -> ChainState:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.data.answers import extract_answer
-from codi_int.errors import ConfigError, SiteError
+from codi_int.errors import ConfigError, HookError, SiteError
 from codi_int.model.bridge import to_bridge
 from codi_int.model.capture import Activations, CachedRun, NameRecorder, NamesFilter, chosen_names
 from codi_int.model.chain import PADDINGS, Chain, ChainState, Decoded, Padding
@@ -197,6 +197,38 @@ class CodiModel(Chain):
         """What the model answers, one completion per problem, in the order given; arguments as for `think`."""
         batch = self.think(problems, answers=True, padding=padding, batch_size=batch_size, progress=progress)
         return list(batch.completions)
+
+    def write_chain(
+        self,
+        problems: Sequence[Problem],
+        max_new_tokens: int = 64,
+        batch_size: int = BATCH_SIZE,
+        progress: Progress | None = None,
+    ) -> list[Completion]:
+        """What the model writes right after the question, without any thought: its written chain of thought.
+
+        The question is read without <bot> (and without the eos before it), as the teacher reads it in CODI's training;
+        then the model writes greedily up to its end token. For a base model that was never trained to write, the text
+        means nothing.
+
+        Args:
+            max_new_tokens: longest chain, answer included.
+
+        Raises:
+            HookError: hooks are set; there is no thought that they could fire at.
+        """
+        if self.n_hooks:
+            raise HookError("Hooks do not reach a written chain: it has no thoughts.", "Call write_chain outside.")
+        written: dict[int, Completion] = {}
+        for batch in self.batches(problems, batch_size):
+            ids = batch.ids[:, :-1] if self.config.remove_eos else batch.ids[:, :-2]
+            state = self.empty_state(batch.problem_ids, ids.shape[1] + max_new_tokens)
+            with torch.no_grad():
+                decoded = self.decode(state, max_new_tokens, opening=ids)
+            written.update(zip(batch.rows, self._completions(batch.problem_ids, decoded), strict=True))
+            if progress:
+                progress(len(batch.rows))
+        return [written[row] for row in range(len(problems))]
 
     def run_with_cache(
         self, problems: Sequence[Problem], names_filter: NamesFilter = None, grad: bool = False
