@@ -47,6 +47,7 @@ def test_the_eos_before_bot_goes_too_and_the_last_id_stays_out(
 
 
 def test_hooks_are_refused_because_they_could_not_fire(llama: Any, problems: list[Any]) -> None:
-    with llama.hooks({Site(1, 0): lambda r, c: None}), pytest.raises(HookError, match="no thoughts"):
-        llama.think(problems[:1])
-        llama.write_chain(problems[:1])
+    with llama.hooks({Site(1, 0): lambda r, c: None}):
+        llama.think(problems[:1])  # so that the hook has fired
+        with pytest.raises(HookError, match="no thoughts"):
+            llama.write_chain(problems[:1])
