@@ -1,0 +1,220 @@
+"""The TopK encoder, a training step and the published sweep on a GPU, beside what else does the same.
+
+    python benchmarks/sae_kernels_gpu.py                  # all three parts; without a GPU every row is "not measured"
+    python benchmarks/sae_kernels_gpu.py --small          # a smoke run on toy sizes, on any device
+
+Peers of the encoder, on the same tensors: `torch.topk(x @ W + b)`, the same under torch.compile, and sparsify's
+(relu, then topk; written out, it is three torch calls). Of the training step: the same step by autograd through
+plain torch, and SAELens' training forward pass, both with fused Adam. Times are medians of CUDA events (of the
+wall clock elsewhere); every encoder's sets are compared with those of float64 outside a tie band.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from codi_int.sae import SAETrainingConfig, decode_topk, encode_topk
+from codi_int.sae.many import SAEJob, train_many
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement."""
+
+    part: str
+    """encode, step or sweep"""
+    what: str
+    """which implementation"""
+    d_sae: int
+    """features; 0 for the sweep, which mixes them"""
+    k: int
+    """features kept; 0 for the sweep"""
+    milliseconds: float | None
+    """median; None: not measured"""
+    agreement: float | None = None
+    """encode: share of the float64 choices outside the tie band that were kept"""
+
+
+def median_ms(call: Callable[[], object], repeats: int, device: str) -> float:
+    """Median time of a call after two to warm up."""
+    times = []
+    for turn in range(repeats + 2):
+        if device == "cuda":
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            call()
+            end.record()
+            torch.cuda.synchronize()
+            spent = start.elapsed_time(end)
+        else:
+            began = time.perf_counter()
+            call()
+            spent = (time.perf_counter() - began) * 1e3
+        if turn >= 2:
+            times.append(spent)
+    return statistics.median(times)
+
+
+def plain_encoder(x: Tensor, W: Tensor, b: Tensor, k: int) -> Tensor:
+    """`torch.topk` of the dense pre-activations."""
+    return torch.addmm(b, x, W).topk(k, dim=1).indices
+
+
+def sparsify_encoder(x: Tensor, W: Tensor, b: Tensor, k: int) -> Tensor:
+    """sparsify's forward pass: linear, ReLU, unsorted topk."""
+    return nn.functional.linear(x, W.T, b).relu().topk(k, dim=1, sorted=False).indices
+
+
+def our_encoder(x: Tensor, W: Tensor, b: Tensor, k: int) -> Tensor:
+    """The kernels."""
+    return encode_topk(x, W, b, k, "relu", impl="triton").indices
+
+
+def agreement(indices: Tensor, x: Tensor, W: Tensor, b: Tensor, k: int) -> float:
+    """Share of the features clearly above the border in float64, on 64 rows, that were kept."""
+    exact = torch.addmm(b[None].double(), x[:64].double(), W.double())
+    border = exact.topk(k, dim=1).values[:, -1:]
+    sure = exact > border + 0.02 * border.abs()
+    kept = torch.zeros_like(sure).scatter(1, indices[:64], True)
+    return float((kept & sure).sum() / sure.sum().clamp(min=1))
+
+
+def encoders(n: int, d_in: int, shapes: list[tuple[int, int]], device: str, repeats: int) -> list[Row]:
+    """Every encoder on every shape, in bfloat16."""
+    rows = []
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, d_in, generator=generator).to(device, torch.bfloat16)
+    calls = {"codi-int": our_encoder, "torch.topk": plain_encoder, "sparsify": sparsify_encoder}
+    if device == "cuda":
+        calls["torch.compile"] = torch.compile(plain_encoder)
+    for d_sae, k in shapes:
+        W = (torch.randn(d_in, d_sae, generator=generator) / d_in**0.5).to(device, torch.bfloat16)
+        b = torch.zeros(d_sae, device=device, dtype=torch.bfloat16)
+        for name, call in calls.items():
+            share = agreement(call(x, W, b, k), x, W, b, k)
+            spent = median_ms(lambda call=call, W=W, b=b, k=k: call(x, W, b, k), repeats, device)  # type: ignore[misc]
+            rows.append(report(Row("encode", name, d_sae, k, spent, share)))
+    return rows
+
+
+def train_step(encode_decode: Callable[[Tensor, list[Tensor]], Tensor], x: Tensor, d_sae: int) -> Callable[[], None]:
+    """A training step with fused Adam around an encode-decode function of (x, [W_enc, b_enc, W_dec, b_dec])."""
+    d_in = x.shape[1]
+    shapes = ((d_in, d_sae), (d_sae,), (d_sae, d_in), (d_in,))
+    weights = [(torch.randn(*shape, device=x.device) / d_in**0.5).requires_grad_() for shape in shapes]
+    adam = torch.optim.Adam(weights, lr=1e-3, fused=True)
+
+    def step() -> None:
+        loss = (encode_decode(x, weights) - x).float().square().mean()
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+
+    return step
+
+
+def our_step(k: int, impl: str) -> Callable[[Tensor, list[Tensor]], Tensor]:
+    """Encode and decode through the door."""
+
+    def run(x: Tensor, weights: list[Tensor]) -> Tensor:
+        W_enc, b_enc, W_dec, b_dec = (weight.to(x.dtype) for weight in weights)
+        kept = encode_topk(x, W_enc, b_enc, k, "relu", impl=impl)
+        return decode_topk(kept.values, kept.indices, W_dec, b_dec, impl=impl)
+
+    return run
+
+
+def sae_lens_step(k: int, d_sae: int, x: Tensor) -> Callable[[], None]:
+    """SAELens' training forward pass with fused Adam."""
+    from sae_lens.registry import get_sae_training_class
+    from sae_lens.saes.sae import TrainStepInput
+
+    module, config = get_sae_training_class("topk")
+    sae = module(config(d_in=x.shape[1], d_sae=d_sae, k=k, device=str(x.device), rescale_acts_by_decoder_norm=False))
+    adam = torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True)
+    rows = x.float()
+
+    def step() -> None:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            loss = sae.training_forward_pass(TrainStepInput(rows, {}, None, 0, False)).loss
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+
+    return step
+
+
+def steps(n: int, d_in: int, shapes: list[tuple[int, int]], device: str, repeats: int) -> list[Row]:
+    """A whole training step: forward, backward, Adam."""
+    x = torch.randn(n, d_in, device=device, dtype=torch.bfloat16)
+    rows = []
+    for d_sae, k in shapes:
+        made: dict[str, Callable[[], Callable[[], None]]] = {
+            "codi-int": lambda k=k, d=d_sae: train_step(our_step(k, "triton"), x, d),  # type: ignore[misc]
+            "plain torch": lambda k=k, d=d_sae: train_step(our_step(k, "eager"), x, d),  # type: ignore[misc]
+            "sae-lens": lambda k=k, d=d_sae: sae_lens_step(k, d, x),  # type: ignore[misc]
+        }
+        for name, make in made.items():
+            rows.append(report(Row("step", name, d_sae, k, median_ms(make(), repeats, device))))
+    return rows
+
+
+def sweep(n: int, d_in: int, d_saes: tuple[int, ...], sites: int, device: str, epochs: int) -> list[Row]:
+    """The published sweep: sites x d_sae x four k, 25 epochs; once in float32 and once with bfloat16 products."""
+    rows = []
+    data = [torch.randn(n, d_in, device=device) for _ in range(sites)]
+    ks = (5, 10, 20, 100)
+    recipes = [SAETrainingConfig(d_sae=d, k=min(k, d), epochs=epochs) for d in d_saes for k in ks]
+    for products in ("float32", "bfloat16"):
+        began = time.perf_counter()
+        train_many([SAEJob(x, recipe) for x in data for recipe in recipes], products, memory_gib=60.0)
+        spent = (time.perf_counter() - began) * 1e3
+        rows.append(report(Row("sweep", f"codi-int, {products}, {sites * len(recipes)} SAEs", 0, 0, spent)))
+    return rows
+
+
+def report(row: Row) -> Row:
+    """Print a row as soon as it is there."""
+    spent = "not measured" if row.milliseconds is None else f"{row.milliseconds:10.3f} ms"
+    share = "" if row.agreement is None else f"  agreement {row.agreement:.4f}"
+    print(f"{row.part:7} {row.what:36} d_sae {row.d_sae:7} k {row.k:4} {spent}{share}", flush=True)
+    return row
+
+
+def main() -> None:
+    """Run what this machine can run and write the rows beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="toy sizes, on any device")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--sites", type=int, default=96, help="layers x positions of the sweep")
+    arguments = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shapes = [(d, k) for d in (32768, 65536, 131072) for k in (32, 100)]
+    if arguments.small:
+        rows = encoders(4, 32, [(300, 4)], device, 1) + steps(4, 32, [(300, 4)], device, 1)
+        rows += sweep(64, 16, (32,), 2, device, 1) if device == "cuda" else []
+    elif device == "cuda":
+        rows = encoders(8192, 2048, shapes, device, arguments.repeats)
+        rows += steps(8192, 2048, [(65536, 32), (65536, 100)], device, arguments.repeats)
+        rows += sweep(5978, 2048, (512, 1024, 2048), arguments.sites, device, 25)
+    else:
+        rows = [report(Row("encode", "codi-int", d, k, None)) for d, k in shapes]
+        rows += [report(Row("step", "codi-int", 65536, 32, None)), report(Row("sweep", "codi-int", 0, 0, None))]
+    RESULTS.mkdir(exist_ok=True)
+    name = torch.cuda.get_device_name() if device == "cuda" else "no GPU"
+    out = {"device": name, "torch": torch.__version__, "rows": [asdict(row) for row in rows]}
+    if not arguments.small:
+        (RESULTS / "sae_kernels_gpu.json").write_text(json.dumps(out, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
