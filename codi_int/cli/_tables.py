@@ -1,15 +1,14 @@
 """Results as people read them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from codi_int.interventions.evaluation import AccuracyRow, Evaluation
-    from codi_int.types import ControlSet, Result
+from codi_int.interventions.evaluation import AccuracyRow, Evaluation
+from codi_int.types import ControlSet, Result
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -21,7 +20,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     return out
 
 
-def result_page(result: "Result") -> Group:
+def result_page(result: Result) -> Group:
     """One experiment: what was done, the arms, the effect, controls, operations, the verdict."""
     parts: list[RenderableType] = [_headline(result), "", _arms(result)]
     if result.effect.p_value is not None:
@@ -33,11 +32,12 @@ def result_page(result: "Result") -> Group:
     return Group(*parts, "", _footer(result))
 
 
-def evaluation_page(evaluation: "Evaluation") -> Group:
+def evaluation_page(evaluation: Evaluation) -> Group:
     """Accuracy with intervals."""
     parts: list[RenderableType] = [Text(f"{evaluation.model} on {evaluation.data}", style="bold")]
     groups = [
         ("through thoughts", (evaluation.overall, *evaluation.by_steps)),
+        ("through the written chain", evaluation.written_chain),
         ("by operation among the steps", evaluation.by_operation),
         ("thoughts replaced by their mean", evaluation.thoughts_replaced),
         ("all thoughts replaced, by steps", evaluation.thoughts_replaced_by_steps),
@@ -46,14 +46,14 @@ def evaluation_page(evaluation: "Evaluation") -> Group:
     return Group(*parts, "", Text(f"{evaluation.n_unanswered} answers held no number."))
 
 
-def _headline(result: "Result") -> Text:
+def _headline(result: Result) -> Text:
     e = result.experiment
     text = Text(f"{e.label} at {e.site} of {e.model}", style="bold")
     details = f"\n{e.n_problems:,} problems of {e.data} · SAE {e.sae} · splice {e.splice}"
     return text.append(f"{details} · propagate {e.propagate} · seed {e.seed}", style="not bold")
 
 
-def _arms(result: "Result") -> Table:
+def _arms(result: Result) -> Table:
     out = table("arm", "right", "accuracy", "change")
     clean = result.arms["clean"].accuracy
     for name, arm in result.arms.items():
@@ -62,7 +62,7 @@ def _arms(result: "Result") -> Table:
     return out
 
 
-def _effect(result: "Result") -> Table:
+def _effect(result: Result) -> Table:
     e = result.effect
     out = table("effect (intervened - clean)", "estimate", f"{e.confidence:.0%} interval", "p")
     out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
@@ -76,7 +76,7 @@ def _effect(result: "Result") -> Table:
     return out
 
 
-def _controls(name: str, group: "ControlSet", result: "Result") -> Table:
+def _controls(name: str, group: ControlSet, result: Result) -> Table:
     title = f"{group.draws} controls: {name.replace('_', ' ')}"
     out = table(title, "this edit", "controls' median", "controls' range", "does more than")
     rows: list[tuple[str, float, Sequence[float], float | None, Any]] = [
@@ -96,7 +96,7 @@ def _controls(name: str, group: "ControlSet", result: "Result") -> Table:
     return out
 
 
-def _operations(result: "Result") -> Table:
+def _operations(result: Result) -> Table:
     out = table("problems that use", "n", "change, points", "interval", "broken", "fixed", "p", "p (Holm)")
     for row in result.by_operation:
         interval = f"{points(row.low)} to {points(row.high)}"
@@ -108,7 +108,7 @@ def _operations(result: "Result") -> Table:
     return out
 
 
-def _accuracies(title: str, rows: "Sequence[AccuracyRow]") -> Table:
+def _accuracies(title: str, rows: Sequence[AccuracyRow]) -> Table:
     out = table(title, "n", "right", "accuracy", "95% interval")
     for row in rows:
         interval = f"{100 * row.low:.2f} to {100 * row.high:.2f} %"
@@ -116,7 +116,7 @@ def _accuracies(title: str, rows: "Sequence[AccuracyRow]") -> Table:
     return out
 
 
-def _footer(result: "Result") -> Text:
+def _footer(result: Result) -> Text:
     c, env = result.counts, result.environment
     work = f"{c.pairs:,} (edit, problem) pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
     hashes = f"model {env.model_sha256[:12]}, SAE {env.sae_sha256[:12]}, data {env.data_sha256[:12]}"

@@ -4,13 +4,15 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from codi_int.cli import ablate, amplify, evaluate, swap, train_codi
+from codi_int.cli import ablate, amplify, evaluate, sae, swap, train_codi
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
+STOPPED = "Stopped. Nothing was half-written; give the same command to start again."
 
 app = typer.Typer(
     name="codi-int",
@@ -25,19 +27,25 @@ app.command("ablate")(ablate.ablate)
 app.command("amplify")(amplify.amplify)
 app.command("swap")(swap.swap)
 app.command("eval")(evaluate.evaluate)
+app.add_typer(sae.app, name="sae")
 app.command("train-codi")(train_codi.train_codi)
 
 
-@app.callback()
-def root(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
-) -> None:
-    """Which features inside a continuous chain of thought cause the answer, and how sure are we?"""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from codi_int import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Which features inside a continuous chain of thought cause the answer, and how sure are we?"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,11 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str], debug: bool) -> int:
     try:
-        return int(app(words, prog_name="codi-int", standalone_mode=False) or 0)
+        code = int(app(words, prog_name="codi-int", standalone_mode=False) or 0)
+        return _fail(STOPPED, debug, INTERRUPTED) if code == INTERRUPTED else code
     except CodiError as error:
         return _fail(str(error), debug, USER_ERROR)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("Stopped. Nothing was half-written; give the same command to start again.", debug, INTERRUPTED)
+        return _fail(STOPPED, debug, INTERRUPTED)
     except BrokenPipeError:
         # whoever read our output has gone; a second complaint at interpreter exit is avoided by pointing stdout away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

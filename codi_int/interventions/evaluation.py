@@ -50,6 +50,8 @@ class Evaluation:
     """with the residuals of thoughts replaced by their mean over the problems: all of them, then each alone"""
     thoughts_replaced_by_steps: tuple[AccuracyRow, ...] = ()
     """with all thoughts replaced, by number of written steps"""
+    written_chain: tuple[AccuracyRow, ...] = ()
+    """through the written chain instead of the thoughts: all problems, then by number of written steps"""
 
     schema = "codi-int/evaluation@1"
 
@@ -63,6 +65,7 @@ def evaluate(
     problems: Sequence[Problem],
     data: str = "unnamed",
     replace: bool = False,
+    written: bool = False,
     report: Report | None = None,
 ) -> Evaluation:
     """Answer all problems through thoughts and count.
@@ -72,6 +75,7 @@ def evaluate(
         problems: the problems.
         data: what to call them.
         replace: also measure how much of that needs the thoughts, by replacing them with their mean.
+        written: also measure the written chain, which models trained with a teacher in the same weights have.
         report: called with (stage, done, total).
     """
     completions = model.answer(problems, progress=_counter(report, "answers", len(problems)))
@@ -86,6 +90,7 @@ def evaluate(
         n_unanswered=sum(c.answer is None for c in completions),
         thoughts_replaced=every,
         thoughts_replaced_by_steps=split,
+        written_chain=_written(model, problems, report) if written else (),
     )
 
 
@@ -114,6 +119,13 @@ def _by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple
         if members:
             rows.append(accuracy_row(operation, members))
     return tuple(rows)
+
+
+def _written(model: CodiModel, problems: Sequence[Problem], report: Report | None) -> tuple[AccuracyRow, ...]:
+    """Accuracy through the written chain, overall and by number of steps."""
+    chains = model.write_chain(problems, progress=_counter(report, "written chains", len(problems)))
+    correct = [same_number(c.answer, p.answer) for c, p in zip(chains, problems, strict=True)]
+    return accuracy_row("all", correct), *_by_steps(problems, correct)
 
 
 def _replaced(
