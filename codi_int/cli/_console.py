@@ -3,20 +3,17 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class Report(Protocol):
-    """How long work tells how far it is."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` of a stage are finished."""
+Report = Callable[[str, int, int], None]
+"""how long work tells how far it is: called with a stage, how much of it is done, and how much there is"""
 
 
 def stdout() -> Console:

@@ -1,16 +1,18 @@
-"""What ablate, amplify and swap share: set up, run, keep, print."""
+"""What ablate, amplify and swap share: set up, run, keep, print. Commands load it when they run, for it is heavy."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._tables import result_page
-
-if TYPE_CHECKING:
-    from codi_int.interventions.edits import Edit
-    from codi_int.types import Result
+from codi_int.data.problems import load_problems
+from codi_int.interventions.edits import Edit
+from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.store import prepare_folder, save_result
+from codi_int.model.loading import load_model
+from codi_int.sae.store import load_sae
+from codi_int.types import Result, Site
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,8 @@ class Setting:
     """where to keep the run"""
 
 
-def intervene(edit: "Edit", setting: Setting) -> None:
+def intervene(edit: Edit, setting: Setting) -> None:
     """Run one edit as the options say, keep it where they ask for it, and print it."""
-    from codi_int.interventions.store import prepare_folder, save_result
-
     if setting.out is not None:
         prepare_folder(setting.out)
     with progress() as report:
@@ -62,14 +62,8 @@ def intervene(edit: "Edit", setting: Setting) -> None:
         stdout().print(result_page(result))
 
 
-def run_edit(edit: "Edit", setting: Setting, report: Report) -> "Result":
+def run_edit(edit: Edit, setting: Setting, report: Report) -> Result:
     """Load what the options name, cheapest errors first, and run the edit."""
-    from codi_int.data.problems import load_problems
-    from codi_int.interventions.engine import FeatureInterventionEngine
-    from codi_int.model.loading import load_model
-    from codi_int.sae.store import load_sae
-    from codi_int.types import Site
-
     site = Site(setting.layer, setting.position)
     problems = load_problems(setting.data, setting.limit)
     model = load_model(setting.model, device=setting.device)

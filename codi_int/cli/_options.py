@@ -1,23 +1,54 @@
 """Options that mean the same in every command, and how their text becomes values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from codi_int.errors import FeatureError
+from codi_int.errors import ConfigError, FeatureError
 
-Layer = Annotated[int, typer.Option(help="Block, counted from 0.")]
-Position = Annotated[int, typer.Option(help="0 is <bot>, 1 to 6 are the thoughts.")]
+
+def whole(option: str) -> Callable[[str | int], int]:
+    """A parser for whole numbers; typer's own does not say what it got."""
+
+    def parse(text: str | int) -> int:  # typer sends defaults through it, too
+        if not re.fullmatch(r"\s*-?\d+\s*", str(text)):
+            raise ConfigError(f"{option} takes a whole number, got {text!r}.", f"Write {option} 3, for example.")
+        return int(text)
+
+    return parse
+
+
+def number(option: str) -> Callable[[str | float], float]:
+    """A parser for numbers."""
+
+    def parse(text: str | float) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ConfigError(f"{option} takes a number, got {text!r}.", f"Write {option} 5, for example.") from None
+
+    return parse
+
+
+Layer = Annotated[int, typer.Option(parser=whole("--layer"), metavar="N", help="Block, counted from 0.")]
+Position = Annotated[
+    int, typer.Option(parser=whole("--position"), metavar="N", help="0 is <bot>, 1 to 6 are the thoughts.")
+]
 Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")]
 Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: MODEL/L<layer>.P<position>]")]
 Data = Annotated[str, typer.Option(help="stories:validation, gsm8k:test, or a .jsonl file.")]
-Limit = Annotated[int | None, typer.Option(help="Only the first so many problems.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Limit = Annotated[
+    int | None, typer.Option(parser=whole("--limit"), metavar="N", help="Only the first so many problems.")
+]
+Seed = Annotated[int, typer.Option(parser=whole("--seed"), metavar="N", help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
-Controls = Annotated[int, typer.Option(help="Matched random features that get the same edit.")]
+Controls = Annotated[
+    int,
+    typer.Option(parser=whole("--controls"), metavar="N", help="Matched random features that get the same edit."),
+]
 Splice = Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")]
 Propagate = Annotated[str, typer.Option(help="By which road: both, cache or recurrence.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._intervene import Setting, intervene
 
 
 def ablate(
@@ -30,6 +29,7 @@ def ablate(
     Example: codi-int ablate --feature 449 --layer 14
     """
     features = o.parse_features(feature)
+    from codi_int.cli._intervene import Setting, intervene
     from codi_int.interventions.edits import Ablate
 
     edit = Ablate(features, mode=mode, seed=seed)

@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._intervene import Setting, intervene
 
 
 def amplify(
     feature: Annotated[list[str], typer.Option(help="Feature to multiply; repeat it for several together.")],
-    factor: Annotated[float, typer.Option(help="What to multiply with; -1 turns the sign.")],
+    factor: Annotated[
+        float, typer.Option(parser=o.number("--factor"), metavar="X", help="What to multiply with; -1 turns the sign.")
+    ],
     layer: o.Layer,
     position: o.Position = 3,
     model: o.Model = "codi-mini",
@@ -30,6 +31,7 @@ def amplify(
     Example: codi-int amplify --feature 449 --layer 14 --factor 5
     """
     features = o.parse_features(feature)
+    from codi_int.cli._intervene import Setting, intervene
     from codi_int.interventions.edits import Amplify
 
     intervene(

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._intervene import Setting, intervene
 
 
 def swap(
@@ -30,6 +29,7 @@ def swap(
     Example: codi-int swap --feature 162 --with 165 --layer 14
     """
     left, right = o.parse_features(feature), o.parse_features(with_, "--with")
+    from codi_int.cli._intervene import Setting, intervene
     from codi_int.interventions.edits import Swap
 
     intervene(

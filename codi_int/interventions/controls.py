@@ -61,14 +61,19 @@ def matched_features(
     Raises:
         ConfigError: for a negative number of draws.
     """
-    if draws < 0:
-        raise ConfigError(f"The number of controls cannot be negative, got {draws}.", "0 runs without controls.")
+    check_draws(draws)
     allowed = stats.alive.clone()
     allowed[list(features)] = False
     generator = torch.Generator().manual_seed(seed)
     columns = [_stand_ins(stats, feature, allowed, draws, generator) for feature in features]
     rows = zip(*columns, strict=False)
     return tuple(row for row in dict.fromkeys(rows) if len(set(row)) == len(row))[:draws]
+
+
+def check_draws(draws: int) -> None:
+    """ConfigError for a negative number of controls."""
+    if draws < 0:
+        raise ConfigError(f"The number of controls cannot be negative, got {draws}.", "0 runs without controls.")
 
 
 def _stand_ins(

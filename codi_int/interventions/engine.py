@@ -12,7 +12,7 @@ from torch import Tensor
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.arms import ArmPlan, ArmScores, Splice, plan_edit, plan_reconstruction
 from codi_int.interventions.clean import MEMORY_BUDGET, CleanPass, Progress, run_clean
-from codi_int.interventions.controls import feature_stats, matched_features
+from codi_int.interventions.controls import check_draws, feature_stats, matched_features
 from codi_int.interventions.edits import Edit, MovableEdit, check_features
 from codi_int.interventions.environment import describe_environment
 from codi_int.interventions.landing import Landing, Propagate, make_landing
@@ -123,8 +123,7 @@ class FeatureInterventionEngine:
             ConfigError: for an edit that overflows.
         """
         started = time.perf_counter()
-        if isinstance(edit, MovableEdit):  # before the clean pass: nobody should wait to be told of a typing error
-            check_features(edit.features, self.saes[self._chosen(site)].d_sae)
+        self._check_request(edit, site, controls)
         scene = self.scene(problems, site, progress)
         arm = self._plan(scene, edit)
         reconstruction = plan_reconstruction(scene.sae, scene.activations, scene.latents)
@@ -164,6 +163,13 @@ class FeatureInterventionEngine:
         tell = (lambda done, total: progress("edited passes", done, total)) if progress else None
         scores = runner.run(plans, tell)
         return rerun_close(self.model, scene.clean, scene.site, plans, scores, self.propagate)
+
+    def _check_request(self, edit: Edit | Any, site: Site | None, controls: int) -> None:
+        """Before the clean pass: nobody should wait to be told of a slip of the finger."""
+        chosen = self._chosen(site)
+        if isinstance(edit, MovableEdit):
+            check_features(edit.features, self.saes[chosen].d_sae)
+        check_draws(controls)
 
     def _plan(self, scene: Scene, edit: Edit | Any) -> ArmPlan:
         return plan_edit(edit, scene.sae, scene.activations, scene.latents, self.splice)
