@@ -159,15 +159,16 @@ class Chain:
         """Write greedily from <eot> on; the state's cache is left as it was.
 
         Args:
-            max_new_tokens: longest answer; default the model's own limit.
+            max_new_tokens: longest answer; default the model's own limit, or as far as its positions reach.
             stop_at_eos: end a row at the end token; False writes on to the limit.
             opening: what is read before the first choice; default <eot> (and an eos where the model was trained so).
         """
-        limit = self.config.max_new_tokens if max_new_tokens is None else max_new_tokens
         eos = self.config.eos_id if stop_at_eos else None
         before, rows = state.cache.length, torch.arange(len(state.problem_ids), device=state.hidden.device)
+        opening = self._opening(len(rows)) if opening is None else opening
+        limit = self._room(before + opening.shape[1]) if max_new_tokens is None else max_new_tokens
         result = _Written(len(rows), limit, self.config.pad_id if eos is None else eos, state.hidden)
-        current, tokens = state, self._opening(len(rows)) if opening is None else opening
+        current, tokens = state, opening
         for step in range(limit):
             tokens = result.take(step, rows, self._write(current, tokens, recorder, last_only=True)[:, -1])
             going = ~result.ended[rows] if eos is None else result.end(rows, tokens[:, 0] == eos)
@@ -230,6 +231,11 @@ class Chain:
     ) -> StepHook | None:
         hook = StepHook(entries, recorder, position, ids) if entries or recorder else None
         return hook if hook and hook.names else None
+
+    def _room(self, read: int) -> int:
+        """How many tokens may be written behind so many: the model's own limit, or what its positions leave."""
+        # the last token that is written is not read, and a text without any room is refused when it is read
+        return min(self.config.max_new_tokens, max(1, self.stack.max_positions - read + 1))
 
     def _check_length(self, tokens: int, what: str = "The question is") -> None:
         if tokens > self.stack.max_positions:

@@ -212,7 +212,7 @@ class CodiModel(Chain):
         means nothing.
 
         Args:
-            max_new_tokens: longest chain, answer included.
+            max_new_tokens: longest chain, answer included; where the model's positions end, so does the chain.
 
         Raises:
             HookError: hooks are set; there is no thought that they could fire at.
@@ -223,8 +223,9 @@ class CodiModel(Chain):
         for batch in self.batches(problems, batch_size):
             ids = batch.ids[:, :-1] if self.config.remove_eos else batch.ids[:, :-2]
             state = self.empty_state(batch.problem_ids, ids.shape[1] + max_new_tokens)
+            room = max(1, self.stack.max_positions - ids.shape[1] + 1)
             with torch.no_grad():
-                decoded = self.decode(state, max_new_tokens, opening=ids)
+                decoded = self.decode(state, min(max_new_tokens, room), opening=ids)
             written.update(zip(batch.rows, self._completions(batch.problem_ids, decoded), strict=True))
             if progress:
                 progress(len(batch.rows))

@@ -74,13 +74,15 @@ def plain_run(model: CodiModel, problem: Problem) -> PlainRun:
         out = forward(inputs_embeds=model.projection(out.hidden_states[-1][:, -1:]))
         states.append(out.hidden_states)
     stacked = torch.stack([torch.stack([h[0, -1] for h in hidden[1:]]) for hidden in states])
-    return PlainRun(stacked, _written(model, forward))
+    return PlainRun(stacked, _written(model, forward, cache))
 
 
-def _written(model: CodiModel, forward: Any) -> tuple[int, ...]:
+def _written(model: CodiModel, forward: Any, cache: Any) -> tuple[int, ...]:
     config, ids = model.config, []
     tokens = (config.eot_id,) if config.remove_eos else (config.eot_id, config.eos_id)
     for _ in range(config.max_new_tokens):
+        if cache.get_seq_length() + len(tokens) > model.stack.max_positions:
+            break
         logits = forward(input_ids=_row(model, tokens)).logits[0, -1]
         choice = int((logits[:-1] if config.suppress_last_id else logits).argmax())
         if choice == config.eos_id:

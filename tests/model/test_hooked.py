@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError, SiteError
+from codi_int.model.parity import plain_run
 from codi_int.types import Site
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -128,3 +129,14 @@ def test_a_question_that_is_too_long_is_refused(llama: Any) -> None:
 def test_the_hash_tells_weights_apart(make_model: Callable[..., Any]) -> None:
     assert make_model("llama").sha256 == make_model("llama").sha256
     assert make_model("llama").sha256 != make_model("llama", seed=1).sha256
+
+
+def test_an_answer_ends_where_the_positions_do(make_model: Callable[..., Any], problems: list[Any], plain: Any) -> None:
+    model = make_model("gpt2", max_new_tokens=999, eos_id=None)
+    ids = list(model.encode_question(problems[0]))
+    room = 160 - len(ids) - 6  # 160 positions; <eot> takes one, and the last token written takes none
+    assert model.answer(problems[:1])[0].ids == plain(model, ids, room).ids
+    assert plain_run(model, problems[0]).ids == plain(model, ids, room).ids
+    assert len(model.write_chain(problems[:1], 999)[0].ids) == 160 - (len(ids) - 1) + 1
+    with pytest.raises(ConfigError, match="160 positions"):
+        model.think_tokens(torch.tensor([ids]), max_new_tokens=room + 1)
