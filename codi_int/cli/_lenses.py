@@ -1,0 +1,145 @@
+"""Both forms of the thought lens: run, keep, lay out. Loaded when the command runs, for it is heavy."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from codi_int.cli._console import progress, quieten
+from codi_int.cli._tables import table
+from codi_int.cli._traces import asked
+from codi_int.data.problems import load_problems
+from codi_int.errors import ConfigError, DataError
+from codi_int.interventions.store import prepare_folder
+from codi_int.model.lens import LensGrid, LensGroup, LensReport, LensToken, lens_frequencies, lens_grid
+from codi_int.model.lens_picture import draw_lens
+from codi_int.model.loading import load_model
+from codi_int.types import Problem
+
+TOP_OF_ONE, TOP_OF_ALL = 3, 5
+
+
+@dataclass(frozen=True)
+class LensSetting:
+    """What the options say."""
+
+    model: str
+    """name or folder"""
+    data: str
+    """name or file"""
+    limit: int | None
+    """how many problems"""
+    device: str
+    """where to run"""
+    top: int | None
+    """top tokens; None for the usual number"""
+    out: Path | None
+    """where to keep what was found"""
+
+
+@dataclass(frozen=True)
+class LensFindings:
+    """What the lens shows, for machines and for people."""
+
+    document: dict[str, Any]
+    """plain JSON types"""
+    page: RenderableType
+    """for the terminal"""
+
+
+def look_into_one(setting: LensSetting, question: str | None, index: int | None) -> LensFindings:
+    """The grid of one problem."""
+    quieten()
+    problem = _chosen(setting, question, index)
+    grid = lens_grid(
+        load_model(setting.model, device=setting.device), problem, TOP_OF_ONE if setting.top is None else setting.top
+    )
+    document: dict[str, Any] = {**grid.to_dict(), "answer": None} if question else grid.to_dict()
+    _keep(document, setting.out)
+    return LensFindings(document, _grid_page(grid, known=question is None))
+
+
+def look_over_all(setting: LensSetting) -> LensFindings:
+    """The shares over a data set, and their picture."""
+    problems = load_problems(setting.data, setting.limit)
+    if setting.out is not None:
+        prepare_folder(setting.out)
+    with progress() as report:
+        done = 0
+
+        def count(n: int) -> None:
+            nonlocal done
+            done += n
+            report("thoughts", done, len(problems))
+
+        model = load_model(setting.model, device=setting.device)
+        top = TOP_OF_ALL if setting.top is None else setting.top
+        found = lens_frequencies(model, problems, setting.data, top, progress=count)
+    _keep(found.to_dict(), setting.out)
+    if setting.out is not None:
+        draw_lens(found, setting.out)
+        print(f"Kept in {setting.out}: lens.json, lens.png, lens.svg", file=sys.stderr)
+    return LensFindings(found.to_dict(), _report_page(found))
+
+
+def _chosen(setting: LensSetting, question: str | None, index: int | None) -> Problem:
+    if question is not None and index is not None:
+        raise ConfigError("A question and --problem cannot go together.", "Give one of them.")
+    if index is None:
+        return asked([question or ""])[0]
+    problems = load_problems(setting.data, setting.limit)
+    if not 0 <= index < len(problems):
+        raise DataError(f"Problem {index} does not exist: there are 0 to {len(problems) - 1}.", "Choose another one.")
+    return problems[index]
+
+
+def _keep(document: dict[str, Any], folder: Path | None) -> None:
+    if folder is not None:
+        (prepare_folder(folder) / "lens.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def _grid_page(grid: LensGrid, known: bool) -> Group:
+    """Layers downwards, positions to the right; a star marks results of the problem's steps."""
+    out = table("layer", "<bot>", *(f"thought {p}" for p in range(1, len(grid.tokens[0]))))
+    out.padding = (0, 1, 0, 0)
+    for layer, row in enumerate(grid.tokens):
+        out.add_row(str(layer), *(Text("\n").join(map(_cell, cell)) for cell in row))
+    head = [Text(grid.problem_id, style="bold"), Text(grid.question)]
+    truth = [Text(f"true answer: {grid.answer}; * marks the results of its steps, probabilities in %")] if known else []
+    return Group(*head, *truth, "", out)
+
+
+def _cell(token: LensToken) -> Text:
+    word = token.text.strip() or repr(token.text)
+    share = f"{100 * token.probability:.0f}"
+    return Text(f"{'*' if token.is_result else ''}{word[:8]} {share:>2}", style="bold green" if token.is_result else "")
+
+
+def _report_page(report: LensReport) -> Group:
+    title = f"{report.model} on {report.n_problems:,} problems of {report.data}"
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    for group in report.groups:
+        parts += ["", *_group_parts(group, report)]
+    note = "Best of all places by rate minus chance; that it is the best of many makes its own interval too kind."
+    return Group(*parts, "", Text(note, style="dim"))
+
+
+def _group_parts(group: LensGroup, report: LensReport) -> Sequence[RenderableType]:
+    what = "the answer" if group.name == "answer" else f"the result of {group.name}"
+    out = table(f"{what} among the top {report.top}, % of {group.n:,} problems: layer", "<bot>")
+    for position in range(1, report.n_positions):
+        out.add_column(str(position), justify="right")
+    for layer in range(report.n_layers):
+        cells = group.cells[layer * report.n_positions : (layer + 1) * report.n_positions]
+        out.add_row(str(layer), *(f"{100 * cell.rate:.0f}" for cell in cells))
+    best = group.best
+    place = "<bot>" if best.position == 0 else f"thought {best.position}"
+    interval = f"{100 * best.low:.1f} to {100 * best.high:.1f}"
+    text = f"best: layer {best.layer}, {place}: {100 * best.rate:.1f} % ({interval}), by chance"
+    left = f"left out: {group.n_given_away:,} given away by another number, {group.n_not_one_token:,} no single token"
+    return out, Text(f"{text} {100 * best.by_chance:.1f} %", style="bold"), Text(left, style="dim")

@@ -1,0 +1,45 @@
+"""doctor: what it prints, keeps and refuses."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+import codi_int as ci
+from codi_int.types import Site
+
+
+def test_it_tells_sizes_hashes_and_parity(run: Callable, shelf) -> None:
+    ran = run("doctor", "--model", shelf.model, "--parity", "2", "--data", shelf.data, "--json")
+    document = json.loads(ran.out)
+    model = ci.load_model(shelf.model)
+    assert ran.code == 0
+    assert (document["model"]["n_layers"], document["model"]["d_model"]) == (model.n_layers, model.d_model)
+    assert document["model"]["sha256"] == model.sha256
+    assert document["parity"]["agrees"]
+    assert document["parity"]["n_problems"] == 2
+
+
+def test_the_page_names_what_was_assumed_and_the_saved_copy_is_the_same_model(run: Callable, shelf, tmp_path) -> None:
+    ran = run("doctor", "--model", shelf.model, "--save", str(tmp_path / "copy"))
+    for text in ("llama, own layout", "assumed: nothing", "memory needed", "sha256"):
+        assert text in ran.out
+    assert "Saved in" in ran.err
+    assert ci.load_model(tmp_path / "copy").sha256 == ci.load_model(shelf.model).sha256
+
+
+def test_a_model_that_is_run_wrongly_is_sick(run: Callable, shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ci.load_model(shelf.model)
+    monkeypatch.setattr("codi_int.model.loading.load_model", lambda *_: model)
+    monkeypatch.setattr("codi_int.cli._checkup.load_model", lambda *_: model, raising=False)
+    with model.hooks({Site(1, 2): lambda r, c: r * 1.1}):
+        ran = run("doctor", "--parity", "2", "--data", shelf.data)
+    assert ran.code == 1
+    assert "do not trust this model" in ran.out
+
+
+def test_settings_of_the_official_layout_are_refused_for_our_own(run: Callable, shelf) -> None:
+    ran = run("doctor", "--model", shelf.model, "--keep-eos")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 2)
+    assert "remove_eos" in ran.err
+    assert run("doctor", "--model", shelf.model, "--parity", "-1").code == 2
