@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli import ablate, amplify, evaluate, sae, swap, train_codi
+from codi_int.cli import ablate, amplify, doctor, evaluate, lens, sae, swap, think, train_codi
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
@@ -28,6 +28,9 @@ app.command("amplify")(amplify.amplify)
 app.command("swap")(swap.swap)
 app.command("eval")(evaluate.evaluate)
 app.add_typer(sae.app, name="sae")
+app.command("think")(think.think)
+app.command("lens")(lens.lens)
+app.command("doctor")(doctor.doctor)
 app.command("train-codi")(train_codi.train_codi)
 
 
