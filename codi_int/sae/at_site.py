@@ -1,7 +1,6 @@
 """From problems to a saved SAE at one site of a model: capture, train, measure, save."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
@@ -39,8 +38,7 @@ def train_at_site(
     on_epoch = None if progress is None else lambda record: progress("epochs", record.epoch, config.epochs)
     sae = train_sae(rows, config, provenance, on_epoch).sae
     found = measure(sae, capture(model, site, held_out, "held-out thoughts", progress).values)
-    known = replace(sae.config.provenance, measures=found.summary())
-    sae.config = replace(sae.config, provenance=known)
+    sae.annotate(measures=found.summary())
     save_sae(sae, folder)
     return found
 
