@@ -23,8 +23,9 @@ from codi_int.types import Number
 MAX_ROWS = 256
 """rows that run together"""
 
-MARGIN_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.5}
-"""top-two logit margins below this are not trusted: batches of another shape may round another way"""
+MARGIN_TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4, torch.float16: 0.1, torch.bfloat16: 0.5}
+"""top-two logit margins below this are not trusted: batches of another shape may round another way. In float32 that
+moves logits of codi-mini by 6e-6 (of a scale of 17), so this leaves room for models ten times as unsteady."""
 
 
 @dataclass(frozen=True)

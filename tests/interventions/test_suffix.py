@@ -1,0 +1,52 @@
+"""verify: greedy choices against clean answers, by hand."""
+
+import torch
+
+from codi_int.interventions.suffix import verify
+from codi_int.model.chain import Decoded
+
+
+def clean_answers() -> Decoded:
+    """Two answers over five words: [3, 1, 0] with its end token, [2] and padding behind."""
+    ids = torch.tensor([[3, 1, 0], [2, 0, 0]])
+    empty = torch.zeros(2, 3)
+    return Decoded(ids, torch.tensor([3, 2]), torch.tensor([True, True]), empty, empty)
+
+
+def logits_that_choose(choices: list[list[int]], margin: float = 1.0) -> torch.Tensor:
+    logits = torch.zeros(len(choices), len(choices[0]), 5)
+    for row, words in enumerate(choices):
+        for step, word in enumerate(words):
+            logits[row, step, word] = margin
+    return logits
+
+
+def test_agreement_counts_only_the_answers_own_tokens() -> None:
+    found = verify(logits_that_choose([[3, 1, 0], [2, 0, 4]]), clean_answers(), torch.tensor([0, 1]), 0.1)
+    assert found.changed.tolist() == [False, False]
+    assert found.uncertain.tolist() == [False, False]
+
+
+def test_rows_are_compared_with_the_row_they_belong_to() -> None:
+    found = verify(logits_that_choose([[2, 0, 4], [3, 1, 0], [3, 2, 0]]), clean_answers(), torch.tensor([1, 0, 0]), 0.1)
+    assert found.changed.tolist() == [False, False, True]
+
+
+def test_logprob_is_that_of_the_clean_tokens() -> None:
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    found = verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1)
+    by_hand = [
+        sum(float(logits[0, step].log_softmax(-1)[word]) for step, word in enumerate([3, 1, 0])),
+        sum(float(logits[1, step].log_softmax(-1)[word]) for step, word in enumerate([2, 0])),
+    ]
+    assert torch.allclose(found.logprobs, torch.tensor(by_hand), atol=1e-6)
+
+
+def test_close_choices_count_up_to_the_first_that_differs() -> None:
+    logits = logits_that_choose([[3, 1, 0], [4, 0, 0]])
+    logits[1, 1, 1] = 0.999
+    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [False, False]
+    logits[0, 2, 4] = 0.999
+    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [True, False]
+    logits[1, 0, 3] = 0.95
+    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [True, True]
