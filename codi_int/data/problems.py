@@ -2,26 +2,48 @@
 
 import hashlib
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi_int.data.answers import parse_steps, to_number
+from codi_int.data.rows import problem_from_row
 from codi_int.data.stories import SPLIT_SIZES, load_stories
 from codi_int.errors import DataError
-from codi_int.types import Number, Problem, Step
+from codi_int.types import Problem
 
-HUB_SETS = {"gsm8k": ("openai/gsm8k", "main")}
-"""name -> (repository, configuration) of the data sets that are read through `datasets`"""
+
+@dataclass(frozen=True)
+class HubSet:
+    """A data set that is read through `datasets`."""
+
+    repository: str
+    """its name on the hub"""
+    splits: Mapping[str, str]
+    """our name of a split -> the hub's; the first is taken where none is named"""
+    configuration: str | None = None
+    """which of the repository's configurations"""
+
+
+_BOTH = {"test": "test", "train": "train"}
+HUB_SETS = {
+    "gsm8k": HubSet("openai/gsm8k", _BOTH, "main"),
+    "gsm8k-aug": HubSet("zen-E/GSM8k-Aug", {**_BOTH, "validation": "validation"}),
+    # the published evaluations of SVAMP take both of its splits
+    "svamp": HubSet("ChilleD/SVAMP", {"all": "train+test", **_BOTH}),
+    "gsm-hard": HubSet("reasoning-machines/gsm-hard", {"test": "train"}),
+    "multiarith": HubSet("ChilleD/MultiArith", _BOTH),
+}
+"""name -> where it is"""
 
 
 def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem, ...]:
     """Problems from a named data set or a file.
 
     Args:
-        source: `stories:validation`, `stories:sae`, `stories:train` (needs a limit), `gsm8k:test`, `gsm8k:train`, or
-            the path of a `.jsonl` file in GSM8K's format (question, answer with `<<...>>` marks and `####`) or our own
+        source: `stories:validation`, `stories:sae`, `stories:train` (needs a limit); `gsm8k:test`, `gsm8k:train`,
+            `gsm8k-aug:test`, `svamp:all`, `gsm-hard:test`, `multiarith:test` through `datasets`; or the path of a
+            `.jsonl`, `.json` or `.parquet` file with the fields of one of these (see `rows.FORMATS`) or our own
             (question, answer as a number, optionally id and steps).
         limit: only the first so many.
 
@@ -31,39 +53,31 @@ def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; it must be at least 1.", "Leave it out to take all problems.")
     text = str(source)
-    if text.endswith(".jsonl") or Path(text).is_file():
+    if text.endswith((".jsonl", ".json", ".parquet")) or Path(text).is_file():
         return read_jsonl(Path(text), limit)
     name, _, split = text.partition(":")
     if name == "stories":
         return load_stories(split or "validation", limit)
     if name in HUB_SETS:
-        return _from_hub(name, split or "test", limit)
-    known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES)] + [f"{n}:test" for n in HUB_SETS]
+        return _from_hub(name, split or next(iter(HUB_SETS[name].splits)), limit)
+    known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES)]
+    known += [f"{name}:{next(iter(hub.splits))}" for name, hub in HUB_SETS.items()]
     raise DataError(f"There is no data set {text!r}.", f"Known: {', '.join(known)}, or the path of a .jsonl file.")
 
 
 def read_jsonl(path: Path, limit: int | None = None) -> tuple[Problem, ...]:
-    """The problems of a `.jsonl` file, one JSON object a line; DataError names the line that is none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise DataError(f"{path} cannot be read: {reason}.", "Give the path of a .jsonl file.") from None
+    """The problems of a file (one JSON object a line, a JSON array, or parquet); DataError names the row that is none.
+
+    Nothing is read twice and no more rows are turned into problems than `limit` asks for.
+    """
     problems = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            problems.append(_problem(line, f"{path.stem}-{number}", f"{path}, line {number}"))
+    for number, row in _read_rows(path):
+        problems.append(problem_from_row(row, f"{path.stem}-{number}", f"{path}, line {number}"))
         if len(problems) == limit:
             break
     if not problems:
         raise DataError(f"{path} holds no problems.", "Each line is an object with 'question' and 'answer'.")
-    ids = [problem.id for problem in problems]
-    if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise DataError(
-            f"{path}: the id {twice!r} stands twice.", "Ids must be unique; leave them out to number lines."
-        )
-    return tuple(problems)
+    return _unique(problems, str(path))
 
 
 def write_jsonl(problems: Sequence[Problem], path: Path) -> None:
@@ -88,57 +102,72 @@ def problems_sha256(problems: Sequence[Problem]) -> str:
     return digest.hexdigest()
 
 
-def _problem(line: str, default_id: str, where: str) -> Problem:
+def _read_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """The rows of a file with the number of their line (or, in an array or a table, of the row)."""
     try:
-        row = json.loads(line)
+        if path.suffix == ".parquet":
+            yield from enumerate(_parquet_rows(path), 1)
+            return
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise DataError(f"{path} cannot be read: {reason}.", "Give the path of a .jsonl file.") from None
+    if path.suffix == ".json" and text.lstrip().startswith("["):
+        yield from enumerate(_parsed(text, str(path)), 1)
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield number, _parsed(line, f"{path}, line {number}")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: no JSON ({error.msg}).", "Each line is one JSON object.") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: an object is wanted, not {type(row).__name__}.")
-    for field in ("question", "answer"):
-        if field not in row:
-            raise DataError(f"{where}: the field {field!r} is missing.", f"Fields there: {', '.join(row) or 'none'}.")
-    question = row["question"]
-    if not isinstance(question, str) or not question.strip():
-        raise DataError(f"{where}: 'question' must be a text that is not empty.")
-    written = row["answer"] if isinstance(row["answer"], str) else ""
-    steps = _own_steps(row["steps"], where) if "steps" in row else parse_steps(written)
-    return Problem(str(row.get("id", default_id)), question.strip(), _answer(row["answer"], where), steps)
 
 
-def _answer(value: Any, where: str) -> Number:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(value) if float(value).is_integer() else value
-    if isinstance(value, str):
-        final = value.rsplit("####", 1)[-1]
-        try:
-            return to_number(re.sub(r"[$%\s]", "", final))
-        except ValueError:
-            pass
-    raise DataError(f"{where}: 'answer' gives no number.", "Write a number, or a solution that ends in '#### number'.")
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-
-def _own_steps(rows: Any, where: str) -> tuple[Step, ...]:
     try:
-        return tuple(Step(left, operation, right, result) for left, operation, right, result in rows)
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: 'steps' must be a list of [left, operation, right, result].") from None
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except pa.ArrowInvalid:
+        raise DataError(f"{path} is no parquet file.", "Download it again.") from None
+    return rows
 
 
 def _from_hub(name: str, split: str, limit: int | None) -> tuple[Problem, ...]:
-    repository, configuration = HUB_SETS[name]
+    hub = HUB_SETS[name]
+    if split not in hub.splits:
+        raise DataError(f"{name} has no split {split!r}.", f"Splits: {', '.join(hub.splits)}.")
     try:
         import datasets
 
-        rows = datasets.load_dataset(repository, configuration, split=split)
-    except ValueError:
-        raise DataError(f"{name} has no split {split!r}.", "Splits: train, test.") from None
+        rows = datasets.load_dataset(hub.repository, hub.configuration, split=hub.splits[split])
     except Exception as error:
+        missing = isinstance(error, ImportError)
         raise DataError(
             f"{name}:{split} could not be fetched ({type(error).__name__}).",
-            f"Without a network, save the split of {repository} as a .jsonl file and give its path.",
+            f"{'pip install datasets, or download' if missing else 'Without a network, download'} the split from "
+            f"https://huggingface.co/datasets/{hub.repository} and give the file's path.",
         ) from error
     rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
-    return tuple(
-        _problem(json.dumps(row), f"{name}-{split}-{i}", f"{name}:{split}, row {i}") for i, row in enumerate(rows)
+    return _unique(
+        [problem_from_row(row, f"{name}-{split}-{i}", f"{name}:{split}, row {i}") for i, row in enumerate(rows)],
+        f"{name}:{split}",
     )
+
+
+def _unique(problems: list[Problem], where: str) -> tuple[Problem, ...]:
+    """The problems, whose ids must differ."""
+    seen: set[str] = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise DataError(
+                f"{where}: the id {problem.id!r} stands twice.",
+                "Ids must be unique; leave them out to number lines.",
+            )
+        seen.add(problem.id)
+    return tuple(problems)

@@ -1,0 +1,126 @@
+"""One row of a data set as a problem, whatever its fields are called."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codi_int.data.steps import parse_steps, to_number
+from codi_int.errors import DataError
+from codi_int.types import Number, Problem, Step
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """Where one family of data sets keeps what."""
+
+    name: str
+    """what the family is called"""
+    question: tuple[str, ...]
+    """fields whose texts, joined, are the question"""
+    answer: str
+    """field of the answer"""
+    solution: Callable[[Mapping[str, Any]], str]
+    """the written solution with its `<<...>>` marks; empty where there is none"""
+    also: tuple[str, ...] = ()
+    """further fields that a row of this format has"""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields that must be there."""
+        return (*self.question, *self.also, self.answer)
+
+
+def _field(name: str) -> Callable[[Mapping[str, Any]], str]:
+    def text(row: Mapping[str, Any]) -> str:
+        return row[name] if isinstance(row.get(name), str) else ""
+
+    return text
+
+
+def _equation(name: str, answer: str) -> Callable[[Mapping[str, Any]], str]:
+    """`( 8.0 - 3.0 )` as a mark: SVAMP and MultiArith give an equation in place of a solution."""
+
+    def text(row: Mapping[str, Any]) -> str:
+        equation = _single(row.get(name))
+        if not isinstance(equation, str) or not equation.strip():
+            return ""
+        inner = equation.strip().removeprefix("X=")
+        if inner.startswith("(") and inner.endswith(")") and "(" not in inner[1:]:
+            inner = inner[1:-1]
+        return f"<<{inner}={_single(row.get(answer))}>>"
+
+    return text
+
+
+FORMATS = (
+    RowFormat("SVAMP", ("Body", "Question"), "Answer", _equation("Equation", "Answer")),
+    RowFormat("GSM-Hard", ("input",), "target", lambda row: ""),
+    RowFormat("MultiArith", ("question",), "final_ans", lambda row: ""),
+    RowFormat("MultiArith", ("sQuestion",), "lSolutions", _equation("lEquations", "lSolutions")),
+    RowFormat("GSM8K-Aug", ("question",), "answer", _field("cot"), also=("cot",)),
+    RowFormat("GSM8K", ("question",), "answer", _field("answer")),
+)
+"""tried in order; the first whose fields are there"""
+
+
+def problem_from_row(row: Any, default_id: str, where: str) -> Problem:
+    """The problem that a row is.
+
+    Args:
+        row: the row; a mapping in one of `FORMATS`, or our own (question, answer as a number, steps).
+        default_id: its id where it has none.
+        where: what to call the place in an error.
+
+    Raises:
+        DataError: the row is no problem.
+    """
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: an object is wanted, not {type(row).__name__}.")
+    found = next((f for f in FORMATS if set(f.fields) <= set(row)), None)
+    if found is None:
+        missing = "question" if "question" not in row else "answer"
+        raise DataError(
+            f"{where}: the field {missing!r} is missing.",
+            f"Fields there: {', '.join(map(str, row)) or 'none'}. Known: {known_formats()}.",
+        )
+    texts = [row[name] for name in found.question]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        raise DataError(f"{where}: '{found.question[0]}' must be a text that is not empty.")
+    question = " ".join(text.strip() for text in texts)
+    steps = _own_steps(row["steps"], where) if "steps" in row else parse_steps(found.solution(row))
+    identity = row.get("id", row.get("ID", default_id))
+    return Problem(str(identity), question, _answer(row[found.answer], found.answer, where), steps)
+
+
+def known_formats() -> str:
+    """All formats in words, for errors."""
+    return "; ".join(f"{f.name} ({', '.join(f.fields)})" for f in FORMATS)
+
+
+def _answer(value: Any, field: str, where: str) -> Number:
+    value = _single(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return int(value) if float(value).is_integer() else value
+    if isinstance(value, str):
+        final = value.rsplit("####", 1)[-1]
+        try:
+            number = to_number(re.sub(r"[$%\s]", "", final))
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise DataError(f"{where}: '{field}' gives no number.", "Write a number, or a solution that ends in '#### number'.")
+
+
+def _own_steps(rows: Any, where: str) -> tuple[Step, ...]:
+    try:
+        return tuple(Step(left, operation, right, result) for left, operation, right, result in rows)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: 'steps' must be a list of [left, operation, right, result].") from None
+
+
+def _single(value: Any) -> Any:
+    """The one item of a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
