@@ -34,6 +34,7 @@ _OPERAND = rf"-?{_PLAIN}%?|-?{_PLAIN}/{_PLAIN}|\(-?{_PLAIN}%?\)|\(-?{_PLAIN}/{_P
 _STEP = re.compile(rf"({_OPERAND})([+\-*/])({_OPERAND})")
 _FRACTION = re.compile(rf"(-?)({_PLAIN})/({_PLAIN})")
 _MIXED = re.compile(r"(?<![\d.,])(\d+)\s+(\d+)/(\d+)(?![\d.,])")
+_ASCII = str.maketrans("×÷−–", "*/--")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -165,7 +166,7 @@ def _interpret(text: str, written: str) -> Mark:
 def _normal(text: str) -> str:
     """One way to write things: no blanks, currencies or thousands commas, ASCII signs, mixed numbers as sums."""
     text = _MIXED.sub(r"(\1+\2/\3)", text.strip())
-    text = re.sub(r"[\s$€£]", "", text).translate(str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-"}))
+    text = re.sub(r"[\s$€£]", "", text).translate(_ASCII)
     text = re.sub(r"(?<=[\d.)%])[xX](?=[\d.(])", "*", text)
     return _THOUSANDS.sub("", text)
 
