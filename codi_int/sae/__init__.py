@@ -1,8 +1,12 @@
-"""Sparse autoencoders: TopK and its kin, their training, measures and files."""
+"""Sparse autoencoders: TopK and its kin, their training, measures and files.
+
+What needs a model or a whole grid is imported from its module: `captures`, `spliced`, `sweep`, `compare`.
+"""
 
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.config import Provenance, SAEConfig
 from codi_int.sae.kernels import EncodedTopK, decode_topk, encode_topk
+from codi_int.sae.many import SAEJob, train_many
 from codi_int.sae.metrics import SAEMetrics, measure
 from codi_int.sae.published import import_published
 from codi_int.sae.recipe import Anneal, AuxK, SAETrainingConfig, Sparsity, adaptive_d_sae
@@ -21,6 +25,7 @@ __all__ = [
     "JumpReLUSAE",
     "Provenance",
     "SAEConfig",
+    "SAEJob",
     "SAEMetrics",
     "SAETrainingConfig",
     "Sparsity",
@@ -36,6 +41,7 @@ __all__ = [
     "load_sae",
     "measure",
     "save_sae",
+    "train_many",
     "train_sae",
     "train_topk",
 ]

@@ -1,6 +1,7 @@
 """Stacked training against training each SAE alone, in whatever stacks the jobs fall."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,3 +152,32 @@ def test_broken_activations_stop_everything_before_it_starts(data, bad):
 def test_unknown_products(data):
     with pytest.raises(ConfigError, match="Known: float32, bfloat16"):
         train_many([SAEJob(data[0], BASE)], products="float8")
+
+
+@pytest.fixture(scope="module")
+def real_rows() -> torch.Tensor:
+    """Activations of codi-mini at L14.P3."""
+    import codi_int
+
+    if not (Path(codi_int.__file__).parent / "assets" / "codi-mini" / "model.safetensors").is_file():
+        pytest.skip("codi-mini is not shipped in this checkout")
+    from codi_int.data.stories import load_stories
+    from codi_int.model.loading import load_model
+
+    site = Site(14, 3)
+    return load_model("codi-mini").think(load_stories("sae", limit=384), capture=[site]).at(site).values
+
+
+def test_25_epochs_on_real_activations(real_rows, monkeypatch):
+    """A stack, each alone, and plain autograd give one result; floating-point sums differ, so to a tolerance."""
+    jobs = [SAEJob(real_rows, SAETrainingConfig(d_sae=128, k=k, seed=k, batch_size=96)) for k in (5, 12)]
+    alone = train_many(jobs)
+    monkeypatch.setattr(module, "_stacks", lambda jobs, memory_gib: [(0, 1)])
+    together = train_many(jobs)
+    for job, one, two in zip(jobs, alone, together, strict=True):
+        plain = train_sae(job.activations, job.config)
+        for found in (one, two):
+            assert found.curve[-1].mse == pytest.approx(plain.curve[-1].mse, rel=1e-3)
+            ours, theirs = measure(found.sae, real_rows), measure(plain.sae, real_rows)
+            assert ours.explained_variance == pytest.approx(theirs.explained_variance, abs=1e-3)
+            torch.testing.assert_close(found.sae.W_dec, plain.sae.W_dec, atol=2e-3, rtol=0)

@@ -1,0 +1,256 @@
+"""Captured activations on disk: one safetensors file per layer, `[position, problem, d_model]`, and a JSON sidecar.
+
+`capture_to_disk` thinks about a few problems at a time and writes their rows into place, so that memory stays
+bounded and a killed run goes on where it stopped. `open_capture` checks everything before it hands out a row.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from torch import Tensor
+
+from codi_int.data.problems import problems_sha256
+from codi_int.errors import ConfigError, DataError, OutputError
+from codi_int.model.chain import Padding
+from codi_int.model.hooked import CodiModel
+from codi_int.sae.config import check_choice, check_count
+from codi_int.types import Problem, Site, SiteActivations
+
+SIDECAR = "capture.json"
+TENSOR = "resid_post"
+NUMPY_TYPES = {"float32": "<f4", "bfloat16": "<i2"}
+SAFETENSORS_TYPES = {"float32": "F32", "bfloat16": "BF16"}
+
+
+@dataclass(frozen=True)
+class CaptureInfo:
+    """The sidecar: what was captured, and how far it got."""
+
+    model: str
+    """name of the model"""
+    model_sha256: str
+    """hash of its weights"""
+    data: str
+    """name of the problems"""
+    data_sha256: str
+    """hash of the problems"""
+    problem_ids: tuple[str, ...]
+    """one for each row"""
+    layers: tuple[int, ...]
+    """layers that have a file"""
+    positions: tuple[int, ...]
+    """positions along the first axis of every file"""
+    d_model: int
+    """width of a row"""
+    dtype: str
+    """float32 or bfloat16"""
+    padding: str
+    """padding mode of the model"""
+    n_done: int
+    """rows that are written; all of them when the capture is complete"""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is there."""
+        return self.n_done == len(self.problem_ids)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A complete capture that can be read."""
+
+    folder: Path
+    """where it lies"""
+    info: CaptureInfo
+    """what it holds"""
+
+    def at(self, site: Site) -> SiteActivations:
+        """The activations at one site in float32; only that slab of the file is read.
+
+        Raises:
+            DataError: a site that was not captured.
+        """
+        known = site.layer in self.info.layers and site.position in self.info.positions
+        if site.component != "resid_post" or site.layer is None or not known:
+            raise DataError(
+                f"{site} is not in {self.folder}: layers {_listed(self.info.layers)}, positions "
+                f"{_listed(self.info.positions)}, resid_post only.",
+                "Capture it, or choose another site.",
+            )
+        with safe_open(layer_file(self.folder, site.layer), framework="pt") as file:
+            values: Tensor = file.get_slice(TENSOR)[self.info.positions.index(site.position)]
+        return SiteActivations(site, self.info.problem_ids, values.float())
+
+
+def layer_file(folder: Path, layer: int) -> Path:
+    """The file of one layer."""
+    return folder / f"layer{layer:02d}.safetensors"
+
+
+def capture_to_disk(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    folder: str | Path,
+    data: str = "",
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    dtype: str = "float32",
+    padding: Padding = "masked",
+    rows_at_once: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> Capture:
+    """Capture `resid_post` at every chosen layer and position; the same call again goes on after a kill.
+
+    Args:
+        data: name of the problems, for the sidecar.
+        layers: None takes all.
+        positions: None takes all, 0 (<bot>) to the last thought.
+        dtype: `float32`, or `bfloat16` for half the disk.
+        rows_at_once: problems in memory at a time.
+        progress: called with (done, total) after every chunk.
+
+    Raises:
+        ConfigError: no problems, an unknown dtype.
+        SiteError: a layer or position that the model does not have.
+        DataError: the folder holds a capture of something else.
+        OutputError: a folder that cannot be written to.
+    """
+    check_choice("dtype", dtype, tuple(NUMPY_TYPES))
+    check_count("rows_at_once", rows_at_once)
+    if not problems:
+        raise ConfigError("There are no problems to capture.", "Give at least one.")
+    wanted = CaptureInfo(
+        model=model.name,
+        model_sha256=model.sha256,
+        data=data,
+        data_sha256=problems_sha256(problems),
+        problem_ids=tuple(problem.id for problem in problems),
+        layers=tuple(range(model.n_layers) if layers is None else layers),
+        positions=tuple(range(model.n_thoughts + 1) if positions is None else positions),
+        d_model=model.d_model,
+        dtype=dtype,
+        padding=padding,
+        n_done=0,
+    )
+    sites = [model.check_site(Site(layer, position)) for layer in wanted.layers for position in wanted.positions]
+    folder = Path(folder)
+    info = _begin(folder, wanted)
+    for start in range(info.n_done, len(problems), rows_at_once):
+        chunk = problems[start : start + rows_at_once]
+        batch = model.think(chunk, capture=sites, padding=padding)
+        for layer in info.layers:
+            rows = torch.stack([batch.at(Site(layer, position)).values for position in info.positions])
+            _write_rows(layer_file(folder, layer), info, start, rows)
+        info = replace(info, n_done=start + len(chunk))
+        _write_sidecar(folder, info)
+        if progress:
+            progress(info.n_done, len(problems))
+    return Capture(folder, info)
+
+
+def open_capture(folder: str | Path, model: CodiModel | None = None) -> Capture:
+    """The capture in `folder`, checked.
+
+    Raises:
+        DataError: no capture, a half-written one, files of the wrong size, or one from another model.
+    """
+    folder = Path(folder)
+    info = _read_sidecar(folder)
+    if not info.complete:
+        raise DataError(
+            f"{folder} is half-written: {info.n_done} of {len(info.problem_ids)} problems.",
+            "Run the same capture again; it goes on where it stopped.",
+        )
+    if model is not None and model.sha256 != info.model_sha256:
+        raise DataError(
+            f"{folder} was captured from {info.model} ({info.model_sha256[:12]}), not from {model.name} "
+            f"({model.sha256[:12]}).",
+            "Load that model, or capture again.",
+        )
+    _check_files(folder, info)
+    return Capture(folder, info)
+
+
+def _begin(folder: Path, wanted: CaptureInfo) -> CaptureInfo:
+    """The sidecar to go on from: the one that is there, or a new one with empty files of full size."""
+    if (folder / SIDECAR).exists():
+        found = _read_sidecar(folder)
+        if replace(found, n_done=0) != wanted:
+            raise DataError(f"{folder} holds a capture of something else.", "Give another folder, or empty this one.")
+        _check_files(folder, found)
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for layer in wanted.layers:
+            with layer_file(folder, layer).open("wb") as file:
+                file.write(_header(wanted))
+                file.truncate(_file_size(wanted))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Give another folder.") from None
+    _write_sidecar(folder, wanted)
+    return wanted
+
+
+def _shape(info: CaptureInfo) -> tuple[int, int, int]:
+    return len(info.positions), len(info.problem_ids), info.d_model
+
+
+def _header(info: CaptureInfo) -> bytes:
+    """Length and JSON header of a safetensors file with one tensor."""
+    n_bytes = int(np.prod(_shape(info))) * np.dtype(NUMPY_TYPES[info.dtype]).itemsize
+    entry = {"dtype": SAFETENSORS_TYPES[info.dtype], "shape": list(_shape(info)), "data_offsets": [0, n_bytes]}
+    text = json.dumps({TENSOR: entry}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _file_size(info: CaptureInfo) -> int:
+    return len(_header(info)) + int(np.prod(_shape(info))) * np.dtype(NUMPY_TYPES[info.dtype]).itemsize
+
+
+def _write_rows(path: Path, info: CaptureInfo, start: int, rows: Float[Tensor, "positions chunk d_model"]) -> None:
+    """Put some problems' rows into place."""
+    kind = np.dtype(NUMPY_TYPES[info.dtype])
+    file = np.memmap(path, dtype=kind, mode="r+", offset=len(_header(info)), shape=_shape(info))
+    rows = rows.detach().cpu()
+    plain = rows.bfloat16().view(torch.int16) if info.dtype == "bfloat16" else rows.float()
+    file[:, start : start + rows.shape[1]] = plain.numpy()
+    file.flush()
+
+
+def _write_sidecar(folder: Path, info: CaptureInfo) -> None:
+    """Replace the sidecar whole, so that a kill leaves the old one or the new one."""
+    part = folder / f"{SIDECAR}.part"
+    part.write_text(json.dumps(asdict(info)) + "\n", encoding="utf-8")
+    os.replace(part, folder / SIDECAR)
+
+
+def _read_sidecar(folder: Path) -> CaptureInfo:
+    """The sidecar of a folder; DataError where there is none."""
+    try:
+        raw: dict[str, Any] = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        lists = {key: tuple(raw[key]) for key in ("problem_ids", "layers", "positions")}
+        return CaptureInfo(**{**raw, **lists})
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DataError(f"{folder} holds no capture: {SIDECAR} is missing or broken.", "Capture again.") from None
+
+
+def _check_files(folder: Path, info: CaptureInfo) -> None:
+    """DataError unless every layer's file is there, of full size and with the right header."""
+    for layer in info.layers:
+        path = layer_file(folder, layer)
+        size = path.stat().st_size if path.is_file() else 0
+        if size != _file_size(info) or path.open("rb").read(len(_header(info))) != _header(info):
+            raise DataError(f"{path} is missing, truncated or no file of this capture.", "Capture again.")
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
