@@ -24,8 +24,9 @@ def result_page(result: Result) -> Group:
     """One experiment: what was done, the arms, the effect, controls, operations, the verdict."""
     parts: list[RenderableType] = [_headline(result), "", _arms(result)]
     if result.effect.p_value is not None:
-        parts += ["", _effect(result)]
-        parts += [part for name, group in result.controls.items() for part in ("", _controls(name, group, result))]
+        parts += ["", _effect(result), _flips(result)]
+        for name, group in result.controls.items():
+            parts += ["", _controls(name, group, result), _matched(group)]
         parts += ["", _operations(result)]
     parts += ["", Text(result.effect.verdict, style="bold")]
     parts += [Text(f"Note: {note}") for note in result.notes]
@@ -43,7 +44,17 @@ def evaluation_page(evaluation: Evaluation) -> Group:
         ("all thoughts replaced, by steps", evaluation.thoughts_replaced_by_steps),
     ]
     parts += [part for title, rows in groups if rows for part in ("", _accuracies(title, rows))]
-    return Group(*parts, "", Text(f"{evaluation.n_unanswered} answers held no number."))
+    return Group(*parts, "", Text(f"{evaluation.n_unanswered} answers held no number."), _throughput(evaluation))
+
+
+def _throughput(evaluation: Evaluation) -> Text:
+    """How fast, and under which rules."""
+    rules = f"padding {evaluation.padding}, answer rule {evaluation.rule}"
+    if evaluation.seconds is None or evaluation.problems_per_second is None:
+        return Text(rules, style="dim")
+    speed = f"{evaluation.problems_per_second:.1f} problems per second in batches of at most {evaluation.batch_size}"
+    halved = f", halved {evaluation.n_halved} times for want of memory" if evaluation.n_halved else ""
+    return Text(f"{rules} · {speed}{halved}", style="dim")
 
 
 def _headline(result: Result) -> Text:
@@ -70,10 +81,19 @@ def _effect(result: Result) -> Table:
         log = e.logprob
         interval = f"{log.low:+.3f} to {log.high:+.3f}"
         out.add_row("log-probability of the clean answer, nats", f"{log.estimate:+.3f}", interval, p_text(log.p_value))
-    out.add_section()
-    flips = f"{e.n_broken} broken, {e.n_fixed} fixed"
-    out.add_row(f"flips: {flips}; {e.n_answer_changed} answers changed on {e.n_touched:,} touched problems")
     return out
+
+
+def _flips(result: Result) -> Text:
+    e = result.effect
+    flips = f"{e.n_broken} broken, {e.n_fixed} fixed"
+    return Text(f"flips: {flips}; {e.n_answer_changed} answers changed on {e.n_touched:,} touched problems")
+
+
+def _matched(group: ControlSet) -> Text:
+    rates, sizes = sorted(group.firing_rates), sorted(group.edit_sizes)
+    touch = f"controls touch {100 * rates[0]:.0f} to {100 * rates[-1]:.0f} % of problems"
+    return Text(f"{touch}, norm of the edit {sizes[0]:.2g} to {sizes[-1]:.2g}", style="dim")
 
 
 def _controls(name: str, group: ControlSet, result: Result) -> Table:
@@ -90,9 +110,6 @@ def _controls(name: str, group: ControlSet, result: Result) -> Table:
         middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
         share = "" if rank is None else f"{100 * rank:.0f} %"
         out.add_row(label, show(own), show(middle), f"{show(ordered[0])} to {show(ordered[-1])}", share)
-    rates, sizes = sorted(group.firing_rates), sorted(group.edit_sizes)
-    matched = f"they touch {100 * rates[0]:.0f} to {100 * rates[-1]:.0f} % of problems, edit norms {sizes[0]:.2g} to"
-    out.add_row(Text(f"{matched} {sizes[-1]:.2g}", style="dim"))
     return out
 
 

@@ -15,6 +15,16 @@ def evaluate(
         bool, typer.Option("--replace-thoughts", help="Also measure how much of the accuracy needs the thoughts.")
     ] = False,
     written: Annotated[bool, typer.Option("--written-chain", help="Also measure the written chain.")] = False,
+    padding: Annotated[
+        str, typer.Option(help="masked, or official: padding leaks as in the published evaluation.")
+    ] = "masked",
+    rule: Annotated[
+        str | None, typer.Option(help="after-phrase, or last: the published rule.  [default: the model's]")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(parser=o.whole("--batch-size"), metavar="N", help="[default: what fits into memory]"),
+    ] = None,
     device: o.Device = "cpu",
     as_json: o.Json = False,
 ) -> None:
@@ -22,12 +32,15 @@ def evaluate(
     from codi_int.cli._console import print_json, progress, stdout
     from codi_int.cli._tables import evaluation_page
     from codi_int.data.problems import load_problems
+    from codi_int.interventions.evaluation import check_settings
     from codi_int.interventions.evaluation import evaluate as evaluate_model
     from codi_int.model.loading import load_model
 
     with progress() as report:
         problems = load_problems(data, limit)
-        found = evaluate_model(load_model(model, device=device), problems, data, replace, written, report)
+        check_settings(padding, rule, batch_size, replace)
+        loaded = load_model(model, device=device)
+        found = evaluate_model(loaded, problems, data, replace, written, report, padding, rule, batch_size)
     if as_json:
         print_json(found.to_dict())
     else:

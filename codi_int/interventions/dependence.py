@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from codi_int.data.answers import extract_answer
 from codi_int.model.hooked import CodiModel, Progress
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
 from codi_int.types import Problem, Site
@@ -44,14 +45,22 @@ def replace_thoughts(
     positions: Sequence[int],
     means: dict[Site, Tensor],
     progress: Progress | None = None,
+    rule: str | None = None,
 ) -> ThoughtDependence:
-    """Answer all problems with the residuals of `positions` replaced by `means` (see `mean_residuals`)."""
+    """Answer all problems with the residuals of `positions` replaced by `means` (see `mean_residuals`).
+
+    Args:
+        progress: called after every batch.
+        rule: how a number is read from an answer; None takes the model's own rule.
+    """
     table: dict[Site | HookPoint | str, HookFunction] = {
         s: _constant(means[s]) for p in positions for s in _sites(model, p)
     }
     with torch.no_grad(), model.hooks(table):
         completions = model.answer(problems, progress=progress)
-    correct = tuple(c.answer == p.answer for c, p in zip(completions, problems, strict=True))
+    read = rule or model.config.answer_rule
+    pairs = zip(completions, problems, strict=True)
+    correct = tuple(extract_answer(c.text, read) == p.answer for c, p in pairs)
     return ThoughtDependence(tuple(positions), correct)
 
 

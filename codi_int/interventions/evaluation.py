@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
+from codi_int.data.answers import ANSWER_RULES, extract_answer
+from codi_int.errors import ConfigError
 from codi_int.interventions.clean import same_number
 from codi_int.interventions.dependence import mean_residuals, replace_thoughts
+from codi_int.model.chain import PADDINGS, Padding
 from codi_int.model.hooked import CodiModel
+from codi_int.model.memory import answer_within_memory
 from codi_int.types import OPERATIONS, Problem
 
 Report = Callable[[str, int, int], None]
@@ -52,6 +56,18 @@ class Evaluation:
     """with all thoughts replaced, by number of written steps"""
     written_chain: tuple[AccuracyRow, ...] = ()
     """through the written chain instead of the thoughts: all problems, then by number of written steps"""
+    padding: str = "masked"
+    """`masked`, or `official`: the published evaluation's leak"""
+    rule: str = "after-phrase"
+    """how a number was read from an answer"""
+    batch_size: int | None = None
+    """most problems of a batch"""
+    n_halved: int = 0
+    """how often a batch ran out of memory and was halved"""
+    seconds: float | None = None
+    """wall time of the answers through thoughts"""
+    problems_per_second: float | None = None
+    """throughput of the answers through thoughts"""
 
     schema = "codi-int/evaluation@1"
 
@@ -67,6 +83,9 @@ def evaluate(
     replace: bool = False,
     written: bool = False,
     report: Report | None = None,
+    padding: str = "masked",
+    rule: str | None = None,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Answer all problems through thoughts and count.
 
@@ -77,21 +96,55 @@ def evaluate(
         replace: also measure how much of that needs the thoughts, by replacing them with their mean.
         written: also measure the written chain, which models trained with a teacher in the same weights have.
         report: called with (stage, done, total).
+        padding: see `CodiModel.think`.
+        rule: how a number is read from an answer; None takes the model's own rule.
+        batch_size: most problems of a batch; None takes what fits into memory.
+
+    Raises:
+        ConfigError: thoughts are to be replaced under padding that leaks, a rule or padding that does not exist, or a
+            problem that does not fit into memory.
     """
-    completions = model.answer(problems, progress=_counter(report, "answers", len(problems)))
-    correct = [same_number(c.answer, p.answer) for c, p in zip(completions, problems, strict=True)]
-    every, split = _replaced(model, problems, report) if replace else ((), ())
+    check_settings(padding, rule, batch_size, replace)
+    rule = model.config.answer_rule if rule is None else rule
+    run = answer_within_memory(
+        model, problems, batch_size, cast("Padding", padding), _counter(report, "answers", len(problems))
+    )
+    answers = [extract_answer(completion.text, rule) for completion in run.completions]
+    correct = [same_number(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
+    every, split = _replaced(model, problems, rule, report) if replace else ((), ())
     return Evaluation(
         model=model.name,
         data=data,
         overall=accuracy_row("all", correct),
         by_steps=_by_steps(problems, correct),
         by_operation=_by_operation(problems, correct),
-        n_unanswered=sum(c.answer is None for c in completions),
+        n_unanswered=sum(answer is None for answer in answers),
         thoughts_replaced=every,
         thoughts_replaced_by_steps=split,
-        written_chain=_written(model, problems, report) if written else (),
+        written_chain=_written(model, problems, rule, report) if written else (),
+        padding=padding,
+        rule=rule,
+        batch_size=run.batch_size,
+        n_halved=run.n_halved,
+        seconds=run.seconds,
+        problems_per_second=run.problems_per_second,
     )
+
+
+def check_settings(padding: str, rule: str | None, batch_size: int | None, replace: bool) -> None:
+    """ConfigError where settings of `evaluate` cannot work, so that nobody waits for a model first."""
+    for name, value, known in (("padding", padding, PADDINGS), ("rule", rule, (None, *ANSWER_RULES))):
+        if value not in known:
+            raise ConfigError(
+                f"{name} is {value!r}; it does not exist.", f"It is one of {', '.join(filter(None, known))}."
+            )
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Leave it out to take what fits.")
+    if replace and padding != "masked":
+        raise ConfigError(
+            "Thoughts are replaced with masked padding only: with another one their means depend on the batches.",
+            "Leave out one of --replace-thoughts and --padding.",
+        )
 
 
 def accuracy_row(group: str, correct: Sequence[bool]) -> AccuracyRow:
@@ -121,15 +174,18 @@ def _by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple
     return tuple(rows)
 
 
-def _written(model: CodiModel, problems: Sequence[Problem], report: Report | None) -> tuple[AccuracyRow, ...]:
+def _written(
+    model: CodiModel, problems: Sequence[Problem], rule: str, report: Report | None
+) -> tuple[AccuracyRow, ...]:
     """Accuracy through the written chain, overall and by number of steps."""
     chains = model.write_chain(problems, progress=_counter(report, "written chains", len(problems)))
-    correct = [same_number(c.answer, p.answer) for c, p in zip(chains, problems, strict=True)]
+    pairs = zip(chains, problems, strict=True)
+    correct = [same_number(extract_answer(chain.text, rule), p.answer) for chain, p in pairs]
     return accuracy_row("all", correct), *_by_steps(problems, correct)
 
 
 def _replaced(
-    model: CodiModel, problems: Sequence[Problem], report: Report | None
+    model: CodiModel, problems: Sequence[Problem], rule: str, report: Report | None
 ) -> tuple[tuple[AccuracyRow, ...], tuple[AccuracyRow, ...]]:
     """Accuracy with all thoughts replaced and with each alone, and the former by number of steps."""
     means, thoughts = mean_residuals(model, problems), range(1, model.n_thoughts + 1)
@@ -137,7 +193,7 @@ def _replaced(
     split: tuple[AccuracyRow, ...] = ()
     for positions in ([*thoughts], *([p] for p in thoughts)):
         name = "all thoughts replaced" if len(positions) > 1 else f"thought {positions[0]} replaced"
-        done = replace_thoughts(model, problems, positions, means, _counter(report, name, len(problems)))
+        done = replace_thoughts(model, problems, positions, means, _counter(report, name, len(problems)), rule)
         rows.append(accuracy_row(name, done.correct))
         split = split or _by_steps(problems, done.correct)
     return tuple(rows), split

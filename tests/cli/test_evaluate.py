@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+import torch
 from scipy.stats import binomtest
 
 import codi_int as ci
@@ -26,3 +27,51 @@ def test_the_table_shows_steps_operations_and_replaced_thoughts(run: Callable, s
     assert ran.code == 0, ran.err
     for text in ("through thoughts", "steps", "by operation", "all thoughts replaced", "thought 6 replaced", "%"):
         assert text in ran.out
+
+
+def test_padding_rule_and_throughput_are_told(run: Callable, shelf) -> None:
+    words = ("eval", "--model", shelf.model, "--data", shelf.data, "--json")
+    problems, model = ci.load_problems(shelf.data), ci.load_model(shelf.model)
+    for padding, rule in (("official", "last"), ("masked", "after-phrase")):
+        ran = run(*words, "--padding", padding, "--rule", rule, "--batch-size", "5")
+        document = json.loads(ran.out)
+        written = model.answer(problems, padding, 5)
+        right = [ci.extract_answer(c.text, rule) == p.answer for c, p in zip(written, problems, strict=True)]
+        assert document["overall"]["n_correct"] == sum(right)
+        assert document["n_unanswered"] == sum(ci.extract_answer(c.text, rule) is None for c in written)
+        assert (document["padding"], document["rule"], document["batch_size"]) == (padding, rule, 5)
+        assert document["problems_per_second"] == pytest.approx(12 / document["seconds"])
+
+
+def test_a_batch_without_memory_is_halved(run: Callable, shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    from codi_int.model.hooked import CodiModel
+
+    real = CodiModel.answer
+
+    def answer(self: CodiModel, problems, *rest):
+        if len(problems) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, problems, *rest)
+
+    words = ("eval", "--model", shelf.model, "--data", shelf.data, "--padding", "official", "--batch-size", "4")
+    expected = json.loads(run(*words[:-4], "--batch-size", "1", "--json").out)
+    monkeypatch.setattr(CodiModel, "answer", answer)
+    document = json.loads(run(*words, "--json").out)
+    assert (document["n_halved"], document["batch_size"]) == (2, 1)
+    assert document["overall"] == expected["overall"]
+    assert "halved 2 times" in run(*words).out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--padding", "left"), "masked, official"),
+        (("--rule", "first"), "after-phrase, last"),
+        (("--batch-size", "0"), "at least 1"),
+        (("--replace-thoughts", "--padding", "official"), "masked padding only"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(run: Callable, shelf, words: tuple[str, ...], says: str) -> None:
+    ran = run("eval", "--model", shelf.model, "--data", shelf.data, *words)
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 2)
+    assert says in ran.err
