@@ -104,20 +104,22 @@ def _keep(document: dict[str, Any], folder: Path | None) -> None:
 
 
 def _grid_page(grid: LensGrid, known: bool) -> Group:
-    """Layers downwards, positions to the right; a star marks results of the problem's steps."""
+    """Layers downwards, positions to the right; brackets mark results of the problem's steps."""
     out = table("layer", "<bot>", *(f"thought {p}" for p in range(1, len(grid.tokens[0]))))
     out.padding = (0, 1, 0, 0)
     for layer, row in enumerate(grid.tokens):
         out.add_row(str(layer), *(Text("\n").join(map(_cell, cell)) for cell in row))
     head = [Text(grid.problem_id, style="bold"), Text(grid.question)]
-    truth = [Text(f"true answer: {grid.answer}; * marks the results of its steps, probabilities in %")] if known else []
+    truth = [Text(f"true answer: {grid.answer}; results of its steps stand in [], probabilities in %")] if known else []
     return Group(*head, *truth, "", out)
 
 
 def _cell(token: LensToken) -> Text:
     word = token.text.strip() or repr(token.text)
     share = f"{100 * token.probability:.0f}"
-    return Text(f"{'*' if token.is_result else ''}{word[:8]} {share:>2}", style="bold green" if token.is_result else "")
+    if token.is_result:
+        return Text(f"[{word[:8]}] {share:>2}", style="bold green")
+    return Text(f"{word[:8]} {share:>2}")
 
 
 def _report_page(report: LensReport) -> Group:
@@ -125,13 +127,14 @@ def _report_page(report: LensReport) -> Group:
     parts: list[RenderableType] = [Text(title, style="bold")]
     for group in report.groups:
         parts += ["", *_group_parts(group, report)]
-    note = "Best of all places by rate minus chance; that it is the best of many makes its own interval too kind."
+    note = "best: by share minus chance; that it is the best of many makes its own interval too kind"
     return Group(*parts, "", Text(note, style="dim"))
 
 
 def _group_parts(group: LensGroup, report: LensReport) -> Sequence[RenderableType]:
     what = "the answer" if group.name == "answer" else f"the result of {group.name}"
-    out = table(f"{what} among the top {report.top}, % of {group.n:,} problems: layer", "<bot>")
+    title = Text(f"{what} among the top {report.top}, % of {group.n:,} problems", style="bold")
+    out = table("layer", "<bot>")
     for position in range(1, report.n_positions):
         out.add_column(str(position), justify="right")
     for layer in range(report.n_layers):
@@ -142,4 +145,4 @@ def _group_parts(group: LensGroup, report: LensReport) -> Sequence[RenderableTyp
     interval = f"{100 * best.low:.1f} to {100 * best.high:.1f}"
     text = f"best: layer {best.layer}, {place}: {100 * best.rate:.1f} % ({interval}), by chance"
     left = f"left out: {group.n_given_away:,} given away by another number, {group.n_not_one_token:,} no single token"
-    return out, Text(f"{text} {100 * best.by_chance:.1f} %", style="bold"), Text(left, style="dim")
+    return title, out, Text(f"{text} {100 * best.by_chance:.1f} %"), Text(left, style="dim")
