@@ -165,12 +165,12 @@ def real_rows() -> torch.Tensor:
     from codi_int.model.loading import load_model
 
     site = Site(14, 3)
-    return load_model("codi-mini").think(load_stories("sae", limit=384), capture=[site]).at(site).values
+    return load_model("codi-mini").think(load_stories("sae", limit=192), capture=[site]).at(site).values
 
 
 def test_25_epochs_on_real_activations(real_rows, monkeypatch):
     """A stack, each alone, and plain autograd give one result; floating-point sums differ, so to a tolerance."""
-    jobs = [SAEJob(real_rows, SAETrainingConfig(d_sae=128, k=k, seed=k, batch_size=96)) for k in (5, 12)]
+    jobs = [SAEJob(real_rows, SAETrainingConfig(d_sae=128, k=k, seed=k, batch_size=64)) for k in (5, 12)]
     alone = train_many(jobs)
     monkeypatch.setattr(module, "_stacks", lambda jobs, memory_gib: [(0, 1)])
     together = train_many(jobs)
