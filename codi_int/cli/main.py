@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli import ablate, amplify, doctor, evaluate, lens, sae, swap, think, train_codi
+from codi_int.cli import ablate, amplify, doctor, evaluate, lens, sae, screen, swap, think, train_codi
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("ablate")(ablate.ablate)
 app.command("amplify")(amplify.amplify)
 app.command("swap")(swap.swap)
+app.command("screen")(screen.screen)
 app.command("eval")(evaluate.evaluate)
 app.add_typer(sae.app, name="sae")
 app.command("think")(think.think)
@@ -34,12 +35,13 @@ app.command("doctor")(doctor.doctor)
 app.command("train-codi")(train_codi.train_codi)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool | None) -> bool:
     if wanted:
         from codi_int import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+    return False
 
 
 @app.callback()

@@ -125,7 +125,7 @@ class FeatureInterventionEngine:
         started = time.perf_counter()
         self._check_request(edit, site, controls)
         scene = self.scene(problems, site, progress)
-        arm = self._plan(scene, edit)
+        arm = self.plan(scene, edit)
         reconstruction = plan_reconstruction(scene.sae, scene.activations, scene.latents)
         rivals = self._control_plans(scene, edit, arm, controls, seed) if arm.edited.any() else []
         plans = [arm, reconstruction, *rivals]
@@ -171,7 +171,9 @@ class FeatureInterventionEngine:
             check_features(edit.features, self.saes[chosen].d_sae)
         check_draws(controls)
 
-    def _plan(self, scene: Scene, edit: Edit | Any) -> ArmPlan:
+    @torch.no_grad()
+    def plan(self, scene: Scene, edit: Edit | Any) -> ArmPlan:
+        """What an edit adds to which problems of a scene."""
         return plan_edit(edit, scene.sae, scene.activations, scene.latents, self.splice)
 
     def _chosen(self, site: Site | None) -> Site:
@@ -196,7 +198,7 @@ class FeatureInterventionEngine:
             return []
         stats = feature_stats(scene.latents, scene.sae.W_dec.float().norm(dim=1))
         drawn = matched_features(stats, edit.features, draws, seed)
-        return [self._plan(scene, edit.moved_to(features)) for features in drawn]
+        return [self.plan(scene, edit.moved_to(features)) for features in drawn]
 
     def _outcomes(
         self, scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]

@@ -25,7 +25,7 @@ def dead_verdict(edit: Edit, n: int) -> str:
     kind = type(edit).__name__.lower()
     verb = kind if kind in ("ablate", "amplify", "swap") else "change"
     state = "changes nothing here" if not features else f"{'are' if len(features) > 1 else 'is'} dead here"
-    return f"{what} {state}: nothing to {verb}. No latent differs on any of the {n} problems, so nothing is tested."
+    return f"{what} {state}: nothing to {verb}. No latent differs on any of the {n:,} problems, so nothing is tested."
 
 
 def _found(counts: PairedCounts, interval: Interval, p_value: float) -> str:
@@ -44,7 +44,7 @@ def _not_found(counts: PairedCounts, p_value: float, smallest: float | None, alp
     needed = fewest_for_significance(alpha)
     if counts.discordant < needed:
         return (
-            f"Too few flips to tell: {counts.discordant} of {counts.n} answers flipped between right and wrong, and "
+            f"Too few flips to tell: {counts.discordant} of {counts.n:,} answers flipped between right and wrong, and "
             f"fewer than {needed} cannot reach p < {alpha:.2g} whichever way they go.{power}"
         )
     return (

@@ -1,0 +1,114 @@
+"""The screen against the engine, one feature at a time, and its corrections against scipy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from scipy.stats import false_discovery_control
+
+from codi_int.errors import FeatureError
+from codi_int.interventions import screen as screen_module
+from codi_int.interventions.edits import Ablate, Amplify
+from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.screen import Screen, ScreenRow, run_screen
+from codi_int.model.hooked import CodiModel
+from codi_int.sae import TopKSAE
+from codi_int.types import Problem, Site
+
+SITE = Site(2, 3)
+SaeMaker = Callable[[CodiModel, Site], TopKSAE]
+
+
+@pytest.fixture(scope="module")
+def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The problems, with the model's own answers as the truth: ablations can then break some."""
+    answers = llama.answer(problems)
+    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
+
+
+@pytest.fixture(scope="module")
+def engine(llama: CodiModel, sae_at: SaeMaker) -> FeatureInterventionEngine:
+    sae = sae_at(llama, SITE)
+    sae.W_enc.data[:, 31] = 0.0  # one that never fires
+    return FeatureInterventionEngine(llama, {SITE: sae})
+
+
+@pytest.fixture(scope="module")
+def screen(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> Screen:
+    return run_screen(engine, right)
+
+
+@pytest.mark.parametrize("feature", [0, 4, 17])
+def test_a_row_is_what_the_engine_says_of_that_feature(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], screen: Screen, feature: int
+) -> None:
+    row, effect = screen.rows[feature], engine.run(Ablate(feature), right, controls=0).effect
+    assert row.feature == feature
+    assert effect.logprob is not None
+    for name in ("n_touched", "n_broken", "n_fixed", "n_answer_changed", "estimate", "low", "high", "p_value"):
+        assert getattr(row, name) == getattr(effect, name), name
+    assert row.logprob == pytest.approx(effect.logprob.estimate)
+
+
+def test_some_features_break_answers_here(screen: Screen) -> None:
+    assert sum(row.n_broken for row in screen.rows) > 5
+
+
+def test_a_dead_feature_has_no_p_value_and_no_part_in_the_family(screen: Screen) -> None:
+    dead = screen.rows[31]
+    assert (dead.n_touched, dead.p_value, dead.p_adjusted, dead.rank) == (0, None, None, None)
+
+
+def test_p_values_are_adjusted_over_all_living_features(screen: Screen) -> None:
+    living = [row for row in screen.rows if row.p_value is not None]
+    expected = false_discovery_control([row.p_value for row in living])
+    assert [row.p_adjusted for row in living] == pytest.approx(list(expected))
+    shifted = [row for row in screen.rows if row.logprob_p is not None]
+    expected = false_discovery_control([row.logprob_p for row in shifted])
+    assert [row.logprob_p_adjusted for row in shifted] == pytest.approx(list(expected))
+
+
+def test_pairs_that_no_feature_touches_are_not_run(screen: Screen) -> None:
+    assert screen.counts.suffix_rows == sum(row.n_touched for row in screen.rows)
+    assert screen.counts.skipped + screen.counts.suffix_rows == 32 * 24
+
+
+def test_ranked_puts_the_smallest_p_first(screen: Screen) -> None:
+    p_values = [1.0 if row.p_value is None else row.p_value for row in screen.ranked()]
+    assert p_values == sorted(p_values)
+
+
+def test_an_interrupted_screen_goes_on_where_it_stopped(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen_module, "ROWS_PER_GROUP", 60)
+    at_once = run_screen(engine, right)
+    kept: list[Sequence[ScreenRow]] = []
+
+    def keep(rows: Sequence[ScreenRow]) -> None:
+        kept.append(rows)
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_screen(engine, right, keep=keep)
+    half = {row.feature: row for row in kept[-1]}
+    assert 0 < len(half) < 32
+    whole = run_screen(engine, right, done=half)
+    assert whole.counts.suffix_rows < at_once.counts.suffix_rows
+    assert whole.rows == at_once.rows
+
+
+def test_other_edits_can_be_screened(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = run_screen(engine, right, features=[4, 17], make_edit=lambda f: Amplify(f, 5.0))
+    effect = engine.run(Amplify(17, 5.0), right, controls=0).effect
+    assert found.kind == "amplify"
+    assert [row.feature for row in found.rows] == [4, 17]
+    assert found.rows[1].estimate == effect.estimate
+
+
+def test_a_feature_that_does_not_exist_is_refused(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    with pytest.raises(FeatureError, match="0 to 31"):
+        run_screen(engine, right, features=[32])
