@@ -33,7 +33,8 @@ def draw_lens(report: LensReport, folder: str | Path) -> tuple[Path, Path]:
     for axis in axes[:, 0]:
         axis.set_ylabel("layer")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
-    bar.set_label(f"share of problems whose result is\namong the top {report.top} tokens\n(dot: interval lies above chance)")
+    what = f"share of problems whose result is\namong the top {report.top} tokens"
+    bar.set_label(f"{what}\n(dot: interval lies above chance)")
     figure.suptitle(f"What {report.model}'s thoughts say on {report.data}", fontsize=11)
     return _write(figure, Path(folder))
 
