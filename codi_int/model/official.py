@@ -152,7 +152,7 @@ def _architecture(folder: Path, base: Path | None) -> tuple[Any, Path]:
         return read_hf_config(folder), folder
     raise CheckpointError(
         f"{folder} does not say which base model it was trained from (its config.json is missing or empty).",
-        "Give it: load_model(folder, base='folder or hub name of the base model'), or --base on the command line.",
+        "Give load_model(folder, base=folder or hub name), or once: codi-int doctor --model ... --base ... --save NEW.",
     )
 
 
