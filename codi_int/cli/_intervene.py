@@ -37,6 +37,8 @@ class Setting:
     """where to run"""
     controls: int
     """matched random features"""
+    directions: int
+    """random directions"""
     splice: str
     """add or replace"""
     propagate: str
@@ -71,7 +73,10 @@ def run_edit(edit: Edit, setting: Setting, report: Report) -> Result:
     name = setting.sae or default_sae(setting.model, str(site))
     sae = load_sae(name, device=setting.device)
     engine = FeatureInterventionEngine(model, {site: sae}, splice=setting.splice, propagate=setting.propagate)
-    return engine.run(edit, problems, setting.seed, setting.controls, data=setting.data, sae_name=name, progress=report)
+    return engine.run(
+        edit, problems, setting.seed, setting.controls, data=setting.data, sae_name=name, progress=report,
+        directions=setting.directions,
+    )  # fmt: skip
 
 
 def default_sae(model: str, site: str) -> str:

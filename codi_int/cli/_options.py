@@ -49,6 +49,10 @@ Controls = Annotated[
     int,
     typer.Option(parser=whole("--controls"), metavar="N", help="Matched random features that get the same edit."),
 ]
+Directions = Annotated[
+    int,
+    typer.Option(parser=whole("--directions"), metavar="N", help="Random directions that move as many as far."),
+]
 Splice = Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")]
 Propagate = Annotated[str, typer.Option(help="By which road: both, cache or recurrence.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

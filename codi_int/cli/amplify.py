@@ -20,6 +20,7 @@ def amplify(
     limit: o.Limit = None,
     seed: o.Seed = 0,
     controls: o.Controls = 20,
+    directions: o.Directions = 0,
     splice: o.Splice = "add",
     propagate: o.Propagate = "both",
     device: o.Device = "cpu",
@@ -36,5 +37,20 @@ def amplify(
 
     intervene(
         Amplify(features, factor),
-        Setting(layer, position, model, sae, data, limit, seed, device, controls, splice, propagate, as_json, out),
+        Setting(
+            layer=layer,
+            position=position,
+            model=model,
+            sae=sae,
+            data=data,
+            limit=limit,
+            seed=seed,
+            device=device,
+            controls=controls,
+            directions=directions,
+            splice=splice,
+            propagate=propagate,
+            as_json=as_json,
+            out=out,
+        ),
     )

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError
+from codi_int.interventions.arms import ArmPlan
 
 POOL_FACTOR = 3
 _FLOOR = 1e-6
@@ -86,6 +87,28 @@ def _stand_ins(
     pool = pool[allowed[pool]]
     order = torch.randperm(len(pool), generator=generator)[:draws]
     return [int(pool[i]) for i in order]
+
+
+def random_directions(arm: ArmPlan, draws: int, seed: int = 0) -> tuple[ArmPlan, ...]:
+    """Arms that move the same problems as far as `arm` does, each draw along one random direction of its own.
+
+    Args:
+        arm: the arm to imitate.
+        draws: how many.
+        seed: of the directions.
+
+    Raises:
+        ConfigError: for a negative number of draws.
+    """
+    check_draws(draws)
+    generator = torch.Generator().manual_seed(seed)
+    norms = arm.delta.float().norm(dim=1, keepdim=True)
+    directions = torch.randn(draws, arm.delta.shape[1], generator=generator).to(arm.delta.device)
+    directions = directions / directions.norm(dim=1, keepdim=True)
+    return tuple(
+        ArmPlan(f"random direction {i}", arm.rows, norms * direction, arm.edited)
+        for i, direction in enumerate(directions)
+    )
 
 
 def rank_among(effect: float, controls: Sequence[float]) -> float | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.arms import ArmPlan, ArmScores, Splice, plan_edit, plan_reconstruction
 from codi_int.interventions.clean import MEMORY_BUDGET, CleanPass, Progress, run_clean
-from codi_int.interventions.controls import check_draws, feature_stats, matched_features
+from codi_int.interventions.controls import check_draws, feature_stats, matched_features, random_directions
 from codi_int.interventions.edits import Edit, MovableEdit, check_features
 from codi_int.interventions.environment import describe_environment
 from codi_int.interventions.landing import Landing, Propagate, make_landing
@@ -103,6 +103,7 @@ class FeatureInterventionEngine:
         data: str | None = None,
         sae_name: str | None = None,
         progress: Progress | None = None,
+        directions: int = 0,
     ) -> Result:
         """Do one edit on all problems, with its controls.
 
@@ -116,6 +117,7 @@ class FeatureInterventionEngine:
             data: what to call the problems in the result.
             sae_name: what to call the SAE in the result.
             progress: called with (stage, done, total).
+            directions: how many random directions move the same problems as far, as controls that know no SAE.
 
         Raises:
             FeatureError: for a feature that the SAE does not have.
@@ -123,12 +125,14 @@ class FeatureInterventionEngine:
             ConfigError: for an edit that overflows.
         """
         started = time.perf_counter()
-        self._check_request(edit, site, controls)
+        self._check_request(edit, site, controls, directions)
         scene = self.scene(problems, site, progress)
         arm = self.plan(scene, edit)
         reconstruction = plan_reconstruction(scene.sae, scene.activations, scene.latents)
-        rivals = self._control_plans(scene, edit, arm, controls, seed) if arm.edited.any() else []
-        plans = [arm, reconstruction, *rivals]
+        alive = bool(arm.edited.any())
+        rivals = self._control_plans(scene, edit, controls, seed) if alive else []
+        strays = random_directions(arm, directions, seed) if alive else ()
+        plans = [arm, reconstruction, *rivals, *strays]
         scores = self.score(scene, plans, progress)
         outcomes = self._outcomes(scene, plans, scores)
         effect = self._effect(scene, edit, arm, outcomes, seed)
@@ -136,7 +140,9 @@ class FeatureInterventionEngine:
             experiment=self._experiment(edit, scene, seed, data, sae_name),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
             effect=effect,
-            controls=_controls(scene, plans[2:], scores[2:], effect),
+            controls=_controls(
+                scene, {"random_features": len(rivals), "random_directions": len(strays)}, plans[2:], scores[2:], effect
+            ),
             by_operation=operation_rows(scene.clean.problems, outcomes["clean"], outcomes["intervened"]),
             environment=describe_environment(
                 self.model, scene.sae, scene.clean.problems, time.perf_counter() - started
@@ -164,12 +170,13 @@ class FeatureInterventionEngine:
         scores = runner.run(plans, tell)
         return rerun_close(self.model, scene.clean, scene.site, plans, scores, self.propagate)
 
-    def _check_request(self, edit: Edit | Any, site: Site | None, controls: int) -> None:
+    def _check_request(self, edit: Edit | Any, site: Site | None, *draws: int) -> None:
         """Before the clean pass: nobody should wait to be told of a slip of the finger."""
         chosen = self._chosen(site)
         if isinstance(edit, MovableEdit):
             check_features(edit.features, self.saes[chosen].d_sae)
-        check_draws(controls)
+        for number in draws:
+            check_draws(number)
 
     @torch.no_grad()
     def plan(self, scene: Scene, edit: Edit | Any) -> ArmPlan:
@@ -193,7 +200,7 @@ class FeatureInterventionEngine:
             self._clean = run_clean(self.model, problems, sites, self.memory_budget, progress)
         return self._clean
 
-    def _control_plans(self, scene: Scene, edit: Edit, arm: ArmPlan, draws: int, seed: int) -> list[ArmPlan]:
+    def _control_plans(self, scene: Scene, edit: Edit, draws: int, seed: int) -> list[ArmPlan]:
         if not isinstance(edit, MovableEdit):
             return []
         stats = feature_stats(scene.latents, scene.sae.W_dec.float().norm(dim=1))
@@ -248,9 +255,16 @@ def count_work(scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScore
 
 
 def _controls(
-    scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScores], effect: Effect
+    scene: Scene, sizes: Mapping[str, int], plans: Sequence[ArmPlan], scores: Sequence[ArmScores], effect: Effect
 ) -> dict[str, ControlSet]:
-    return {"random_features": control_set(scene.clean, plans, scores, effect)} if plans else {}
+    """The control sets, whose plans stand one set after the other."""
+    out, start = {}, 0
+    for name, size in sizes.items():
+        part = slice(start, start + size)
+        if size:
+            out[name] = control_set(scene.clean, plans[part], scores[part], effect)
+        start = part.stop
+    return out
 
 
 def _notes(splice: Splice, edit: Edit, rivals: Sequence[ArmPlan], asked: int) -> tuple[str, ...]:

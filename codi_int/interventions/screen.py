@@ -127,8 +127,7 @@ def run_screen(
         make_edit: from a feature to its edit; default zero ablation.
         seed: of the bootstrap and of the matched features.
         site: which of the engine's sites; may be left out where it has one.
-        data: what to call the problems.
-        sae_name: what to call the SAE.
+        data, sae_name: what to call the problems and the SAE.
         done: rows of an earlier, interrupted screen with the same settings; they are taken as they are.
         keep: called with all finished rows whenever more of them are finished.
         progress: called with (stage, done, total).

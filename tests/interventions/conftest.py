@@ -105,6 +105,6 @@ def llama() -> CodiModel:
 @pytest.fixture(scope="session")
 def mini() -> tuple[CodiModel, SAE]:
     """The shipped model with its SAE at L14.P3."""
-    if not (ASSETS / "config.json").is_file():
-        pytest.skip("codi-mini is not among the assets")
+    if not (ASSETS / "config.json").is_file() or not (ASSETS / "sae" / "L14.P3").is_dir():
+        pytest.skip("codi-mini and its SAE are not among the assets")
     return load_model("codi-mini"), load_sae("codi-mini/L14.P3")

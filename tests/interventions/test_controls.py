@@ -5,7 +5,8 @@ import torch
 from scipy.stats import ks_2samp
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.controls import FeatureStats, feature_stats, matched_features, rank_among
+from codi_int.interventions.arms import ArmPlan
+from codi_int.interventions.controls import FeatureStats, feature_stats, matched_features, random_directions, rank_among
 
 
 def _stats(d_sae: int = 200) -> FeatureStats:
@@ -72,3 +73,17 @@ def test_rank_is_the_share_that_does_less() -> None:
 def test_a_negative_number_of_controls_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot be negative"):
         matched_features(_stats(), [50], draws=-1)
+
+
+def test_random_directions_move_the_same_problems_as_far_each_another_way() -> None:
+    delta = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    arm = ArmPlan("edit", torch.tensor([0, 2, 3, 7, 8]), delta, torch.ones(9, dtype=torch.bool))
+    drawn = random_directions(arm, 200, seed=1)
+    for plan in drawn:
+        assert torch.equal(plan.rows, arm.rows)
+        assert torch.allclose(plan.delta.norm(dim=1), delta.norm(dim=1), rtol=1e-5)
+    units = torch.stack([plan.delta[0] / plan.delta[0].norm() for plan in drawn])
+    cosines = units @ units.T - torch.eye(200)
+    assert float(cosines.abs().max()) < 0.99
+    assert float(cosines.mean()) == pytest.approx(0.0, abs=0.01)
+    assert float(cosines.square().sum() / (200 * 199)) == pytest.approx(1 / 16, rel=0.1)  # that of random directions

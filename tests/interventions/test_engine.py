@@ -237,6 +237,18 @@ def test_the_effect_is_that_of_the_outcomes(result: Result) -> None:
     assert result.effect.logprob.estimate == pytest.approx(sum(changes) / len(changes), abs=1e-5)
 
 
+def test_random_directions_are_a_second_kind_of_control(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker
+) -> None:
+    engine = FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)})
+    found = engine.run(Halved(), problems, controls=3, directions=4)
+    assert set(found.controls) == {"random_directions"}
+    assert found.controls["random_directions"].draws == 4
+    assert any("moved_to" in note for note in found.notes)
+    both = engine.run(Ablate(4), problems, controls=3, directions=4).controls
+    assert [both[name].draws for name in ("random_features", "random_directions")] == [3, 4]
+
+
 def test_operations_are_counted_by_the_written_steps(result: Result, problems: tuple[Problem, ...]) -> None:
     for row in result.by_operation:
         members = [any(step.operation == row.operation for step in problem.steps) for problem in problems]
