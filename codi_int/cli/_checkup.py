@@ -17,6 +17,9 @@ from codi_int.model.hooked import BATCH_SIZE
 from codi_int.model.loading import load_model
 from codi_int.model.parity import TOLERANCE, Parity, check_parity
 
+LONGEST_VALUE = 60
+"""characters of a setting on the page"""
+
 
 @dataclass(frozen=True)
 class Checkup:
@@ -95,7 +98,7 @@ def _facts(model: ModelDescription) -> RenderableType:
 
 def _assumptions(model: ModelDescription) -> RenderableType:
     told = {name: value for name, value in model.found.items() if name not in model.assumed}
-    found = "\n".join(f"found: {name} = {value}" for name, value in told.items() if value not in (None, [], ""))
+    found = "\n".join(f"found: {name} = {_short(value)}" for name, value in told.items() if value not in (None, [], ""))
     assumed = "\n".join(
         f"assumed: {name} = {value} (no file tells; give it if you know better)"
         for name, value in model.assumed.items()
@@ -106,14 +109,22 @@ def _assumptions(model: ModelDescription) -> RenderableType:
 def _parity(parity: Parity, dtype: str) -> RenderableType:
     worst = max(parity.worst_by_layer)
     where = parity.worst_by_layer.index(worst), parity.worst_by_position.index(max(parity.worst_by_position))
+    place = f"layer {where[0]}, position {where[1]}"
+    states = f"differ by at most {worst:.1e} of their length ({place})" if worst else "are equal bit for bit"
     text = (
-        f"against a plain Hugging Face loop on {parity.n_problems} problems: states differ by at most {worst:.1e} of "
-        f"their length (layer {where[0]}, position {where[1]}), {parity.n_answers_equal} answers are the same"
+        f"against a plain Hugging Face loop on {parity.n_problems} problems: states {states}, "
+        f"{parity.n_answers_equal} answers are the same"
     )
     if dtype != "float32":
         return Text(f"{text}\n{dtype} rounds; the tolerance of {TOLERANCE:.0e} holds for float32.")
     verdict = "the model is run rightly" if parity.agrees else f"MORE THAN {TOLERANCE:.0e}: do not trust this model"
     return Text(f"{text}\n{verdict}", style="bold")
+
+
+def _short(value: object) -> str:
+    """A value on one line; --json has all of it."""
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... (whole in --json)"
 
 
 def _size(n_bytes: int) -> str:
