@@ -14,25 +14,17 @@ from codi_int.errors import CodiError
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
 STOPPED = "Stopped. Nothing was half-written; give the same command to start again."
 
-app = typer.Typer(
-    name="codi-int",
-    help="Which features inside a continuous chain of thought cause the answer, and how sure are we?",
-    epilog="Every command takes --help. Add --debug to see the traceback of an error.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS = (
+    ("ablate", ablate.ablate),
+    ("amplify", amplify.amplify),
+    ("swap", swap.swap),
+    ("screen", screen.screen),
+    ("eval", evaluate.evaluate),
+    ("think", think.think),
+    ("lens", lens.lens),
+    ("train-codi", train_codi.train_codi),
+    ("doctor", doctor.doctor),
 )
-app.command("ablate")(ablate.ablate)
-app.command("amplify")(amplify.amplify)
-app.command("swap")(swap.swap)
-app.command("screen")(screen.screen)
-app.command("eval")(evaluate.evaluate)
-app.add_typer(sae.app, name="sae")
-app.command("think")(think.think)
-app.command("lens")(lens.lens)
-app.command("doctor")(doctor.doctor)
-app.command("train-codi")(train_codi.train_codi)
 
 
 def _print_version(wanted: bool | None) -> bool:
@@ -44,13 +36,30 @@ def _print_version(wanted: bool | None) -> bool:
     return False
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Which features inside a continuous chain of thought cause the answer, and how sure are we?"""
+
+
+def make_app() -> typer.Typer:
+    """The app with all its commands."""
+    app = typer.Typer(
+        name="codi-int",
+        help=root.__doc__,
+        epilog="Every command takes --help. Add --debug to see the traceback of an error.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    for name, command in COMMANDS:
+        app.command(name)(command)
+    app.add_typer(sae.app, name="sae")
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str], debug: bool) -> int:
     try:
-        code = int(app(words, prog_name="codi-int", standalone_mode=False) or 0)
+        code = int(make_app()(words, prog_name="codi-int", standalone_mode=False) or 0)
         return _fail(STOPPED, debug, INTERRUPTED) if code == INTERRUPTED else code
     except CodiError as error:
         return _fail(str(error), debug, USER_ERROR)

@@ -179,11 +179,11 @@ def test_reconstruction_is_what_the_sae_alone_does(
     assert [outcome.answer for outcome in result.outcomes["reconstructed"]] == [c.answer for c in answers]
 
 
-def test_codi_mini_agrees_with_a_hook_on_every_answer(mini: tuple[CodiModel, TopKSAE]) -> None:
+def test_codi_mini_agrees_with_a_hook_on_every_answer(
+    mini: tuple[CodiModel, TopKSAE], problems: tuple[Problem, ...]
+) -> None:
     model, sae = mini
-    from codi_int.data.stories import load_stories
-
-    site, some = Site(14, 3), load_stories("validation", limit=200)
+    site, some = Site(14, 3), problems
     result = FeatureInterventionEngine(model, {site: sae}).run(Amplify(449, 5.0), some, controls=0)
     with model.hooks({site: lambda x, _: x + difference(sae, Amplify(449, 5.0), x)}):
         answers = model.answer(some)
