@@ -54,7 +54,7 @@ def _throughput(evaluation: Evaluation) -> Text:
         return Text(rules, style="dim")
     speed = f"{evaluation.problems_per_second:.1f} problems per second in batches of at most {evaluation.batch_size}"
     halved = f", halved {evaluation.n_halved} times for want of memory" if evaluation.n_halved else ""
-    return Text(f"{rules} · {speed}{halved}", style="dim")
+    return Text(f"{rules}\n{speed}{halved}", style="dim")
 
 
 def _headline(result: Result) -> Text:
