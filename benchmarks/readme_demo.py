@@ -6,6 +6,7 @@ Runs the default command twice, for the table and as JSON, and draws docs/images
 """
 
 import json
+import random
 import re
 import subprocess
 import sys

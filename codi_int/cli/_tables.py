@@ -87,7 +87,7 @@ def _effect(result: Result) -> Table:
 def _flips(result: Result) -> Text:
     e = result.effect
     flips = f"{e.n_broken} broken, {e.n_fixed} fixed"
-    return Text(f"flips: {flips}; {e.n_answer_changed} answers changed on {e.n_touched:,} touched problems")
+    return Text(f"flips: {flips}; answers changed: {e.n_answer_changed} on {e.n_touched:,} touched problems")
 
 
 def _matched(group: ControlSet) -> Text:
