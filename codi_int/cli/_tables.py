@@ -79,8 +79,8 @@ def _effect(result: Result) -> Table:
     out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
     if e.logprob is not None:
         log = e.logprob
-        interval = f"{log.low:+.3f} to {log.high:+.3f}"
-        out.add_row("log-probability of the clean answer, nats", f"{log.estimate:+.3f}", interval, p_text(log.p_value))
+        interval = f"{nats(log.low)} to {nats(log.high)}"
+        out.add_row("log-probability of the clean answer, nats", nats(log.estimate), interval, p_text(log.p_value))
     return out
 
 
@@ -104,7 +104,7 @@ def _controls(name: str, group: ControlSet, result: Result) -> Table:
     ]
     if result.effect.logprob is not None:
         own = result.effect.logprob.estimate
-        rows.append(("log-probability, nats", own, group.logprob_estimates, group.rank_of_logprob, "{:+.3f}".format))
+        rows.append(("log-probability, nats", own, group.logprob_estimates, group.rank_of_logprob, nats))
     for label, own, values, rank, show in rows:
         ordered = sorted(values)
         middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
@@ -143,6 +143,11 @@ def _footer(result: Result) -> Text:
 def points(share: float) -> str:
     """A change of accuracy in percentage points."""
     return f"{100 * share:+.2f}"
+
+
+def nats(change: float) -> str:
+    """A change of log-probability: two digits, however small."""
+    return f"{change:+.2g}"
 
 
 def p_text(p_value: float | None) -> str:
