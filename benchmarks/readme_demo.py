@@ -33,7 +33,8 @@ def draw(result: dict, path: Path) -> None:
     controls = [100 * e for e in result["controls"]["random_features"]["estimates"]]
     fig, ax = plt.subplots(figsize=(7, 2.0))
     ax.axvline(0, color="0.8", lw=1, zorder=0)
-    ax.scatter(controls, [0] * len(controls), s=36, facecolors="none", edgecolors="tab:gray",
+    heights = random.Random(0).choices([y / 10 for y in range(-4, 5)], k=len(controls))  # many lie on one spot
+    ax.scatter(controls, heights, s=36, facecolors="none", edgecolors="tab:gray",
                label=f"{len(controls)} random features that fire about as often")  # fmt: skip
     low, high, x = (100 * effect[key] for key in ("low", "high", "estimate"))
     ax.errorbar([x], [1], xerr=[[x - low], [high - x]], fmt="o", color="tab:red", capsize=4,

@@ -1,6 +1,6 @@
 """Run every benchmark, one after the other; the machine should be idle otherwise.
 
-    python benchmarks/run_all.py
+python benchmarks/run_all.py
 """
 
 import subprocess

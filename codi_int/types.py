@@ -132,10 +132,11 @@ class ThoughtBatch:
         """The activations at `site`; SiteError where it was not captured."""
         if site in self.captured:
             return SiteActivations(site, self.problem_ids, self.captured[site])
-        full = self.residuals
-        if full is not None and site.component == "resid_post" and site.layer is not None:
-            if site.layer < full.shape[1] and site.position < full.shape[2]:
-                return SiteActivations(site, self.problem_ids, full[:, site.layer, site.position])
+        full, layer = self.residuals, site.layer
+        if full is not None and layer is not None and site.component == "resid_post":
+            _, n_layers, n_positions, _ = full.shape
+            if layer < n_layers and site.position < n_positions:
+                return SiteActivations(site, self.problem_ids, full[:, layer, site.position])
         raise SiteError(
             f"Site {site} was not captured; captured: {', '.join(map(str, self.captured)) or 'none'}.",
             f"Ask for it: model.think(problems, capture=[Site.parse('{site}')]).",

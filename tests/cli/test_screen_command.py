@@ -18,7 +18,9 @@ def test_every_feature_has_a_row_whatever_the_order(run: Callable, words: tuple[
     by_index = json.loads(run(*words, "--json").out)
     by_attribution = json.loads(run(*words, "--order", "attribution", "--json").out)
     assert [row["feature"] for row in by_index["rows"]] == list(range(32))
-    assert by_attribution["rows"] == by_index["rows"]
+    for row, other in zip(by_attribution["rows"], by_index["rows"], strict=True):
+        # rows of a batch are summed in another order
+        assert row == pytest.approx(other, abs=1e-5)
 
 
 def test_the_table_shows_as_many_as_asked(run: Callable, words: tuple[str, ...]) -> None:
