@@ -298,7 +298,8 @@ def _count(name: str, shown: Tensor, targets: list[_Target], given_away: int, no
             position=position,
             hits=int(hits[layer, position]),
             rate=int(hits[layer, position]) / len(targets),
-            low=float(low[layer, position]),
+            # the closed form leaves 1e-18 where nothing was hit, which would count as more than a chance of 0
+            low=float(low[layer, position]) if hits[layer, position] else 0.0,
             high=float(high[layer, position]),
             by_chance=float(chance[layer, position]),
         )

@@ -71,6 +71,7 @@ def test_frequencies_equal_a_count_by_hand(llama: Any) -> None:
         assert cell.by_chance == sum(own[(i + 1) % 4] in words[i][place] for i in range(4)) / 4
         interval = binomtest(cell.hits, 4).proportion_ci(method="wilson")
         assert (cell.low, cell.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
+        assert (cell.low == 0) == (cell.hits == 0)
     assert 0 < sum(cell.hits for cell in step.cells) < 4 * len(step.cells)
 
 
