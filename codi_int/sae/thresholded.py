@@ -1,5 +1,7 @@
 """SAEs whose number of active features is free: ReLU-L1, JumpReLU and Gated.
 
+from abc import abstractmethod
+
 Parameter names and formulas are SAELens', so that weights travel both ways.
 """
 
@@ -20,9 +22,9 @@ def _vector(config: SAEConfig) -> nn.Parameter:
 class DenseSAE(SAE):
     """An SAE that computes every feature's activation; subclasses say how."""
 
+    @abstractmethod
     def activations(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """Activations with a column for every feature, mostly zero."""
-        raise NotImplementedError
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Latents:
         """The features that fire, in ascending order; as many columns as the fullest row needs."""
