@@ -1,9 +1,9 @@
 """SAEs whose number of active features is free: ReLU-L1, JumpReLU and Gated.
 
-from abc import abstractmethod
-
 Parameter names and formulas are SAELens', so that weights travel both ways.
 """
+
+from abc import abstractmethod
 
 import torch
 from jaxtyping import Float
