@@ -10,6 +10,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export HF_HOME := $(CURDIR)/.cache/huggingface
 export TRITON_HOME := $(CURDIR)/.cache
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/.cache/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test check bench clean
@@ -18,6 +19,7 @@ demo: $(READY)  ## ablate one feature of a continuous thought and see what it do
 	$(BIN)/codi-int ablate --feature 449 --layer 14
 
 test: $(READY)  ## the whole test suite
+	mkdir -p $(PYTEST_DEBUG_TEMPROOT)
 	$(BIN)/python -m pytest -q
 
 check: $(READY)  ## style and types
