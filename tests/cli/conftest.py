@@ -47,6 +47,11 @@ class Ran:
     err: str
     """standard error"""
 
+    @property
+    def page(self) -> str:
+        """Standard output without its line breaks, which depend on how long the paths in it are."""
+        return " ".join(self.out.split())
+
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:

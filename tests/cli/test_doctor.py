@@ -23,7 +23,7 @@ def test_it_tells_sizes_hashes_and_parity(run: Callable, shelf) -> None:
 def test_the_page_names_what_was_assumed_and_the_saved_copy_is_the_same_model(run: Callable, shelf, tmp_path) -> None:
     ran = run("doctor", "--model", shelf.model, "--save", str(tmp_path / "copy"))
     for text in ("llama, own layout", "assumed: nothing", "memory needed", "sha256"):
-        assert text in ran.out
+        assert text in ran.page
     assert "Saved in" in ran.err
     assert ci.load_model(tmp_path / "copy").sha256 == ci.load_model(shelf.model).sha256
 
@@ -35,7 +35,7 @@ def test_a_model_that_is_run_wrongly_is_sick(run: Callable, shelf, monkeypatch: 
     with model.hooks({Site(1, 2): lambda r, c: r * 1.1}):
         ran = run("doctor", "--parity", "2", "--data", shelf.data)
     assert ran.code == 1
-    assert "do not trust this model" in ran.out
+    assert "do not trust this model" in ran.page
 
 
 def test_settings_of_the_official_layout_are_refused_for_our_own(run: Callable, shelf) -> None:

@@ -26,7 +26,7 @@ def test_the_table_shows_steps_operations_and_replaced_thoughts(run: Callable, s
     ran = run("eval", "--model", shelf.model, "--data", shelf.data, "--limit", "4", "--replace-thoughts")
     assert ran.code == 0, ran.err
     for text in ("through thoughts", "steps", "by operation", "all thoughts replaced", "thought 6 replaced", "%"):
-        assert text in ran.out
+        assert text in ran.page
 
 
 def test_padding_rule_and_throughput_are_told(run: Callable, shelf) -> None:
@@ -59,7 +59,7 @@ def test_a_batch_without_memory_is_halved(run: Callable, shelf, monkeypatch: pyt
     document = json.loads(run(*words, "--json").out)
     assert (document["n_halved"], document["batch_size"]) == (2, 1)
     assert document["overall"] == expected["overall"]
-    assert "halved 2 times" in run(*words).out
+    assert "halved 2 times" in run(*words).page
 
 
 @pytest.mark.parametrize(

@@ -50,14 +50,14 @@ def test_the_table_says_what_was_done(
     ran = run(words[0], "--feature", str(shelf.living), *words[1:], *base)
     assert ran.code == 0, ran.err
     for expected in (label, "clean", "reconstructed", "intervened", "interval", "controls", "broken", "p (Holm)"):
-        assert expected in ran.out
+        assert expected in ran.page
     assert max(map(len, ran.out.splitlines())) <= 100
 
 
 def test_a_dead_feature_is_an_answer(run: Callable, shelf, base: tuple[str, ...]) -> None:
     ran = run("ablate", "--feature", str(shelf.dead), *base)
     assert ran.code == 0
-    assert "dead here: nothing to ablate" in ran.out
+    assert "dead here: nothing to ablate" in ran.page
     document = json.loads(run("ablate", "--feature", str(shelf.dead), *base, "--json").out)
     assert document["effect"]["p_value"] is None
 

@@ -22,7 +22,7 @@ def test_a_data_set_gives_shares_and_a_picture(run: Callable, shelf, tmp_path: P
     ran = run(*words)
     assert ran.code == 0, ran.err
     for text in ("the answer among the top 9", "by chance", "best: layer"):
-        assert text in ran.out
+        assert text in ran.page
     expected = lens_frequencies(ci.load_model(shelf.model), ci.load_problems(shelf.data), shelf.data, 9)
     assert json.loads((tmp_path / "new" / "lens.json").read_text()) == json.loads(json.dumps(expected.to_dict()))
     assert (tmp_path / "new" / "lens.png").stat().st_size > 10_000

@@ -26,7 +26,7 @@ def test_every_feature_has_a_row_whatever_the_order(run: Callable, words: tuple[
 def test_the_table_shows_as_many_as_asked(run: Callable, words: tuple[str, ...]) -> None:
     ran = run(*words, "--top", "3", "--feature", "1,2,3,4,5")
     assert ran.code == 0, ran.err
-    assert "ablate each of 5 features" in ran.out
+    assert "ablate each of 5 features" in ran.page
     assert len(re.findall(r"^\d+ +\d+\.\d %", ran.out, re.MULTILINE)) == 3
 
 

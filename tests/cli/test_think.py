@@ -27,8 +27,8 @@ def test_it_prints_the_models_own_thoughts_and_answers(run: Callable, shelf) -> 
 def test_a_typed_question_has_no_true_answer_and_unknown_words_are_told(run: Callable, shelf) -> None:
     ran = run("think", "Tom has 3 zeppelins .", "--model", shelf.model)
     assert ran.code == 0
-    assert "question-1" in ran.out
-    assert "right" not in ran.out
-    assert "wrong" not in ran.out
+    assert "question-1" in ran.page
+    assert "right" not in ran.page
+    assert "wrong" not in ran.page
     assert "not in the model's vocabulary" in ran.err
     assert run("think", " ", "--model", shelf.model).code == 2
