@@ -1,0 +1,1 @@
+"""Figures of finished runs, drawn from the documents that commands write."""

@@ -1,0 +1,126 @@
+"""One look for every figure: colours that colour-blind readers tell apart, thin spines, and the same bytes twice."""
+
+import functools
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from codi_int.errors import OutputError
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COLUMN, PAGE = 3.4, 7.0
+"""width of one and of two columns of a paper, inches"""
+DPI = 220
+
+# Okabe and Ito's colours, which keep apart under every common kind of colour blindness
+BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000",
+)  # fmt: skip
+SERIES = (BLUE, ORANGE, GREEN, PINK, RED, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY, PALE = "#777777", "#D0D0D0"
+SIGNED, AMOUNT = "RdBu", "viridis"
+"""colour maps: red for losses and blue for gains about white zero; amounts from dark to bright"""
+
+LOOK = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same glyphs
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.0,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "figure.titlesize": 9.5,
+    "hatch.linewidth": 0.5,
+    "svg.hashsalt": "codi-int",
+    "svg.fonttype": "path",
+}
+CHARACTERS_PER_INCH, TITLE_CHARACTERS_PER_INCH = 16.5, 11.8
+"""of a caption and of a title, in their sizes"""
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """The style, whatever the reader's own settings are; they come back afterwards."""
+    from matplotlib import style
+
+    with style.context(["default", LOOK]):
+        yield
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Makes a function draw in this look."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with look():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(
+    width: float, height: float, title: str = "", caption: str = "", title_share: float = 1.0
+) -> "matplotlib.figure.Figure":
+    """An empty figure that needs no display.
+
+    Args:
+        width, height: in inches, caption included.
+        title: over everything, flush left.
+        caption: under everything: what was measured, on how many problems, what the intervals are.
+        title_share: of the width, for the title; less than 1 leaves the rest to a legend beside it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05))
+    FigureCanvasAgg(figure)
+    if title:
+        text = textwrap.fill(title, int(TITLE_CHARACTERS_PER_INCH * width * title_share))
+        figure.suptitle(text, x=0.01, ha="left", fontweight="bold")
+    if caption:
+        text = textwrap.fill(caption, int(CHARACTERS_PER_INCH * width))
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color="#444444")
+    return figure
+
+
+def write_figure(figure: "matplotlib.figure.Figure", out: str | Path, name: str) -> list[Path]:
+    """Write `name`.png and `name`.svg into the folder `out`, made where missing. The same figure gives the same bytes.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    folder = Path(out)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with look():
+            figure.savefig(paths[0], dpi=DPI, metadata={"Software": None})
+            figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"{folder} cannot be written to: {reason}.", "Give a folder you may write to.") from None
+    return paths
