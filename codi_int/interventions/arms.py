@@ -9,6 +9,7 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError, HookError
 from codi_int.interventions.edits import Edit
+from codi_int.interventions.residual_edits import ResidualEdit
 from codi_int.sae.base import SAE
 from codi_int.types import Number
 
@@ -91,20 +92,53 @@ def plan_edit(
     return ArmPlan(edit.label, rows, delta, touched.cpu())
 
 
+def plan_residual(
+    edit: ResidualEdit | Any,
+    activations: Float[Tensor, "n d_model"],
+    clean: Float[Tensor, "n d_model"] | None = None,
+) -> ArmPlan:
+    """What an edit of the residual itself adds; rows that it leaves as they are equal the clean arm exactly.
+
+    Args:
+        edit: an object with `label` and `edit_residual(activations)`.
+        activations: of all problems, as they arrive at the site.
+        clean: of the undisturbed run, where that differs: an edit with `edit_residual_from` takes its values there.
+
+    Raises:
+        HookError: for an edit that returns something that activations cannot be.
+        ConfigError: for an edit that overflows.
+    """
+    given = activations.clone()  # a copy: an edit that works in place must not reach the clean arm
+    if clean is not None and hasattr(edit, "edit_residual_from"):
+        after = edit.edit_residual_from(given, clean.clone())
+    else:
+        after = edit.edit_residual(given)
+    after = _same_shape(edit, after, activations, "activations")
+    touched = (after != activations).any(1)
+    delta = after[touched].float() - activations[touched].float()
+    _finite(edit.label, delta)
+    return ArmPlan(edit.label, touched.nonzero()[:, 0].cpu(), delta, touched.cpu())
+
+
 def edited_latents(edit: Edit | Any, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
     """What the edit makes of the latents; HookError where that is unusable."""
     if not hasattr(edit, "label") or not callable(getattr(edit, "edit", None)):
         raise HookError(
             f"{edit!r} is no edit.", "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae]."
         )
-    out = edit.edit(latents.clone())  # a copy: an edit that works in place must not reach the clean arm
-    if not isinstance(out, Tensor) or out.shape != latents.shape:
+    # a copy: an edit that works in place must not reach the clean arm
+    return _same_shape(edit, edit.edit(latents.clone()), latents, "latents")
+
+
+def _same_shape(edit: Any, out: Any, given: Tensor, what: str) -> Tensor:
+    """What an edit returned, in the dtype of what it was given; HookError where it cannot take its place."""
+    if not isinstance(out, Tensor) or out.shape != given.shape:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise HookError(
-            f"Edit {edit.label!r} returned {got} instead of latents {tuple(latents.shape)}.",
+            f"Edit {edit.label!r} returned {got} instead of {what} {tuple(given.shape)}.",
             "Return a tensor of the shape that was given.",
         )
-    return out.to(latents.dtype)
+    return out.to(given.dtype)
 
 
 def _finite(label: str, delta: Tensor) -> None:
