@@ -19,11 +19,17 @@ Agreement = Literal["exact", "rounded", "wrong"]
 
 SIGN_OF: dict[Operation, str] = {"addition": "+", "subtraction": "-", "multiplication": "*", "division": "/"}
 _SIGNS: dict[str, Operation] = {sign: name for name, sign in SIGN_OF.items()}
+_ARITHMETIC: dict[Operation, Callable[[Fraction, Fraction], Fraction]] = {
+    "addition": operator.add,
+    "subtraction": operator.sub,
+    "multiplication": operator.mul,
+    "division": operator.truediv,
+}
 _PYTHON: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Add: _ARITHMETIC["addition"],
+    ast.Sub: _ARITHMETIC["subtraction"],
+    ast.Mult: _ARITHMETIC["multiplication"],
+    ast.Div: _ARITHMETIC["division"],
 }
 LONGEST = 200
 """characters of a mark; a longer one is no calculation but a bracket that was never closed"""
@@ -99,6 +105,14 @@ def parse_steps(text: str) -> tuple[Step, ...]:
     typing error) gives no step; `read_marks` tells what it is.
     """
     return tuple(mark.step for mark in read_marks(text) if mark.step is not None)
+
+
+def calculate_exactly(left: Number, operation: Operation, right: Number) -> Number | None:
+    """The result of one calculation without rounding, whole where it is; None for a division by zero."""
+    if operation == "division" and right == 0:
+        return None
+    first, second = (Fraction(str(value)) for value in (left, right))
+    return _plain(_ARITHMETIC[operation](first, second))
 
 
 def write_step(step: Step) -> str:
