@@ -28,10 +28,14 @@ class GridPoint:
     """share of features that never fire"""
 
     @property
+    def n_active(self) -> int:
+        """Features that fire at all."""
+        return round(self.d_sae * (1 - self.dead_share))
+
+    @property
     def per_active_feature(self) -> float:
-        """Explained variance per feature that is alive, the published measure of efficiency."""
-        alive = round(self.d_sae * (1 - self.dead_share))
-        return self.explained_variance / alive if alive else 0.0
+        """Explained variance per feature that fires at all, the published measure of efficiency."""
+        return self.explained_variance / self.n_active if self.n_active else 0.0
 
 
 def published_front(points: Sequence[GridPoint]) -> tuple[GridPoint, ...]:

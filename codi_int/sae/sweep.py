@@ -1,91 +1,24 @@
 """A grid of TopK SAEs over sites, k, d_sae and seeds: trained in stacks, measured, saved, and resumed after a kill."""
 
-import csv
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from codi_int.errors import ConfigError, SAEError
-from codi_int.sae.compare import GridPoint
+from codi_int.sae.compare import decoder_structure
 from codi_int.sae.config import Provenance
+from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite, sae_folder
 from codi_int.sae.many import GridEpoch, SAEJob, train_many
-from codi_int.sae.metrics import SAEMetrics, measure
+from codi_int.sae.metrics import measure
 from codi_int.sae.recipe import SAETrainingConfig
 from codi_int.sae.store import CONFIG_FILE, load_sae, save_sae
+from codi_int.sae.sweep_table import write_table
 from codi_int.sae.training import TrainedSAE
-from codi_int.types import Site, SiteActivations
+from codi_int.types import Site
 
-TABLE = "grid"
-
-
-@dataclass(frozen=True)
-class SweepGrid:
-    """Which SAEs: every combination, with one recipe for the rest."""
-
-    ks: tuple[int, ...]
-    """features kept"""
-    d_saes: tuple[int, ...]
-    """sizes of the dictionary"""
-    seeds: tuple[int, ...] = (0,)
-    """seeds"""
-    recipe: SAETrainingConfig = field(default_factory=lambda: SAETrainingConfig(d_sae=1, k=1))
-    """everything else; its own d_sae, k and seed are not used"""
-
-    def __post_init__(self) -> None:
-        for name in ("ks", "d_saes", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ConfigError(f"{name} {values} must be distinct and not empty.", f"Give such as {name}=(5, 10).")
-        self.configs()
-
-    def configs(self) -> tuple[SAETrainingConfig, ...]:
-        """One recipe for each SAE at a site."""
-        return tuple(
-            replace(self.recipe, d_sae=d_sae, k=k, seed=seed)
-            for d_sae in self.d_saes for k in self.ks for seed in self.seeds
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SweepSite:
-    """Activations of one site."""
-
-    train: SiteActivations
-    """rows to train on"""
-    held_out: SiteActivations
-    """rows to measure on"""
-
-
-@dataclass(frozen=True)
-class SweepRow:
-    """One SAE of the grid, measured."""
-
-    site: Site
-    """where"""
-    k: int
-    """features kept"""
-    d_sae: int
-    """features"""
-    seed: int
-    """seed"""
-    dead_share_train: float
-    """share of features that fire on no training row"""
-    held_out: SAEMetrics
-    """everything else, on held-out rows"""
-    folder: Path
-    """where it is saved"""
-
-    def point(self) -> GridPoint:
-        """What the Pareto front looks at; the dead share is that on training rows, as published."""
-        name = f"{self.site} d={self.d_sae} K={self.k}"
-        return GridPoint(name, self.k, self.d_sae, self.held_out.explained_variance, self.dead_share_train)
-
-
-def sae_folder(out: Path, site: Site, config: SAETrainingConfig) -> Path:
-    """Where one SAE of a sweep lies."""
-    return out / str(site) / f"d{config.d_sae}_k{config.k}_s{config.seed}"
+__all__ = ["SweepGrid", "SweepRow", "SweepSite", "check_disk", "run_sweep", "sae_folder"]
 
 
 def run_sweep(
@@ -108,7 +41,7 @@ def run_sweep(
         on_saved: called for every SAE as soon as it is on disk.
 
     Returns:
-        one row for each SAE; also written to `out` as `grid.csv` and `grid.json`.
+        one row for each SAE; also written to `out`, see `write_table`.
 
     Raises:
         ConfigError: the SAEs do not fit on the disk or in the budget (before anything is trained), or `out` holds
@@ -157,7 +90,10 @@ def _sweep_site(
 
 def _measured(site: SweepSite, config: SAETrainingConfig, folder: Path, trained: TrainedSAE) -> SweepRow:
     seen, held_out = measure(trained.sae, site.train.values), measure(trained.sae, site.held_out.values)
-    return SweepRow(site.train.site, config.k or 0, config.d_sae, config.seed, seen.dead_share, held_out, folder)
+    structure = decoder_structure(trained.sae) if trained.sae.d_sae > 1 else None
+    return SweepRow(
+        site.train.site, config.k or 0, config.d_sae, config.seed, seen.dead_share, held_out, structure, folder
+    )
 
 
 def _finished(site: SweepSite, config: SAETrainingConfig, out: Path) -> SweepRow | None:
@@ -183,25 +119,3 @@ def check_disk(out: Path, grid: SweepGrid, d_in: int) -> None:
             f"The SAEs of one site take {need / 2**30:.2f} GiB; {free / 2**30:.2f} GiB are free at {there}.",
             "Free some disk, choose another folder, or train a smaller grid.",
         )
-
-
-def write_table(rows: Sequence[SweepRow], out: Path) -> None:
-    """All rows as `grid.csv` and `grid.json`."""
-    table = [
-        {
-            "site": str(row.site),
-            "d_sae": row.d_sae,
-            "k": row.k,
-            "seed": row.seed,
-            "dead_share_train": row.dead_share_train,
-            **row.held_out.summary(),
-            "folder": str(row.folder.relative_to(out)),
-        }
-        for row in rows
-    ]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{TABLE}.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    with (out / f"{TABLE}.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(table[0]) if table else ["site"])
-        writer.writeheader()
-        writer.writerows(table)

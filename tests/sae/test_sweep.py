@@ -6,10 +6,12 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from codi_int.errors import ConfigError, SAEError
 from codi_int.sae import Provenance, SAETrainingConfig, load_sae, measure, train_sae
 from codi_int.sae import sweep as module
+from codi_int.sae.compare import decoder_structure, published_front, strict_front
 from codi_int.sae.sweep import SweepGrid, SweepSite, run_sweep, sae_folder
 from codi_int.types import Site, SiteActivations
 
@@ -64,6 +66,28 @@ def test_tables(sites, tmp_path):
     for row, entry, line in zip(rows, table, lines, strict=True):
         assert entry["explained_variance"] == row.held_out.explained_variance == float(line["explained_variance"])
         assert (tmp_path / entry["folder"] / "cfg.json").is_file()
+        assert entry["mean_abs_cosine"] == decoder_structure(load_sae(row.folder)).mean_abs_cosine
+
+
+def test_frequencies_lie_beside_the_table(sites, tmp_path):
+    rows = run_sweep(sites, GRID, tmp_path)
+    kept = load_file(tmp_path / "frequencies.safetensors")
+    table = json.loads((tmp_path / "grid.json").read_text())
+    assert set(kept) == {entry["folder"] for entry in table}
+    for row, entry, site in zip(rows, table, [sites[0]] * 4 + [sites[1]] * 4, strict=True):
+        fires = (load_sae(row.folder).encode(site.held_out.values).dense() != 0).float().mean(0)
+        torch.testing.assert_close(kept[entry["folder"]], fires)
+
+
+def test_fronts_are_those_of_one_site(sites, tmp_path):
+    rows = run_sweep(sites, GRID, tmp_path)
+    table = json.loads((tmp_path / "grid.json").read_text())
+    for start in (0, 4):
+        strict = strict_front([row.point() for row in rows[start : start + 4]])
+        published = published_front([row.point() for row in rows[start : start + 4]])
+        for row, entry in zip(rows[start : start + 4], table[start : start + 4], strict=True):
+            assert entry["strict_front"] == (row.point() in strict)
+            assert entry["published_front"] == (row.point() in published)
 
 
 def test_it_resumes_after_a_kill_with_the_same_result(sites, tmp_path):

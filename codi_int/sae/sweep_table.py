@@ -1,0 +1,112 @@
+"""A sweep as files: `grid.csv`, `grid.json` and `frequencies.safetensors`."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from codi_int.errors import OutputError
+from codi_int.sae.compare import GridPoint, published_front, strict_front
+from codi_int.sae.grid import SweepRow
+from codi_int.sae.spliced import SplicedMetrics
+from codi_int.types import Site
+
+TABLE, FREQUENCIES = "grid", "frequencies.safetensors"
+
+
+def write_table(rows: Sequence[SweepRow], out: Path) -> None:
+    """Write the rows of a sweep into `out`.
+
+    - `grid.json`: a list with one object for each SAE, see `table_rows`; `grid.csv`: the same.
+    - `frequencies.safetensors`: for each SAE one float32 tensor [d_sae] under the name that stands as `folder` in
+      its row (such as `L14.P3/d512_k20_s0`): the share of held-out rows on which each feature fires, by feature.
+
+    Raises:
+        OutputError: a folder that cannot be written to.
+    """
+    table = table_rows(rows, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _replace(out / f"{TABLE}.json", json.dumps(table, indent=2, allow_nan=False) + "\n")
+        _write_csv(table, out / f"{TABLE}.csv")
+        part = out / f"{FREQUENCIES}.part"
+        save_file({_name(row, out): row.held_out.activation_frequency.contiguous() for row in rows}, part)
+        os.replace(part, out / FREQUENCIES)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Free some space.") from None
+
+
+def table_rows(rows: Sequence[SweepRow], out: Path) -> list[dict[str, Any]]:
+    """One plain dict for each SAE.
+
+    `site` `layer` `position` `d_sae` `k` `seed`; `dead_share_train`, `n_active_train` (features that fire on a
+    training row) and `explained_variance_per_active_feature` (over those); the measures of `SAEMetrics` on held-out
+    rows under their own names; `mean_nearest_cosine` and `mean_abs_cosine` of the decoder (null with one feature);
+    `published_front` and `strict_front`, whether the SAE lies on that front of its site; where the SAE was spliced
+    into the model (all rows or none) the measures of `SplicedMetrics` with `accuracy_recovered` and `loss_recovered`
+    (null where undefined); and its `folder` below `out`.
+    """
+    published, strict = _fronts(rows, published_front), _fronts(rows, strict_front)
+    with_splice = any(row.spliced for row in rows)
+    return [
+        {
+            "site": str(row.site),
+            "layer": row.site.layer,
+            "position": row.site.position,
+            "d_sae": row.d_sae,
+            "k": row.k,
+            "seed": row.seed,
+            "dead_share_train": row.dead_share_train,
+            "n_active_train": row.point().n_active,
+            "explained_variance_per_active_feature": row.point().per_active_feature,
+            **row.held_out.summary(),
+            "mean_nearest_cosine": row.structure.mean_nearest if row.structure else None,
+            "mean_abs_cosine": row.structure.mean_abs_cosine if row.structure else None,
+            "published_front": number in published,
+            "strict_front": number in strict,
+            **(spliced_measures(row.spliced) if with_splice else {}),
+            "folder": _name(row, out),
+        }
+        for number, row in enumerate(rows)
+    ]
+
+
+def spliced_measures(spliced: SplicedMetrics | None) -> dict[str, float | None]:
+    """The measures of an SAE in the model's place by name; all None where it was not spliced in."""
+    names = (*SplicedMetrics.__dataclass_fields__, "accuracy_recovered", "loss_recovered")
+    return {"n_problems_spliced" if name == "n_problems" else name: getattr(spliced, name, None) for name in names}
+
+
+def _fronts(rows: Sequence[SweepRow], front: Any) -> set[int]:
+    """Numbers of the rows that lie on the front of their own site."""
+    by_site: dict[Site, dict[int, GridPoint]] = {}
+    for number, row in enumerate(rows):
+        by_site.setdefault(row.site, {})[number] = row.point()
+    kept: set[int] = set()
+    for points in by_site.values():
+        best = front(tuple(points.values()))
+        kept |= {number for number, point in points.items() if point in best}
+    return kept
+
+
+def _name(row: SweepRow, out: Path) -> str:
+    return row.folder.relative_to(out).as_posix()
+
+
+def _write_csv(table: Sequence[Mapping[str, Any]], path: Path) -> None:
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(table[0]) if table else ["site"])
+        writer.writeheader()
+        writer.writerows(table)
+    os.replace(part, path)
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
