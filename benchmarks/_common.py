@@ -1,0 +1,123 @@
+"""What the benchmarks share: fresh processes, peak memory, the record of the machine, tables, result files."""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+QUICK = ROOT / "build" / "benchmarks"
+"""where runs with --quick write: toy sizes prove that a script works and are no results"""
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every script here takes."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="toy sizes; the JSON says so and lies in build/benchmarks")
+    return parser
+
+
+def machine() -> dict[str, Any]:
+    """What timings depend on besides the code."""
+    import torch
+
+    import codi_int
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "load_at_start": round(os.getloadavg()[0], 2),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "codi_int": codi_int.__version__,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not on Linux
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held so far."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def part(script: str, name: str, *options: object) -> dict[str, Any]:
+    """One part of a script in a process of its own: `--part name` prints one JSON document as its last line.
+
+    Raises:
+        RuntimeError: the part failed; the message ends with what it wrote on stderr.
+    """
+    command = [sys.executable, script, "--part", name, *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+class Stopwatch:
+    """Adds up the seconds spent under each name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def at(self, name: str) -> Iterator[None]:
+        """Time the block under a name."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed under a name."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.at(name):
+                return call(*args, **kwargs)
+
+        return timed
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Print a Markdown table; `columns` maps keys of the rows to headings. None reads "not measured"."""
+    print("| " + " | ".join(columns.values()) + " |")
+    print("|" + "---|" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(_cell(row.get(key)) for key in columns) + " |", flush=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "not measured"
+    if isinstance(value, bool) or not isinstance(value, float):
+        return f"{value:,}" if type(value) is int else str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def write(name: str, out: Mapping[str, Any], quick: bool) -> Path:
+    """Write a result, with the machine's record, as JSON; a quick run's goes where it can be taken for no result."""
+    folder = QUICK if quick else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"quick": quick, "machine": machine(), **out}, indent=1) + "\n")
+    print(f"-> {path.relative_to(ROOT)}", flush=True)
+    return path

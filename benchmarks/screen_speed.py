@@ -1,0 +1,271 @@
+"""The exact screen of all features at one site beside the hooked re-run that everybody else would write.
+
+    python benchmarks/screen_speed.py
+
+codi-mini, L14.P3, zero ablation of all 512 features on all 1,495 problems of stories:validation. The re-run is timed
+on a seeded sample of the features that fire and extrapolated, in three strengths:
+
+  all problems       one hook per feature, the whole model on every problem; the best of several batch sizes
+  firing problems    the same, on the problems on which the feature fires (what the exact skip alone gives)
+  shared batches     firing problems only, and rows of many features share a batch (no hook library does this)
+
+The first is what is done today and what the ratio in the docs refers to. Every answer of the sample is compared with
+the screen's. The arithmetic floor is the multiplications and additions of the matrix products that the suffix rows
+need, divided by the rate of a large float32 product on this machine.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from unittest.mock import patch
+
+import _common as common
+import torch
+from torch import Tensor
+
+import codi_int as ci
+from codi_int.interventions import engine as engine_module
+from codi_int.interventions.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine import FeatureInterventionEngine, Scene
+from codi_int.interventions.screen import run_screen
+from codi_int.model.hooked import CodiModel
+from codi_int.model.hooks import HookContext
+from codi_int.types import Number, Problem, Site
+
+SITE = Site(14, 3)
+BATCH_SIZES = (64, 128, 256, 512)
+MATMUL = 2048
+
+
+def load(limit: int | None) -> tuple[CodiModel, FeatureInterventionEngine, Sequence[Problem]]:
+    """The shipped model and SAE, and the problems."""
+    model = ci.load_model("codi-mini")
+    engine = FeatureInterventionEngine(model, {SITE: ci.load_sae("codi-mini/L14.P3")})
+    return model, engine, ci.load_problems("stories:validation", limit=limit)
+
+
+def flops_per_token(model: CodiModel, length: int) -> int:
+    """Matrix products of one token in one block, attention to `length` slots included."""
+    stack, inner = model.stack, model.hf.config.intermediate_size
+    heads, kv = stack.n_heads * stack.head_dim, stack.n_kv_heads * stack.head_dim
+    weights = stack.d_model * (2 * heads + 2 * kv) + 3 * stack.d_model * inner
+    return 2 * weights + 4 * heads * length
+
+
+def suffix_flops(model: CodiModel, scene: Scene, touched: Tensor, changed: Tensor) -> int:
+    """Arithmetic that no exact method that starts at the site can avoid.
+
+    Args:
+        touched: [n] how many features fire on each problem.
+        changed: [n] how many of those change the answer's tokens, so that it is written again (counted with the
+            clean answer's length).
+    """
+    layer, position = SITE.layer or 0, SITE.position
+    thoughts = model.n_thoughts - position
+    projection = 4 * model.d_model * model.config.prj_dim
+    total = 0
+    for index, batch in enumerate(scene.clean.batches):
+        counts = scene.clean.shelf.at(index).decoded.counts.tolist()
+        length = batch.ids.shape[1] + model.n_thoughts
+        token = flops_per_token(model, length)
+        for row, steps in zip(batch.rows, counts, strict=True):
+            answer = steps * (model.n_layers * token + 2 * model.d_model * model.stack.vocab_size)
+            rest = (model.n_layers - layer - 1 + thoughts * model.n_layers) * token + thoughts * projection
+            total += int(touched[row]) * (rest + answer) + int(changed[row]) * answer
+    return total
+
+
+def matmul_rate() -> float:
+    """Floating-point operations per second of a large float32 product, best of seven."""
+    a, b = torch.randn(MATMUL, MATMUL), torch.randn(MATMUL, MATMUL)
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - started)
+    return float(2 * MATMUL**3 / min(times))
+
+
+def screen_part(limit: int | None) -> dict[str, object]:
+    """The screen, timed by parts, in this process alone."""
+    rate = matmul_rate()
+    model, engine, problems = load(limit)
+    before = common.peak_mib()
+    watch = common.Stopwatch()
+    touched, changed = torch.zeros(2, len(problems), dtype=torch.long)
+    score = engine.score
+
+    def scored(scene: Scene, plans: Sequence[ArmPlan], *rest: object) -> list[ArmScores]:
+        out = score(scene, plans, *rest)  # type: ignore[arg-type]
+        for plan, scores in zip(plans, out, strict=True):
+            touched[plan.rows] += 1
+            changed[plan.rows] += scores.changed.long()
+        return out
+
+    started = time.perf_counter()
+    with watch.at("clean pass"):
+        scene = engine.scene(problems)
+    timed = watch.around("slow re-runs", engine_module.rerun_close)
+    with (
+        patch.object(engine_module, "rerun_close", timed),
+        patch.object(engine, "score", watch.around("suffix", scored)),
+    ):
+        screen = run_screen(engine, problems, data="stories:validation", sae_name="codi-mini/L14.P3")
+    total = time.perf_counter() - started
+    seconds = dict(watch.seconds)
+    seconds["suffix"] -= seconds.get("slow re-runs", 0.0)
+    seconds["plans and statistics"] = total - sum(seconds.values())
+    flops = suffix_flops(model, scene, touched, changed)
+    floor = flops / rate
+    return {
+        "seconds": total,
+        "parts_s": seconds,
+        "counts": asdict(screen.counts),
+        "features": len(screen.rows),
+        "n_problems": len(problems),
+        "peak_mib": common.peak_mib(),
+        "peak_mib_before": before,
+        "suffix_gflop": flops / 1e9,
+        "matmul_gflop_per_s": rate / 1e9,
+        "floor_s": floor,
+        "share_of_floor": floor / seconds["suffix"],
+    }
+
+
+class Ablation:
+    """A hook that takes each row's feature out: encode, subtract its share of the decoding."""
+
+    def __init__(self, sae: object, feature_of: dict[str, int]) -> None:
+        self._sae, self._feature_of = sae, feature_of
+
+    def __call__(self, resid: Tensor, context: HookContext) -> Tensor:
+        features = torch.tensor([self._feature_of[name] for name in context.problem_ids])
+        latents = self._sae.encode(resid).dense()  # type: ignore[attr-defined]
+        return resid - latents.gather(1, features[:, None]) * self._sae.W_dec[features]  # type: ignore[attr-defined]
+
+
+def naive(
+    model: CodiModel, scene: Scene, pairs: Sequence[tuple[int, int]], batch_size: int
+) -> tuple[float, list[Number | None]]:
+    """Seconds and answers of (feature, problem) pairs by a hook and the whole model."""
+    problems = [replace(scene.clean.problems[i], id=f"{f}/{i}") for f, i in pairs]
+    features = {problem.id: f for problem, (f, _) in zip(problems, pairs, strict=True)}
+    started = time.perf_counter()
+    with torch.no_grad(), model.hooks({SITE: Ablation(scene.sae, features)}):
+        answers = model.answer(problems, batch_size=batch_size)
+    return time.perf_counter() - started, [completion.answer for completion in answers]
+
+
+def sample_of(scene: Scene, size: int) -> list[int]:
+    """Features that fire, drawn with a seed."""
+    living = (scene.latents != 0).any(0).nonzero()[:, 0].tolist()
+    return sorted(random.Random(0).sample(living, min(size, len(living))))
+
+
+def exact_answers(engine: FeatureInterventionEngine, scene: Scene, features: Sequence[int]) -> list[list[object]]:
+    """The screen's answers: for every feature one per problem."""
+    plans = [engine.plan(scene, ci.Ablate(f)) for f in features]
+    out = []
+    for plan, scores in zip(plans, engine.score(scene, plans), strict=True):
+        answers: list[object] = [outcome.answer for outcome in scene.clean.outcomes]
+        for row, answer in zip(plan.rows.tolist(), scores.answers, strict=True):
+            answers[row] = answer
+        out.append(answers)
+    return out
+
+
+def naive_part(limit: int | None, size: int, batch_sizes: Sequence[int]) -> dict[str, object]:
+    """The three kinds of re-run on a sample of features, and how their answers compare."""
+    model, engine, problems = load(limit)
+    scene = engine.scene(problems)
+    features, n = sample_of(scene, size), len(problems)
+    everyone = range(n)
+    naive(model, scene, [(features[0], i) for i in everyone][:128], 128)  # warm up
+    tried = {b: naive(model, scene, [(features[0], i) for i in everyone], b)[0] for b in batch_sizes}
+    best = min(tried, key=lambda b: tried[b])
+    firing = {f: engine.plan(scene, ci.Ablate(f)).rows.tolist() for f in features}
+    exact = exact_answers(engine, scene, features)
+    spent: dict[str, list[float]] = {"all problems": [], "firing problems": [], "shared batches": []}
+    equal = 0
+    for f, truth in zip(features, exact, strict=True):
+        seconds, answers = naive(model, scene, [(f, i) for i in everyone], best)
+        spent["all problems"].append(seconds)
+        equal += sum(a == t for a, t in zip(answers, truth, strict=True))
+        spent["firing problems"].append(naive(model, scene, [(f, i) for i in firing[f]], best)[0])
+    shared = [(f, i) for f in features for i in firing[f]]
+    spent["shared batches"].append(naive(model, scene, shared, best)[0])
+    rows_in_all = int((scene.latents != 0).sum())
+    return {
+        "features": features,
+        "rows": len(shared),
+        "rows_in_all": rows_in_all,
+        "batch_size": best,
+        "seconds_by_batch_size": tried,
+        "seconds": spent,
+        "median_s_per_feature": {kind: statistics.median(some) for kind, some in spent.items()},
+        "answers_compared": n * len(features),
+        "answers_equal": equal,
+    }
+
+
+def extrapolated(screen: dict, rerun: dict) -> list[dict[str, object]]:
+    """Seconds of a whole screen by each kind of re-run. All problems: by features; the others: by rows."""
+    seconds = rerun["seconds"]
+    per_row = {kind: sum(seconds[kind]) / rerun["rows"] for kind in ("firing problems", "shared batches")}
+    whole = {
+        "all problems": statistics.mean(seconds["all problems"]) * screen["features"],
+        "firing problems": per_row["firing problems"] * rerun["rows_in_all"],
+        "shared batches": per_row["shared batches"] * rerun["rows_in_all"],
+    }
+    rows: list[dict[str, object]] = [{"how": "codi-int screen", "seconds": screen["seconds"], "ratio": 1.0}]
+    for kind, value in whole.items():
+        rows.append({"how": f"hooked re-run, {kind}", "seconds": value, "ratio": value / screen["seconds"]})
+    return rows
+
+
+def report(screen: dict, rerun: dict, rows: list[dict[str, object]]) -> None:
+    """The tables of this benchmark."""
+    counts = screen["counts"]
+    print(f"\n{screen['features']} features x {screen['n_problems']} problems at {SITE}\n")
+    common.show(rows, {"how": "how", "seconds": "seconds", "ratio": "times the screen's"})
+    print(f"\nre-runs: measured on {len(rerun['features'])} features, extrapolated; batches of {rerun['batch_size']}; "
+          f"{rerun['answers_equal']:,} of {rerun['answers_compared']:,} answers equal the screen's\n")  # fmt: skip
+    common.show(
+        [{"part": name, "s": value} for name, value in screen["parts_s"].items()], {"part": "part", "s": "seconds"}
+    )
+    skipped = counts["skipped"] / counts["pairs"]
+    print(f"\npairs {counts['pairs']:,}, skipped {skipped:.1%}, suffix rows {counts['suffix_rows']:,}, "
+          f"written again {counts['decoded']:,}, re-run slowly {counts['rerun']:,}")  # fmt: skip
+    print(f"peak memory {screen['peak_mib']:,.0f} MiB ({screen['peak_mib_before']:,.0f} before the clean pass)")
+    print(f"arithmetic floor of the suffix {screen['floor_s']:.1f} s at {screen['matmul_gflop_per_s']:.0f} GFLOP/s: "
+          f"the suffix reaches {screen['share_of_floor']:.0%} of it")  # fmt: skip
+
+
+def main() -> None:
+    """Both parts in processes of their own, then the table."""
+    parser = common.arguments(__doc__)
+    parser.add_argument("--sample", type=int, default=6, help="features that are re-run (default 6)")
+    parser.add_argument("--limit", type=int, help="problems; default all")
+    parser.add_argument("--part", choices=("screen", "naive"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    limit, sample = (64, 2) if given.quick else (given.limit, given.sample)
+    if given.part == "screen":
+        print(json.dumps(screen_part(limit)))
+        return
+    if given.part == "naive":
+        print(json.dumps(naive_part(limit, sample, BATCH_SIZES[:2] if given.quick else BATCH_SIZES)))
+        return
+    options = ["--quick"] if given.quick else ["--sample", sample, *(["--limit", limit] if limit else [])]
+    screen = common.part(__file__, "screen", *options)
+    rerun = common.part(__file__, "naive", *options)
+    rows = extrapolated(screen, rerun)
+    report(screen, rerun, rows)
+    common.write("screen_speed", {"site": str(SITE), "table": rows, "screen": screen, "rerun": rerun}, given.quick)
+
+
+if __name__ == "__main__":
+    main()
