@@ -3,19 +3,20 @@
 An edit has a `label` and one method, `edit(latents [n, d_sae]) -> [n, d_sae]`, which gets the latents of all problems
 of a run at once, in their order, and must not change them in place. The engine asks for nothing else, so an object of
 your own with these two will do. Edits that also have `features` and `moved_to(features)` get matched random-feature
-controls.
+controls. Edits that take values from other problems' clean runs have `edit_from(latents, clean)` besides, because an
+edit at an earlier site may have changed what arrives (`clean` is what would arrive without any edit).
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError, FeatureError
+from codi_int.interventions.naming import as_tuple, check_finite, check_named, in_words
 
 MODES = ("zero", "mean", "resample", "set")
 
@@ -58,21 +59,21 @@ class Ablate:
     """of `resample`"""
 
     def __post_init__(self) -> None:
-        _named(self.features)
+        check_named(self.features)
         if self.mode not in MODES:
             raise ConfigError(f"Ablation mode {self.mode!r} does not exist.", f"Modes: {', '.join(MODES)}.")
-        _finite("value", self.value)
+        check_finite("value", self.value)
 
     @property
     def features(self) -> tuple[int, ...]:
         """The features that it names."""
-        return _as_tuple(self.feature)
+        return as_tuple(self.feature)
 
     @property
     def label(self) -> str:
         """The edit in words."""
         how = {"zero": "", "set": f" to {self.value:g}"}.get(self.mode, f" ({self.mode})")
-        return f"ablate {_join(self.features)}{how}"
+        return f"ablate {in_words(self.features)}{how}"
 
     def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The latents with the features taken out; FeatureError where one does not exist."""
@@ -103,20 +104,20 @@ class Amplify:
     """2 doubles, 0 ablates, -1 turns the sign"""
 
     def __post_init__(self) -> None:
-        _named(self.features)
-        _finite("factor", self.factor)
+        check_named(self.features)
+        check_finite("factor", self.factor)
         if self.factor == 1.0:
             raise ConfigError("Factor 1 leaves a feature as it is.", "Choose another factor; 0 takes the feature out.")
 
     @property
     def features(self) -> tuple[int, ...]:
         """The features that it names."""
-        return _as_tuple(self.feature)
+        return as_tuple(self.feature)
 
     @property
     def label(self) -> str:
         """The edit in words."""
-        return f"amplify {_join(self.features)} x {self.factor:g}"
+        return f"amplify {in_words(self.features)} x {self.factor:g}"
 
     def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The latents with the features multiplied; FeatureError where one does not exist."""
@@ -140,9 +141,9 @@ class Swap:
     """the other side"""
 
     def __post_init__(self) -> None:
-        left, right = _as_tuple(self.a), _as_tuple(self.b)
-        _named(left)
-        _named(right)
+        left, right = as_tuple(self.a), as_tuple(self.b)
+        check_named(left)
+        check_named(right)
         if len(left) != len(right):
             raise ConfigError(f"A swap needs two sets of one size, got {len(left)} and {len(right)} features.")
         if both := sorted(set(left) & set(right)):
@@ -151,12 +152,12 @@ class Swap:
     @property
     def features(self) -> tuple[int, ...]:
         """Both sides, the first one first."""
-        return _as_tuple(self.a) + _as_tuple(self.b)
+        return as_tuple(self.a) + as_tuple(self.b)
 
     @property
     def label(self) -> str:
         """The edit in words."""
-        return f"swap {_join(_as_tuple(self.a))} with {_join(_as_tuple(self.b))}"
+        return f"swap {in_words(as_tuple(self.a))} with {in_words(as_tuple(self.b))}"
 
     def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The latents with the two sides exchanged; FeatureError where a feature does not exist."""
@@ -170,6 +171,11 @@ class Swap:
         """The same swap between other features: the first half with the second."""
         half = len(features) // 2
         return Swap(tuple(features[:half]), tuple(features[half:]))
+
+
+def can_move(edit: object) -> TypeGuard[MovableEdit]:
+    """Whether random-feature controls can be made for an edit: it names features, and all of its parts can move."""
+    return isinstance(edit, MovableEdit) and bool(edit.features) and bool(getattr(edit, "movable", True))
 
 
 def check_features(features: Iterable[int], d_sae: int) -> list[int]:
@@ -193,26 +199,3 @@ def derangement(n: int, seed: int) -> Tensor:
     source = torch.empty(n, dtype=torch.long)
     source[order] = order.roll(1)
     return source
-
-
-def _as_tuple(feature: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (feature,) if isinstance(feature, int) else tuple(feature)
-
-
-def _named(features: tuple[int, ...]) -> None:
-    if not features:
-        raise FeatureError("An edit names at least one feature, got none.")
-    for feature in features:
-        if isinstance(feature, bool) or not isinstance(feature, int) or feature < 0:
-            raise FeatureError(f"A feature is a whole number from 0 upwards, got {feature!r}.")
-    if len(set(features)) < len(features):
-        raise FeatureError(f"Each feature can be named once, got {_join(features)}.")
-
-
-def _finite(name: str, value: float | int) -> None:
-    if not math.isfinite(value):
-        raise ConfigError(f"The {name} must be a finite number, got {value}.")
-
-
-def _join(features: tuple[int, ...]) -> str:
-    return ", ".join(map(str, features[:6])) + (f" and {len(features) - 6} more" if len(features) > 6 else "")

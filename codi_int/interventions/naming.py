@@ -1,0 +1,32 @@
+"""How edits name features: one or several, checked, and in words."""
+
+import math
+
+from codi_int.errors import ConfigError, FeatureError
+
+
+def as_tuple(feature: int | tuple[int, ...]) -> tuple[int, ...]:
+    """One feature or several as a tuple."""
+    return (feature,) if isinstance(feature, int) else tuple(feature)
+
+
+def check_named(features: tuple[int, ...]) -> None:
+    """FeatureError where the features are none, no whole numbers from 0 upwards, or one of them stands there twice."""
+    if not features:
+        raise FeatureError("An edit names at least one feature, got none.")
+    for feature in features:
+        if isinstance(feature, bool) or not isinstance(feature, int) or feature < 0:
+            raise FeatureError(f"A feature is a whole number from 0 upwards, got {feature!r}.")
+    if len(set(features)) < len(features):
+        raise FeatureError(f"Each feature can be named once, got {in_words(features)}.")
+
+
+def check_finite(name: str, value: float | int) -> None:
+    """ConfigError where a setting is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ConfigError(f"The {name} must be a finite number, got {value}.")
+
+
+def in_words(features: tuple[int, ...]) -> str:
+    """`4, 9, 20`, cut after six."""
+    return ", ".join(map(str, features[:6])) + (f" and {len(features) - 6} more" if len(features) > 6 else "")
