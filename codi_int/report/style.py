@@ -57,7 +57,7 @@ LOOK = {
     "svg.hashsalt": "codi-int",
     "svg.fonttype": "path",
 }
-CHARACTERS_PER_INCH, TITLE_CHARACTERS_PER_INCH = 16.5, 11.8
+CHARACTERS_PER_INCH, TITLE_CHARACTERS_PER_INCH = 19.0, 11.8
 """of a caption and of a title, in their sizes"""
 
 

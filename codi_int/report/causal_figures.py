@@ -1,0 +1,202 @@
+"""Figures of causes: the position x layer map, its two roads, and cumulative ablation against random sets."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codi_int.report.panels import Table, heatmap, signed_scale, zero_line
+from codi_int.report.style import BLUE, COLUMN, GREY, PAGE, PALE, SIGNED, new_figure, styled, write_figure
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+Document = Mapping[str, Any]
+ALPHA = 0.05
+MEASURES = {
+    "accuracy": ("estimate", "p_adjusted", 100.0, "change of accuracy (percentage points)"),
+    "logprob": ("logprob", "logprob_p_adjusted", 1.0, "change of the clean answer's log-probability (nats)"),
+}
+"""measure to: key of the effect, key of its adjusted p-value, factor, label"""
+ROADS = {"both": "both roads", "cache": "cache only", "recurrence": "recurrence only"}
+
+
+def map_figures(document: Document, out: str | Path) -> list[Path]:
+    """Draw a `codi-int/map@1` document: `map`, or for several roads `map-accuracy` and `map-logprob`.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    if len(_roads(document)) == 1:
+        return write_figure(map_figure(document, tuple(MEASURES)), out, "map")
+    return [
+        path for name in MEASURES for path in write_figure(map_figure(document, (name,)), out, f"map-{name}")
+    ]  # fmt: skip
+
+
+@styled
+def map_figure(document: Document, measures: Sequence[str] = ("accuracy",)) -> "matplotlib.figure.Figure":
+    """Heatmaps, positions to the right and layers upwards: one panel for each measure, or for each road of one measure.
+
+    White is no change. A dot: significant after Benjamini-Hochberg. Hatched: no road leads from there to the answer.
+    """
+    roads = _roads(document)
+    panels = [(measure, road) for measure in measures for road in roads]
+    layers = sorted({_layer(cell) for cell in document["cells"]})
+    height = 1.35 + 0.16 * max(len(layers), 4)
+    width = COLUMN if len(panels) == 1 else PAGE
+    figure = new_figure(width, height, _map_title(document), _map_caption(document))
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for measure in measures:
+        mine = [i for i, (name, _) in enumerate(panels) if name == measure]
+        tables = {i: _map_table(document, measure, panels[i][1], layers) for i in mine}
+        norm = signed_scale(list(tables.values()))
+        for i, table in tables.items():
+            road = panels[i][1]
+            image = heatmap(axes[i], table, norm, SIGNED, _layer_names(layers), _position_names(document),
+                            marked=_significant(document, measure, road, layers))  # fmt: skip
+            axes[i].set_xlabel("position")
+            axes[i].set_title(ROADS[road] if len(roads) > 1 else "")
+        bar = figure.colorbar(image, ax=[axes[i] for i in mine], shrink=0.9, pad=0.02, aspect=30)
+        bar.outline.set_visible(False)
+        bar.set_label(MEASURES[measure][3])
+    axes[0].set_ylabel("layer")
+    return figure
+
+
+def _roads(document: Document) -> list[str]:
+    return list(dict.fromkeys(str(cell["propagate"]) for cell in document["cells"]))
+
+
+def _layer(cell: Document) -> int:
+    """-1 for the thoughts that are fed, which belong to no layer."""
+    layer = cell["site"]["layer"]
+    return -1 if layer is None else int(layer)
+
+
+def _positions(document: Document) -> list[int]:
+    return sorted({int(cell["site"]["position"]) for cell in document["cells"]})
+
+
+def _position_names(document: Document) -> list[str]:
+    return ["bot" if p == 0 else str(p) for p in _positions(document)]
+
+
+def _layer_names(layers: Sequence[int]) -> list[str]:
+    """Every layer where there are few, else every second; the fed thoughts always."""
+    step = 1 if len(layers) <= 18 else 2
+    return ["fed" if layer == -1 else str(layer) if layer % step == 0 else "" for layer in layers]
+
+
+def _map_table(document: Document, measure: str, road: str, layers: Sequence[int]) -> Table:
+    """Values by layer and position; None where no cell is or no road leads."""
+    key, _, factor, _ = MEASURES[measure]
+    cells = [cell for cell in document["cells"] if cell["propagate"] == road]
+    found = {(_layer(cell), int(cell["site"]["position"])): cell[key] for cell in cells}
+    rows = [[found.get((layer, position)) for position in _positions(document)] for layer in layers]
+    return [[None if value is None else factor * value for value in row] for row in rows]
+
+
+def _significant(document: Document, measure: str, road: str, layers: Sequence[int]) -> list[tuple[int, int]]:
+    """(row, column) of the cells whose adjusted p-value is below 5 %."""
+    key, positions = MEASURES[measure][1], _positions(document)
+    return [
+        (layers.index(_layer(cell)), positions.index(int(cell["site"]["position"])))
+        for cell in document["cells"] if cell["propagate"] == road and cell[key] is not None and cell[key] < ALPHA
+    ]  # fmt: skip
+
+
+def _map_title(document: Document) -> str:
+    what = {"mean": "its mean over the problems", "zero": "zero"}.get(document["kind"], document["kind"])
+    if not document["cumulative"]:
+        return f"What is lost when one residual is replaced by {what}"
+    onwards = document.get("direction") == "onwards"
+    where = "from a position onwards" if onwards else "up to a position"
+    return f"What is lost when the residuals {where} are replaced by {what}"
+
+
+def _map_caption(document: Document) -> str:
+    with_road = sum(cell["estimate"] is not None for cell in document["cells"])
+    road = "" if len(_roads(document)) > 1 else f", change passed on by {ROADS[_roads(document)[0]]}"
+    parts = [
+        f"{document['model']} on {setting(document)}{road}.",
+        f"Dots: p\u00a0<\u00a00.05 after Benjamini-Hochberg over {with_road} cells.",
+    ]
+    if with_road < len(document["cells"]):
+        parts.append("Hatched: nothing that comes later reads this place.")
+    if -1 in {_layer(cell) for cell in document["cells"]}:
+        parts.append("fed: the thought vector that the model is given.")
+    return " ".join(parts)
+
+
+def setting(document: Document) -> str:
+    """Which problems, how many, and how many of them the undisturbed model answers rightly."""
+    n, right = document["n_problems"], document.get("n_correct")
+    known = "" if right is None else f", {100 * right / n:.1f} % right undisturbed"
+    return f"{document['data']} (n = {n:,}{known})"
+
+
+def curve_figures(document: Document, out: str | Path) -> list[Path]:
+    """Draw a `codi-int/curve@1` document as `curve`.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    return write_figure(curve_figure(document), out, "curve")
+
+
+@styled
+def curve_figure(document: Document) -> "matplotlib.figure.Figure":
+    """The strongest n features taken out together, with intervals, over the band of as many random ones."""
+    site, draws = _site_name(document["site"]), document["random"]
+    title = f"Features of {site} taken out together, ordered by {document['order']}"
+    caption = (
+        f"{document['model']} on {setting(document)}, SAE {document['sae']}. "
+        f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets of as many features "
+        "that fire; line: their median."
+    )
+    figure = new_figure(PAGE, 2.9, title, caption)
+    axes = figure.subplots(1, 2)
+    for axis, keys, factor in zip(axes, (CURVE_KEYS["accuracy"], CURVE_KEYS["logprob"]), (100.0, 1.0), strict=True):
+        _curve_panel(axis, document["top"], draws, keys, factor)
+        axis.set_xlabel("features taken out (n)")
+    axes[0].set_ylabel(MEASURES["accuracy"][3].replace(" (", "\n("))
+    axes[1].set_ylabel("change of the clean answer's\nlog-probability (nats)")
+    axes[0].legend(loc="best")
+    return figure
+
+
+CURVE_KEYS = {"accuracy": ("estimate", "low", "high"), "logprob": ("logprob", "logprob_low", "logprob_high")}
+
+
+def _curve_panel(
+    axis: "matplotlib.axes.Axes",
+    top: Sequence[Document],
+    draws: Sequence[Sequence[Document]],
+    keys: tuple[str, str, str],
+    factor: float,
+) -> None:
+    import numpy as np
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    mean, low, high = keys
+    zero_line(axis, vertical=False)
+    if draws:
+        ns = [point["n"] for point in draws[0]]
+        values = factor * np.array([[point[mean] for point in draw] for draw in draws])
+        axis.fill_between(ns, values.min(0), values.max(0), color=PALE, linewidth=0, label="random, least to most")
+        axis.plot(ns, np.median(values, axis=0), color=GREY, linewidth=1, label="random, median")
+    ns, ys = [point["n"] for point in top], [factor * point[mean] for point in top]
+    bars = [[factor * (p[mean] - p[low]) for p in top], [factor * (p[high] - p[mean]) for p in top]]
+    axis.errorbar(ns, ys, yerr=np.maximum(bars, 0), color=BLUE, marker="o", elinewidth=0.8, label="first in the order")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ns[:: -(-len(ns) // 8)])
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def _site_name(site: Document) -> str:
+    """`L14.P3`, as everywhere."""
+    from codi_int.types import Site
+
+    return str(Site(site["layer"], site["position"], site.get("component", "resid_post")))

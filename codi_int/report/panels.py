@@ -1,0 +1,115 @@
+"""What several figures are made of: heatmaps with missing cells, scales centred at zero, grids of panels."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codi_int.report.style import GREY, PALE, SIGNED
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.colors
+    import matplotlib.figure
+    import matplotlib.image
+
+Table = Sequence[Sequence[float | None]]
+"""rows of values; None where there is none"""
+DARK = 0.45
+"""luminance below which text on a cell is white"""
+
+
+def panel_grid(
+    figure: "matplotlib.figure.Figure", n: int, per_row: int, **sharing: Any
+) -> list["matplotlib.axes.Axes"]:
+    """`n` panels in rows of `per_row`, in reading order; places left over stay empty."""
+    columns = min(n, per_row)
+    axes = list(figure.subplots(-(-n // columns), columns, squeeze=False, **sharing).flat)
+    for axis in axes[n:]:
+        axis.set_axis_off()
+    if sharing.get("sharex"):
+        for axis in axes[max(n - columns, 0) : n]:  # the lowest panel of a column, where the last row is not full
+            axis.tick_params(labelbottom=True)
+    return axes[:n]
+
+
+def signed_scale(tables: Sequence[Table]) -> "matplotlib.colors.Normalize":
+    """From -m to +m, m the largest magnitude of all tables, so that white is zero and panels can be compared."""
+    from matplotlib.colors import Normalize
+
+    most = max((abs(v) for table in tables for row in table for v in row if v is not None), default=0.0)
+    return Normalize(-(most or 1.0), most or 1.0)
+
+
+def amount_scale(tables: Sequence[Table]) -> "matplotlib.colors.Normalize":
+    """From the smallest to the largest value of all tables."""
+    from matplotlib.colors import Normalize
+
+    values = [v for table in tables for row in table for v in row if v is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return Normalize(low, high if high > low else low + 1.0)
+
+
+def heatmap(
+    axis: "matplotlib.axes.Axes",
+    table: Table,
+    norm: "matplotlib.colors.Normalize",
+    cmap: str = SIGNED,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    write: Callable[[float], str] | None = None,
+    marked: Sequence[tuple[int, int]] = (),
+    upwards: bool = True,
+) -> "matplotlib.image.AxesImage":
+    """One heatmap. Cells without a value are hatched; `marked` ones get a dot.
+
+    Args:
+        table: values by row.
+        norm, cmap: from value to colour.
+        rows, columns: what the ticks say; empty for none.
+        write: how a value is written into its cell; None writes none.
+        marked: (row, column) of cells with a dot.
+        upwards: whether the first row is the lowest.
+    """
+    values = np.array([[np.nan if v is None else v for v in row] for row in table], dtype=float)
+    image = axis.imshow(
+        np.ma.masked_invalid(values), cmap=cmap, norm=norm, origin="lower" if upwards else "upper", aspect="auto"
+    )
+    for i, j in zip(*np.nonzero(np.isnan(values)), strict=True):
+        _hatch(axis, int(i), int(j))
+    for i, j in marked:
+        axis.plot(j, i, ".", color=_ink(image, values[i][j]), markersize=3.2)
+    if write is not None:
+        for (i, j), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                axis.text(j, i, write(value), ha="center", va="center", fontsize=6.5, color=_ink(image, value))
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return image
+
+
+def _hatch(axis: "matplotlib.axes.Axes", row: int, column: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    place = column - 0.5, row - 0.5
+    axis.add_patch(Rectangle(place, 1, 1, facecolor="white", edgecolor=PALE, hatch="//////", linewidth=0))
+
+
+def _ink(image: "matplotlib.image.AxesImage", value: float) -> str:
+    """Black or white, whichever can be read on the colour of `value`."""
+    red, green, blue, _ = np.asarray(image.to_rgba(np.array([value]))).reshape(-1, 4)[0]
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < DARK else "black"
+
+
+def zero_line(axis: "matplotlib.axes.Axes", vertical: bool = True) -> None:
+    """Where nothing changes."""
+    line = axis.axvline if vertical else axis.axhline
+    line(0.0, color=GREY, linewidth=0.6, zorder=0)
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """With its sign, and a true minus; no sign where nothing but zeros would follow."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
