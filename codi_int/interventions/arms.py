@@ -11,9 +11,19 @@ from codi_int.errors import ConfigError, HookError
 from codi_int.interventions.edits import Edit
 from codi_int.interventions.residual_edits import ResidualEdit
 from codi_int.sae.base import SAE
-from codi_int.types import Number
+from codi_int.types import Number, Site
 
 Splice = Literal["add", "replace"]
+
+
+@dataclass(frozen=True)
+class LaterChange:
+    """What an arm adds at a site that the model reaches after the arm's first one."""
+
+    site: Site
+    """where"""
+    delta: Float[Tensor, "m d_model"]
+    """what is added there, one row for each row of the arm; 0 where a problem is not touched there"""
 
 
 @dataclass(frozen=True)
@@ -25,9 +35,11 @@ class ArmPlan:
     rows: Int[Tensor, " m"]
     """the problems on which it changes anything, in ascending order"""
     delta: Float[Tensor, "m d_model"]
-    """what is added to their residuals at the site"""
+    """what is added to their residuals at the (first) site"""
     edited: Bool[Tensor, " n"]
     """the problems whose latents the edit changed; fewer than `rows` where the splice itself changes the residual"""
+    also: tuple[LaterChange, ...] = ()
+    """what is added at further sites, in the order in which the model reaches them"""
 
     @property
     def firing_rate(self) -> float:
@@ -36,8 +48,10 @@ class ArmPlan:
 
     @property
     def edit_size(self) -> float:
-        """Mean norm of what is added, over the rows; 0 without any."""
-        return float(self.delta.float().norm(dim=1).mean()) if len(self.rows) else 0.0
+        """Mean norm of what is added (at all sites together), over the rows; 0 without any."""
+        if not len(self.rows):
+            return 0.0
+        return float(torch.cat([self.delta, *(later.delta for later in self.also)], 1).float().norm(dim=1).mean())
 
 
 @dataclass(frozen=True)
@@ -69,26 +83,37 @@ def plan_edit(
     activations: Float[Tensor, "n d_model"],
     latents: Float[Tensor, "n d_sae"],
     splice: Splice = "add",
+    clean: Float[Tensor, "n d_sae"] | None = None,
 ) -> ArmPlan:
     """What an edit of the latents adds to the residuals.
 
     With `add` the difference of the two decodings; rows whose latents stay as they are then equal the clean arm exactly
     and are left out. With `replace` the whole way from x to decode(edit(f)).
 
+    Args:
+        edit: an object with `label` and `edit(latents)`.
+        sae: whose latents.
+        activations: of all problems, as they arrive at the site.
+        latents: of these activations.
+        splice: `add` or `replace`.
+        clean: latents of the undisturbed run, where they differ: an edit with `edit_from` takes its values there.
+
     Raises:
         HookError: for an edit that returns something that latents cannot be.
         ConfigError: for an edit that overflows.
     """
-    after = edited_latents(edit, latents)
+    after = edited_latents(edit, latents, clean)
     touched = (after != latents).any(1)
     if splice == "replace":
         rows = torch.arange(latents.shape[0])
         delta = sae.decode(after).float() - activations.float()
+        moved = activations
     else:
         rows = touched.nonzero()[:, 0].cpu()
         # decoding is affine: the difference of two decodings is the decoding of the difference without its bias
         delta = (after[touched] - latents[touched]).to(sae.W_dec.dtype).float() @ sae.W_dec.float()
-    _finite(edit.label, delta)
+        moved = activations[touched]
+    _check_overflow(edit.label, moved, delta)
     return ArmPlan(edit.label, rows, delta, touched.cpu())
 
 
@@ -116,18 +141,39 @@ def plan_residual(
     after = _same_shape(edit, after, activations, "activations")
     touched = (after != activations).any(1)
     delta = after[touched].float() - activations[touched].float()
-    _finite(edit.label, delta)
+    _check_overflow(edit.label, activations[touched], delta)
     return ArmPlan(edit.label, touched.nonzero()[:, 0].cpu(), delta, touched.cpu())
 
 
-def edited_latents(edit: Edit | Any, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+def joined(plan: ArmPlan, site: Site, later: ArmPlan) -> ArmPlan:
+    """A plan with what another one adds at a later site; its rows are the problems that either touches."""
+    rows = torch.cat([plan.rows, later.rows]).unique()
+    changes = [(change.site, change.delta, plan.rows) for change in plan.also]
+    if len(later.rows):
+        changes.append((site, later.delta, later.rows))
+    also = tuple(LaterChange(where, _spread(delta, own, rows)) for where, delta, own in changes)
+    return ArmPlan(plan.label, rows, _spread(plan.delta, plan.rows, rows), plan.edited | later.edited, also)
+
+
+def _spread(delta: Tensor, own: Tensor, rows: Tensor) -> Tensor:
+    """Changes of the problems `own` as changes of the problems `rows`, 0 for the others."""
+    out = delta.new_zeros(len(rows), delta.shape[1])
+    out[torch.searchsorted(rows, own).to(delta.device)] = delta
+    return out
+
+
+def edited_latents(
+    edit: Edit | Any, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"] | None = None
+) -> Float[Tensor, "n d_sae"]:
     """What the edit makes of the latents; HookError where that is unusable."""
     if not hasattr(edit, "label") or not callable(getattr(edit, "edit", None)):
         raise HookError(
             f"{edit!r} is no edit.", "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae]."
         )
-    # a copy: an edit that works in place must not reach the clean arm
-    return _same_shape(edit, edit.edit(latents.clone()), latents, "latents")
+    given = latents.clone()  # a copy: an edit that works in place must not reach the clean arm
+    refer = getattr(edit, "edit_from", None)
+    after = edit.edit(given) if refer is None or clean is None else refer(given, clean.clone())
+    return _same_shape(edit, after, latents, "latents")
 
 
 def _same_shape(edit: Any, out: Any, given: Tensor, what: str) -> Tensor:
@@ -141,6 +187,9 @@ def _same_shape(edit: Any, out: Any, given: Tensor, what: str) -> Tensor:
     return out.to(given.dtype)
 
 
-def _finite(label: str, delta: Tensor) -> None:
-    if not bool(torch.isfinite(delta).all()):
-        raise ConfigError(f"Edit {label!r} overflows: the edited residual is not finite.", "Use a smaller factor.")
+def _check_overflow(label: str, activations: Float[Tensor, "m d_model"], delta: Float[Tensor, "m d_model"]) -> None:
+    """ConfigError where the model's norms, which square a residual in float32, would find infinity."""
+    if not bool(torch.isfinite((activations.float() + delta).square().sum(1)).all()):
+        raise ConfigError(
+            f"Edit {label!r} overflows: the edited residual, or its square, is not finite.", "Use a smaller factor."
+        )

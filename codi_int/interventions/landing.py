@@ -1,5 +1,6 @@
 """Where a change at a site enters the model again, and by which roads it can go on from there."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,23 +9,31 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError
+from codi_int.interventions.arms import LaterChange
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
+from codi_int.model.hooks import Recorder, site_hook_name
 from codi_int.model.rollout import Rollout
+from codi_int.model.stack import tap
 from codi_int.types import Site
 
 Propagate = Literal["both", "cache", "recurrence"]
 
 
-class _AddAt:
-    """A stack hook that adds a change to the last token at one hook point."""
+class _AtPosition:
+    """A stack hook of one position: adds changes to the last token at hook points, and keeps what was asked for."""
 
-    def __init__(self, name: str, delta: Tensor) -> None:
-        self.names = frozenset((name,))
-        self._delta = delta
+    def __init__(self, changes: Mapping[str, Tensor], recorder: Recorder | None, position: int) -> None:
+        self._wanted = recorder.names(position) if recorder else frozenset()
+        self.names = frozenset(changes) | self._wanted
+        self._changes, self._recorder, self._position = changes, recorder, position
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
-        return tensor + self._delta[:, None].to(tensor.dtype)
+        if name in self._changes:
+            tensor = added(tensor, self._changes[name][:, None])
+        if self._recorder and name in self._wanted:
+            self._recorder.record(name, self._position, tensor)
+        return tensor
 
 
 @dataclass(frozen=True)
@@ -43,30 +52,56 @@ class Landing:
     """hook point at which the change is added, where that is inside the first block"""
 
     def enter(
-        self, model: CodiModel, rollout: Rollout, rows: Int[Tensor, " m"], delta: Float[Tensor, "m d_model"]
+        self,
+        model: CodiModel,
+        rollout: Rollout,
+        rows: Int[Tensor, " m"],
+        delta: Float[Tensor, "m d_model"],
+        also: Sequence[LaterChange] = (),
+        recorder: Recorder | None = None,
     ) -> ChainState:
-        """The state after the site's position (or the next one, for a changed thought) with the change made."""
+        """The state after the site's position (or the next one, for a changed thought) with the change made.
+
+        Args:
+            model: the model.
+            rollout: the clean pass of a batch.
+            rows: which of its rows, repeats allowed.
+            delta: what is added to each of them at the site.
+            also: what is added later in the same forward (see `in_same_forward`).
+            recorder: who keeps activations of this forward.
+        """
         state = rollout.state_at(self.site.position, rows)
         if self.site.component == "thought":
             thought = model.next_thought(state)
-            return model.step_thought(state, _added(thought, delta))
+            return model.step_thought(state, added(thought, delta), recorder)
         if self.site.component == "final_norm":
-            return ChainState(state.cache, _added(state.hidden, delta), state.position, state.problem_ids)
+            return ChainState(state.cache, added(state.hidden, delta), state.position, state.problem_ids)
         assert self.base is not None
         base = rollout.captured[self.base][rows]
-        hook = _AddAt(self.hook, delta) if self.hook else None
-        return self._rest_of_position(model, state, base if hook else _added(base, delta), hook)
+        changes = {site_hook_name(later.site): later.delta for later in also}
+        if self.hook:
+            changes[self.hook] = delta
+        hook = _AtPosition(changes, recorder, self.site.position)
+        return self._rest_of_position(model, state, base if self.hook else added(base, delta), hook)
 
-    def _rest_of_position(self, model: CodiModel, state: ChainState, x: Tensor, hook: _AddAt | None) -> ChainState:
+    def in_same_forward(self, site: Site) -> bool:
+        """Whether a later site lies in the forward that `enter` itself runs block by block."""
+        return site.position == self.site.position and site.component != "thought" and self.base is not None
+
+    def _rest_of_position(self, model: CodiModel, state: ChainState, x: Tensor, hook: _AtPosition) -> ChainState:
         layers, cache = range(self.start, model.n_layers), state.cache
         kept = [t[:, :, cache.length - 1] for i in layers for t in (cache.keys[i], cache.values[i])]
         saved = [t.clone() for t in kept] if self.propagate == "recurrence" else []
-        out = model.stack.run(x[:, None], cache, layers, hook)
+        x = x[:, None]
+        if self.base != self.site and not self.hook:  # mlp_out, whose block is over, but not yet its resid_post
+            assert self.base is not None
+            x = tap(hook, site_hook_name(self.base), x)
+        out = model.stack.final_norm(model.stack.run(x, cache, layers, hook), hook)
         for slot, clean in zip(kept, saved, strict=False):
             slot.copy_(clean)
         if self.propagate == "cache":
             return state
-        return ChainState(cache, model.stack.final_norm(out)[:, -1], state.position, state.problem_ids)
+        return ChainState(cache, out[:, -1], state.position, state.problem_ids)
 
 
 def make_landing(model: CodiModel, site: Site, propagate: Propagate | str = "both") -> Landing:
@@ -113,14 +148,16 @@ def _check_reach(model: CodiModel, site: Site, propagate: Propagate, start: int)
         )
 
 
-def _added(base: Tensor, delta: Tensor) -> Tensor:
+def added(base: Tensor, delta: Tensor) -> Tensor:
     """base + delta, summed in float32 and in the model's dtype again."""
     return (base.float() + delta.to(base.device)).to(base.dtype)
 
 
-def remaining_thoughts(model: CodiModel, state: ChainState) -> ChainState:
-    """The state after the last thought."""
+def remaining_thoughts(
+    model: CodiModel, state: ChainState, until: int | None = None, recorder: Recorder | None = None
+) -> ChainState:
+    """The state after the last thought, or after position `until`."""
     with torch.no_grad():
-        while state.position < model.n_thoughts:
-            state = model.step_thought(state)
+        while state.position < (model.n_thoughts if until is None else until):
+            state = model.step_thought(state, None, recorder)
     return state

@@ -4,9 +4,10 @@ Slow and plain. The engine uses it for rows that are too close to call, tests an
 it. It runs the very batches of the clean pass, because rounding may depend on a batch's shape.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.interventions.arms import ArmPlan, ArmScores
@@ -14,7 +15,7 @@ from codi_int.interventions.clean import CleanPass, read_answers
 from codi_int.interventions.landing import Propagate
 from codi_int.interventions.suffix import Verified, verify
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import HookContext
+from codi_int.model.hooks import HookContext, HookFunction, HookPoint
 from codi_int.model.rollout import Rollout
 from codi_int.types import Number, Site
 
@@ -27,36 +28,61 @@ def rerun_plan(
     propagate: Propagate = "both",
     only: Tensor | None = None,
 ) -> ArmScores:
-    """Scores of a plan's rows by running the whole model with a hook.
+    """Scores of a plan's rows by running the whole model with hooks.
 
     Args:
         model: the model.
         clean: its clean pass, for the batches and the clean answers.
-        site: where the plan's change is added.
+        site: where the plan's change is added; its later changes know their own sites.
         plan: what is added to which problems.
         propagate: by which roads the change may go on.
         only: [m] which rows are wanted; default all. Batches without any are not run.
     """
     wanted = torch.ones(len(plan.rows), dtype=torch.bool) if only is None else only
-    place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
     logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
-    for index in sorted(set(clean.batch_of[plan.rows[wanted]].tolist())):
-        batch = clean.batches[index]
-        hook = _adder(clean, plan, place)
-        with torch.no_grad(), model.hooks({site: hook}, propagate=propagate):
-            edited = model.rollout(batch)
+    for index, edited, places in _rollouts(model, clean, site, plan, propagate, wanted):
         found = _compare(model, clean.shelf.at(index), edited)
         numbers = read_answers(model, edited.decoded)
-        for row, problem in enumerate(batch.rows):
-            if problem in place:
-                i = place[problem]
-                logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]
+        for row, i in places:
+            logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]
     return ArmScores(logprobs, tuple(answers), changed, wanted)
 
 
-def _adder(clean: CleanPass, plan: ArmPlan, place: dict[int, int]) -> Callable[[Tensor, HookContext], Tensor]:
-    """A hook that adds the plan's change to the problems that have one."""
+def recapture(
+    model: CodiModel, clean: CleanPass, site: Site, plan: ArmPlan, later: Site, propagate: Propagate = "both"
+) -> Float[Tensor, "m d_model"]:
+    """What arrives at a later site under a plan, for the plan's rows, by running the whole model with hooks."""
+    out = torch.empty(plan.delta.shape, dtype=model.dtype, device=model.device)
+    everything = torch.ones(len(plan.rows), dtype=torch.bool)
+    for _, edited, places in _rollouts(model, clean, site, plan, propagate, everything, [later]):
+        for row, i in places:
+            out[i] = edited.captured[later][row]
+    return out
+
+
+def _rollouts(
+    model: CodiModel,
+    clean: CleanPass,
+    site: Site,
+    plan: ArmPlan,
+    propagate: Propagate,
+    wanted: Tensor,
+    capture: Sequence[Site] = (),
+) -> Iterator[tuple[int, Rollout, list[tuple[int, int]]]]:
+    """(index of a batch, what it does with the changes, pairs of its rows and the plan's) where rows are wanted."""
+    place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
+    table: dict[Site | HookPoint | str, HookFunction] = {site: _adder(clean, plan.delta, place)}
+    table |= {later.site: _adder(clean, later.delta, place) for later in plan.also}
+    for index in sorted(set(clean.batch_of[plan.rows[wanted]].tolist())):
+        batch = clean.batches[index]
+        with torch.no_grad(), model.hooks(table, propagate=propagate):
+            edited = model.rollout(batch, capture)
+        yield index, edited, [(row, place[problem]) for row, problem in enumerate(batch.rows) if problem in place]
+
+
+def _adder(clean: CleanPass, delta: Tensor, place: dict[int, int]) -> HookFunction:
+    """A hook that adds a plan's change to the problems that have one."""
     index = {problem.id: i for i, problem in enumerate(clean.problems)}
 
     def add(resid: Tensor, context: HookContext) -> Tensor:
@@ -64,7 +90,7 @@ def _adder(clean: CleanPass, plan: ArmPlan, place: dict[int, int]) -> Callable[[
         out = resid.clone()
         for row, i in enumerate(rows):
             if i >= 0:
-                out[row] = (resid[row].float() + plan.delta[i]).to(resid.dtype)
+                out[row] = (resid[row].float() + delta[i]).to(resid.dtype)
         return out
 
     return add

@@ -12,13 +12,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from codi_int.interventions.arms import ArmPlan, ArmScores
+from codi_int.interventions.arms import ArmPlan, ArmScores, LaterChange
 from codi_int.interventions.clean import CleanPass, read_answers
-from codi_int.interventions.landing import Landing, remaining_thoughts
+from codi_int.interventions.combined import reach_order
+from codi_int.interventions.landing import Landing, added, remaining_thoughts
 from codi_int.model.chain import ChainState, Decoded
 from codi_int.model.hooked import CodiModel
+from codi_int.model.hooks import HookFunction, HookPoint, Recorder, SiteRecorder
 from codi_int.model.rollout import Rollout
-from codi_int.types import Number
+from codi_int.types import Number, Site
 
 MAX_ROWS = 256
 """rows that run together"""
@@ -61,6 +63,24 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
     return Verified((logprobs * counted).sum(1), differs.any(1), (close & undecided).any(1))
 
 
+@dataclass(frozen=True)
+class _Changes:
+    """What is added at each site, for the pairs of all plans one after the other."""
+
+    problems: Int[Tensor, " pairs"]
+    """the problem of each pair"""
+    delta: Float[Tensor, "pairs d_model"]
+    """at the first site"""
+    also: tuple[LaterChange, ...]
+    """at later sites"""
+
+    def of(self, pairs: Int[Tensor, " chosen"]) -> "_Changes":
+        """The same for some of the pairs."""
+        chosen = pairs.to(self.delta.device)
+        also = tuple(LaterChange(later.site, later.delta[chosen]) for later in self.also)
+        return _Changes(self.problems[pairs], self.delta[chosen], also)
+
+
 class SuffixRunner:
     """Runs arms from their site onwards."""
 
@@ -71,14 +91,13 @@ class SuffixRunner:
     @torch.no_grad()
     def run(self, plans: Sequence[ArmPlan], progress: Callable[[int, int], None] | None = None) -> list[ArmScores]:
         """Scores of every row of every plan; `rerun` marks the rows that are too close to call."""
-        problems = torch.cat([plan.rows for plan in plans])
-        delta = torch.cat([plan.delta for plan in plans])
-        logprobs, changed, close = torch.zeros(len(problems)), *torch.zeros(2, len(problems), dtype=torch.bool)
-        answers: list[Number | None] = [self._clean.outcomes[i].answer for i in problems.tolist()]
+        changes = _changes(plans)
+        total = len(changes.problems)
+        logprobs, changed, close = torch.zeros(total), *torch.zeros(2, total, dtype=torch.bool)
+        answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
         done = 0
-        for index, pairs in self._chunks(problems):
-            rollout, rows = self._clean.shelf.at(index), self._clean.row_of[problems[pairs]].to(self._model.device)
-            state = self._state(rollout, rows, delta[pairs.to(delta.device)])
+        for rollout, pairs in self._chunks(changes.problems):
+            state, rows = self._state(rollout, changes.of(pairs)), self._rows(changes.problems[pairs])
             found = self._verify(rollout, state, rows)
             logprobs[pairs], changed[pairs], close[pairs] = (
                 found.logprobs.cpu(),
@@ -90,20 +109,43 @@ class SuffixRunner:
                 close[pair] |= unsure
             done += len(pairs)
             if progress:
-                progress(done, len(problems))
+                progress(done, total)
         return _per_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
 
-    def _chunks(self, problems: Int[Tensor, " pairs"]) -> Iterator[tuple[int, Tensor]]:
-        """(batch, some of the pairs whose problem it holds), batch by batch."""
+    @torch.no_grad()
+    def capture(self, plans: Sequence[ArmPlan], site: Site) -> list[Float[Tensor, "m d_model"]]:
+        """What arrives at a later site under each plan, for the plan's rows."""
+        changes = _changes(plans)
+        out = changes.delta.new_empty(changes.delta.shape, dtype=self._model.dtype, device=self._model.device)
+        for rollout, pairs in self._chunks(changes.problems):
+            recorder = SiteRecorder([site])
+            self._state(rollout, changes.of(pairs), site, recorder)
+            out[pairs.to(out.device)] = recorder.captured[site]
+        return list(out.split([len(plan.rows) for plan in plans]))
+
+    def _chunks(self, problems: Int[Tensor, " pairs"]) -> Iterator[tuple[Rollout, Tensor]]:
+        """(the clean pass of a batch, some of the pairs whose problem it holds), batch by batch."""
         batch_of = self._clean.batch_of[problems]
         order = batch_of.argsort(stable=True)
         for index in sorted(set(batch_of.tolist())):
-            pairs = order[batch_of[order] == index]
+            pairs, rollout = order[batch_of[order] == index], self._clean.shelf.at(index)
             for start in range(0, len(pairs), self._max_rows):
-                yield index, pairs[start : start + self._max_rows]
+                yield rollout, pairs[start : start + self._max_rows]
 
-    def _state(self, rollout: Rollout, rows: Tensor, delta: Tensor) -> ChainState:
-        return remaining_thoughts(self._model, self._landing.enter(self._model, rollout, rows, delta))
+    def _rows(self, problems: Int[Tensor, " pairs"]) -> Int[Tensor, " pairs"]:
+        return self._clean.row_of[problems].to(self._model.device)
+
+    def _state(
+        self, rollout: Rollout, changes: _Changes, until: Site | None = None, recorder: Recorder | None = None
+    ) -> ChainState:
+        """The state after the last thought, or when the site `until` has been reached, with all changes made."""
+        landing = self._landing
+        inside = [later for later in changes.also if landing.in_same_forward(later.site)]
+        onward = {later.site: _adder(later.delta) for later in changes.also if not landing.in_same_forward(later.site)}
+        last = None if until is None else until.position + (until.component == "thought")
+        with self._model.hooks(onward, landing.propagate):
+            state = landing.enter(self._model, rollout, self._rows(changes.problems), changes.delta, inside, recorder)
+            return remaining_thoughts(self._model, state, last, recorder)
 
     def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
         longest = int(rollout.decoded.counts[rows].max())
@@ -121,6 +163,23 @@ class SuffixRunner:
         unsure = (decoded.margins < self._tolerance).any(1).tolist()
         chosen = pairs[which.cpu()].tolist()
         yield from zip(chosen, read_answers(self._model, decoded), unsure, strict=True)
+
+
+def _adder(delta: Float[Tensor, "m d_model"]) -> HookFunction:
+    """A hook that adds one change to each row."""
+    return lambda tensor, context: added(tensor, delta)
+
+
+def _changes(plans: Sequence[ArmPlan]) -> _Changes:
+    """The changes of all plans; 0 at the later sites that only other plans have."""
+    sites = sorted({later.site for plan in plans for later in plan.also}, key=reach_order)
+    also = []
+    for site in sites:
+        of = [{later.site: later.delta for later in plan.also}.get(site) for plan in plans]
+        parts = [torch.zeros_like(plan.delta) if d is None else d for plan, d in zip(plans, of, strict=True)]
+        also.append(LaterChange(site, torch.cat(parts)))
+    problems, delta = torch.cat([plan.rows for plan in plans]), torch.cat([plan.delta for plan in plans])
+    return _Changes(problems, delta, tuple(also))
 
 
 def _per_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
