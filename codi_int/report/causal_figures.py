@@ -1,9 +1,10 @@
 """Figures of causes: the position x layer map, its two roads, and cumulative ablation against random sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from codi_int.report.documents import ACCURACY, ALPHA, LOGPROB, MEASURES, Document, Measure, setting, site_name
 from codi_int.report.panels import Table, heatmap, signed_scale, zero_line
 from codi_int.report.style import BLUE, COLUMN, GREY, PAGE, PALE, SIGNED, new_figure, styled, write_figure
 
@@ -11,13 +12,6 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-Document = Mapping[str, Any]
-ALPHA = 0.05
-MEASURES = {
-    "accuracy": ("estimate", "p_adjusted", 100.0, "change of accuracy (percentage points)"),
-    "logprob": ("logprob", "logprob_p_adjusted", 1.0, "change of the clean answer's log-probability (nats)"),
-}
-"""measure to: key of the effect, key of its adjusted p-value, factor, label"""
 ROADS = {"both": "both roads", "cache": "cache only", "recurrence": "recurrence only"}
 
 
@@ -28,14 +22,14 @@ def map_figures(document: Document, out: str | Path) -> list[Path]:
         OutputError: the folder cannot be written to.
     """
     if len(_roads(document)) == 1:
-        return write_figure(map_figure(document, tuple(MEASURES)), out, "map")
+        return write_figure(map_figure(document, MEASURES), out, "map")
     return [
-        path for name in MEASURES for path in write_figure(map_figure(document, (name,)), out, f"map-{name}")
+        path for m in MEASURES for path in write_figure(map_figure(document, (m,)), out, f"map-{m.name}")
     ]  # fmt: skip
 
 
 @styled
-def map_figure(document: Document, measures: Sequence[str] = ("accuracy",)) -> "matplotlib.figure.Figure":
+def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) -> "matplotlib.figure.Figure":
     """Heatmaps, positions to the right and layers upwards: one panel for each measure, or for each road of one measure.
 
     White is no change. A dot: significant after Benjamini-Hochberg. Hatched: no road leads from there to the answer.
@@ -48,7 +42,7 @@ def map_figure(document: Document, measures: Sequence[str] = ("accuracy",)) -> "
     figure = new_figure(width, height, _map_title(document), _map_caption(document))
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for measure in measures:
-        mine = [i for i, (name, _) in enumerate(panels) if name == measure]
+        mine = [i for i, (name, _) in enumerate(panels) if name is measure]
         tables = {i: _map_table(document, measure, panels[i][1], layers) for i in mine}
         norm = signed_scale(list(tables.values()))
         for i, table in tables.items():
@@ -59,7 +53,7 @@ def map_figure(document: Document, measures: Sequence[str] = ("accuracy",)) -> "
             axes[i].set_title(ROADS[road] if len(roads) > 1 else "")
         bar = figure.colorbar(image, ax=[axes[i] for i in mine], shrink=0.9, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
-        bar.set_label(MEASURES[measure][3])
+        bar.set_label(measure.label)
     axes[0].set_ylabel("layer")
     return figure
 
@@ -88,18 +82,17 @@ def _layer_names(layers: Sequence[int]) -> list[str]:
     return ["fed" if layer == -1 else str(layer) if layer % step == 0 else "" for layer in layers]
 
 
-def _map_table(document: Document, measure: str, road: str, layers: Sequence[int]) -> Table:
+def _map_table(document: Document, measure: Measure, road: str, layers: Sequence[int]) -> Table:
     """Values by layer and position; None where no cell is or no road leads."""
-    key, _, factor, _ = MEASURES[measure]
     cells = [cell for cell in document["cells"] if cell["propagate"] == road]
-    found = {(_layer(cell), int(cell["site"]["position"])): cell[key] for cell in cells}
+    found = {(_layer(cell), int(cell["site"]["position"])): cell[measure.effect] for cell in cells}
     rows = [[found.get((layer, position)) for position in _positions(document)] for layer in layers]
-    return [[None if value is None else factor * value for value in row] for row in rows]
+    return [[None if value is None else measure.factor * value for value in row] for row in rows]
 
 
-def _significant(document: Document, measure: str, road: str, layers: Sequence[int]) -> list[tuple[int, int]]:
+def _significant(document: Document, measure: Measure, road: str, layers: Sequence[int]) -> list[tuple[int, int]]:
     """(row, column) of the cells whose adjusted p-value is below 5 %."""
-    key, positions = MEASURES[measure][1], _positions(document)
+    key, positions = measure.p_adjusted, _positions(document)
     return [
         (layers.index(_layer(cell)), positions.index(int(cell["site"]["position"])))
         for cell in document["cells"] if cell["propagate"] == road and cell[key] is not None and cell[key] < ALPHA
@@ -129,13 +122,6 @@ def _map_caption(document: Document) -> str:
     return " ".join(parts)
 
 
-def setting(document: Document) -> str:
-    """Which problems, how many, and how many of them the undisturbed model answers rightly."""
-    n, right = document["n_problems"], document.get("n_correct")
-    known = "" if right is None else f", {100 * right / n:.1f} % right undisturbed"
-    return f"{document['data']} (n = {n:,}{known})"
-
-
 def curve_figures(document: Document, out: str | Path) -> list[Path]:
     """Draw a `codi-int/curve@1` document as `curve`.
 
@@ -148,7 +134,7 @@ def curve_figures(document: Document, out: str | Path) -> list[Path]:
 @styled
 def curve_figure(document: Document) -> "matplotlib.figure.Figure":
     """The strongest n features taken out together, with intervals, over the band of as many random ones."""
-    site, draws = _site_name(document["site"]), document["random"]
+    site, draws = site_name(document["site"]), document["random"]
     title = f"Features of {site} taken out together, ordered by {document['order']}"
     caption = (
         f"{document['model']} on {setting(document)}, SAE {document['sae']}. "
@@ -157,29 +143,24 @@ def curve_figure(document: Document) -> "matplotlib.figure.Figure":
     )
     figure = new_figure(PAGE, 2.9, title, caption)
     axes = figure.subplots(1, 2)
-    for axis, keys, factor in zip(axes, (CURVE_KEYS["accuracy"], CURVE_KEYS["logprob"]), (100.0, 1.0), strict=True):
-        _curve_panel(axis, document["top"], draws, keys, factor)
+    for axis, measure in zip(axes, (ACCURACY, LOGPROB), strict=True):
+        _curve_panel(axis, document["top"], draws, measure)
         axis.set_xlabel("features taken out (n)")
-    axes[0].set_ylabel(MEASURES["accuracy"][3].replace(" (", "\n("))
-    axes[1].set_ylabel("change of the clean answer's\nlog-probability (nats)")
+        axis.set_ylabel(measure.lines)
     axes[0].legend(loc="best")
     return figure
-
-
-CURVE_KEYS = {"accuracy": ("estimate", "low", "high"), "logprob": ("logprob", "logprob_low", "logprob_high")}
 
 
 def _curve_panel(
     axis: "matplotlib.axes.Axes",
     top: Sequence[Document],
     draws: Sequence[Sequence[Document]],
-    keys: tuple[str, str, str],
-    factor: float,
+    measure: Measure,
 ) -> None:
     import numpy as np
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    mean, low, high = keys
+    mean, low, high, factor = measure.effect, measure.low, measure.high, measure.factor
     zero_line(axis, vertical=False)
     if draws:
         ns = [point["n"] for point in draws[0]]
@@ -193,10 +174,3 @@ def _curve_panel(
     axis.set_xticks(ns[:: -(-len(ns) // 8)])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     axis.xaxis.set_minor_locator(NullLocator())
-
-
-def _site_name(site: Document) -> str:
-    """`L14.P3`, as everywhere."""
-    from codi_int.types import Site
-
-    return str(Site(site["layer"], site["position"], site.get("component", "resid_post")))

@@ -113,3 +113,18 @@ def signed(value: float, digits: int = 1) -> str:
     """With its sign, and a true minus; no sign where nothing but zeros would follow."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def few_ticks(axis: "matplotlib.axes.Axes", which: str = "x", most: int = 6) -> None:
+    """A few round numbers without trailing zeros, with true minus signs."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ticks = axis.xaxis if which == "x" else axis.yaxis
+    ticks.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
+    ticks.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def plain(value: float) -> str:
+    """As few digits as tell it, never in powers of ten, with a true minus."""
+    text = f"{value:.10f}".rstrip("0").rstrip(".")
+    return "0" if text in {"-0", "0"} else text.replace("-", "−")

@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from codi_int.interventions.curves import AblationCurve, CurvePoint
 from codi_int.interventions.thought_map import NO_ROAD, MapCell, ThoughtMap
 from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
+from codi_int.report.documents import MEASURES
 from codi_int.types import Environment, RunCounts, Site
 
 COUNTS = RunCounts(1, 0, 1, 0, 0)
@@ -54,7 +55,7 @@ def dots(axis) -> set[tuple[float, float]]:
 
 
 def test_cells_stand_by_layer_and_position_in_points_and_nats() -> None:
-    accuracy, logprob = maps(map_figure(SMALL, ("accuracy", "logprob")))
+    accuracy, logprob = maps(map_figure(SMALL, MEASURES))
     # the fed thoughts lowest, then layers 0 and 1; positions 1 and 2
     np.testing.assert_array_equal(values(accuracy), [[-50, np.nan], [-25, 12.5], [0, np.nan]])
     np.testing.assert_array_equal(values(logprob), [[-1, np.nan], [-0.5, 0.25], [0, np.nan]])
@@ -63,7 +64,7 @@ def test_cells_stand_by_layer_and_position_in_points_and_nats() -> None:
 
 
 def test_zero_is_the_middle_of_the_colours() -> None:
-    for axis in maps(map_figure(SMALL, ("accuracy", "logprob"))):
+    for axis in maps(map_figure(SMALL, MEASURES)):
         low, high = axis.images[0].get_clim()
         assert low == -high == np.nanmin(values(axis))
 

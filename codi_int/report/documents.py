@@ -1,0 +1,66 @@
+"""What the figures read out of documents: measures, sites, and on which problems."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codi_int.types import Site
+
+Document = Mapping[str, Any]
+"""a JSON document with a `schema`, or a record inside one"""
+ALPHA = 0.05
+"""significance, and share of false discoveries"""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One of the two ways in which an effect is measured, and under which keys documents hold it."""
+
+    name: str
+    """accuracy or logprob"""
+    effect: str
+    """key of the effect"""
+    low: str
+    """key of the lower end of its interval"""
+    high: str
+    """key of the upper end"""
+    p: str
+    """key of the p-value"""
+    p_adjusted: str
+    """key of the p-value after Benjamini-Hochberg"""
+    rank: str
+    """key of the rank among matched controls"""
+    factor: float
+    """from the document's unit to the axis'"""
+    label: str
+    """what the axis says, in one line"""
+    lines: str
+    """the same in two lines"""
+    short: str
+    """the same for a small panel"""
+
+
+ACCURACY = Measure(
+    "accuracy", "estimate", "low", "high", "p_value", "p_adjusted", "rank", 100.0,
+    "change of accuracy (percentage points)", "change of accuracy\n(percentage points)", "accuracy (points)",
+)  # fmt: skip
+LOGPROB = Measure(
+    "logprob", "logprob", "logprob_low", "logprob_high", "logprob_p", "logprob_p_adjusted", "rank_logprob", 1.0,
+    "change of the clean answer's log-probability (nats)", "change of the clean answer's\nlog-probability (nats)",
+    "log-prob. (nats)",
+)  # fmt: skip
+MEASURES = (ACCURACY, LOGPROB)
+
+
+def setting(document: Document) -> str:
+    """Which problems, how many, and how many of them the undisturbed model answers rightly."""
+    n, right = document["n_problems"], document.get("n_correct")
+    known = "" if right is None else f", {100 * right / n:.1f} % right undisturbed"
+    return f"{document['data']} (n = {n:,}{known})"
+
+
+def site_name(site: Document | str) -> str:
+    """`L14.P3`, as everywhere."""
+    if isinstance(site, str):
+        return site
+    return str(Site(site["layer"], site["position"], site.get("component", "resid_post")))
