@@ -5,6 +5,7 @@ from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
 from codi_int.model.hooked import CodiModel
+from codi_int.sae.activations import HELD_OUT, TRAIN, activations
 from codi_int.sae.config import Provenance
 from codi_int.sae.metrics import SAEMetrics, measure
 from codi_int.sae.recipe import SAETrainingConfig
@@ -22,41 +23,36 @@ def train_at_site(
     folder: Path,
     data_name: str = "",
     progress: Callable[[str, int, int], None] | None = None,
+    captures: Path | None = None,
 ) -> SAEMetrics:
     """Train an SAE on the activations of `training` at `site` and save it with its measures on `held_out`.
 
     Args:
         progress: called with (stage, done, total).
+        captures: a folder whose captures `train` and `held-out` are read, and made where missing.
 
     Returns:
         the measures on `held_out`.
     """
-    rows = capture(model, site, training, "thoughts to train on", progress)
+
+    def rows(problems: Sequence[Problem], name: str, stage: str) -> SiteActivations:
+        tell = None if progress is None else lambda done, total: progress(stage, done, total)
+        data = data_name if name == TRAIN else ""
+        return activations(model, problems, [site], data, captures / name if captures else None, tell).at(site)
+
+    seen = rows(training, TRAIN, "thoughts to train on")
     provenance = Provenance(
         model=model.name, model_sha256=model.sha256, training_data=data_name, data_sha256=problems_sha256(training)
     )
     on_epoch = None if progress is None else lambda record: progress("epochs", record.epoch, config.epochs)
-    sae = train_sae(rows, config, provenance, on_epoch).sae
-    found = measure(sae, capture(model, site, held_out, "held-out thoughts", progress).values)
-    sae.annotate(measures=found.summary())
+    sae = train_sae(_on(model, seen), config, provenance, on_epoch).sae
+    dead = measure(sae, seen.values.to(model.device)).dead_share
+    found = measure(sae, _on(model, rows(held_out, HELD_OUT, "held-out thoughts")).values)
+    sae.annotate(measures={**found.summary(), "dead_share_train": dead})
     save_sae(sae, folder)
     return found
 
 
-def capture(
-    model: CodiModel,
-    site: Site,
-    problems: Sequence[Problem],
-    stage: str,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> SiteActivations:
-    """The activations of some problems at one site."""
-    done = 0
-
-    def tell(n: int) -> None:
-        nonlocal done
-        done += n
-        if progress:
-            progress(stage, done, len(problems))
-
-    return model.think(problems, capture=[site], progress=tell).at(site)
+def _on(model: CodiModel, rows: SiteActivations) -> SiteActivations:
+    """The same rows on the model's device."""
+    return SiteActivations(rows.site, rows.problem_ids, rows.values.to(model.device))

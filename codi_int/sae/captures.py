@@ -2,6 +2,7 @@
 
 `capture_to_disk` thinks about a few problems at a time and writes their rows into place, so that memory stays
 bounded and a killed run goes on where it stopped. `open_capture` checks everything before it hands out a row.
+Questions are taken in the order of their length, so that full batches need no padding.
 """
 
 import json
@@ -22,6 +23,7 @@ from codi_int.errors import ConfigError, DataError, OutputError
 from codi_int.model.chain import Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.sae.config import check_choice, check_count
+from codi_int.sae.room import check_disk
 from codi_int.types import Problem, Site, SiteActivations
 
 SIDECAR = "capture.json"
@@ -55,7 +57,7 @@ class CaptureInfo:
     padding: str
     """padding mode of the model"""
     n_done: int
-    """rows that are written; all of them when the capture is complete"""
+    """rows that are written, in the order in which problems are thought about; all of them when it is complete"""
 
     @property
     def complete(self) -> bool:
@@ -78,6 +80,13 @@ class Capture:
         Raises:
             DataError: a site that was not captured.
         """
+        layer = self.check_site(site)
+        with safe_open(layer_file(self.folder, layer), framework="pt") as file:
+            values: Tensor = file.get_slice(TENSOR)[self.info.positions.index(site.position)]
+        return SiteActivations(site, self.info.problem_ids, values.float())
+
+    def check_site(self, site: Site) -> int:
+        """The layer of a site that was captured; DataError for any other."""
         known = site.layer in self.info.layers and site.position in self.info.positions
         if site.component != "resid_post" or site.layer is None or not known:
             raise DataError(
@@ -85,9 +94,7 @@ class Capture:
                 f"{_listed(self.info.positions)}, resid_post only.",
                 "Capture it, or choose another site.",
             )
-        with safe_open(layer_file(self.folder, site.layer), framework="pt") as file:
-            values: Tensor = file.get_slice(TENSOR)[self.info.positions.index(site.position)]
-        return SiteActivations(site, self.info.problem_ids, values.float())
+        return site.layer
 
 
 def layer_file(folder: Path, layer: int) -> Path:
@@ -118,7 +125,7 @@ def capture_to_disk(
         progress: called with (done, total) after every chunk.
 
     Raises:
-        ConfigError: no problems, an unknown dtype.
+        ConfigError: no problems, an unknown dtype; more than fits on the disk (before anything is written).
         SiteError: a layer or position that the model does not have.
         DataError: the folder holds a capture of something else.
         OutputError: a folder that cannot be written to.
@@ -143,27 +150,34 @@ def capture_to_disk(
     sites = [model.check_site(Site(layer, position)) for layer in wanted.layers for position in wanted.positions]
     folder = Path(folder)
     info = _begin(folder, wanted)
+    order = _order(model, problems, padding)
     for start in range(info.n_done, len(problems), rows_at_once):
-        chunk = problems[start : start + rows_at_once]
-        batch = model.think(chunk, capture=sites, padding=padding)
+        places = order[start : start + rows_at_once]
+        batch = model.think([problems[place] for place in places], capture=sites, padding=padding)
         for layer in info.layers:
             rows = torch.stack([batch.at(Site(layer, position)).values for position in info.positions])
-            _write_rows(layer_file(folder, layer), info, start, rows)
-        info = replace(info, n_done=start + len(chunk))
+            _write_rows(layer_file(folder, layer), info, places, rows)
+        info = replace(info, n_done=start + len(places))
         _write_sidecar(folder, info)
         if progress:
             progress(info.n_done, len(problems))
     return Capture(folder, info)
 
 
-def open_capture(folder: str | Path, model: CodiModel | None = None) -> Capture:
+def open_capture(
+    folder: str | Path, model: CodiModel | None = None, problems: Sequence[Problem] | None = None
+) -> Capture:
     """The capture in `folder`, checked.
 
+    Args:
+        model: the model that it must come from; None takes any.
+        problems: the problems that it must hold, in this order; None takes any.
+
     Raises:
-        DataError: no capture, a half-written one, files of the wrong size, or one from another model.
+        DataError: no capture, a half-written one, files of the wrong size, or one of another model or other problems.
     """
     folder = Path(folder)
-    info = _read_sidecar(folder)
+    info = read_sidecar(folder)
     if not info.complete:
         raise DataError(
             f"{folder} is half-written: {info.n_done} of {len(info.problem_ids)} problems.",
@@ -175,6 +189,12 @@ def open_capture(folder: str | Path, model: CodiModel | None = None) -> Capture:
             f"({model.sha256[:12]}).",
             "Load that model, or capture again.",
         )
+    if problems is not None and problems_sha256(problems) != info.data_sha256:
+        raise DataError(
+            f"{folder} was captured from {len(info.problem_ids)} problems of {info.data or '?'}, not from the "
+            f"{len(problems)} that are asked for.",
+            "Give the same data and limit, or capture again.",
+        )
     _check_files(folder, info)
     return Capture(folder, info)
 
@@ -182,11 +202,12 @@ def open_capture(folder: str | Path, model: CodiModel | None = None) -> Capture:
 def _begin(folder: Path, wanted: CaptureInfo) -> CaptureInfo:
     """The sidecar to go on from: the one that is there, or a new one with empty files of full size."""
     if (folder / SIDECAR).exists():
-        found = _read_sidecar(folder)
+        found = read_sidecar(folder)
         if replace(found, n_done=0) != wanted:
             raise DataError(f"{folder} holds a capture of something else.", "Give another folder, or empty this one.")
         _check_files(folder, found)
         return found
+    check_disk(folder, len(wanted.layers) * _file_size(wanted), "The activations")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for layer in wanted.layers:
@@ -197,6 +218,16 @@ def _begin(folder: Path, wanted: CaptureInfo) -> CaptureInfo:
         raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Give another folder.") from None
     _write_sidecar(folder, wanted)
     return wanted
+
+
+def _order(model: CodiModel, problems: Sequence[Problem], padding: Padding) -> list[int]:
+    """Where the problems stand, in the order in which they are thought about.
+
+    Shorter questions come first, for batches hold questions of one length; with official padding the order is the
+    problems' own, because there the batches make a difference.
+    """
+    places = list(range(len(problems)))
+    return places if padding == "official" else sorted(places, key=lambda i: len(model.encode_question(problems[i])))
 
 
 def _shape(info: CaptureInfo) -> tuple[int, int, int]:
@@ -216,14 +247,21 @@ def _file_size(info: CaptureInfo) -> int:
     return len(_header(info)) + int(np.prod(_shape(info))) * np.dtype(NUMPY_TYPES[info.dtype]).itemsize
 
 
-def _write_rows(path: Path, info: CaptureInfo, start: int, rows: Float[Tensor, "positions chunk d_model"]) -> None:
+def _write_rows(
+    path: Path, info: CaptureInfo, places: Sequence[int], rows: Float[Tensor, "positions chunk d_model"]
+) -> None:
     """Put some problems' rows into place."""
     kind = np.dtype(NUMPY_TYPES[info.dtype])
     file = np.memmap(path, dtype=kind, mode="r+", offset=len(_header(info)), shape=_shape(info))
     rows = rows.detach().cpu()
     plain = rows.bfloat16().view(torch.int16) if info.dtype == "bfloat16" else rows.float()
-    file[:, start : start + rows.shape[1]] = plain.numpy()
+    file[:, list(places)] = plain.numpy()
     file.flush()
+
+
+def capture_bytes(n_layers: int, n_positions: int, n_problems: int, d_model: int, dtype: str = "float32") -> int:
+    """Disk that a capture takes, without its headers."""
+    return n_layers * n_positions * n_problems * d_model * np.dtype(NUMPY_TYPES[dtype]).itemsize
 
 
 def _write_sidecar(folder: Path, info: CaptureInfo) -> None:
@@ -233,7 +271,7 @@ def _write_sidecar(folder: Path, info: CaptureInfo) -> None:
     os.replace(part, folder / SIDECAR)
 
 
-def _read_sidecar(folder: Path) -> CaptureInfo:
+def read_sidecar(folder: Path) -> CaptureInfo:
     """The sidecar of a folder; DataError where there is none."""
     try:
         raw: dict[str, Any] = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))

@@ -1,18 +1,27 @@
-"""What an SAE costs the model: answers when its reconstruction takes the activation's place."""
+"""What an SAE costs the model: answers when its reconstruction takes the activation's place.
 
-from collections.abc import Sequence
+At `resid_post` only what comes after the site is run, for every SAE of the site from one clean pass; the clean answer's
+tokens are fed in one forward, and an arm writes only the answers in which some choice differs. At other components a
+hook replaces the activation and everything runs again.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError
+from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import HookContext
 from codi_int.model.rollout import Rollout
 from codi_int.sae.base import SAE, check_fits
-from codi_int.types import Completion, Number, Problem, Site
+from codi_int.types import Number, Problem, Site
+
+Replacement = Callable[[Tensor], Tensor]
+"""what takes the place of activations [rows, d_model]"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,21 @@ def _between(low: float, value: float, high: float) -> float | None:
 
 
 def measure_spliced(model: CodiModel, sae: SAE, site: Site, problems: Sequence[Problem]) -> SplicedMetrics:
-    """Run the three arms.
+    """Run the three arms; see `measure_spliced_all`."""
+    return measure_spliced_all(model, [sae], site, problems)[0]
+
+
+def measure_spliced_all(
+    model: CodiModel,
+    saes: Sequence[SAE],
+    site: Site,
+    problems: Sequence[Problem],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[SplicedMetrics, ...]:
+    """Run the three arms for every SAE of a site; the clean one and the mean are run once for all of them.
+
+    Args:
+        progress: called with (done, total) problems.
 
     Raises:
         ConfigError: no problems.
@@ -59,40 +82,96 @@ def measure_spliced(model: CodiModel, sae: SAE, site: Site, problems: Sequence[P
     if not problems:
         raise ConfigError("There are no problems to measure on.", "Give at least one.")
     model.check_site(site)
-    check_fits(sae, model, site)
+    for sae in saes:
+        check_fits(sae, model, site)
     mean = model.think(problems, capture=[site]).at(site).values.mean(dim=0)
-
-    def rebuild(resid: Tensor, context: HookContext) -> Tensor:
-        return sae.decode(sae.encode(resid)).to(resid.dtype)
-
-    def flatten(resid: Tensor, context: HookContext) -> Tensor:
-        return mean.expand_as(resid)
-
-    correct, logprobs = torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.float64)
+    replacements: list[Replacement] = [lambda x: mean.expand_as(x), *saes]
+    correct = torch.zeros(1 + len(replacements), dtype=torch.int64)
+    logprobs, done = torch.zeros(1 + len(replacements), dtype=torch.float64), 0
     for batch in model.batches(problems):
         truth = [problems[row].answer for row in batch.rows]
-        clean = model.rollout(batch)
-        arms = [clean]
-        for hook in (rebuild, flatten):
-            with torch.no_grad(), model.hooks({site: hook}):
-                arms.append(model.rollout(batch))
-        correct += torch.tensor([_n_correct(arm.completions, truth) for arm in arms])
-        logprobs += torch.stack([_clean_logprobs(model, arm, clean).double().sum().cpu() for arm in arms])
-    shares, means = (correct / len(problems)).tolist(), (logprobs / len(problems)).tolist()
-    return SplicedMetrics(len(problems), *shares, *means)
+        clean = model.rollout(batch, [site])
+        arms = [_clean_arm(model, clean), *(_replaced_arm(model, clean, site, new) for new in replacements)]
+        correct += torch.tensor([_n_correct(arm.answers, truth) for arm in arms])
+        logprobs += torch.stack([arm.logprobs.double().sum().cpu() for arm in arms])
+        done += len(truth)
+        if progress:
+            progress(done, len(problems))
+    (share, share_mean, *shares), (logprob, logprob_mean, *means) = (
+        (total / len(problems)).tolist() for total in (correct, logprobs)
+    )
+    return tuple(
+        SplicedMetrics(len(problems), share, spliced, share_mean, logprob, spliced_logprob, logprob_mean)
+        for spliced, spliced_logprob in zip(shares, means, strict=True)
+    )
 
 
-def _n_correct(completions: Sequence[Completion], truth: Sequence[Number]) -> int:
-    return sum(c.answer is not None and abs(c.answer - t) < 1e-6 for c, t in zip(completions, truth, strict=True))
+@dataclass(frozen=True)
+class _Arm:
+    """How a batch went."""
+
+    answers: Sequence[Number | None]
+    """what was answered"""
+    logprobs: Float[Tensor, " batch"]
+    """log-probability of the clean answers, in nats"""
 
 
 @torch.no_grad()
-def _clean_logprobs(model: CodiModel, arm: Rollout, clean: Rollout) -> Float[Tensor, " batch"]:
-    """Log-probability of every clean answer after an arm's thoughts."""
+def _clean_arm(model: CodiModel, clean: Rollout) -> _Arm:
+    logprobs, _ = _against(model, clean.state_at(model.n_thoughts), clean)
+    return _Arm([completion.answer for completion in clean.completions], logprobs)
+
+
+@torch.no_grad()
+def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> _Arm:
+    """The batch with something else at the site."""
+    if site.component != "resid_post":
+        with model.hooks({site: lambda x, context: new(x).to(x.dtype)}):
+            rollout = model.rollout(clean.batch)
+        logprobs, _ = _against(model, rollout.state_at(model.n_thoughts), clean)
+        return _Arm([completion.answer for completion in rollout.completions], logprobs)
+    state = _rest(model, clean, site, new(clean.captured[site]))
+    logprobs, changed = _against(model, state, clean)
+    answers = [completion.answer for completion in clean.completions]
+    for row, answer in zip(changed.nonzero()[:, 0].tolist(), _written(model, state, changed), strict=True):
+        answers[row] = answer
+    return _Arm(answers, logprobs)
+
+
+def _rest(model: CodiModel, clean: Rollout, site: Site, x: Float[Tensor, "batch d_model"]) -> ChainState:
+    """The state after the last thought, run on from another activation at the site."""
+    assert site.layer is not None
+    state = clean.state_at(site.position)
+    x = x.to(clean.captured[site].dtype)[:, None]
+    out = model.stack.run(x, state.cache, range(site.layer + 1, model.n_layers))
+    state = ChainState(state.cache, model.stack.final_norm(out)[:, -1], state.position, state.problem_ids)
+    while state.position < model.n_thoughts:
+        state = model.step_thought(state)
+    return state
+
+
+def _against(
+    model: CodiModel, state: ChainState, clean: Rollout
+) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+    """Log-probability of every clean answer, and whether some greedy choice along it differs."""
     ids, counts = clean.decoded.ids, clean.decoded.counts
-    scores = model.teacher_force(arm.state_at(model.n_thoughts), ids[:, :-1]).float()
-    steps = torch.arange(ids.shape[1], device=ids.device)
-    meant = steps[None] < counts[:, None]
+    scores = model.teacher_force(state, ids[:, :-1]).float()
+    meant = torch.arange(ids.shape[1], device=ids.device)[None] < counts[:, None]
     chosen = ids.clamp(max=scores.shape[-1] - 1)[..., None]
     logprobs = scores.gather(2, chosen)[..., 0] - scores.logsumexp(-1)
-    return (logprobs * meant).sum(dim=1)
+    return (logprobs * meant).sum(dim=1), ((scores.argmax(-1) != ids) & meant).any(dim=1)
+
+
+def _written(model: CodiModel, state: ChainState, rows: Bool[Tensor, " batch"]) -> list[Number | None]:
+    """The answers that some rows write."""
+    which = rows.nonzero()[:, 0]
+    if not len(which):
+        return []
+    ids = tuple(state.problem_ids[i] for i in which.tolist())
+    decoded = model.decode(ChainState(state.cache.gather(which), state.hidden[which], state.position, ids))
+    texts = model.tokenizer.batch_decode([list(decoded.tokens(i)) for i in range(len(ids))], skip_special_tokens=True)
+    return [extract_answer(text, model.config.answer_rule) for text in texts]
+
+
+def _n_correct(answers: Sequence[Number | None], truth: Sequence[Number]) -> int:
+    return sum(a is not None and abs(a - t) < 1e-6 for a, t in zip(answers, truth, strict=True))

@@ -1,24 +1,28 @@
 """A grid of TopK SAEs over sites, k, d_sae and seeds: trained in stacks, measured, saved, and resumed after a kill."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from codi_int.errors import ConfigError, SAEError
+from codi_int.errors import ConfigError, OutputError, SAEError
 from codi_int.sae.compare import decoder_structure
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite, sae_folder
 from codi_int.sae.many import GridEpoch, SAEJob, train_many
 from codi_int.sae.metrics import measure
 from codi_int.sae.recipe import SAETrainingConfig
+from codi_int.sae.room import check_disk, sae_bytes
 from codi_int.sae.store import CONFIG_FILE, load_sae, save_sae
 from codi_int.sae.sweep_table import write_table
 from codi_int.sae.training import TrainedSAE
 from codi_int.types import Site
 
-__all__ = ["SweepGrid", "SweepRow", "SweepSite", "check_disk", "run_sweep", "sae_folder"]
+__all__ = ["SweepGrid", "SweepRow", "SweepSite", "run_sweep", "sae_folder"]
+
+SETTINGS = "sweep.json"
+SCHEMA = "codi-int/sweep@1"
 
 
 def run_sweep(
@@ -34,7 +38,8 @@ def run_sweep(
     """Train the grid at every site; SAEs that are already in `out` are read, not trained again.
 
     Args:
-        sites: may be a generator, so that the activations of one site at a time are in memory.
+        sites: may be a generator, so that the activations of one site at a time are in memory. The disk is then
+            looked at site by site, else for all at the start.
         provenance: model and data, noted with every SAE.
         products, memory_gib: see `train_many`.
         on_epoch: called with the site and news of each stack.
@@ -45,14 +50,17 @@ def run_sweep(
 
     Raises:
         ConfigError: the SAEs do not fit on the disk or in the budget (before anything is trained), or `out` holds
-            another sweep's SAE under the same name.
+            another sweep.
         SAEError: a half-written or broken SAE in `out`.
     """
-    out = Path(out)
+    out, known = Path(out), provenance or Provenance()
+    if isinstance(sites, Sequence) and sites:
+        check_sae_room(out, grid, [site.train.site for site in sites], sites[0].train.values.shape[1])
+    claim_folder(out, grid.recipe, known)
     rows: list[SweepRow] = []
     for site in sites:
-        check_disk(out, grid, site.train.values.shape[1])
-        rows += _sweep_site(site, grid, out, provenance or Provenance(), products, memory_gib, on_epoch, on_saved)
+        check_sae_room(out, grid, [site.train.site], site.train.values.shape[1])
+        rows += _sweep_site(site, grid, out, known, products, memory_gib, on_epoch, on_saved)
     write_table(rows, out)
     return tuple(rows)
 
@@ -109,13 +117,54 @@ def _finished(site: SweepSite, config: SAETrainingConfig, out: Path) -> SweepRow
     return _measured(site, config, folder, TrainedSAE(sae, ()))
 
 
-def check_disk(out: Path, grid: SweepGrid, d_in: int) -> None:
-    """ConfigError where the SAEs of one site take more disk than is free; says need and limit."""
-    need = sum(4 * (2 * d_in + 1) * config.d_sae for config in grid.configs())
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if need > free:
+def check_sae_room(out: Path, grid: SweepGrid, sites: Sequence[Site], d_in: int) -> None:
+    """ConfigError where the SAEs that are still missing take more disk than is free; says need and limit."""
+    n_saes, where = len(sites) * len(grid.configs()), f"{len(sites)} sites" if len(sites) > 1 else "one site"
+    check_disk(out, sae_bytes(grid, sites, d_in, out), f"The {n_saes} SAEs of {where}")
+
+
+def claim_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> None:
+    """Note in `out` what its sweep is; other sites, k, d_sae and seeds may join later, another recipe or model not.
+
+    Raises:
+        ConfigError: `out` holds another sweep.
+        OutputError: a folder that cannot be written to.
+    """
+    own = sweep_settings(recipe, known)
+    try:
+        found = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        _write_settings(out, own)
+        return
+    except (OSError, ValueError):
+        raise OutputError(f"{out / SETTINGS} cannot be read.", "Delete it, or give another folder.") from None
+    if found != own:
+        name = next(key for key in {**own, **found} if own.get(key) != found.get(key))
         raise ConfigError(
-            f"The SAEs of one site take {need / 2**30:.2f} GiB; {free / 2**30:.2f} GiB are free at {there}.",
-            "Free some disk, choose another folder, or train a smaller grid.",
+            f"{out} holds a sweep with {name} {_short(found.get(name))}, not {_short(own.get(name))}.",
+            "Give another folder, or the settings of that sweep.",
         )
+
+
+def sweep_settings(recipe: SAETrainingConfig, known: Provenance) -> dict[str, object]:
+    """What all SAEs of a sweep share."""
+    shared = {key: value for key, value in asdict(recipe).items() if key not in ("d_sae", "k", "seed")}
+    names = ("model", "model_sha256", "training_data", "data_sha256")
+    settings = {"schema": SCHEMA, **{name: getattr(known, name) for name in names}, **shared}
+    return dict(json.loads(json.dumps(settings)))
+
+
+def _write_settings(out: Path, settings: Mapping[str, object]) -> None:
+    part = out / f"{SETTINGS}.part"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, out / SETTINGS)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Give another folder.") from None
+
+
+def _short(value: object) -> str:
+    """A value in a message; hashes by their beginning."""
+    text = str(value)
+    return text[:12] if len(text) == 64 else text

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError, SAEError, SiteError
-from codi_int.sae import SAEConfig, TopKSAE
-from codi_int.sae.spliced import SplicedMetrics, measure_spliced
+from codi_int.sae import SAEConfig, SAETrainingConfig, TopKSAE, train_sae
+from codi_int.sae.base import SAE
+from codi_int.sae.spliced import SplicedMetrics, measure_spliced, measure_spliced_all
 from codi_int.types import Site
 
 SITE = Site(1, 3)
@@ -18,6 +19,11 @@ def identity_sae(d_in: int) -> TopKSAE:
         sae.W_enc.copy_(torch.eye(d_in))
         sae.W_dec.copy_(torch.eye(d_in))
     return sae
+
+
+def trained(rows: torch.Tensor, k: int) -> SAE:
+    """A poor SAE of these rows."""
+    return train_sae(rows, SAETrainingConfig(d_sae=32, k=k, epochs=3, batch_size=8)).sae
 
 
 def test_a_perfect_sae_costs_nothing(model, problems):
@@ -48,6 +54,36 @@ def test_clean_logprob_and_accuracy_by_hand(model, problems):
         correct += completion.answer == problem.answer
     assert found.logprob_clean == pytest.approx(sum(logprobs) / len(problems), abs=1e-4)
     assert found.accuracy_clean == pytest.approx(correct / len(problems))
+
+
+def through_hooks(model, sae, problems, site) -> tuple[float, float]:
+    """Share right and mean log-probability of the clean answer with the whole model run again under a torch hook."""
+    clean = model.answer(problems)
+    n_correct, logprobs = 0, []
+    for problem, written in zip(problems, clean, strict=True):
+        (batch,) = model.batches([problem])
+        ids = model.rollout(batch).decoded.ids
+        with torch.no_grad(), model.hooks({site: lambda x, context: sae(x)}):
+            rollout = model.rollout(batch)
+        scores = model.teacher_force(rollout.state_at(model.n_thoughts), ids[:, :-1]).log_softmax(-1)
+        logprobs.append(scores.gather(2, ids[..., None]).sum().item())
+        n_correct += rollout.completions[0].answer == problem.answer
+        assert written.problem_id == problem.id
+    return n_correct / len(problems), sum(logprobs) / len(problems)
+
+
+@pytest.mark.parametrize("site", [Site(0, 0), Site(2, 5), Site(1, 3, "mlp_out")])
+def test_running_on_from_the_site_is_running_everything_again(model, problems, site):
+    problems = problems[:8]
+    rows = model.think(problems, capture=[site]).at(site).values
+    saes = [trained(rows, k) for k in (1, 4)]
+    found = measure_spliced_all(model, saes, site, problems)
+    for sae, metrics in zip(saes, found, strict=True):
+        share, logprob = through_hooks(model, sae, problems, site)
+        assert metrics.accuracy_spliced == pytest.approx(share)
+        assert metrics.logprob_spliced == pytest.approx(logprob, abs=1e-3)
+    assert found[0].logprob_spliced != found[1].logprob_spliced
+    assert found[0] == measure_spliced(model, saes[0], site, problems)
 
 
 def test_between_two_equal_ends_nothing_can_be_recovered():

@@ -8,9 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from codi_int.errors import ConfigError, SAEError
+from codi_int.errors import ConfigError, OutputError, SAEError
 from codi_int.sae import Provenance, SAETrainingConfig, load_sae, measure, train_sae
-from codi_int.sae import sweep as module
 from codi_int.sae.compare import decoder_structure, published_front, strict_front
 from codi_int.sae.sweep import SweepGrid, SweepSite, run_sweep, sae_folder
 from codi_int.types import Site, SiteActivations
@@ -116,13 +115,34 @@ def test_a_half_written_sae_is_named(sites, tmp_path):
 def test_another_recipe_under_the_same_name(sites, tmp_path):
     run_sweep(sites[:1], GRID, tmp_path)
     other = SweepGrid(ks=(2, 4), d_saes=(20, 30), recipe=SAETrainingConfig(d_sae=1, k=1, epochs=2, batch_size=64))
+    with pytest.raises(ConfigError, match="holds a sweep with epochs 3, not 2") as caught:
+        run_sweep(sites[:1], other, tmp_path)
+    assert caught.value.remedy
+    (tmp_path / "sweep.json").unlink()
     with pytest.raises(ConfigError, match="trained by another recipe"):
         run_sweep(sites[:1], other, tmp_path)
 
 
+def test_another_model_under_the_same_name(sites, tmp_path):
+    run_sweep(sites[:1], GRID, tmp_path, Provenance(model="a", model_sha256="ab" * 32))
+    with pytest.raises(ConfigError, match="model_sha256 abababababab, not cdcdcdcdcdcd"):
+        run_sweep(sites[:1], GRID, tmp_path, Provenance(model="a", model_sha256="cd" * 32))
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(OutputError, match="cannot be read"):
+        run_sweep(sites[:1], GRID, tmp_path)
+
+
+def test_a_larger_grid_takes_up_a_smaller_one(sites, tmp_path):
+    run_sweep(sites[:1], GRID, tmp_path)
+    trained = []
+    larger = SweepGrid(ks=(2, 4, 6), d_saes=(20, 30), seeds=(0, 1), recipe=RECIPE)
+    rows = run_sweep(sites, larger, tmp_path, on_saved=trained.append)
+    assert (len(rows), len(trained)) == (24, 20)
+
+
 def test_a_grid_that_does_not_fit_on_the_disk(sites, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
-    with pytest.raises(ConfigError, match=r"take 0\.00 GiB; 0\.00 GiB are free") as caught:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**5, 10**5 - 2000, 2000))
+    with pytest.raises(ConfigError, match=r"The 8 SAEs of 2 sites take 0\.00 GiB; 0\.00 GiB are free") as caught:
         run_sweep(sites, GRID, tmp_path / "new")
     assert caught.value.remedy
     assert not (tmp_path / "new").exists()

@@ -1,0 +1,98 @@
+"""The one road from problems to activations: thought about at once, or kept in a capture on disk and read there."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from codi_int.errors import DataError
+from codi_int.model.hooked import CodiModel
+from codi_int.sae.captures import SIDECAR, Capture, capture_to_disk, open_capture, read_sidecar
+from codi_int.types import Problem, Site, SiteActivations
+
+TRAIN, HELD_OUT = "train", "held-out"
+"""names of the two captures that a sweep keeps"""
+
+
+@runtime_checkable
+class Activations(Protocol):
+    """Where the activations of sites can be had: a `Capture`, or a `ThoughtBatch` that holds them."""
+
+    def at(self, site: Site) -> SiteActivations:
+        """The activations at one site."""
+
+
+def activations(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    sites: Sequence[Site],
+    data: str = "",
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Activations:
+    """The activations of some problems at some sites, in the order of the problems.
+
+    Args:
+        data: name of the problems.
+        folder: where a capture of them lies or is to lie, so that they are thought about once; None keeps them in
+            memory.
+        progress: called with (done, total).
+
+    Raises:
+        SiteError: a site that the model does not have.
+        DataError: `folder` holds a capture of another model, other problems or other sites.
+        ConfigError: more than the disk holds.
+    """
+    for site in sites:
+        model.check_site(site)
+    if folder is not None:
+        return _kept(model, problems, sites, data, folder, progress)
+    done = 0
+
+    def tell(n: int) -> None:
+        nonlocal done
+        done += n
+        if progress:
+            progress(done, len(problems))
+
+    return model.think(problems, capture=sites, progress=tell)
+
+
+def _kept(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    sites: Sequence[Site],
+    data: str,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> Capture:
+    """The capture in `folder`: opened, gone on with, or made."""
+    layers, positions = _axes(sites)
+    dtype = "float32"
+    if (folder / SIDECAR).exists():
+        info = read_sidecar(folder)
+        if info.complete:
+            return _open(model, problems, sites, folder)
+        layers, positions, dtype = info.layers, info.positions, info.dtype
+    return capture_to_disk(model, problems, folder, data, layers, positions, dtype, progress=progress)
+
+
+def _open(model: CodiModel, problems: Sequence[Problem], sites: Sequence[Site], folder: Path) -> Capture:
+    """A complete capture that holds the sites; DataError for any other."""
+    capture = open_capture(folder, model, problems)
+    if capture.info.padding != "masked":
+        raise DataError(
+            f"{folder} was captured with padding {capture.info.padding!r}; SAEs are trained on 'masked' ones.",
+            "Capture again without --padding.",
+        )
+    for site in sites:
+        capture.check_site(site)
+    return capture
+
+
+def _axes(sites: Sequence[Site]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Layers and positions that a capture of these sites has; DataError for sites that captures do not hold."""
+    for site in sites:
+        if site.layer is None or site.component != "resid_post":
+            raise DataError(f"{site} cannot be captured to disk.", "Captures hold resid_post of a layer only.")
+    layers = tuple(dict.fromkeys(site.layer for site in sites if site.layer is not None))
+    return layers, tuple(dict.fromkeys(site.position for site in sites))

@@ -1,0 +1,49 @@
+"""What every SAE of a sweep costs the model; kept with the SAE, so that a killed run does not measure it again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from codi_int.model.hooked import CodiModel
+from codi_int.sae.grid import SweepRow
+from codi_int.sae.spliced import SplicedMetrics, measure_spliced_all
+from codi_int.sae.store import load_sae, save_sae
+from codi_int.sae.sweep_table import spliced_measures
+from codi_int.types import Problem, Site
+
+COUNT = "n_problems_spliced"
+
+
+def splice_rows(
+    model: CodiModel,
+    rows: Sequence[SweepRow],
+    problems: Sequence[Problem],
+    progress: Callable[[Site, int, int], None] | None = None,
+) -> tuple[SweepRow, ...]:
+    """The rows of a sweep with `spliced` filled in; the measures are also noted in each SAE's `cfg.json`.
+
+    Args:
+        problems: held-out problems; SAEs that were measured on as many before are not measured again.
+        progress: called with (site, done, total) problems.
+    """
+    done = [replace(row, spliced=_noted(row, len(problems))) for row in rows]
+    for site in dict.fromkeys(row.site for row in rows):
+        numbers = [i for i, row in enumerate(done) if row.site == site and row.spliced is None]
+        if not numbers:
+            continue
+        saes = [load_sae(done[i].folder, device=str(model.device)) for i in numbers]
+        tell = None if progress is None else lambda n, total, site=site: progress(site, n, total)
+        for i, sae, found in zip(numbers, saes, measure_spliced_all(model, saes, site, problems, tell), strict=True):
+            known = {key: value for key, value in spliced_measures(found).items() if value is not None}
+            sae.annotate(measures={**sae.config.provenance.measures, **known})
+            save_sae(sae, done[i].folder)
+            done[i] = replace(done[i], spliced=found)
+    return tuple(done)
+
+
+def _noted(row: SweepRow, n_problems: int) -> SplicedMetrics | None:
+    """The measures that an earlier run has noted; None where there are none."""
+    known: Mapping[str, float] = load_sae(row.folder).config.provenance.measures
+    names = [name for name in SplicedMetrics.__dataclass_fields__ if name != "n_problems"]
+    if known.get(COUNT) != n_problems or not set(names) <= set(known):
+        return None
+    return SplicedMetrics(n_problems, **{name: known[name] for name in names})
