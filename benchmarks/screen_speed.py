@@ -94,7 +94,7 @@ def screen_part(limit: int | None) -> dict[str, object]:
     """The screen, timed by parts, in this process alone."""
     rate = matmul_rate()
     model, engine, problems = load(limit)
-    before = common.peak_mib()
+    before = common.forget_peak()
     watch = common.Stopwatch()
     touched, changed = torch.zeros(2, len(problems), dtype=torch.long)
     score = engine.score
@@ -128,7 +128,7 @@ def screen_part(limit: int | None) -> dict[str, object]:
         "features": len(screen.rows),
         "n_problems": len(problems),
         "peak_mib": common.peak_mib(),
-        "peak_mib_before": before,
+        "held_before_mib": before,
         "suffix_gflop": flops / 1e9,
         "matmul_gflop_per_s": rate / 1e9,
         "floor_s": floor,
@@ -240,7 +240,7 @@ def report(screen: dict, rerun: dict, rows: list[dict[str, object]]) -> None:
     skipped = counts["skipped"] / counts["pairs"]
     print(f"\npairs {counts['pairs']:,}, skipped {skipped:.1%}, suffix rows {counts['suffix_rows']:,}, "
           f"written again {counts['decoded']:,}, re-run slowly {counts['rerun']:,}")  # fmt: skip
-    print(f"peak memory {screen['peak_mib']:,.0f} MiB ({screen['peak_mib_before']:,.0f} before the clean pass)")
+    print(f"peak memory {screen['peak_mib']:,.0f} MiB ({screen['held_before_mib']:,.0f} held before the clean pass)")
     print(f"arithmetic floor of the suffix {screen['floor_s']:.1f} s at {screen['matmul_gflop_per_s']:.0f} GFLOP/s: "
           f"the suffix reaches {screen['share_of_floor']:.0%} of it")  # fmt: skip
 
