@@ -291,7 +291,7 @@ class Experiment:
     features: tuple[int, ...]
     """the features that the edit names; empty where it names none"""
     site: Site
-    """where"""
+    """where; the first place where there are several"""
     mode: str | None
     """what an ablation puts in place: zero, mean, resample, set"""
     factor: float | None
@@ -303,7 +303,7 @@ class Experiment:
     model: str
     """name of the model"""
     sae: str
-    """name of the SAE"""
+    """name of the SAE, or of several; `none` without any"""
     data: str
     """name of the problems"""
     n_problems: int
@@ -312,6 +312,8 @@ class Experiment:
     """of everything random"""
     label: str = ""
     """the edit in words"""
+    sites: tuple[Site, ...] = ()
+    """all sites that the edit changes, in the order in which the model reaches them; `site` is the first"""
 
 
 @dataclass(frozen=True)
@@ -325,7 +327,7 @@ class Environment:
     model_sha256: str
     """of the weights"""
     sae_sha256: str
-    """of the SAE's weights"""
+    """of the SAE's weights; several joined by commas in the order of the sites, empty without any"""
     data_sha256: str
     """of the problems, in order"""
     threads: int

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError, HookError
-from codi_int.interventions.edits import Edit
+from codi_int.interventions.edits import Edit, check_edit
 from codi_int.interventions.residual_edits import ResidualEdit
 from codi_int.sae.base import SAE
 from codi_int.types import Number, Site
@@ -66,15 +66,6 @@ class ArmScores:
     """rows that wrote other tokens than the clean arm"""
     rerun: Bool[Tensor, " m"]
     """rows that were too close to call and ran again with the whole model"""
-
-
-def plan_reconstruction(
-    sae: SAE, activations: Float[Tensor, "n d_model"], latents: Float[Tensor, "n d_sae"]
-) -> ArmPlan:
-    """The arm that shows what the SAE itself costs: x becomes decode(f)."""
-    everyone = torch.arange(activations.shape[0])
-    delta = sae.decode(latents).float() - activations.float()
-    return ArmPlan("reconstructed", everyone, delta, torch.zeros(activations.shape[0], dtype=torch.bool))
 
 
 def plan_edit(
@@ -166,10 +157,7 @@ def edited_latents(
     edit: Edit | Any, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"] | None = None
 ) -> Float[Tensor, "n d_sae"]:
     """What the edit makes of the latents; HookError where that is unusable."""
-    if not hasattr(edit, "label") or not callable(getattr(edit, "edit", None)):
-        raise HookError(
-            f"{edit!r} is no edit.", "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae]."
-        )
+    check_edit(edit)
     given = latents.clone()  # a copy: an edit that works in place must not reach the clean arm
     refer = getattr(edit, "edit_from", None)
     after = edit.edit(given) if refer is None or clean is None else refer(given, clean.clone())

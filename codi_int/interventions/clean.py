@@ -18,7 +18,8 @@ Progress = Callable[[str, int, int], None]
 """called with the stage's name, how much of it is done and how much there is"""
 
 MEMORY_BUDGET = 2 * 1024**3
-"""bytes of keys and values that a clean pass keeps; what does not fit is computed again when it is needed"""
+"""bytes of keys and values that a clean pass keeps; what does not fit is computed again when it is needed, so that a
+small budget costs time, and 0 keeps nothing"""
 
 
 class Shelf:
@@ -28,6 +29,11 @@ class Shelf:
         self._model, self._batches, self._sites = model, batches, sites
         self._left = budget
         self._kept: dict[int, Rollout] = {}
+
+    @property
+    def n_kept(self) -> int:
+        """How many batches are kept."""
+        return len(self._kept)
 
     def at(self, index: int) -> Rollout:
         """The rollout of one batch."""

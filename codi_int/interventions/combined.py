@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError, FeatureError, SiteError
-from codi_int.interventions.edits import Edit, can_move
+from codi_int.interventions.edits import Edit, can_move, check_edit
+from codi_int.interventions.naming import edit_kind
 from codi_int.types import Site
 
 _IN_A_BLOCK = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
@@ -94,8 +95,9 @@ class AtSites:
         for site, edit in pairs:
             if not isinstance(site, Site):
                 raise SiteError(f"{site!r} is no site.", "Give a table of sites and edits: {Site(14, 3): Ablate(3)}.")
-            if isinstance(edit, AtSites) or not hasattr(edit, "label"):
-                raise ConfigError(f"{edit!r} is no edit for {site}.", "Give Ablate(3), or several: (Ablate(3), ...).")
+            if isinstance(edit, AtSites):
+                raise ConfigError(f"The edit for {site} names sites of its own.", "Give all sites in one table.")
+            check_edit(edit)
         pairs.sort(key=lambda pair: reach_order(pair[0]))
         for (site, _), (following, _) in pairwise(pairs):
             if site == following:
@@ -135,7 +137,9 @@ class AtSites:
 
     @property
     def label(self) -> str:
-        """The edit in words."""
+        """The edit in words; with its sites where there are several."""
+        if len(self.pairs) == 1:
+            return str(self.parts[0].label)
         return ", ".join(f"{edit.label} at {site}" for site, edit in self.pairs)
 
     def moved_to(self, features: Sequence[int]) -> "AtSites":
@@ -143,11 +147,11 @@ class AtSites:
         return AtSites(tuple(zip(self.sites, _moved(self.parts, features), strict=True)))
 
 
-def reach_order(site: Site) -> tuple[int, float, int]:
+def reach_order(site: Site) -> tuple[int, bool, int, int]:
     """A key that sorts sites into the order in which the model computes them."""
     if site.layer is None:
-        return site.position, float("inf"), _AFTER_BLOCKS.index(site.component)
-    return site.position, site.layer, _IN_A_BLOCK.index(site.component)
+        return site.position, True, 0, _AFTER_BLOCKS.index(site.component)
+    return site.position, False, site.layer, _IN_A_BLOCK.index(site.component)
 
 
 def _check_disjoint(edits: Sequence[Edit]) -> None:
@@ -175,5 +179,5 @@ def _moved(edits: Sequence[Any], features: Sequence[int]) -> tuple[Any, ...]:
 
 
 def _common_kind(edits: Sequence[Any]) -> str:
-    kinds = {str(getattr(edit, "kind", type(edit).__name__.lower())) for edit in edits}
+    kinds = {edit_kind(edit) for edit in edits}
     return kinds.pop() if len(kinds) == 1 else "several"

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codi_int.errors import ConfigError, FeatureError
+from codi_int.errors import ConfigError, FeatureError, HookError
 from codi_int.interventions.naming import as_tuple, check_finite, check_named, in_words
 
 MODES = ("zero", "mean", "resample", "set")
@@ -171,6 +171,16 @@ class Swap:
         """The same swap between other features: the first half with the second."""
         half = len(features) // 2
         return Swap(tuple(features[:half]), tuple(features[half:]))
+
+
+def check_edit(edit: object) -> None:
+    """HookError for an object that is no edit, of latents or of the residual."""
+    ways = (getattr(edit, name, None) for name in ("edit", "edit_residual"))
+    if not hasattr(edit, "label") or not any(map(callable, ways)):
+        raise HookError(
+            f"{edit!r} is no edit.",
+            "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae], or edit_residual(activations).",
+        )
 
 
 def can_move(edit: object) -> TypeGuard[MovableEdit]:

@@ -2,48 +2,36 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from codi_int.errors import ConfigError, SiteError
-from codi_int.interventions.arms import ArmPlan, ArmScores, Splice, plan_edit, plan_reconstruction
+from codi_int.interventions.arms import ArmPlan, ArmScores, Splice
 from codi_int.interventions.clean import MEMORY_BUDGET, CleanPass, Progress, run_clean
-from codi_int.interventions.controls import check_draws, feature_stats, matched_features, random_directions
-from codi_int.interventions.edits import Edit, MovableEdit, check_features
+from codi_int.interventions.combined import AtSites
+from codi_int.interventions.controls import check_draws, feature_stats, matched_features
+from codi_int.interventions.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
+from codi_int.interventions.edits import Edit, check_edit, check_features
 from codi_int.interventions.environment import describe_environment
-from codi_int.interventions.landing import Landing, Propagate, make_landing
-from codi_int.interventions.naive import rerun_close, rerun_plan
+from codi_int.interventions.landing import Propagate, make_landing
+from codi_int.interventions.naive import recapture, rerun_close, rerun_plan
+from codi_int.interventions.naming import edit_kind as edit_kind
+from codi_int.interventions.naming import shared_setting
+from codi_int.interventions.residual_edits import ResidualEdit
+from codi_int.interventions.scene import Scene as Scene
+from codi_int.interventions.staging import Capture, Place, Unedited, no_sae, plan_sites, stray_directions
 from codi_int.interventions.statistics import untested
 from codi_int.interventions.suffix import MAX_ROWS, SuffixRunner
-from codi_int.interventions.summary import arm_outcomes, control_set, effect_between, operation_rows, summarize_arm
+from codi_int.interventions.summary import arm_outcomes, effect_between, operation_rows, summarize_arm
 from codi_int.interventions.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
 from codi_int.sae.base import SAE, check_fits
-from codi_int.types import ControlSet, Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
+from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
 
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Scene:
-    """An edit's surroundings: everything that does not depend on which features it names."""
-
-    site: Site
-    """where"""
-    sae: SAE
-    """with what"""
-    clean: CleanPass
-    """the undisturbed model"""
-    activations: Float[Tensor, "n d_model"]
-    """at the site"""
-    latents: Float[Tensor, "n d_sae"]
-    """of those activations"""
-    landing: Landing
-    """how changes go on from the site"""
+AnyEdit = Edit | ResidualEdit | AtSites | Any
+"""what the engine runs: an edit of latents, of the residual, or a table of them"""
 
 
 class FeatureInterventionEngine:
@@ -55,7 +43,7 @@ class FeatureInterventionEngine:
     def __init__(
         self,
         model: CodiModel,
-        saes: Mapping[Site, SAE],
+        saes: Mapping[Site, SAE | None],
         splice: str = "add",
         propagate: str = "both",
         memory_budget: int = MEMORY_BUDGET,
@@ -65,12 +53,14 @@ class FeatureInterventionEngine:
         """
         Args:
             model: the model.
-            saes: the SAE of every site that edits may name.
+            saes: the SAE of every site that edits may name; None for a site where only the residual itself is edited,
+                such as a whole thought.
             splice: `add` adds decode(edit(f)) - decode(f) and so keeps the SAE's error; `replace` puts decode(edit(f))
-                in place of the residual.
+                in place of the residual. Edits of the residual itself know no such difference.
             propagate: by which roads an edit may reach the answer: `both`, `cache` or `recurrence`.
-            memory_budget: bytes of keys and values that the clean pass may keep.
-            max_rows: how many (edit, problem) rows run together.
+            memory_budget: bytes of keys and values that the clean pass may keep. What does not fit is computed again,
+                so a small budget costs time and no result; 0 keeps nothing.
+            max_rows: how many (edit, problem) rows run together at most; halved where memory runs out.
             method: `suffix` runs only what comes after the site; `naive` runs the whole model for every edit.
 
         Raises:
@@ -85,9 +75,10 @@ class FeatureInterventionEngine:
         if max_rows < 1 or memory_budget < 0:
             raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
         self.landings = {site: make_landing(model, site, propagate) for site in saes}
-        for site, sae in saes.items():
+        self.saes = {site: sae for site, sae in saes.items() if sae is not None}
+        for site, sae in self.saes.items():
             check_fits(sae, model, site)
-        self.model, self.saes = model, dict(saes)
+        self.model, self.sites = model, tuple(saes)
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
         self.memory_budget, self.max_rows, self.method = memory_budget, max_rows, method
         self._clean: CleanPass | None = None
@@ -95,7 +86,7 @@ class FeatureInterventionEngine:
     @torch.no_grad()
     def run(
         self,
-        edit: Edit | Any,
+        edit: AnyEdit,
         problems: Sequence[Problem],
         seed: int = 0,
         controls: int = 20,
@@ -108,12 +99,12 @@ class FeatureInterventionEngine:
         """Do one edit on all problems, with its controls.
 
         Args:
-            edit: what to do to the latents; `Ablate`, `Amplify`, `Swap`, or an object of your own with `label` and
-                `edit(latents)`.
+            edit: what to do: `Ablate`, `Amplify`, ..., `AtSites` for several sites, an object of your own with `label`
+                and `edit(latents)` or `edit_residual(activations)`.
             problems: on which problems.
             seed: of the controls and the resampling.
             controls: how many matched random features get the same edit; 0 for none.
-            site: which of the engine's sites; may be left out where it has one.
+            site: which of the engine's sites; may be left out where it has one, or where the edit names its sites.
             data: what to call the problems in the result.
             sae_name: what to call the SAE in the result.
             progress: called with (stage, done, total).
@@ -121,73 +112,117 @@ class FeatureInterventionEngine:
 
         Raises:
             FeatureError: for a feature that the SAE does not have.
+            SAEError: for an edit of latents at a site without an SAE.
             HookError: for an edit that returns something unusable.
-            ConfigError: for an edit that overflows.
+            ConfigError: for an edit that overflows, in the residual or inside the model.
         """
         started = time.perf_counter()
-        self._check_request(edit, site, controls, directions)
-        scene = self.scene(problems, site, progress)
-        arm = self.plan(scene, edit)
-        reconstruction = plan_reconstruction(scene.sae, scene.activations, scene.latents)
+        table = self._check_request(edit, site, controls, directions)
+        scene = self.scene(problems, table.sites[0], progress)
+        arm, reconstruction = self.plan(scene, table), self._reconstruction(scene, table)
         alive = bool(arm.edited.any())
-        rivals = self._control_plans(scene, edit, controls, seed) if alive else []
-        strays = random_directions(arm, directions, seed) if alive else ()
+        rivals = self._rivals(scene, table, controls, seed) if alive else []
+        strays = stray_directions(arm, directions, seed) if alive else ()
         plans = [arm, reconstruction, *rivals, *strays]
         scores = self.score(scene, plans, progress)
-        outcomes = self._outcomes(scene, plans, scores)
+        outcomes = {
+            "clean": scene.clean.outcomes,
+            "reconstructed": arm_outcomes(scene.clean, reconstruction, scores[1]),
+            "intervened": arm_outcomes(scene.clean, arm, scores[0]),
+        }
         effect = self._effect(scene, edit, arm, outcomes, seed)
+        sets = {"random_features": rivals, "random_directions": strays}
         return Result(
-            experiment=self._experiment(edit, scene, seed, data, sae_name),
+            experiment=self._experiment(edit, table, scene, seed, data, sae_name),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
             effect=effect,
-            controls=_controls(
-                scene, {"random_features": len(rivals), "random_directions": len(strays)}, plans[2:], scores[2:], effect
-            ),
+            controls=control_sets(scene.clean, sets, scores[2:], effect),
             by_operation=operation_rows(scene.clean.problems, outcomes["clean"], outcomes["intervened"]),
             environment=describe_environment(
-                self.model, scene.sae, scene.clean.problems, time.perf_counter() - started
+                self.model, self._saes_of(table), scene.clean.problems, time.perf_counter() - started
             ),
             counts=count_work(scene, plans, scores),
             outcomes=outcomes,
-            notes=_notes(self.splice, edit, rivals, controls),
+            notes=self._notes(scene, table, arm) + controls_note(table, len(rivals), controls if alive else 0),
+        )
+
+    def run_many(
+        self,
+        edits: Sequence[AnyEdit],
+        problems: Sequence[Problem],
+        seed: int = 0,
+        controls: int = 20,
+        site: Site | None = None,
+        data: str | None = None,
+        sae_name: str | None = None,
+        progress: Progress | None = None,
+        directions: int = 0,
+    ) -> tuple[Result, ...]:
+        """`run` for several edits on one clean pass; see `family_of` for p-values adjusted over them.
+
+        Args and errors as in `run`; nothing runs where one of the edits cannot.
+        """
+        if not edits:
+            raise ConfigError("There is no edit to run.", "Give at least one.")
+        for edit in edits:
+            self._check_request(edit, site, controls, directions)
+        return tuple(
+            self.run(edit, problems, seed, controls, site, data, sae_name, progress, directions) for edit in edits
         )
 
     @torch.no_grad()
     def scene(self, problems: Sequence[Problem], site: Site | None = None, progress: Progress | None = None) -> Scene:
         """The clean pass over some problems, made or taken from the last run, and the latents at a site."""
         site = self._chosen(site)
-        clean, sae = self._clean_pass(problems, progress), self.saes[site]
-        activations = clean.activations[site]
-        latents = sae.encode(activations).dense()
-        return Scene(site, sae, clean, activations, latents, self.landings[site])
+        clean = self._clean_pass(problems, progress)
+        return Scene(self._place(clean, site), clean, self.landings[site])
 
     def score(self, scene: Scene, plans: Sequence[ArmPlan], progress: Progress | None = None) -> list[ArmScores]:
-        """What every row of some arms answers."""
+        """What every row of some arms answers; ConfigError where the model's own numbers overflow under one."""
         if self.method == "naive":
-            return [rerun_plan(self.model, scene.clean, scene.site, plan, self.propagate) for plan in plans]
-        runner = SuffixRunner(self.model, scene.clean, scene.landing, self.max_rows)
-        tell = (lambda done, total: progress("edited passes", done, total)) if progress else None
-        scores = runner.run(plans, tell)
-        return rerun_close(self.model, scene.clean, scene.site, plans, scores, self.propagate)
+            scores = [rerun_plan(self.model, scene.clean, scene.site, plan, self.propagate) for plan in plans]
+        else:
+            tell = (lambda done, total: progress("edited passes", done, total)) if progress else None
+            fast = self._runner(scene).run(plans, tell)
+            scores = rerun_close(self.model, scene.clean, scene.site, plans, fast, self.propagate)
+        for plan, found in zip(plans, scores, strict=True):
+            _check_finite(plan, found)
+        return scores
 
-    def _check_request(self, edit: Edit | Any, site: Site | None, *draws: int) -> None:
-        """Before the clean pass: nobody should wait to be told of a slip of the finger."""
-        chosen = self._chosen(site)
-        if isinstance(edit, MovableEdit):
-            check_features(edit.features, self.saes[chosen].d_sae)
-        for number in draws:
-            check_draws(number)
+    def plan(self, scene: Scene, edit: AnyEdit) -> ArmPlan:
+        """What an edit adds to which problems of a scene."""
+        return self.plan_all(scene, [edit])[0]
 
     @torch.no_grad()
-    def plan(self, scene: Scene, edit: Edit | Any) -> ArmPlan:
-        """What an edit adds to which problems of a scene."""
-        return plan_edit(edit, scene.sae, scene.activations, scene.latents, self.splice)
+    def plan_all(self, scene: Scene, edits: Sequence[AnyEdit], splice: Splice | None = None) -> list[ArmPlan]:
+        """Plans of edits that share their sites; the scene must be at the first of these."""
+        tables = [_table(edit, scene.site) for edit in edits]
+        sites = tables[0].sites if tables else ()
+        if any(table.sites != sites or table.sites[0] != scene.site for table in tables):
+            raise SiteError(f"The scene is at {scene.site}, and an edit begins at another site or has others besides.")
+        places = {site: scene.place if site == scene.site else self._place(scene.clean, site) for site in sites}
+        return plan_sites(tables, places, self._capture(scene), splice or self.splice) if tables else []
+
+    def _check_request(self, edit: AnyEdit, site: Site | None, *draws: int) -> AtSites:
+        """The edit as a table of sites, checked before the clean pass: nobody should wait to be told of a slip."""
+        if isinstance(edit, AtSites) and site is not None and site != edit.sites[0]:
+            raise SiteError(f"The edit names its own sites and does not begin at {site}.", "Leave site out.")
+        table = edit if isinstance(edit, AtSites) else _table(edit, self._chosen(site))
+        for where, part in table.pairs:
+            sae = self.saes.get(self._chosen(where))
+            if sae is None and not hasattr(part, "edit_residual"):
+                raise no_sae(where, f"{part.label!r} edits latents")
+            if sae is not None:
+                check_features(getattr(part, "features", ()), sae.d_sae)
+        for number in draws:
+            check_draws(number)
+        return table
 
     def _chosen(self, site: Site | None) -> Site:
-        if site is None and len(self.saes) == 1:
-            return next(iter(self.saes))
-        if site not in self.saes:
-            known = ", ".join(map(str, self.saes))
+        if site is None and len(self.sites) == 1:
+            return self.sites[0]
+        if site not in self.sites:
+            known = ", ".join(map(str, self.sites))
             raise SiteError(
                 f"The engine has SAEs at {known}, and not at {site}.", "Name one of them: run(..., site=...)."
             )
@@ -196,55 +231,85 @@ class FeatureInterventionEngine:
     def _clean_pass(self, problems: Sequence[Problem], progress: Progress | None) -> CleanPass:
         if self._clean is None or self._clean.problems != tuple(problems):
             bases = [landing.base for landing in self.landings.values() if landing.base is not None]
-            sites = tuple(dict.fromkeys((*self.saes, *bases)))
+            sites = tuple(dict.fromkeys((*self.sites, *bases)))
             self._clean = run_clean(self.model, problems, sites, self.memory_budget, progress)
         return self._clean
 
-    def _control_plans(self, scene: Scene, edit: Edit, draws: int, seed: int) -> list[ArmPlan]:
-        if not isinstance(edit, MovableEdit):
-            return []
-        stats = feature_stats(scene.latents, scene.sae.W_dec.float().norm(dim=1))
-        drawn = matched_features(stats, edit.features, draws, seed)
-        return [self.plan(scene, edit.moved_to(features)) for features in drawn]
+    def _place(self, clean: CleanPass, site: Site) -> Place:
+        sae, activations = self.saes.get(site), clean.activations[site]
+        return Place(site, sae, activations, None if sae is None else sae.encode(activations).dense())
 
-    def _outcomes(
-        self, scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]
-    ) -> dict[str, tuple[Outcome, ...]]:
-        return {
-            "clean": scene.clean.outcomes,
-            "reconstructed": arm_outcomes(scene.clean, plans[1], scores[1]),
-            "intervened": arm_outcomes(scene.clean, plans[0], scores[0]),
-        }
+    def _runner(self, scene: Scene) -> SuffixRunner:
+        return SuffixRunner(self.model, scene.clean, scene.landing, self.max_rows)
+
+    def _capture(self, scene: Scene) -> Capture:
+        """How to find out what arrives at a later site."""
+        if self.method == "suffix":
+            return self._runner(scene).capture
+        model, clean, road = self.model, scene.clean, self.propagate
+        return lambda plans, later: [recapture(model, clean, scene.site, plan, later, road) for plan in plans]
+
+    def _reconstruction(self, scene: Scene, table: AtSites) -> ArmPlan:
+        """What the SAEs alone do at the edit's sites."""
+        unedited = AtSites(tuple((site, Unedited()) for site in table.sites))
+        return self.plan_all(scene, [unedited], "replace")[0]
+
+    def _rivals(self, scene: Scene, table: AtSites, draws: int, seed: int) -> list[ArmPlan]:
+        """The same edit on matched random features of each site."""
+        if not draws or not (table.features and table.movable):
+            return []
+        drawn = []
+        for site, part in table.pairs:
+            sae, latents = self.saes[site], self._place(scene.clean, site).latents
+            assert latents is not None
+            stats = feature_stats(latents, sae.W_dec.float().norm(dim=1))
+            drawn.append(matched_features(stats, part.features, draws, seed))
+        rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
+        return self.plan_all(scene, [table.moved_to(features) for features in rows])
 
     def _effect(
-        self, scene: Scene, edit: Edit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int
+        self, scene: Scene, edit: AnyEdit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int
     ) -> Effect:
         if bool(arm.edited.any()):
             return effect_between(outcomes["clean"], outcomes["intervened"], seed)
         return untested(len(scene.clean.problems), CONFIDENCE, dead_verdict(edit, len(scene.clean.problems)))
 
-    def _experiment(self, edit: Edit, scene: Scene, seed: int, data: str | None, sae_name: str | None) -> Experiment:
-        factor = getattr(edit, "factor", None)
+    def _saes_of(self, table: AtSites) -> list[SAE]:
+        return [self.saes[site] for site in table.sites if site in self.saes]
+
+    def _notes(self, scene: Scene, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
+        saes = {site: self.saes.get(site) for site in table.sites}
+        norm = float(scene.activations.float().norm(dim=1).mean())
+        return notes_on(table, saes, arm, norm, self.splice, memory_note(scene.clean))
+
+    def _experiment(
+        self, edit: AnyEdit, table: AtSites, scene: Scene, seed: int, data: str | None, sae_name: str | None
+    ) -> Experiment:
+        factor = shared_setting(edit, "factor")
         return Experiment(
             kind=edit_kind(edit),
             features=tuple(getattr(edit, "features", ())),
             site=scene.site,
-            mode=getattr(edit, "mode", None),
+            mode=shared_setting(edit, "mode"),
             factor=None if factor is None else float(factor),
             splice=self.splice,
             propagate=self.propagate,
             model=self.model.name,
-            sae=sae_name or _name_of(scene.sae),
+            sae=sae_name or name_of_saes({site: self.saes.get(site) for site in table.sites}),
             data=data or str(getattr(scene.clean.problems, "name", "unnamed")),
             n_problems=len(scene.clean.problems),
             seed=seed,
             label=edit.label,
+            sites=table.sites,
         )
 
 
-def edit_kind(edit: Edit) -> str:
-    """`ablate`, `amplify`, `swap`, or the class name of an edit of one's own."""
-    return str(getattr(edit, "kind", type(edit).__name__.lower()))
+def _table(edit: AnyEdit, site: Site) -> AtSites:
+    """An edit as a table of sites, of which it may have but one."""
+    if isinstance(edit, AtSites):
+        return edit
+    check_edit(edit)
+    return AtSites(((site, edit),))
 
 
 def count_work(scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]) -> RunCounts:
@@ -254,35 +319,14 @@ def count_work(scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScore
     return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)
 
 
-def _controls(
-    scene: Scene, sizes: Mapping[str, int], plans: Sequence[ArmPlan], scores: Sequence[ArmScores], effect: Effect
-) -> dict[str, ControlSet]:
-    """The control sets, whose plans stand one set after the other."""
-    out, start = {}, 0
-    for name, size in sizes.items():
-        part = slice(start, start + size)
-        if size:
-            out[name] = control_set(scene.clean, plans[part], scores[part], effect)
-        start = part.stop
-    return out
-
-
-def _notes(splice: Splice, edit: Edit, rivals: Sequence[ArmPlan], asked: int) -> tuple[str, ...]:
-    notes = []
-    if splice == "replace":
-        notes.append(
-            "splice=replace: the effect includes what the SAE's reconstruction costs; see the reconstructed arm."
+def _check_finite(plan: ArmPlan, scores: ArmScores) -> None:
+    bad = int((~torch.isfinite(scores.logprobs)).sum())
+    if bad:
+        raise ConfigError(
+            f"{plan.label!r} overflows inside the model: on {bad} of {len(plan.rows)} problems no log-probability "
+            "of the answer is left.",
+            "Use a smaller factor, or load the model as float32.",
         )
-    if asked and not isinstance(edit, MovableEdit):
-        notes.append("No random-feature controls: the edit has no moved_to(features).")
-    elif 0 < len(rivals) < asked:
-        notes.append(f"Only {len(rivals)} of {asked} controls: the SAE has too few other living features.")
-    return tuple(notes)
-
-
-def _name_of(sae: SAE) -> str:
-    known = sae.config.provenance
-    return f"{known.model}/{known.site}" if known.model and known.site else "unnamed"
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -11,13 +11,16 @@ from codi_int.sae.base import SAE
 from codi_int.types import Environment, Problem
 
 
-def describe_environment(model: CodiModel, sae: SAE, problems: Sequence[Problem], seconds: float) -> Environment:
-    """The record that goes with a result."""
+def describe_environment(
+    model: CodiModel, sae: SAE | Sequence[SAE], problems: Sequence[Problem], seconds: float
+) -> Environment:
+    """The record that goes with a result; `sae` may be one, several or none."""
+    saes = [sae] if isinstance(sae, SAE) else sae
     return Environment(
         codi_int=package_version(),
         torch=str(torch.__version__),
         model_sha256=model.sha256,
-        sae_sha256=sae.sha256,
+        sae_sha256=",".join(one.sha256 for one in saes),
         data_sha256=problems_sha256(problems),
         threads=torch.get_num_threads(),
         device=str(model.device),

@@ -1,6 +1,7 @@
-"""How edits name features: one or several, checked, and in words."""
+"""How edits name what they do: features, one or several, checked and in words; kinds and settings."""
 
 import math
+from typing import Any
 
 from codi_int.errors import ConfigError, FeatureError
 
@@ -30,3 +31,16 @@ def check_finite(name: str, value: float | int) -> None:
 def in_words(features: tuple[int, ...]) -> str:
     """`4, 9, 20`, cut after six."""
     return ", ".join(map(str, features[:6])) + (f" and {len(features) - 6} more" if len(features) > 6 else "")
+
+
+def edit_kind(edit: Any) -> str:
+    """`ablate`, `amplify`, `swap`, ...; the class name of an edit of one's own."""
+    return str(getattr(edit, "kind", type(edit).__name__.lower()))
+
+
+def shared_setting(edit: Any, name: str) -> Any:
+    """A setting of an edit such as `mode`; of an edit made of edits where all of them have the same, else None."""
+    if not hasattr(edit, "parts"):
+        return getattr(edit, name, None)
+    values = [shared_setting(part, name) for part in edit.parts]
+    return values[0] if all(value == values[0] for value in values) else None

@@ -141,7 +141,9 @@ class SuffixRunner:
         """The state after the last thought, or when the site `until` has been reached, with all changes made."""
         landing = self._landing
         inside = [later for later in changes.also if landing.in_same_forward(later.site)]
-        onward = {later.site: _adder(later.delta) for later in changes.also if not landing.in_same_forward(later.site)}
+        onward: dict[Site | HookPoint | str, HookFunction] = {
+            later.site: _adder(later.delta) for later in changes.also if not landing.in_same_forward(later.site)
+        }
         last = None if until is None else until.position + (until.component == "thought")
         with self._model.hooks(onward, landing.propagate):
             state = landing.enter(self._model, rollout, self._rows(changes.problems), changes.delta, inside, recorder)

@@ -1,6 +1,8 @@
 """From what the arms answered to the records of a result."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,29 @@ from codi_int.interventions.controls import rank_among
 from codi_int.interventions.families import adjust
 from codi_int.interventions.paired import count_flips, mcnemar_exact, score_interval
 from codi_int.interventions.statistics import compare_paired
-from codi_int.types import OPERATIONS, Arm, ControlSet, Effect, OperationRow, Outcome, Problem
+from codi_int.types import OPERATIONS, Arm, ControlSet, Effect, OperationRow, Outcome, Problem, Result
+
+
+@dataclass(frozen=True)
+class ResultFamily:
+    """Results that were tried together, with p-values adjusted for it."""
+
+    results: tuple[Result, ...]
+    """one per edit, in the order given"""
+    p_adjusted: tuple[float | None, ...]
+    """of the changes of accuracy, Holm over the family; None for a member that could not be tested"""
+
+    schema = "codi-int/results@1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """One document with every result's own, as plain JSON types."""
+        results = [result.to_dict() for result in self.results]
+        return {"schema": self.schema, "results": results, "p_adjusted": list(self.p_adjusted)}
+
+
+def family_of(results: Sequence[Result]) -> ResultFamily:
+    """The results as the family of tests that they are."""
+    return ResultFamily(tuple(results), adjust([result.effect.p_value for result in results]))
 
 
 def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Outcome, ...]:

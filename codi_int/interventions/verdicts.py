@@ -1,6 +1,8 @@
 """What the numbers allow one to say, in words."""
 
-from codi_int.interventions.edits import Edit
+from typing import Any
+
+from codi_int.interventions.naming import edit_kind, shared_setting
 from codi_int.interventions.paired import Interval, PairedCounts, fewest_for_significance
 from codi_int.types import LogprobEffect
 
@@ -18,14 +20,23 @@ def verdict_of(
     return f"{accuracy} {_logprob_words(logprob, alpha)}".rstrip()
 
 
-def dead_verdict(edit: Edit, n: int) -> str:
+def dead_verdict(edit: Any, n: int) -> str:
     """`Feature 7 is dead here: nothing to ablate. ...`"""
-    features = tuple(getattr(edit, "features", ()))
-    what = "The edit" if not features else f"Feature{'s' * (len(features) > 1)} {', '.join(map(str, features))}"
-    kind = type(edit).__name__.lower()
-    verb = kind if kind in ("ablate", "amplify", "swap") else "change"
-    state = "changes nothing here" if not features else f"{'are' if len(features) > 1 else 'is'} dead here"
-    return f"{what} {state}: nothing to {verb}. No latent differs on any of the {n:,} problems, so nothing is tested."
+    features, kind = tuple(getattr(edit, "features", ())), edit_kind(edit)
+    if features and _only_moves_firing(edit):
+        verb, several = kind if kind != "several" else "change", len(features) > 1
+        state = f"Feature{'s' * several} {', '.join(map(str, features))} {'are' if several else 'is'} dead here"
+        what = f"{state}: nothing to {verb}."
+    else:
+        what = "The edit changes nothing here."
+    return f"{what} Nothing differs on any of the {n:,} problems, so nothing is tested."
+
+
+def _only_moves_firing(edit: Any) -> bool:
+    """Whether an edit that changes nothing shows that its features never fire."""
+    return edit_kind(edit) in ("amplify", "swap") or (
+        edit_kind(edit) == "ablate" and shared_setting(edit, "mode") in ("zero", "mean")
+    )
 
 
 def _found(counts: PairedCounts, interval: Interval, p_value: float) -> str:

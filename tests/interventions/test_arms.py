@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from codi_int.errors import ConfigError, HookError
-from codi_int.interventions.arms import edited_latents, plan_edit, plan_reconstruction
+from codi_int.interventions.arms import edited_latents, plan_edit
 from codi_int.interventions.edits import Ablate, Amplify
+from codi_int.interventions.staging import Unedited
 from codi_int.sae import SAEConfig, TopKSAE
 
 
@@ -43,7 +44,8 @@ def test_replace_moves_every_row_to_what_the_latents_decode_to(sae: TopKSAE) -> 
 
 
 def test_reconstruction_moves_every_row_to_its_decoding(sae: TopKSAE) -> None:
-    plan = plan_reconstruction(sae, X, sae.encode(X).dense())
+    plan = plan_edit(Unedited(), sae, X, sae.encode(X).dense(), "replace")
+    assert not plan.edited.any()
     assert torch.allclose(X + plan.delta, torch.tensor([[8.5, 0.5], [0.5, 6.5], [-2.5, 3.5], [10.5, 0.5]]))
 
 
