@@ -90,15 +90,18 @@ class Landing:
 
     def _rest_of_position(self, model: CodiModel, state: ChainState, x: Tensor, hook: _AtPosition) -> ChainState:
         layers, cache = range(self.start, model.n_layers), state.cache
-        kept = [t[:, :, cache.length - 1] for i in layers for t in (cache.keys[i], cache.values[i])]
-        saved = [t.clone() for t in kept] if self.propagate == "recurrence" else []
+        slot = slice(cache.length - 1, cache.length)
+        saved = [
+            (cache.keys[i][:, :, slot].clone(), cache.values[i][:, :, slot].clone())
+            for i in (layers if self.propagate == "recurrence" else ())
+        ]
         x = x[:, None]
         if self.base != self.site and not self.hook:  # mlp_out, whose block is over, but not yet its resid_post
             assert self.base is not None
             x = tap(hook, site_hook_name(self.base), x)
         out = model.stack.final_norm(model.stack.run(x, cache, layers, hook), hook)
-        for slot, clean in zip(kept, saved, strict=False):
-            slot.copy_(clean)
+        for i, (keys, values) in zip(layers, saved, strict=False):
+            cache.write(i, keys, values)  # not in place where gradients are wanted: then the tensors are new ones
         if self.propagate == "cache":
             return state
         return ChainState(cache, out[:, -1], state.position, state.problem_ids)
