@@ -2,23 +2,23 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from codi_int.cli._console import Report, print_json, progress, stdout
-from codi_int.cli._intervene import default_sae
-from codi_int.cli._tables import p_text, points, table
+from codi_int.cli._feature_pairs import load_feature_pairs
+from codi_int.cli._screen_pages import screen_page
+from codi_int.cli._sites import saes_for
 from codi_int.data.problems import load_problems, problems_sha256
 from codi_int.errors import ConfigError
-from codi_int.interventions.attribution import attribute
+from codi_int.interventions.agreement import Agreement, agreement
+from codi_int.interventions.attribution import Attribution, attribute_sites
 from codi_int.interventions.edits import check_features
 from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.screen import Screen, ScreenRow, run_screen
-from codi_int.interventions.screen_store import ScreenFolder
+from codi_int.interventions.interactions import check_pairs, run_pairs
+from codi_int.interventions.screen import Screen, run_screen
+from codi_int.interventions.screen_store import Finished, ScreenFolder
 from codi_int.interventions.store import prepare_folder
 from codi_int.model.loading import load_model
 from codi_int.sae.store import load_sae
@@ -31,12 +31,14 @@ ORDERS = ("index", "attribution")
 class ScreenSetting:
     """What the options say."""
 
-    layer: int
-    """block"""
-    position: int
-    """thought position"""
+    layers: tuple[int, ...]
+    """blocks"""
+    positions: tuple[int, ...]
+    """thought positions"""
     features: tuple[int, ...] | None
     """which features; None for all"""
+    pairs: Path | None
+    """file of pairs to run instead"""
     order: str
     """in which order they run"""
     top: int
@@ -44,7 +46,7 @@ class ScreenSetting:
     model: str
     """name or folder"""
     sae: str | None
-    """name or folder; None for the one that belongs to model, layer and position"""
+    """name or folder; None for those that belong to model, layer and position"""
     data: str
     """name or file"""
     limit: int | None
@@ -59,97 +61,142 @@ class ScreenSetting:
     """where to keep the screen"""
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """Everything loaded."""
+
+    engine: FeatureInterventionEngine
+    """with an SAE at every site"""
+    names: dict[Site, str]
+    """of the SAEs"""
+    problems: Sequence[Problem]
+    """to run"""
+    folder: ScreenFolder | None
+    """where finished rows go"""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A screen, and how good the attribution was that ordered it."""
+
+    screen: Screen
+    """the screen"""
+    agreements: tuple[Agreement, ...]
+    """one for each site; empty where nothing was predicted"""
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**self.screen.to_dict(), "agreement": [asdict(one) for one in self.agreements]}
+
+
 def print_screen(setting: ScreenSetting) -> None:
     """Run a screen as the options say and print it."""
-    if setting.order not in ORDERS:
-        raise ConfigError(f"--order {setting.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    _check(setting)
     if setting.out is not None:
         prepare_folder(setting.out)
     with progress() as report:
         found = _run(setting, report)
     if setting.as_json:
-        print_json(found.to_dict())
+        print_json(found.document())
     else:
-        stdout().print(screen_page(found, setting.top))
+        stdout().print(screen_page(found.screen, found.agreements, setting.top))
 
 
-def _run(setting: ScreenSetting, report: Report) -> Screen:
-    site, problems = Site(setting.layer, setting.position), load_problems(setting.data, setting.limit)
-    model = load_model(setting.model, device=setting.device)
-    model.check_site(site)
-    name = setting.sae or default_sae(setting.model, str(site))
-    engine = FeatureInterventionEngine(model, {site: load_sae(name, device=setting.device)})
-    if setting.features is not None:
-        check_features(setting.features, engine.saes[site].d_sae)
-    folder = _folder(setting, engine, site, problems)
-    done = folder.rows() if folder else {}
-    if done:
-        print(f"Going on: {len(done)} features are finished in {setting.out}.", file=sys.stderr)
-    features = _ordered(setting, engine, problems, report)
+def _check(setting: ScreenSetting) -> None:
+    """Slips that need no model to see."""
+    if setting.order not in ORDERS:
+        raise ConfigError(f"--order {setting.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    if setting.pairs is None:
+        return
+    if setting.features is not None or setting.order != "index":
+        raise ConfigError(
+            "--pairs brings its own features and order.", "Leave out --feature and --order, or leave out --pairs."
+        )
+    if len(setting.layers) * len(setting.positions) > 1:
+        raise ConfigError("--pairs are features of one site.", "Name one --layer and one --position.")
+
+
+def _run(setting: ScreenSetting, report: Report) -> _Found:
+    pairs = None if setting.pairs is None else check_pairs(load_feature_pairs(setting.pairs))
+    stage = _load(setting)
+    for sae in stage.engine.saes.values():
+        check_features(setting.features or [f for pair in pairs or () for f in pair], sae.d_sae)
+    done = stage.folder.finished() if stage.folder else Finished()
+    if done.rows:
+        print(f"Going on: {_amount(done)} are finished in {setting.out}.", file=sys.stderr)
     try:
-        found = run_screen(
-            engine, problems, features, seed=setting.seed, data=setting.data, sae_name=name, done=done,
-            keep=folder.keep if folder else None, progress=report,
-        )  # fmt: skip
+        found = (
+            _screened(setting, stage, done, report) if pairs is None else _paired(setting, stage, pairs, done, report)
+        )
     except KeyboardInterrupt:
-        if folder:
-            print(
-                f"{len(folder.rows())} features are kept in {setting.out}; the command goes on there.", file=sys.stderr
-            )
+        if stage.folder:
+            kept = _amount(stage.folder.finished())
+            print(f"{kept} are kept in {setting.out}; the command goes on there.", file=sys.stderr)
         raise
-    if folder:
-        folder.finish(found)
-        print(f"Kept in {setting.out}: screen.json, screen.parquet", file=sys.stderr)
+    if stage.folder:
+        files = stage.folder.finish(found.document(), found.screen.rows, found.screen.pairs)
+        print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
     return found
 
 
+def _load(setting: ScreenSetting) -> _Stage:
+    """Load what the options name, cheapest errors first."""
+    sites = [Site(layer, position) for layer in setting.layers for position in setting.positions]
+    problems = load_problems(setting.data, setting.limit)
+    model = load_model(setting.model, device=setting.device)
+    for site in sites:
+        model.check_site(site)
+    names = saes_for(setting.model, setting.sae, sites)
+    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=setting.device) for s, n in names.items()})
+    return _Stage(engine, names, problems, _folder(setting, engine, problems))
+
+
 def _folder(
-    setting: ScreenSetting, engine: FeatureInterventionEngine, site: Site, problems: Sequence[Problem]
+    setting: ScreenSetting, engine: FeatureInterventionEngine, problems: Sequence[Problem]
 ) -> ScreenFolder | None:
     if setting.out is None:
         return None
-    hashes = {"model": engine.model.sha256, "sae": engine.saes[site].sha256, "data": problems_sha256(problems)}
-    return ScreenFolder(setting.out, {"kind": "ablate", "site": str(site), "seed": setting.seed, **hashes})
+    sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
+    hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
+    kind = "ablate" if setting.pairs is None else "ablate pairs"
+    return ScreenFolder(setting.out, {"kind": kind, "site": sites, "seed": setting.seed, **hashes})
 
 
-def _ordered(
-    setting: ScreenSetting, engine: FeatureInterventionEngine, problems: Sequence[Problem], report: Report
-) -> Sequence[int] | None:
-    """The features in the order in which they are to run; none is left out, whatever attribution says."""
+def _screened(setting: ScreenSetting, stage: _Stage, done: Finished, report: Report) -> _Found:
+    """All features of all sites, in the order asked for; none is left out, whatever attribution says."""
+    engine, predicted = stage.engine, _predicted(setting, stage, report)
+    features = {site: _ordered(setting, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
+    screen = run_screen(
+        engine, stage.problems, features, seed=setting.seed, data=setting.data, sae_name=stage.names, done=done.rows,
+        keep=stage.folder.keep if stage.folder else None, progress=report,
+    )  # fmt: skip
+    able = [site for site in screen.sites if site.n_living > 1]
+    return _Found(screen, tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted))
+
+
+def _predicted(setting: ScreenSetting, stage: _Stage, report: Report) -> dict[Site, Attribution]:
     if setting.order == "index":
-        return setting.features
-    ranked = attribute(engine, engine.scene(problems, progress=report)).order()
-    return ranked if setting.features is None else [f for f in ranked if f in setting.features]
+        return {}
+    engine = stage.engine
+    return attribute_sites(engine, [engine.scene(stage.problems, site, report) for site in engine.saes])
 
 
-def screen_page(screen: Screen, top: int) -> Group:
-    """The strongest effects, and how many there are."""
-    living = [row for row in screen.rows if row.n_touched]
-    answers = [row for row in living if row.p_adjusted is not None and row.p_adjusted < 0.05]
-    logprobs = [row for row in living if row.logprob_p_adjusted is not None and row.logprob_p_adjusted < 0.05]
-    head = Text(f"{screen.kind} each of {len(screen.rows)} features at {screen.site} of {screen.model}", style="bold")
-    head.append(
-        f"\n{screen.n_problems:,} problems of {screen.data}, {screen.n_correct:,} right · SAE {screen.sae}"
-        f" · seed {screen.seed}",
-        style="not bold",
-    )
-    dead = len(screen.rows) - len(living)
-    verdict = (
-        f"{dead} features never fire. Of the {len(living)} that do, {len(answers)} change accuracy and {len(logprobs)} "
-        f"the clean answer's log-probability, at 5% false discoveries (Benjamini-Hochberg over all that fire)."
-    )
-    c, env = screen.counts, screen.environment
-    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on, {c.rerun} twice"
-    footer = Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")
-    return Group(head, "", _rows(screen.ranked()[: max(top, 0)]), "", Text(verdict, style="bold"), "", footer)
+def _ordered(setting: ScreenSetting, predicted: Attribution | None, d_sae: int) -> Sequence[int]:
+    wanted = range(d_sae) if setting.features is None else setting.features
+    return list(wanted) if predicted is None else [f for f in predicted.order() if f in set(wanted)]
 
 
-def _rows(rows: Sequence[ScreenRow]) -> Table:
-    out = table("feature", "fires", "broken", "fixed", "accuracy", "interval", "p (BH)", "nats", "p (BH)", "rank")
-    for r in rows:
-        out.add_row(
-            str(r.feature), f"{100 * r.firing_rate:.1f} %", str(r.n_broken), str(r.n_fixed), points(r.estimate),
-            f"{points(r.low)} to {points(r.high)}", p_text(r.p_adjusted), f"{r.logprob:+.4f}",
-            p_text(r.logprob_p_adjusted), "" if r.rank is None else f"{100 * r.rank:.0f} %",
-        )  # fmt: skip
-    return out
+def _paired(
+    setting: ScreenSetting, stage: _Stage, pairs: Sequence[tuple[int, int]], done: Finished, report: Report
+) -> _Found:
+    (name,) = stage.names.values()
+    screen = run_pairs(
+        stage.engine, stage.problems, pairs, seed=setting.seed, data=setting.data, sae_name=name,
+        done_rows=done.rows, done_pairs=done.pairs, keep=stage.folder.keep if stage.folder else None, progress=report,
+    )  # fmt: skip
+    return _Found(screen, ())
+
+
+def _amount(done: Finished) -> str:
+    pairs = f" and {len(done.pairs)} pairs" if done.pairs else ""
+    return f"{len(done.rows)} features{pairs}"

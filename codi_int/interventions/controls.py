@@ -111,6 +111,67 @@ def random_directions(arm: ArmPlan, draws: int, seed: int = 0) -> tuple[ArmPlan,
     )
 
 
+def difference_of_means(
+    arm: ArmPlan, activations: Float[Tensor, "n d_model"], latents: Float[Tensor, "n d_sae"], features: Sequence[int]
+) -> ArmPlan | None:
+    """The plainest baseline: the edit's problems moved as far as the edit moves them, along the difference of means.
+
+    The direction runs from the mean residual of the problems on which none of `features` fires to the mean of those on
+    which one does. Each problem of `arm` is moved along it towards the mean of those that do not fire, by the norm of
+    its own edit.
+
+    Args:
+        arm: the arm to imitate.
+        activations: at the site, of all problems.
+        latents: of those activations.
+        features: the edited features.
+
+    Returns:
+        the arm; None where the features fire on every problem or on none, for then there are no two means.
+    """
+    fires = (latents[:, list(features)] != 0).any(1)
+    if bool(fires.all()) or not bool(fires.any()):
+        return None
+    x = activations.float()
+    direction = x[fires].mean(0) - x[~fires].mean(0)
+    direction = direction / direction.norm().clamp(min=_FLOOR)
+    beyond = (x[arm.rows.to(x.device)] - x[~fires].mean(0)) @ direction
+    sign = torch.where(beyond >= 0, -1.0, 1.0)
+    norms = arm.delta.float().norm(dim=1)
+    return ArmPlan("difference of means", arm.rows, (norms * sign)[:, None] * direction, arm.edited)
+
+
+def single_neurons(
+    arm: ArmPlan, activations: Float[Tensor, "n d_model"], draws: int, seed: int = 0
+) -> tuple[ArmPlan, ...]:
+    """Arms that put single coordinates of the residual to their mean over all problems, on the arm's problems.
+
+    Coordinates are drawn at random from the 3 x `draws` whose edits are nearest in size to the arm's; none twice.
+
+    Args:
+        arm: the arm to imitate.
+        activations: at the site, of all problems.
+        draws: how many; fewer come back where the residual has fewer coordinates.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: for a negative number of draws.
+    """
+    check_draws(draws)
+    x = activations.float()
+    moves = x.mean(0) - x[arm.rows.to(x.device)]
+    distance = (_log(moves.abs().mean(0)) - _log(torch.tensor(arm.edit_size))).abs()
+    pool = distance.argsort(stable=True)[: POOL_FACTOR * draws]
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))[:draws]
+    return tuple(_one_neuron(arm, moves, int(pool[i])) for i in order)
+
+
+def _one_neuron(arm: ArmPlan, moves: Float[Tensor, "m d_model"], neuron: int) -> ArmPlan:
+    delta = torch.zeros_like(moves)
+    delta[:, neuron] = moves[:, neuron]
+    return ArmPlan(f"neuron {neuron} to its mean", arm.rows, delta, arm.edited)
+
+
 def rank_among(effect: float, controls: Sequence[float]) -> float | None:
     """Share of controls that are smaller than the effect in magnitude, ties counting half; None without controls.
 

@@ -3,13 +3,26 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from codi_int.errors import OutputError
-from codi_int.interventions.screen import Screen, ScreenRow
+from codi_int.errors import CodiError, OutputError
+from codi_int.interventions.additivity import Interaction, PairRow
+from codi_int.interventions.screen import ScreenRow
+from codi_int.types import Site
 
-FINISHED, TABLE, SUMMARY = "finished.json", "screen.parquet", "screen.json"
+FINISHED, TABLE, SUMMARY, PAIRS = "finished.json", "screen.parquet", "screen.json", "pairs.parquet"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What an interrupted screen has left."""
+
+    rows: tuple[ScreenRow, ...] = ()
+    """features"""
+    pairs: tuple[PairRow, ...] = ()
+    """pairs of features"""
 
 
 class ScreenFolder:
@@ -24,19 +37,20 @@ class ScreenFolder:
         self._path = folder / FINISHED
         self._folder, self._settings = folder, settings
 
-    def rows(self) -> dict[int, ScreenRow]:
-        """Rows that an interrupted run of the same screen has left.
+    def finished(self) -> Finished:
+        """What an interrupted run of the same screen has left.
 
         Raises:
             OutputError: where the folder holds rows of another screen, or a file that is none of ours.
         """
         if not self._path.exists():
-            return {}
+            return Finished()
         try:
             kept = json.loads(self._path.read_text())
-            rows = {row["feature"]: ScreenRow(**row) for row in kept["rows"]}
-            settings = kept["settings"]
-        except (OSError, ValueError, KeyError, TypeError):
+            rows = tuple(ScreenRow(**{**row, "site": Site.parse(row["site"])}) for row in kept["rows"])
+            found = Finished(rows, tuple(_pair(row) for row in kept["pairs"]))
+            settings = dict(kept["settings"])
+        except (OSError, ValueError, KeyError, TypeError, CodiError):
             raise OutputError(f"{self._path} cannot be read.", "Remove it, or give another folder.") from None
         if settings != self._settings:
             other = next(k for k in {**settings, **self._settings} if settings.get(k) != self._settings.get(k))
@@ -44,22 +58,42 @@ class ScreenFolder:
                 f"{self._folder} holds a screen with {other} {settings.get(other)}, not {self._settings.get(other)}.",
                 "Give another folder, or the settings of that screen.",
             )
-        return rows
+        return found
 
-    def keep(self, rows: Sequence[ScreenRow]) -> None:
-        """Write all finished rows, in one go."""
-        text = json.dumps({"settings": self._settings, "rows": [asdict(row) for row in rows]}, allow_nan=False)
-        _replace(self._path, text.encode())
+    def keep(self, rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> None:
+        """Write everything that is finished, in one go."""
+        kept = {"settings": self._settings, "rows": [_flat(row) for row in rows], "pairs": [_flat(p) for p in pairs]}
+        _replace(self._path, json.dumps(kept, allow_nan=False).encode())
 
-    def finish(self, screen: Screen) -> None:
-        """Write the finished screen: a Parquet table with a row per feature, and the whole as JSON."""
+    def finish(self, document: dict[str, Any], rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> list[str]:
+        """Write the finished screen: Parquet tables of its features and pairs, and the whole as JSON.
+
+        Returns:
+            the names of the files.
+        """
+        self._table(TABLE, rows)
+        if pairs:
+            self._table(PAIRS, pairs)
+        _replace(self._folder / SUMMARY, (json.dumps(document, allow_nan=False) + "\n").encode())
+        return [SUMMARY, TABLE, *([PAIRS] if pairs else [])]
+
+    def _table(self, name: str, rows: Sequence[ScreenRow] | Sequence[PairRow]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        part = (self._folder / TABLE).with_suffix(".part")
-        pq.write_table(pa.Table.from_pylist([asdict(row) for row in screen.rows]), part)
-        os.replace(part, self._folder / TABLE)
-        _replace(self._folder / SUMMARY, (json.dumps(screen.to_dict(), allow_nan=False) + "\n").encode())
+        part = (self._folder / name).with_suffix(".part")
+        pq.write_table(pa.Table.from_pylist([_flat(row) for row in rows]), part)
+        os.replace(part, self._folder / name)
+
+
+def _flat(row: ScreenRow | PairRow) -> dict[str, Any]:
+    """A row with its site in one word."""
+    return {**asdict(row), "site": str(row.site)}
+
+
+def _pair(row: dict[str, Any]) -> PairRow:
+    parts = {name: Interaction(**row[name]) for name in ("interaction", "interaction_logprob")}
+    return PairRow(**{**row, **parts, "site": Site.parse(row["site"])})
 
 
 def _replace(path: Path, content: bytes) -> None:

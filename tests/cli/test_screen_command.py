@@ -8,6 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from codi_int.model.loading import load_model
+from codi_int.sae import load_sae, save_sae
+from codi_int.types import Site
+
 
 @pytest.fixture
 def words(shelf) -> tuple[str, ...]:
@@ -56,8 +60,8 @@ def test_interrupted_rows_stay(
 
     keep = screen_store.ScreenFolder.keep
 
-    def keep_and_stop(self: screen_store.ScreenFolder, rows: list) -> None:
-        keep(self, rows)
+    def keep_and_stop(self: screen_store.ScreenFolder, rows: list, pairs: tuple = ()) -> None:
+        keep(self, rows, pairs)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(screen, "ROWS_PER_GROUP", 1)
@@ -71,6 +75,7 @@ def test_interrupted_rows_stay(
     ("more", "says"),
     [
         (("--order", "beauty"), "index, attribution"),
+        (("--layer", "two"), "--layer takes a whole number"),
         (("--feature", "32"), "0 to 31"),
         (("--top", "many"), "--top takes a whole number"),
         (("--position", "8"), "Position 8 does not exist"),
@@ -81,3 +86,123 @@ def test_values_that_cannot_work_teach(run: Callable, words: tuple[str, ...], mo
     assert ran.code == 2
     assert says in ran.err
     assert len(ran.err.strip().splitlines()) <= 2
+
+
+@pytest.fixture
+def folder(shelf, tmp_path: Path) -> Path:
+    """A folder of SAEs as a sweep leaves it: two sites of three, one of them with its SAE one level down."""
+    sae, model = load_sae(shelf.sae), load_model(shelf.model)
+    for site, inside in ((Site(2, 3), "."), (Site(1, 4), "d32_k10_s0")):
+        sae.annotate(site=site, model=model.name, model_sha256=model.sha256)
+        save_sae(sae, tmp_path / "saes" / str(site) / inside)
+    return tmp_path / "saes"
+
+
+def test_every_combination_that_has_an_sae_is_screened(
+    run: Callable, words: tuple[str, ...], folder: Path, tmp_path: Path
+) -> None:
+    sites = ("--layer", "1", "--position", "3,4", "--sae", str(folder), "--feature", "1,2,3")
+    ran = run(*words, *sites, "--json", "--out", str(tmp_path / "kept"))
+    assert ran.code == 0, ran.err
+    assert "No SAE at L2.P4, L1.P3: left out." in ran.err
+    document = json.loads(ran.out)
+    assert [(row["site"], row["feature"]) for row in document["rows"]] == [
+        (site, f) for site in ("L2.P3", "L1.P4") for f in (1, 2, 3)
+    ]
+    assert [s["n_features"] for s in document["sites"]] == [3, 3]
+    table = pq.read_table(tmp_path / "kept" / "screen.parquet").to_pylist()
+    assert [row["site"] for row in table] == [row["site"] for row in document["rows"]]
+    page = run(*words, *sites, "--out", str(tmp_path / "kept")).page
+    assert "ablate each of 6 features at 2 sites" in page
+    assert "sites L2.P3, L1.P4" in page
+
+
+def test_a_killed_screen_of_two_sites_ends_as_an_uninterrupted_one(
+    run: Callable, words: tuple[str, ...], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codi_int.interventions import screen, screen_store
+
+    monkeypatch.setattr(screen, "ROWS_PER_GROUP", 40)
+    sites = (*words, "--layer", "1", "--position", "3,4", "--sae", str(folder), "--json")
+    whole = json.loads(run(*sites, "--out", str(tmp_path / "whole")).out)
+    keep, calls = screen_store.ScreenFolder.keep, []
+
+    def stop_at_the_fourth(self: screen_store.ScreenFolder, rows: list, pairs: tuple = ()) -> None:
+        calls.append(len(rows))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        keep(self, rows, pairs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(screen_store.ScreenFolder, "keep", stop_at_the_fourth)
+        stopped = run(*sites, "--out", str(tmp_path / "killed"))
+    assert stopped.code == 130
+    assert f"{calls[2]} features are kept" in stopped.err
+    again = json.loads(run(*sites, "--out", str(tmp_path / "killed")).out)
+    assert again["rows"] == whole["rows"]
+
+
+def test_attribution_says_how_good_it_was(run: Callable, words: tuple[str, ...]) -> None:
+    ran = run(*words, "--order", "attribution", "--json")
+    document = json.loads(ran.out)
+    (found,) = document["agreement"]
+    living = [row for row in document["rows"] if row["n_touched"]]
+    assert (found["n"], found["site"]["layer"]) == (len(living), 2)
+    assert [r["k"] for r in found["recall"]] == [5, 10, 20]
+    page = run(*words, "--order", "attribution", "--top", "2").page
+    assert f"Spearman {found['spearman']:.2f}, Kendall {found['kendall']:.2f}" in page
+    assert "furthest off" in page
+    worst = {row["feature"]: row["measured"] for row in found["worst"]}
+    assert worst == {row["feature"]: row["logprob"] for row in living if row["feature"] in worst}
+    assert json.loads(run(*words, "--feature", "1", "--json").out)["agreement"] == []
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n\n2, 5\n", '{"a": 1, "b": 2}\n[5, 2]\n'])
+def test_pairs_are_read_run_kept_and_shown(run: Callable, words: tuple[str, ...], text: str, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(text)
+    given = (*words, "--pairs", str(tmp_path / "pairs.csv"), "--out", str(tmp_path / "kept"))
+    document = json.loads(run(*given, "--json").out)
+    assert [(row["a"], row["b"]) for row in document["pairs"]] == [(1, 2), (2, 5)]
+    assert [row["feature"] for row in document["rows"]] == [1, 2, 5]
+    kept = pq.read_table(tmp_path / "kept" / "pairs.parquet").to_pylist()
+    assert kept == document["pairs"]
+    again = run(*given)
+    assert "3 features and 2 pairs are finished" in again.err
+    assert "Of 2 pairs" in again.page
+    assert "joint - (a + b)" in again.page
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "says"),
+    [
+        ("1;2", (), "Line 1 of"),
+        ("1,2\n3", (), "Line 2 of"),
+        ("1,-2", (), "whole numbers from 0 upwards"),
+        ('{"a": 1}', (), "Line 1 of"),
+        ("", (), "holds no pair"),
+        ("3,3", (), "cannot be paired with itself"),
+        ("3,32", (), "0 to 31"),
+        ("1,2", ("--feature", "1"), "brings its own features"),
+        ("1,2", ("--order", "attribution"), "brings its own features"),
+        ("1,2", ("--position", "3,4"), "features of one site"),
+    ],
+)
+def test_pairs_that_cannot_work_teach(
+    run: Callable, words: tuple[str, ...], text: str, more: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text(text)
+    ran = run(*words, "--pairs", str(tmp_path / "pairs.csv"), *more)
+    assert ran.code == 2
+    assert says in ran.err
+    assert len(ran.err.strip().splitlines()) <= 2
+
+
+def test_a_missing_pairs_file_and_saes_that_do_not_fit_the_sites_teach(
+    run: Callable, words: tuple[str, ...], shelf, folder: Path
+) -> None:
+    assert "cannot be read: no such file" in run(*words, "--pairs", "nowhere.csv").err
+    assert "is one SAE, and there are 2 sites" in run(*words, "--position", "3,4", "--sae", shelf.sae).err
+    assert "holds no SAE for L2.P5" in run(*words, "--position", "5", "--sae", str(folder)).err
+    save_sae(load_sae(shelf.sae), folder / "L1.P4" / "d32_k10_s1")
+    ran = run("screen", "--layer", "1", "--position", "4", "--sae", str(folder), *words[3:])
+    assert (ran.code, "holds 2 SAEs for L1.P4" in ran.err) == (2, True)

@@ -6,7 +6,15 @@ from scipy.stats import ks_2samp
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.arms import ArmPlan
-from codi_int.interventions.controls import FeatureStats, feature_stats, matched_features, random_directions, rank_among
+from codi_int.interventions.controls import (
+    FeatureStats,
+    difference_of_means,
+    feature_stats,
+    matched_features,
+    random_directions,
+    rank_among,
+    single_neurons,
+)
 
 
 def _stats(d_sae: int = 200) -> FeatureStats:
@@ -87,3 +95,61 @@ def test_random_directions_move_the_same_problems_as_far_each_another_way() -> N
     assert float(cosines.abs().max()) < 0.99
     assert float(cosines.mean()) == pytest.approx(0.0, abs=0.01)
     assert float(cosines.square().sum() / (200 * 199)) == pytest.approx(1 / 16, rel=0.1)  # that of random directions
+
+
+@pytest.fixture
+def scattered() -> tuple[ArmPlan, torch.Tensor, torch.Tensor]:
+    """An arm of feature 1 on 40 problems, whose residuals are pushed along coordinate 2 where the feature fires."""
+    generator = torch.Generator().manual_seed(3)
+    latents = torch.zeros(40, 3)
+    latents[:15, 1] = 1 + torch.rand(15, generator=generator)
+    x = torch.randn(40, 8, generator=generator) * torch.linspace(0.1, 2.0, 8)
+    x[:15, 2] += 30.0
+    delta = torch.randn(15, 8, generator=generator)
+    return ArmPlan("edit", torch.arange(15), delta, latents[:, 1] != 0), x, latents
+
+
+def test_difference_of_means_moves_as_far_towards_those_that_do_not_fire(scattered: tuple) -> None:
+    arm, x, latents = scattered
+    plan = difference_of_means(arm, x, latents, [1])
+    assert plan is not None
+    assert torch.equal(plan.rows, arm.rows)
+    assert torch.allclose(plan.delta.norm(dim=1), arm.delta.norm(dim=1), rtol=1e-5)
+    gap = x[:15].numpy().mean(0) - x[15:].numpy().mean(0)
+    expected = -gap / (gap**2).sum() ** 0.5  # every problem of the arm lies beyond the other mean here
+    assert (plan.delta / plan.delta.norm(dim=1, keepdim=True)).numpy() == pytest.approx(
+        expected[None].repeat(15, 0), abs=1e-5
+    )
+    before, after = x[:15], x[:15] + plan.delta
+    other = x[15:].mean(0)
+    assert bool(((after - other).norm(dim=1) < (before - other).norm(dim=1)).all())
+
+
+@pytest.mark.parametrize("features", [[0], [0, 2]])
+def test_no_difference_of_means_without_two_groups(scattered: tuple, features: list[int]) -> None:
+    arm, x, latents = scattered
+    assert difference_of_means(arm, x, latents, features) is None
+    assert difference_of_means(arm, x, torch.ones(40, 3), features) is None
+
+
+def test_single_neurons_put_one_coordinate_each_to_its_mean(scattered: tuple) -> None:
+    arm, x, _ = scattered
+    drawn = single_neurons(arm, x, 5, seed=0)
+    assert len({plan.label for plan in drawn}) == 5
+    for plan in drawn:
+        (neuron,) = plan.delta.abs().sum(0).nonzero()[:, 0].tolist()
+        after = x[arm.rows] + plan.delta
+        assert after[:, neuron].tolist() == pytest.approx([float(x[:, neuron].mean())] * 15, abs=1e-5)
+
+
+def test_neurons_come_from_those_that_move_as_far(scattered: tuple) -> None:
+    arm, x, _ = scattered
+    (plan,) = single_neurons(ArmPlan("edit", arm.rows, arm.delta / arm.delta.norm(dim=1, keepdim=True) * 0.08,
+                                     arm.edited), x, 1, seed=0)  # fmt: skip
+    sizes = (x.mean(0) - x[:15]).abs().mean(0)
+    nearest = (sizes.log() - torch.tensor(0.08).log()).abs().argsort()[:3].tolist()
+    assert plan.delta.abs().sum(0).argmax().item() in nearest
+    assert single_neurons(arm, x, 0) == ()
+    assert len(single_neurons(arm, x, 50)) == 8
+    with pytest.raises(ConfigError, match="cannot be negative"):
+        single_neurons(arm, x, -1)

@@ -15,7 +15,7 @@ from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site
 
-SITE = Site(2, 3)
+SITE, OTHER = Site(2, 3), Site(1, 4)
 SaeMaker = Callable[[CodiModel, Site], TopKSAE]
 
 
@@ -92,7 +92,7 @@ def test_an_interrupted_screen_goes_on_where_it_stopped(
 
     with pytest.raises(KeyboardInterrupt):
         run_screen(engine, right, keep=keep)
-    half = {row.feature: row for row in kept[-1]}
+    half = kept[-1]
     assert 0 < len(half) < 32
     whole = run_screen(engine, right, done=half)
     assert whole.counts.suffix_rows < at_once.counts.suffix_rows
@@ -112,3 +112,55 @@ def test_a_feature_that_does_not_exist_is_refused(
 ) -> None:
     with pytest.raises(FeatureError, match="0 to 31"):
         run_screen(engine, right, features=[32])
+
+
+@pytest.fixture(scope="module")
+def two(llama: CodiModel, sae_at: SaeMaker, engine: FeatureInterventionEngine) -> FeatureInterventionEngine:
+    return FeatureInterventionEngine(llama, {SITE: engine.saes[SITE], OTHER: sae_at(llama, OTHER)})
+
+
+@pytest.fixture(scope="module")
+def double(two: FeatureInterventionEngine, right: tuple[Problem, ...]) -> Screen:
+    return run_screen(two, right, sae_name={SITE: "one", OTHER: "another"})
+
+
+def test_several_sites_are_screened_as_each_alone(
+    two: FeatureInterventionEngine, right: tuple[Problem, ...], double: Screen, screen: Screen
+) -> None:
+    alone = run_screen(two, right, site=OTHER)
+    assert [(row.site, row.feature) for row in double.rows] == [(s, f) for s in (SITE, OTHER) for f in range(32)]
+    free = {"p_adjusted": None, "logprob_p_adjusted": None}  # these belong to the family
+    assert [replace(r, **free) for r in double.rows] == [replace(r, **free) for r in (*screen.rows, *alone.rows)]
+    assert (double.site, double.sae) == (SITE, "one")
+    assert [(s.site, s.sae, s.n_features) for s in double.sites] == [(SITE, "one", 32), (OTHER, "another", 32)]
+    assert double.sites[0].n_living == sum(row.n_touched > 0 for row in screen.rows)
+
+
+def test_the_family_is_all_features_of_all_sites(double: Screen, screen: Screen) -> None:
+    tested = [row for row in double.rows if row.logprob_p is not None]
+    expected = false_discovery_control([row.logprob_p for row in tested])
+    assert [row.logprob_p_adjusted for row in tested] == pytest.approx(list(expected))
+    of_one = [row.logprob_p_adjusted for row in screen.rows if row.logprob_p is not None]
+    assert [row.logprob_p_adjusted for row in tested][: len(of_one)] != of_one
+
+
+def test_features_can_be_named_site_by_site(two: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = run_screen(two, right, features={OTHER: [5, 2]})
+    assert [(row.site, row.feature) for row in found.rows] == [(OTHER, 2), (OTHER, 5)]
+
+
+def test_two_sites_are_taken_up_again(
+    two: FeatureInterventionEngine, right: tuple[Problem, ...], double: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Sequence[ScreenRow]] = []
+
+    def keep(rows: Sequence[ScreenRow]) -> None:
+        kept.append(rows)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_screen(two, right, keep=keep)
+    assert {row.site for row in kept[0]} == {SITE}
+    again = run_screen(two, right, done=kept[0])
+    assert again.rows == double.rows
+    assert again.counts.pairs == 32 * 24

@@ -1,0 +1,42 @@
+"""Pairs of features in a file: `449,332` a line, or JSON lines."""
+
+import json
+from pathlib import Path
+
+from codi_int.errors import DataError
+
+REMEDY = 'Write one pair a line, 449,332 or {"a": 449, "b": 332}.'
+
+
+def load_feature_pairs(path: Path) -> tuple[tuple[int, int], ...]:
+    """The pairs in a file; a first line `a,b` and empty lines are passed over.
+
+    Raises:
+        DataError: for a file that cannot be read, holds no pair, or a line that is none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text file"
+        raise DataError(f"Pairs file {path} cannot be read: {reason.lower()}.", REMEDY) from None
+    numbered = [(i, line.strip()) for i, line in enumerate(lines, 1) if line.strip()]
+    if numbered and numbered[0][1].replace(" ", "").lower() == "a,b":
+        numbered = numbered[1:]
+    if not numbered:
+        raise DataError(f"Pairs file {path} holds no pair.", REMEDY)
+    return tuple(_pair(path, number, line) for number, line in numbered)
+
+
+def _pair(path: Path, number: int, line: str) -> tuple[int, int]:
+    try:
+        if line.startswith(("{", "[")):
+            found = json.loads(line)
+            values = [found["a"], found["b"]] if isinstance(found, dict) else found
+        else:
+            values = [int(word) for word in line.split(",")]
+        a, b = values
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"Line {number} of {path} is no pair of features: {line[:40]!r}.", REMEDY) from None
+    if not all(type(value) is int and value >= 0 for value in (a, b)):
+        raise DataError(f"Line {number} of {path} needs two whole numbers from 0 upwards: {line[:40]!r}.", REMEDY)
+    return a, b

@@ -1,0 +1,121 @@
+"""A screen as people read it: the strongest features, pairs, and how good attribution was."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from codi_int.cli._tables import nats, p_text, points, table
+from codi_int.interventions.additivity import PairRow
+from codi_int.interventions.agreement import Agreement
+from codi_int.interventions.screen import Screen, ScreenRow
+
+ALPHA = 0.05
+
+
+def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Group:
+    """The strongest effects, how many there are, and what was asked for besides."""
+    shown = screen.ranked()[: max(top, 0)]
+    parts: list[RenderableType] = [_head(screen), "", _features(shown, several=len(screen.sites) > 1), ""]
+    parts.append(Text(_verdict(screen), style="bold"))
+    if screen.pairs:
+        parts += ["", _pairs(_strongest(screen.pairs)[: max(top, 0)]), "", Text(_pairs_verdict(screen), style="bold")]
+    for found in agreements:
+        parts += ["", *_agreement(found)]
+    return Group(*parts, "", _footer(screen))
+
+
+def _head(screen: Screen) -> Text:
+    one = len(screen.sites) == 1
+    place = str(screen.site) if one else f"{len(screen.sites)} sites"
+    head = Text(f"{screen.kind} each of {len(screen.rows):,} features at {place} of {screen.model}", style="bold")
+    saes = f"SAE {screen.sae}" if one else f"sites {', '.join(str(s.site) for s in screen.sites)}"
+    rest = f"\n{screen.n_problems:,} problems of {screen.data}, {screen.n_correct:,} right · {saes}"
+    return head.append(f"{rest} · seed {screen.seed}", style="not bold")
+
+
+def _verdict(screen: Screen) -> str:
+    living = [row for row in screen.rows if row.n_touched]
+    answers = sum(_found(row.p_adjusted) for row in living)
+    logprobs = sum(_found(row.logprob_p_adjusted) for row in living)
+    return (
+        f"{len(screen.rows) - len(living)} features never fire. Of the {len(living)} that do, {answers} change "
+        f"accuracy and {logprobs} the clean answer's log-probability, at 5% false discoveries (Benjamini-Hochberg over "
+        f"all that fire{', all sites together' if len(screen.sites) > 1 else ''})."
+    )
+
+
+def _features(rows: Sequence[ScreenRow], several: bool) -> Table:
+    names = ("feature", "fires", "broken", "fixed", "accuracy", "interval", "p (BH)", "nats", "p (BH)", "rank")
+    out = table(*(("site", *names) if several else names))
+    if several:
+        out.padding = (0, 2, 0, 0)
+    for r in rows:
+        out.add_row(
+            *([str(r.site)] if several else []),
+            str(r.feature), f"{100 * r.firing_rate:.1f} %", str(r.n_broken), str(r.n_fixed), points(r.estimate),
+            f"{points(r.low)} to {points(r.high)}", p_text(r.p_adjusted), f"{r.logprob:+.4f}",
+            p_text(r.logprob_p_adjusted), "" if r.rank is None else f"{100 * r.rank:.0f} %",
+        )  # fmt: skip
+    return out
+
+
+def _strongest(pairs: Sequence[PairRow]) -> list[PairRow]:
+    """Those first whose parts add up least."""
+    return sorted(pairs, key=lambda r: -abs(r.interaction_logprob.estimate))
+
+
+def _pairs(rows: Sequence[PairRow]) -> Table:
+    names = ("both fire", "joint", "a", "b", "joint - (a + b)", "p (BH)", "nats", "joint - (a + b)", "p (BH)")
+    out = table("pair", *names)
+    out.padding = (0, 2, 0, 0)
+    for r in rows:
+        accuracy, logprob = r.interaction, r.interaction_logprob
+        out.add_row(
+            f"{r.a},{r.b}", f"{r.n_both:,}", points(r.estimate), points(r.estimate_a), points(r.estimate_b),
+            points(accuracy.estimate), p_text(accuracy.p_adjusted), nats(r.logprob), nats(logprob.estimate),
+            p_text(logprob.p_adjusted),
+        )  # fmt: skip
+    return out
+
+
+def _pairs_verdict(screen: Screen) -> str:
+    answers = sum(_found(row.interaction.p_adjusted) for row in screen.pairs)
+    logprobs = sum(_found(row.interaction_logprob.p_adjusted) for row in screen.pairs)
+    apart = sum(row.n_both == 0 for row in screen.pairs)
+    return (
+        f"Of {len(screen.pairs)} pairs, {answers} depart from the sum of their parts in accuracy and {logprobs} in "
+        f"log-probability, at 5% false discoveries over the pairs; {apart} never fire on the same problem and add up "
+        f"exactly."
+    )
+
+
+def _agreement(found: Agreement) -> list[RenderableType]:
+    """One site's attribution beside its exact effects."""
+    head = f"attribution against the exact effects at {found.site}, {found.n} features that fire, by size of nats"
+    correlations = f"Spearman {_share(found.spearman)}, Kendall {_share(found.kendall)}"
+    line = f"{correlations}, same sign {100 * found.same_sign:.0f} %"
+    recall = table("strongest k", "found among its top k", "by chance")
+    for one in found.recall:
+        recall.add_row(str(one.k), f"{100 * one.share:.0f} %", f"{100 * one.by_chance:.0f} %")
+    worst = table("furthest off", "predicted", "measured", "place predicted", "place measured")
+    for row in found.worst:
+        worst.add_row(
+            str(row.feature), nats(row.predicted), nats(row.measured), str(row.rank_predicted), str(row.rank_measured)
+        )
+    return [Text(head, style="bold"), Text(line), *([recall] if found.recall else []), "", worst]
+
+
+def _footer(screen: Screen) -> Text:
+    c, env = screen.counts, screen.environment
+    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on, {c.rerun} twice"
+    return Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")
+
+
+def _found(p_value: float | None) -> bool:
+    return p_value is not None and p_value < ALPHA
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
