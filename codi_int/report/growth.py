@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codi_int.errors import DataError
+from codi_int.report.panels import log_number, log_ticks
 from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled, write_figure
 
 if TYPE_CHECKING:
@@ -128,18 +129,14 @@ def _panel(
 
 
 def _ticks(axis: "matplotlib.axes.Axes", xs: Sequence[float]) -> None:
-    """Plain numbers: what was varied below, 1, 2 and 5 of each power of ten at the side."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+    """Plain numbers; below, where they are few, those that were measured."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
-    plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
     if 0 < len(xs) <= MOST_TICKS:
         axis.set_xticks(xs)
         axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(plain)
-    low, high = axis.get_ylim()
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,)))
-    axis.yaxis.set_major_formatter(plain)
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: log_number(value)))
+    log_ticks(axis)
 
 
 def _legend(axes: Any) -> tuple[list[Any], list[str]]:

@@ -17,6 +17,8 @@ Table = Sequence[Sequence[float | None]]
 """rows of values; None where there is none"""
 DARK = 0.45
 """luminance below which text on a cell is white"""
+SHORT = 300.0
+"""a logarithmic axis from low to high is short where high / low is less"""
 
 
 def panel_grid(
@@ -128,3 +130,28 @@ def plain(value: float) -> str:
     """As few digits as tell it, never in powers of ten, with a true minus."""
     text = f"{value:.10f}".rstrip("0").rstrip(".")
     return "0" if text in {"-0", "0"} else text.replace("-", "−")
+
+
+def k_axis(axis: "matplotlib.axes.Axes", ks: Sequence[int]) -> None:
+    """A logarithmic axis that names the values of K."""
+    from matplotlib.ticker import NullLocator
+
+    axis.set_xscale("log")
+    axis.set_xticks(ks, [str(k) for k in ks])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlim(ks[0] / 1.35, ks[-1] * 1.35)
+
+
+def log_ticks(axis: "matplotlib.axes.Axes") -> None:
+    """Plain numbers at a logarithmic y axis: powers of ten, and 2 and 5 times them where the axis is short."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < SHORT else (1.0,)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: log_number(value)))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def log_number(value: float) -> str:
+    """A tick of a logarithmic axis."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
