@@ -1,0 +1,77 @@
+"""The door to all figures: a document, or a folder that a command has kept, in; PNG and SVG out."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from codi_int.errors import DataError
+from codi_int.report.causal_figures import curve_figures, map_figures
+from codi_int.report.effect_figures import dose_figures, result_figures
+from codi_int.report.growth import growth_figure
+from codi_int.report.screen_figures import screen_figures
+from codi_int.report.sweep_figures import sweep_figures
+
+__all__ = ["draw_kept", "growth_figure", "save_figures", "sweep_figures"]
+
+DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
+    "codi-int/screen@1": screen_figures,
+    "codi-int/map@1": map_figures,
+    "codi-int/curve@1": curve_figures,
+    "codi-int/result@1": result_figures,
+    "codi-int/results@1": dose_figures,
+}
+"""schema of a document to what draws it"""
+KEPT = ("screen.json", "map.json", "curve.json", "results.json", "result.json")
+"""documents that commands leave in a folder"""
+SWEEP = "grid.json"
+
+
+def save_figures(document: Mapping[str, Any], out: str | Path) -> list[Path]:
+    """Draw `document` into the folder `out`, as its schema says; returns the files, PNG and SVG of each figure.
+
+    Raises:
+        DataError: no document of a schema that has figures, or one that lacks something.
+        OutputError: `out` cannot be written to.
+    """
+    schema = document.get("schema")
+    if schema not in DRAWERS:
+        raise DataError(f"Documents of schema {schema!r} have no figures.", f"Give one of {', '.join(DRAWERS)}.")
+    try:
+        return DRAWERS[schema](document, Path(out))
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"The {schema} document is not whole: {error!r}.", "Run the command again.") from error
+
+
+def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
+    """Draw what a command has kept: a JSON document, the folder of one, or the folder of a sweep.
+
+    Args:
+        path: file or folder.
+        out: folder for the figures; None for where the document lies.
+
+    Raises:
+        DataError: nothing there that has figures.
+        OutputError: `out` cannot be written to.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    where = folder if out is None else Path(out)
+    if path == folder / SWEEP or (path.is_dir() and (folder / SWEEP).exists()):
+        return sweep_figures(folder, where)
+    found = [folder / name for name in KEPT if (folder / name).exists()] if path.is_dir() else [path]
+    if not found:
+        raise DataError(f"{path} holds no run that has figures.", f"Known files: {', '.join((*KEPT, SWEEP))}.")
+    return [written for file in found for written in save_figures(_read(file), where)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.", "Give a JSON document or a folder that --out has kept.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}.", "Run the command again.") from None
+    if not isinstance(document, dict):
+        raise DataError(f"{path} holds no document with a schema.", f"Give one of {', '.join(KEPT)}, or a sweep.")
+    return document
