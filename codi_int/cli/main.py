@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli import ablate, amplify, doctor, evaluate, lens, sae, screen, swap, think, train_codi
+from codi_int.cli import ablate, amplify, capture, doctor, evaluate, lens, sae, screen, swap, think, train_codi
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
@@ -22,6 +22,7 @@ COMMANDS = (
     ("eval", evaluate.evaluate),
     ("think", think.think),
     ("lens", lens.lens),
+    ("capture", capture.capture),
     ("train-codi", train_codi.train_codi),
     ("doctor", doctor.doctor),
 )
@@ -58,7 +59,7 @@ def make_app() -> typer.Typer:
     app.callback()(root)
     for name, command in COMMANDS:
         app.command(name)(command)
-    app.add_typer(sae.app, name="sae")
+    app.add_typer(sae.make_app(), name="sae")
     return app
 
 

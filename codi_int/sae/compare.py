@@ -38,6 +38,16 @@ class GridPoint:
         return self.explained_variance / self.n_active if self.n_active else 0.0
 
 
+def relative_efficiency(points: Sequence[GridPoint], reference: GridPoint) -> tuple[float | None, ...]:
+    """How many times the reference's explained variance per active feature each point reaches; None where it has none.
+
+    The published comparison of TopK with Matryoshka SAEs. It rewards few features whatever they explain, so read it
+    beside the explained variance itself.
+    """
+    base = reference.per_active_feature
+    return tuple(point.per_active_feature / base if base > 0 else None for point in points)
+
+
 def published_front(points: Sequence[GridPoint]) -> tuple[GridPoint, ...]:
     """Points than which no other both explains strictly more and keeps strictly fewer features.
 

@@ -88,31 +88,35 @@ def train_many(
     return tuple(results[number] for number in range(len(jobs)))
 
 
-def bytes_needed(job: SAEJob) -> int:
+def bytes_needed(config: SAETrainingConfig, d_in: int) -> int:
     """Memory that one SAE of a stack takes while it is trained."""
-    n_weights = 2 * job.config.d_sae * job.activations.shape[1]
-    n_latents = job.config.batch_size * (4 * job.config.d_sae + 6 * job.activations.shape[1])
+    n_weights = 2 * config.d_sae * d_in
+    n_latents = config.batch_size * (4 * config.d_sae + 6 * d_in)
     return BYTES_PER_WEIGHT * n_weights + 4 * n_latents
+
+
+def check_stackable(config: SAETrainingConfig, d_in: int, memory_gib: float) -> None:
+    """ConfigError for a recipe that cannot be stacked, or that exceeds the budget by itself."""
+    if config.architecture != "topk" or config.aux is not None:
+        raise ConfigError(
+            f"Only 'topk' without auxiliary loss can be stacked, not {config.architecture!r} with aux={config.aux}.",
+            "Train it alone: train_sae, or codi-int sae train.",
+        )
+    need = bytes_needed(config, d_in) / 2**30
+    if need > memory_gib:
+        raise ConfigError(
+            f"One SAE with d_sae={config.d_sae} needs {need:.1f} GiB; the budget is {memory_gib:.1f} GiB.",
+            "Give a larger memory_gib (--memory-gib) or a smaller d_sae.",
+        )
 
 
 def _check_job(job: SAEJob, memory_gib: float, checked: set[int]) -> None:
     """ConfigError or DataError for a job that cannot run; each tensor is looked through once."""
-    config = job.config
-    if config.architecture != "topk" or config.aux is not None:
-        raise ConfigError(
-            f"Only 'topk' without auxiliary loss can be stacked, not {config.architecture!r} with aux={config.aux}.",
-            "Train it alone: train_sae.",
-        )
+    check_stackable(job.config, job.activations.shape[1], memory_gib)
     if id(job.activations) not in checked:
         check_activations(job.activations, least_rows=2)
         checked.add(id(job.activations))
-    check_batch(job.activations.shape[0], config.batch_size)
-    need = bytes_needed(job) / 2**30
-    if need > memory_gib:
-        raise ConfigError(
-            f"One SAE with d_sae={config.d_sae} needs {need:.1f} GiB; the budget is {memory_gib:.1f} GiB.",
-            "Give a larger memory_gib or a smaller d_sae.",
-        )
+    check_batch(job.activations.shape[0], job.config.batch_size)
 
 
 def _stacks(jobs: Sequence[SAEJob], memory_gib: float) -> list[tuple[int, ...]]:
@@ -124,7 +128,11 @@ def _stacks(jobs: Sequence[SAEJob], memory_gib: float) -> list[tuple[int, ...]]:
     stacks = []
     for numbers in groups.values():
         first = jobs[numbers[0]]
-        fits = max(1, int(memory_gib * 2**30 / bytes_needed(first))) if first.activations.is_cuda else 1
+        fits = (
+            max(1, int(memory_gib * 2**30 / bytes_needed(first.config, first.activations.shape[1])))
+            if first.activations.is_cuda
+            else 1
+        )
         stacks += [tuple(numbers[start : start + fits]) for start in range(0, len(numbers), fits)]
     return stacks
 

@@ -1,5 +1,6 @@
-"""Importing the published `.pt` checkpoints: `encoder.weight`, `decoder.weight` (nn.Linear layout) and `config`."""
+"""The published `.pt` checkpoints, both ways: `encoder.weight`, `decoder.weight` (nn.Linear layout) and `config`."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codi_int.errors import SAEError
+from codi_int.errors import OutputError, SAEError
+from codi_int.sae.base import SAE
 from codi_int.sae.config import Provenance, SAEConfig
 from codi_int.sae.topk import TopKSAE
 from codi_int.types import Site
@@ -45,6 +47,59 @@ def import_published(path: str | Path, rule: str = "abs", model: str | None = No
             )
     sae.load_state_dict(weights)
     return sae.requires_grad_(False)
+
+
+def export_published(sae: SAE, path: str | Path) -> Path:
+    """Write `sae` as a published checkpoint, which `import_published` reads back with equal output.
+
+    Their code knows TopK by magnitude alone. A decoder bias that is subtracted from the input is folded into the
+    encoder's bias. Their layer 15 is behind the final norm, so `L15`'s `resid_post` goes out without a layer.
+
+    Args:
+        path: the `.pt` file.
+
+    Raises:
+        SAEError: an SAE that their code would run differently.
+        OutputError: a place that cannot be written to.
+    """
+    path, config = Path(path), sae.config
+    if config.architecture != "topk" or config.rule != "abs":
+        what = f"{config.architecture} SAE" if config.architecture != "topk" else f"TopK SAE with rule {config.rule!r}"
+        raise SAEError(
+            f"The published layout holds TopK SAEs with rule 'abs'; this is a {what}.", "Export it as saelens."
+        )
+    weights = {name: tensor.detach().cpu().float() for name, tensor in sae.state_dict().items()}
+    b_enc = weights["b_enc"]
+    if config.apply_b_dec_to_input:
+        b_enc = b_enc - weights["b_dec"] @ weights["W_enc"]
+    state = {
+        "encoder.weight": weights["W_enc"].T.contiguous(),
+        "encoder.bias": b_enc,
+        "decoder.weight": weights["W_dec"].T.contiguous(),
+        "decoder.bias": weights["b_dec"],
+    }
+    settings = {"input_dim": sae.d_in, "latent_dim": sae.d_sae, "k": config.k, **published_site(sae.site)}
+    metrics = {name: float(value) for name, value in config.provenance.measures.items()}
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"model_state_dict": state, "config": settings, "metrics": metrics}, part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch reports some of the system's errors as RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OutputError(f"{path} cannot be written to: {reason}.", "Give a path you may write to.") from None
+    return path
+
+
+def published_site(site: Site | None) -> dict[str, int]:
+    """`position` and `layer` in their words, as far as they have words for the site."""
+    if site is None:
+        return {}
+    if site.component == "final_norm":
+        return {"position": site.position, "layer": FINAL_LAYER}
+    if site.component != "resid_post" or site.layer is None or site.layer == FINAL_LAYER:
+        return {}
+    return {"position": site.position, "layer": site.layer}
 
 
 def _read(path: Path) -> dict[str, Any]:

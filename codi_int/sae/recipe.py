@@ -142,7 +142,10 @@ class SAETrainingConfig:
             if is_given and not is_taken:
                 raise ConfigError(f"Architecture {self.architecture!r} takes no {name}.", f"Leave {name} out.")
         if not takes_k and self.sparsity is None:
-            raise ConfigError(f"Architecture {self.architecture!r} needs a penalty.", "Give sparsity=Sparsity(...).")
+            raise ConfigError(
+                f"Architecture {self.architecture!r} needs a penalty.",
+                'Give sparsity=Sparsity(...), or in a recipe file {"sparsity": {"coefficient": 1.0}}.',
+            )
 
     def _check_widths(self) -> None:
         """ConfigError unless the widths belong to `matryoshka`, rise, and stay within d_sae."""

@@ -98,7 +98,7 @@ def measure_spliced_all(
         if progress:
             progress(done, len(problems))
     (share, share_mean, *shares), (logprob, logprob_mean, *means) = (
-        (total / len(problems)).tolist() for total in (correct, logprobs)
+        (total.double() / len(problems)).tolist() for total in (correct, logprobs)
     )
     return tuple(
         SplicedMetrics(len(problems), share, spliced, share_mean, logprob, spliced_logprob, logprob_mean)

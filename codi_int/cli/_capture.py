@@ -1,0 +1,95 @@
+"""What `codi-int capture` does once its options are read. Loaded when it runs, for it is heavy."""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._tables import table
+from codi_int.data.problems import load_problems
+from codi_int.errors import ConfigError
+from codi_int.model.chain import PADDINGS
+from codi_int.model.loading import load_model
+from codi_int.sae.captures import SIDECAR, Capture, capture_to_disk, layer_file, read_sidecar
+
+
+@dataclass(frozen=True)
+class CaptureSetting:
+    """What the options say."""
+
+    out: Path
+    """folder of the capture"""
+    layers: tuple[int, ...] | None
+    """blocks; None for all"""
+    positions: tuple[int, ...] | None
+    """positions; None for all"""
+    model: str
+    """name or folder"""
+    data: str
+    """name or file"""
+    limit: int | None
+    """how many problems"""
+    dtype: str
+    """float32 or bfloat16"""
+    padding: str
+    """masked or official"""
+    device: str
+    """where to run"""
+    as_json: bool
+    """whether to print JSON"""
+
+
+def capture_and_print(setting: CaptureSetting) -> None:
+    """Capture as the options say and print what lies on the disk."""
+    with progress() as report:
+        try:
+            found = _run(setting, report)
+        except KeyboardInterrupt:
+            if (setting.out / SIDECAR).exists():
+                info = read_sidecar(setting.out)
+                kept = f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {setting.out}"
+                print(f"{kept}; the command goes on there.", file=sys.stderr)
+            raise
+    if setting.as_json:
+        print_json(capture_document(found))
+    else:
+        stdout().print(capture_page(found))
+
+
+def _run(setting: CaptureSetting, report: Report) -> Capture:
+    if setting.padding not in PADDINGS:
+        raise ConfigError(f"--padding {setting.padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
+    problems = load_problems(setting.data, setting.limit)
+    model = load_model(setting.model, device=setting.device)
+    return capture_to_disk(
+        model, problems, setting.out, setting.data, setting.layers, setting.positions, setting.dtype,
+        padding=setting.padding, progress=lambda done, total: report("problems captured", done, total),
+    )  # fmt: skip
+
+
+def capture_document(capture: Capture) -> dict[str, Any]:
+    """The sidecar without the problems' ids, and what it takes."""
+    info = asdict(capture.info)
+    n_problems = len(info.pop("problem_ids"))
+    n_bytes = sum(layer_file(capture.folder, layer).stat().st_size for layer in capture.info.layers)
+    known = {key: value for key, value in info.items() if key != "n_done"}
+    return {"schema": "codi-int/capture@1", **known, "n_problems": n_problems, "bytes": n_bytes}
+
+
+def capture_page(capture: Capture) -> Group:
+    """Where the activations lie, their shape and where they come from."""
+    info, document = capture.info, capture_document(capture)
+    head = Text(f"Activations of {info.model} on {document['n_problems']:,} problems of {info.data}", style="bold")
+    out = table("file", "[position, problem, d_model]", "dtype", "MiB")
+    shape = [len(info.positions), document["n_problems"], info.d_model]
+    for layer in info.layers:
+        path = layer_file(capture.folder, layer)
+        out.add_row(path.name, str(shape), info.dtype, f"{path.stat().st_size / 2**20:.1f}")
+    where = f"{document['bytes'] / 2**20:.1f} MiB in {capture.folder}, described in {SIDECAR}"
+    hashes = f"model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
+    positions = f"positions {', '.join(map(str, info.positions))}"
+    return Group(head, "", out, "", Text(f"{where}\n{positions}"), Text(hashes, style="dim"))

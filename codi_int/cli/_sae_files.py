@@ -1,0 +1,88 @@
+"""What `codi-int sae import` and `sae export` do once their options are read. Loaded when they run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from codi_int.cli._console import print_json, quieten, stdout
+from codi_int.cli._tables import table
+from codi_int.errors import ConfigError, SAEError
+from codi_int.sae.base import SAE, check_fits
+from codi_int.sae.evaluate import site_of
+from codi_int.sae.published import export_published, import_published, published_site
+from codi_int.sae.store import load_sae, save_sae
+
+FORMATS = ("saelens", "published")
+SCHEMA = "codi-int/sae-file@1"
+
+
+def import_and_print(
+    source: Path, out: Path, rule: str, model: str | None, place: tuple[int | None, int | None], as_json: bool
+) -> None:
+    """Read an SAE from elsewhere, note where it belongs, keep it in `out` and print what it is."""
+    quieten()
+    sae = load_sae(source) if source.is_dir() else import_published(source, rule)
+    if place != (None, None):
+        site = site_of(str(source), sae, *place)
+        if sae.site not in (None, site):
+            raise SAEError(f"{source} was trained at {sae.site}, not at {site}.", "Leave --layer and --position out.")
+        sae.annotate(site=site)
+    if model is not None:
+        _belongs(sae, model)
+    save_sae(sae, out)
+    _tell(sae, out, as_json)
+
+
+def export_and_print(name: str, out: Path, format: str, as_json: bool) -> None:
+    """Write an SAE for another tool and print what it is."""
+    if format not in FORMATS:
+        raise ConfigError(f"--format {format!r} does not exist.", f"It is one of {', '.join(FORMATS)}.")
+    sae = load_sae(name)
+    if format == "published":
+        if out.suffix != ".pt":
+            raise ConfigError(f"--out {out} is no .pt file.", "The published layout is one file, such as L14.P3.pt.")
+        export_published(sae, out)
+        if sae.site is not None and not published_site(sae.site):
+            print(f"warning: the published layout has no words for {sae.site}; it was left out.", file=sys.stderr)
+    else:
+        save_sae(sae, out)
+    _tell(sae, out, as_json)
+
+
+def _belongs(sae: SAE, name: str) -> None:
+    """Note the model; SAEError where the SAE cannot belong to it."""
+    from codi_int.model.loading import load_model
+
+    model = load_model(name)
+    if sae.site is not None:
+        check_fits(sae, model, model.check_site(sae.site))
+    elif sae.d_in != model.d_model:
+        raise SAEError(
+            f"The SAE was trained on activations of width {sae.d_in}; d_model of {model.name} is {model.d_model}.",
+            "Name the model that it was trained on.",
+        )
+    sae.annotate(model=model.name, model_sha256=model.sha256)
+
+
+def _tell(sae: SAE, out: Path, as_json: bool) -> None:
+    """What the SAE is, as a table or JSON."""
+    config, known = sae.config, sae.config.provenance
+    facts: dict[str, Any] = {
+        "folder": str(out),
+        "architecture": config.architecture,
+        "rule": config.rule if config.architecture == "topk" else None,
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "k": config.k,
+        "site": str(known.site) if known.site else known.hook_name,
+        "model": known.model,
+        "sha256": sae.sha256,
+    }
+    if as_json:
+        print_json({"schema": SCHEMA, **facts})
+        return
+    out_table = table("SAE", "")
+    out_table.columns[1].justify = "left"
+    for key, value in facts.items():
+        out_table.add_row(key, "unknown" if value is None else str(value))
+    stdout().print(out_table)

@@ -1,0 +1,198 @@
+"""Tables of SAEs as people read them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from codi_int.cli._tables import nats, table
+from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
+from codi_int.sae.grid import SweepRow
+from codi_int.sae.site_sweep import SweepPlan
+from codi_int.sae.spliced import SplicedMetrics
+from codi_int.sae.stability import SHARED_FROM
+from codi_int.sae.sweep_table import table_rows
+
+MOST_ROWS = 60
+"""more than these nobody reads on a terminal; the files hold all"""
+
+
+def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
+    """The grid as a table with both fronts."""
+    entries = table_rows(rows, plan.out)
+    shown = list(range(len(rows)))
+    parts: list[RenderableType] = []
+    if len(rows) > MOST_ROWS:
+        shown = [i for i in shown if entries[i]["strict_front"]][:MOST_ROWS]
+        parts = [Text(f"{len(shown)} SAEs of the strict fronts; all {len(rows):,} are in {plan.out}."), ""]
+    head = Text(f"{len(rows):,} TopK SAEs at {_sites(rows)} of {model}", style="bold")
+    head.append(
+        f"\n{len(plan.training):,} rows of {plan.training_name}, {plan.grid.recipe.epochs} epochs"
+        f" · measured on {len(plan.held_out):,} rows of {plan.held_out_name}",
+        style="not bold",
+    )
+    published, strict = (sum(entry[f"{name}_front"] for entry in entries) for name in ("published", "strict"))
+    fronts = f"{published} of {len(rows)} lie on the published front (P), {strict} on the strict one (S)."
+    meaning = (
+        "EV: explained variance; by dim: each dimension about its own mean. dead, held-out: features that fire on no "
+        "training row, on no held-out row. EV/act: EV per feature that fires on a training row. P: no SAE of the site "
+        "has a larger EV at a smaller K. S: none is at least as good in EV, K, d_sae and dead share, and better in one."
+    )
+    if any(row.spliced for row in rows):
+        meaning += " right, nats: accuracy and change of the clean answer's log-probability with the SAE in place."
+    grid = _grid(rows, entries, shown)
+    return Group(head, "", *parts, grid, "", Text(fronts, style="bold"), Text(meaning, style="dim"))
+
+
+def _sites(rows: Sequence[SweepRow]) -> str:
+    sites = list(dict.fromkeys(str(row.site) for row in rows))
+    return sites[0] if len(sites) == 1 else f"{len(sites)} sites ({sites[0]} to {sites[-1]})"
+
+
+def _grid(rows: Sequence[SweepRow], entries: Sequence[dict[str, object]], shown: Sequence[int]) -> Table:
+    sites, seeds = {row.site for row in rows}, {row.seed for row in rows}
+    spliced = ("right %", "nats") if any(row.spliced for row in rows) else ()
+    out = _narrow("SAE", "EV", "by dim", "MSE", "dead %", "held-out %", "max act", "EV/act %", *spliced, "front")
+    for i in shown:
+        row, entry = rows[i], entries[i]
+        name = f"{row.site} " * (len(sites) > 1) + f"d{row.d_sae} K{row.k}" + f" s{row.seed}" * (len(seeds) > 1)
+        costs = ("", "")
+        if row.spliced is not None:
+            costs = (percent(row.spliced.accuracy_spliced), nats(_change(row.spliced)))
+        out.add_row(
+            name, f"{row.held_out.explained_variance:.4f}", f"{row.held_out.explained_variance_per_dimension:.4f}",
+            amount(row.held_out.mse), percent(row.dead_share_train), percent(row.held_out.dead_share),
+            amount(row.held_out.max_activation), share(row.point().per_active_feature), *costs[: len(spliced)],
+            f"{'P' if entry['published_front'] else ' '} {'S' if entry['strict_front'] else ' '}",
+        )  # fmt: skip
+    return out
+
+
+def _narrow(*columns: str) -> Table:
+    """A table with many columns; units stand in the headings."""
+    out = table(*columns)
+    out.padding = (0, 2, 0, 0)
+    out.columns[0].no_wrap = True
+    return out
+
+
+def _change(spliced: SplicedMetrics) -> float:
+    return spliced.logprob_spliced - spliced.logprob_clean
+
+
+def evaluation_page(found: SAEEvaluation) -> Group:
+    """All measures of some SAEs."""
+    names = short_names([sae.name for sae in found.saes])
+    n_rows = found.saes[0].held_out.n_rows
+    head = Text(f"{len(found.saes)} SAEs of {found.model} on {n_rows:,} rows of {found.held_out}", style="bold")
+    parts: list[RenderableType] = [head, "", _quality(found.saes, names), "", _features(found, names)]
+    if any(sae.spliced for sae in found.saes):
+        parts += ["", _costs(found.saes, names)]
+    if found.stability:
+        parts += ["", _stability(found, names)]
+    parts += [part for note in found.notes for part in ("", Text(f"Note: {note}"))]
+    return Group(*parts, "", Text(_words(found), style="dim"))
+
+
+def _words(found: SAEEvaluation) -> str:
+    """What the columns mean."""
+    words = [
+        "EV: explained variance; by dim: each dimension about its own mean. dead, held-out: features that fire on no "
+        "training row, on no held-out row. EV/act: EV per active feature (one that fires on a training row). nearest "
+        "cos: mean over features of the largest cosine with another decoder row; |cos|: mean over all pairs."
+    ]
+    if found.times_matryoshka():
+        words.append("/ Matr.: EV per active feature, divided by that of the first Matryoshka SAE of the site.")
+    if any(sae.spliced for sae in found.saes):
+        words.append(
+            "clean, mean: the model as it is, and with the mean activation in place. recovered: where the SAE lies "
+            "between the mean (0) and clean (100), for accuracy and for the clean answer's log-probability."
+        )
+    if found.stability:
+        words.append(
+            "cosine: decoder rows of two SAEs matched one to one; of alive: over features that fire on held-out rows; "
+            "by chance: against random directions."
+        )
+    return " ".join(words)
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Names by their last two parts, where those differ."""
+    short = {name: "/".join(Path(name).parts[-2:]) for name in names}
+    return short if len(set(short.values())) == len(names) else {name: name for name in names}
+
+
+def _quality(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
+    out = _narrow("reconstruction", "d_sae", "K", "EV", "by dim", "MSE", "L0", "mean act", "max act")
+    for sae in saes:
+        m = sae.held_out
+        out.add_row(
+            names[sae.name], str(sae.d_sae), str(sae.k or "-"), f"{m.explained_variance:.4f}",
+            f"{m.explained_variance_per_dimension:.4f}", amount(m.mse), f"{m.l0:.1f}", amount(m.mean_activation),
+            amount(m.max_activation),
+        )  # fmt: skip
+    return out
+
+
+def _features(found: SAEEvaluation, names: dict[str, str]) -> Table:
+    times = found.times_matryoshka()
+    more = ("/ Matr.",) if times else ()
+    out = _narrow("features", "trained as", "dead %", "held-out %", "active", "EV/act %", *more, "nearest cos", "|cos|")
+    for sae in found.saes:
+        point, structure, ratio = sae.point(), sae.structure, times.get(sae.name)
+        out.add_row(
+            names[sae.name], sae.trained_as, percent(sae.train.dead_share) if sae.train else "-",
+            percent(sae.held_out.dead_share), str(point.n_active), share(point.per_active_feature),
+            *(("-" if ratio is None else f"{ratio:.2f}",) if times else ()),
+            f"{structure.mean_nearest:.3f}" if structure else "-",
+            f"{structure.mean_abs_cosine:.3f}" if structure else "-",
+        )  # fmt: skip
+    return out
+
+
+def _costs(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
+    out = _narrow("in the model's place", "right %", "clean", "mean", "recovered %", "nats", "of mean", "recovered %")
+    for sae in saes:
+        s = sae.spliced
+        if s is not None:
+            out.add_row(
+                names[sae.name], percent(s.accuracy_spliced), percent(s.accuracy_clean), percent(s.accuracy_mean),
+                recovered(s.accuracy_recovered), nats(s.logprob_spliced - s.logprob_clean),
+                nats(s.logprob_mean - s.logprob_clean), recovered(s.loss_recovered),
+            )  # fmt: skip
+    return out
+
+
+def _stability(found: SAEEvaluation, names: dict[str, str]) -> Table:
+    out = _narrow("the same but for the seed", "and", "cosine", "of alive", f"alive >= {SHARED_FROM} %", "by chance")
+    out.columns[1].justify = "left"
+    for pair in found.stability:
+        out.add_row(
+            names[pair.first], names[pair.second], f"{pair.mean:.3f}", f"{pair.mean_alive:.3f}",
+            percent(pair.share_alive), f"{pair.mean_chance:.3f}",
+        )  # fmt: skip
+    return out
+
+
+def percent(part: float) -> str:
+    """A share in percent, without the sign."""
+    return f"{100 * part:.1f}"
+
+
+def share(part: float) -> str:
+    """A small share in percent: explained variance per feature."""
+    return f"{100 * part:.3f}"
+
+
+def amount(value: float) -> str:
+    """Three digits, so that columns line up."""
+    if abs(value) < 0.1:
+        return f"{value:.2g}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def recovered(part: float | None) -> str:
+    """Where a value lies between two ends, in percent; `-` where the ends are equal."""
+    return "-" if part is None else percent(part)

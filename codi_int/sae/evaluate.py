@@ -1,0 +1,228 @@
+"""Every measure of some SAEs of one model, beside each other."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codi_int.data.problems import problems_sha256
+from codi_int.errors import ConfigError, SAEError
+from codi_int.model.hooked import CodiModel
+from codi_int.sae.activations import HELD_OUT, TRAIN, Activations
+from codi_int.sae.base import SAE, check_fits
+from codi_int.sae.compare import DecoderStructure, GridPoint, decoder_structure, relative_efficiency
+from codi_int.sae.metrics import SAEMetrics, measure
+from codi_int.sae.spliced import SplicedMetrics, measure_spliced_all
+from codi_int.sae.stability import Stability, reseed_stability
+from codi_int.sae.sweep_table import spliced_measures
+from codi_int.types import Problem, Site
+
+Report = Callable[[str, int, int], None]
+"""called with (stage, done, total)"""
+SCHEMA = "codi-int/sae-eval@1"
+
+
+@dataclass(frozen=True)
+class EvaluatedSAE:
+    """All measures of one SAE."""
+
+    name: str
+    """what it was called"""
+    site: Site
+    """where it was measured"""
+    trained_as: str
+    """architecture of the training run, such as `matryoshka`, where that is known; else of the SAE"""
+    rule: str | None
+    """`abs` or `relu` for TopK SAEs"""
+    k: int | None
+    """features kept, for TopK SAEs"""
+    d_sae: int
+    """features"""
+    seed: int | None
+    """seed of the training run"""
+    held_out: SAEMetrics
+    """on held-out rows"""
+    train: SAEMetrics | None
+    """on training rows, where those were given"""
+    structure: DecoderStructure | None
+    """cosines between decoder rows; None with one feature"""
+    spliced: SplicedMetrics | None
+    """what it costs the model, where that was measured"""
+
+    def point(self) -> GridPoint:
+        """For fronts and efficiency; dead on training rows where known, as published, else on held-out ones."""
+        seen, k = self.train or self.held_out, self.k or round(self.held_out.l0)
+        return GridPoint(self.name, k, self.d_sae, self.held_out.explained_variance, seen.dead_share)
+
+    def row(self) -> dict[str, Any]:
+        """Everything as one plain dict; the names are those of a sweep's table."""
+        point = self.point()
+        return {
+            "name": self.name,
+            "site": str(self.site),
+            "trained_as": self.trained_as,
+            "rule": self.rule,
+            "k": self.k,
+            "d_sae": self.d_sae,
+            "seed": self.seed,
+            "dead_share_train": self.train.dead_share if self.train else None,
+            "n_active": point.n_active,
+            "explained_variance_per_active_feature": point.per_active_feature,
+            **self.held_out.summary(),
+            "mean_nearest_cosine": self.structure.mean_nearest if self.structure else None,
+            "mean_abs_cosine": self.structure.mean_abs_cosine if self.structure else None,
+            **spliced_measures(self.spliced),
+        }
+
+
+@dataclass(frozen=True)
+class SAEEvaluation:
+    """Some SAEs of one model."""
+
+    model: str
+    """name of the model"""
+    model_sha256: str
+    """hash of its weights"""
+    held_out: str
+    """name of the held-out problems"""
+    data_sha256: str
+    """hash of them"""
+    saes: tuple[EvaluatedSAE, ...]
+    """in the order given"""
+    stability: tuple[Stability, ...]
+    """pairs that differ in their seed alone"""
+    notes: tuple[str, ...]
+    """what a reader should know besides"""
+
+    def times_matryoshka(self) -> dict[str, float | None]:
+        """Explained variance per active feature as a multiple of that of the first Matryoshka SAE of the same site."""
+        found: dict[str, float | None] = {}
+        for sae in self.saes:
+            others = [other for other in self.saes if other.site == sae.site and other.trained_as == "matryoshka"]
+            if others:
+                found[sae.name] = relative_efficiency([sae.point()], others[0].point())[0]
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        times = self.times_matryoshka()
+        known = {name: getattr(self, name) for name in ("model", "model_sha256", "held_out", "data_sha256")}
+        return {
+            "schema": SCHEMA,
+            **known,
+            "saes": [{**sae.row(), "times_matryoshka": times.get(sae.name)} for sae in self.saes],
+            "stability": [asdict(pair) for pair in self.stability],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """What SAEs are measured on."""
+
+    name: str
+    """name of the held-out problems"""
+    problems: Sequence[Problem]
+    """the held-out problems"""
+    held_out: Activations
+    """their activations"""
+    train_problems: Sequence[Problem] | None = None
+    """the training problems, where measures on them are wanted"""
+    train: Activations | None = None
+    """their activations"""
+
+
+def evaluate_saes(
+    model: CodiModel,
+    saes: Mapping[str, SAE],
+    sites: Mapping[str, Site],
+    data: EvaluationData,
+    splice: bool = True,
+    progress: Report | None = None,
+) -> SAEEvaluation:
+    """Measure some SAEs.
+
+    Args:
+        saes: name to SAE.
+        sites: name to the site where it is measured, see `site_of`.
+        splice: whether to run the model with each SAE in place.
+
+    Raises:
+        ConfigError: no SAEs.
+        SAEError: an SAE that does not fit model and site.
+        DataError: NaN, inf or constant activations.
+    """
+    if not saes:
+        raise ConfigError("There are no SAEs to measure.", "Give at least one.")
+    for name, sae in saes.items():
+        check_fits(sae, model, model.check_site(sites[name]))
+    costs = _spliced(model, saes, sites, data.problems, progress) if splice else {}
+    found: list[EvaluatedSAE] = []
+    for name, sae in saes.items():
+        found.append(_evaluated(model, name, sae, sites[name], data, costs.get(name)))
+        if progress:
+            progress("SAEs measured", len(found), len(saes))
+    alive = {row.name: row.held_out.activation_frequency > 0 for row in found}
+    notes = _notes(saes, data.train_problems)
+    return SAEEvaluation(
+        model.name, model.sha256, data.name, problems_sha256(data.problems), tuple(found),
+        reseed_stability(saes, sites, alive), notes,
+    )  # fmt: skip
+
+
+def site_of(name: str, sae: SAE, layer: int | None = None, position: int | None = None) -> Site:
+    """The site of an SAE: its own, or else the one that is named; SAEError where neither tells."""
+    if sae.site is not None and layer is None and position is None:
+        return sae.site
+    layer = layer if layer is not None or sae.site is None else sae.site.layer
+    position = position if position is not None or sae.site is None else sae.site.position
+    if layer is None or position is None:
+        raise SAEError(f"{name} does not say at which site it was trained.", "Give --layer and --position.")
+    return Site(layer, position)
+
+
+def trained_as(sae: SAE) -> str:
+    """The architecture of the training run where it is known: BatchTopK and Matryoshka are saved as others."""
+    return str(sae.config.provenance.recipe.get("architecture", sae.config.architecture))
+
+
+def _evaluated(
+    model: CodiModel, name: str, sae: SAE, site: Site, data: EvaluationData, spliced: SplicedMetrics | None
+) -> EvaluatedSAE:
+    def rows(where: Activations) -> SAEMetrics:
+        return measure(sae, where.at(site).values.to(model.device))
+
+    topk = sae.config.architecture == "topk"
+    return EvaluatedSAE(
+        name, site, trained_as(sae), sae.config.rule if topk else None, sae.config.k, sae.d_sae,
+        sae.config.provenance.seed, rows(data.held_out), rows(data.train) if data.train else None,
+        decoder_structure(sae) if sae.d_sae > 1 else None, spliced,
+    )  # fmt: skip
+
+
+def _spliced(
+    model: CodiModel,
+    saes: Mapping[str, SAE],
+    sites: Mapping[str, Site],
+    problems: Sequence[Problem],
+    progress: Report | None,
+) -> dict[str, SplicedMetrics]:
+    """The measures of every SAE in the model's place; SAEs of one site share a clean pass."""
+    costs: dict[str, SplicedMetrics] = {}
+    for site in dict.fromkeys(sites[name] for name in saes):
+        names = [name for name in saes if sites[name] == site]
+        tell = None if progress is None else lambda done, total, site=site: progress(f"spliced at {site}", done, total)
+        found = measure_spliced_all(model, [saes[name] for name in names], site, problems, tell)
+        costs |= dict(zip(names, found, strict=True))
+    return costs
+
+
+def _notes(saes: Mapping[str, SAE], train_problems: Sequence[Problem] | None) -> tuple[str, ...]:
+    """Warns where the training rows are not those that an SAE was trained on."""
+    if train_problems is None:
+        return (f"Nothing was measured on {TRAIN}ing rows: dead shares are those on {HELD_OUT} rows.",)
+    own = problems_sha256(train_problems)
+    others = [name for name, sae in saes.items() if sae.config.provenance.data_sha256 not in (None, own)]
+    if not others:
+        return ()
+    which = others[0] if len(others) == 1 else f"{len(others)} of {len(saes)} SAEs"
+    return (f"The training rows are not those that {which} saw in training (other data or another limit).",)

@@ -1,0 +1,135 @@
+"""From problems to a measured grid of SAEs at some sites of a model: room, captures, training, splicing, tables."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codi_int.data.problems import problems_sha256
+from codi_int.model.hooked import CodiModel
+from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
+from codi_int.sae.captures import SIDECAR, capture_bytes
+from codi_int.sae.config import Provenance
+from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite
+from codi_int.sae.many import GridEpoch, bytes_needed, check_stackable
+from codi_int.sae.room import check_disk, check_memory, sae_bytes, site_bytes
+from codi_int.sae.splice_sweep import splice_rows
+from codi_int.sae.sweep import claim_folder, run_sweep
+from codi_int.sae.sweep_table import write_table
+from codi_int.sae.training import check_batch
+from codi_int.types import Problem, Site, SiteActivations
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep, in full."""
+
+    sites: tuple[Site, ...]
+    """where"""
+    grid: SweepGrid
+    """which SAEs"""
+    training: Sequence[Problem]
+    """problems to train on"""
+    training_name: str
+    """their name"""
+    held_out: Sequence[Problem]
+    """problems to measure on"""
+    held_out_name: str
+    """their name"""
+    out: Path
+    """folder of the SAEs and tables"""
+    captures: Path
+    """folder of the captures `train` and `held-out`"""
+    memory_gib: float = 4.0
+    """bound on what one stack of SAEs may hold"""
+    splice: bool = False
+    """whether the model is run with every SAE in place"""
+
+
+@dataclass(frozen=True)
+class SweepNews:
+    """Whom a sweep tells how far it is."""
+
+    stage: Callable[[str, int, int], None]
+    """called with (stage, done, total) while activations are captured and SAEs spliced"""
+    epoch: Callable[[Site, GridEpoch], None]
+    """called after every epoch of every stack"""
+    saved: Callable[[SweepRow], None]
+    """called for every SAE as soon as it is on disk"""
+
+
+def sweep_sites(model: CodiModel, plan: SweepPlan, news: SweepNews | None = None) -> tuple[SweepRow, ...]:
+    """Run a plan; what lies in its folders already is not made again.
+
+    Returns:
+        one row for each SAE; also written to `plan.out`, see `write_table`.
+
+    Raises:
+        SiteError: a site that the model does not have.
+        ConfigError: fewer rows than a batch, more than disk or memory hold, or another sweep in `out`: all of it
+            before anything runs.
+        DataError: a capture of something else; NaN, inf or constant activations.
+        SAEError: a half-written SAE in `out`.
+    """
+    check_plan(model, plan)
+    known = Provenance(
+        model=model.name,
+        model_sha256=model.sha256,
+        training_data=plan.training_name,
+        data_sha256=problems_sha256(plan.training),
+    )
+    claim_folder(plan.out, plan.grid.recipe, known)
+    seen, unseen = (_captured(model, plan, name, news) for name in (TRAIN, HELD_OUT))
+    rows = run_sweep(
+        _sites(model, plan, seen, unseen), plan.grid, plan.out, known, memory_gib=plan.memory_gib,
+        on_epoch=news.epoch if news else None, on_saved=news.saved if news else None,
+    )  # fmt: skip
+    if plan.splice:
+        tell = None if news is None else lambda site, done, total: news.stage(f"spliced at {site}", done, total)
+        rows = splice_rows(model, rows, plan.held_out, tell)
+        write_table(rows, plan.out)
+    return rows
+
+
+def check_plan(model: CodiModel, plan: SweepPlan) -> None:
+    """SiteError or ConfigError for a plan that cannot run; says need and limit."""
+    for site in plan.sites:
+        model.check_site(site)
+    configs = plan.grid.configs()
+    for config in configs:
+        check_stackable(config, model.d_model, plan.memory_gib)
+    check_batch(len(plan.training), plan.grid.recipe.batch_size)
+    n_rows, n_saes = len(plan.training) + len(plan.held_out), len(plan.sites) * len(configs)
+    largest = max(bytes_needed(config, model.d_model) for config in configs)
+    check_memory(site_bytes(n_rows, model.d_model) + largest, f"{n_rows:,} rows of one site and one SAE in training")
+    saes, rows = sae_bytes(plan.grid, plan.sites, model.d_model, plan.out), _capture_need(model, plan)
+    where = f"{len(plan.sites)} sites" if len(plan.sites) > 1 else "one site"
+    check_disk(plan.out, saes + rows, f"The {n_saes:,} SAEs of {where} and their activations")
+    check_disk(plan.captures, rows, "The activations")
+
+
+def _capture_need(model: CodiModel, plan: SweepPlan) -> int:
+    """Disk that the captures take which are not there yet."""
+    n_layers, n_positions = len({site.layer for site in plan.sites}), len({site.position for site in plan.sites})
+    return sum(
+        capture_bytes(n_layers, n_positions, len(problems), model.d_model)
+        for name, problems in ((TRAIN, plan.training), (HELD_OUT, plan.held_out))
+        if not (plan.captures / name / SIDECAR).exists()
+    )
+
+
+def _captured(model: CodiModel, plan: SweepPlan, name: str, news: SweepNews | None) -> Activations:
+    """One of the two captures: opened, gone on with, or made."""
+    problems, data = (plan.training, plan.training_name) if name == TRAIN else (plan.held_out, plan.held_out_name)
+    tell = None if news is None else lambda done, total: news.stage(f"{name} thoughts", done, total)
+    return activations(model, problems, plan.sites, data, plan.captures / name, tell)
+
+
+def _sites(model: CodiModel, plan: SweepPlan, seen: Activations, unseen: Activations) -> Iterator[SweepSite]:
+    """The activations of one site after the other, on the model's device."""
+
+    def rows(where: Activations, site: Site) -> SiteActivations:
+        found = where.at(site)
+        return SiteActivations(site, found.problem_ids, found.values.to(model.device))
+
+    for site in plan.sites:
+        yield SweepSite(rows(seen, site), rows(unseen, site))
