@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli import ablate, amplify, capture, doctor, evaluate, lens, sae, screen, swap, think, train_codi
+from codi_int.cli import (
+    ablate,
+    amplify,
+    capture,
+    curve,
+    doctor,
+    evaluate,
+    lens,
+    map,
+    sae,
+    screen,
+    swap,
+    think,
+    train_codi,
+)
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
@@ -19,6 +33,8 @@ COMMANDS = (
     ("amplify", amplify.amplify),
     ("swap", swap.swap),
     ("screen", screen.screen),
+    ("curve", curve.curve),
+    ("map", map.map_thoughts),
     ("eval", evaluate.evaluate),
     ("think", think.think),
     ("lens", lens.lens),

@@ -1,9 +1,20 @@
 """Cumulative ablation: the top n features taken out together, against as many random ones, for growing n."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from codi_int.types import Environment, RunCounts, Site
+import torch
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.changes import NO_WORK, added, arm_change, measure_change, n_correct
+from codi_int.interventions.clean import Progress
+from codi_int.interventions.controls import check_draws
+from codi_int.interventions.edits import Ablate, check_features
+from codi_int.interventions.engine import FeatureInterventionEngine, Scene, count_work
+from codi_int.interventions.environment import describe_environment
+from codi_int.types import Environment, Problem, RunCounts, Site
 
 
 @dataclass(frozen=True)
@@ -70,3 +81,142 @@ class AblationCurve:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {"schema": self.schema, **asdict(self)}
+
+
+def run_curve(
+    engine: FeatureInterventionEngine,
+    problems: Sequence[Problem],
+    ranking: Sequence[int],
+    order: str = "given",
+    sizes: Sequence[int] | None = None,
+    draws: int = 10,
+    seed: int = 0,
+    site: Site | None = None,
+    data: str = "unnamed",
+    sae_name: str = "unnamed",
+    progress: Progress | None = None,
+) -> AblationCurve:
+    """Ablate the first n features of a ranking together, and random sets of n living features beside them.
+
+    Args:
+        engine: model, SAE and the way edits are made.
+        problems: on which problems.
+        ranking: features, the strongest first; those that fire on no problem are passed over.
+        order: what to call the ranking.
+        sizes: the values of n; default 1, 2, 4, ... and all. Larger ones than there are features become all.
+        draws: how many random sets for each n; the sets of a draw grow by adding features.
+        seed: of the random sets and the bootstrap.
+        site: which of the engine's sites; may be left out where it has one.
+        data, sae_name: what to call the problems and the SAE.
+        progress: called with (stage, done, total); stage `curve` counts sets.
+
+    Raises:
+        ConfigError: for a size below 1, a negative number of draws, a feature ranked twice, or no living feature.
+        FeatureError: for a feature that the SAE does not have.
+    """
+    started = time.perf_counter()
+    check_draws(draws)
+    scene = engine.scene(problems, site, progress)
+    living = _living(scene)
+    ranked = [feature for feature in _checked(ranking, scene) if feature in living]
+    sizes = _sizes(sizes, len(ranked))
+    worker = _CurveWorker(engine, scene, seed, progress, total=len(sizes) * (1 + draws))
+    top = worker.line(ranked, sizes)
+    shuffled = _shuffled(sorted(living), draws, seed)
+    random = tuple(worker.line(features, sizes) for features in shuffled)
+    return AblationCurve(
+        site=scene.site,
+        order=order,
+        model=engine.model.name,
+        sae=sae_name,
+        data=data,
+        n_problems=len(scene.clean.problems),
+        n_correct=n_correct(scene.clean),
+        n_living=len(living),
+        seed=seed,
+        features=tuple(ranked),
+        top=top,
+        random=random,
+        counts=worker.counts,
+        environment=describe_environment(engine.model, scene.sae, scene.clean.problems, time.perf_counter() - started),
+    )
+
+
+def default_sizes(n: int) -> tuple[int, ...]:
+    """1, 2, 4, ... below n, and n."""
+    return (*(2**i for i in range(n.bit_length()) if 2**i < n), n)
+
+
+class _CurveWorker:
+    """Scores sets of features, each set once."""
+
+    def __init__(
+        self, engine: FeatureInterventionEngine, scene: Scene, seed: int, progress: Progress | None, total: int
+    ) -> None:
+        self._engine, self._scene, self._seed = engine, scene, seed
+        self._progress, self._total, self._done = progress, total, 0
+        self._known: dict[tuple[int, ...], CurvePoint] = {}
+        self.counts = NO_WORK
+
+    def line(self, features: Sequence[int], sizes: Sequence[int]) -> tuple[CurvePoint, ...]:
+        """The points of one ranking."""
+        return tuple(self._point(tuple(sorted(features[:n]))) for n in sizes)
+
+    def _point(self, features: tuple[int, ...]) -> CurvePoint:
+        if features not in self._known:
+            self._known[features] = self._measured(features)
+        self._done += 1
+        if self._progress:
+            self._progress("curve", self._done, self._total)
+        return self._known[features]
+
+    def _measured(self, features: tuple[int, ...]) -> CurvePoint:
+        scene = self._scene
+        plan = self._engine.plan(scene, Ablate(features))
+        scores = self._engine.score(scene, [plan])
+        self.counts = added(self.counts, count_work(scene, [plan], scores))
+        found = measure_change(arm_change(scene.clean, plan, scores[0]), self._seed)
+        right = n_correct(scene.clean) + found.counts.fixed - found.counts.broken
+        return CurvePoint(
+            n=len(features),
+            accuracy=right / found.counts.n,
+            estimate=found.counts.estimate,
+            low=found.low,
+            high=found.high,
+            logprob=found.logprob.estimate,
+            logprob_low=found.logprob.low,
+            logprob_high=found.logprob.high,
+            p_value=found.p_value,
+            n_touched=found.n_touched,
+        )
+
+
+def _living(scene: Scene) -> set[int]:
+    fires = (scene.latents != 0).any(0).nonzero()[:, 0]
+    if not len(fires):
+        raise ConfigError(f"No feature fires at {scene.site} on these problems: there is nothing to take out.")
+    return set(fires.tolist())
+
+
+def _checked(ranking: Sequence[int], scene: Scene) -> list[int]:
+    ranked = check_features(ranking, scene.sae.d_sae)
+    if len(set(ranked)) < len(ranked):
+        raise ConfigError("The ranking names a feature twice.", "Give each feature once.")
+    return ranked
+
+
+def _sizes(sizes: Sequence[int] | None, n: int) -> tuple[int, ...]:
+    """The values of n to run, in ascending order, none above the number of ranked features."""
+    if n == 0:
+        raise ConfigError("No feature of the ranking fires on these problems.", "Rank features that fire.")
+    if sizes is None:
+        return default_sizes(n)
+    if not sizes or min(sizes) < 1:
+        raise ConfigError(f"Numbers of features start at 1, got {min(sizes, default=None)}.", "Use such as 1, 2, 4.")
+    return tuple(sorted({min(size, n) for size in sizes}))
+
+
+def _shuffled(living: Sequence[int], draws: int, seed: int) -> list[list[int]]:
+    """The living features in as many random orders."""
+    generator = torch.Generator().manual_seed(seed)
+    return [[living[i] for i in torch.randperm(len(living), generator=generator)] for _ in range(draws)]

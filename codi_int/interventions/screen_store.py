@@ -1,7 +1,6 @@
 """A screen on disk: finished rows while it runs, so that an interrupted one goes on; table and JSON at its end."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any
 
 from codi_int.errors import CodiError, OutputError
 from codi_int.interventions.additivity import Interaction, PairRow
+from codi_int.interventions.files import replace_file, save_document
 from codi_int.interventions.screen import ScreenRow
 from codi_int.types import Site
 
-FINISHED, TABLE, SUMMARY, PAIRS = "finished.json", "screen.parquet", "screen.json", "pairs.parquet"
+FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ScreenFolder:
     def keep(self, rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> None:
         """Write everything that is finished, in one go."""
         kept = {"settings": self._settings, "rows": [_flat(row) for row in rows], "pairs": [_flat(p) for p in pairs]}
-        _replace(self._path, json.dumps(kept, allow_nan=False).encode())
+        replace_file(self._path, json.dumps(kept, allow_nan=False).encode())
 
     def finish(self, document: dict[str, Any], rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> list[str]:
         """Write the finished screen: Parquet tables of its features and pairs, and the whole as JSON.
@@ -71,19 +71,8 @@ class ScreenFolder:
         Returns:
             the names of the files.
         """
-        self._table(TABLE, rows)
-        if pairs:
-            self._table(PAIRS, pairs)
-        _replace(self._folder / SUMMARY, (json.dumps(document, allow_nan=False) + "\n").encode())
-        return [SUMMARY, TABLE, *([PAIRS] if pairs else [])]
-
-    def _table(self, name: str, rows: Sequence[ScreenRow] | Sequence[PairRow]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        part = (self._folder / name).with_suffix(".part")
-        pq.write_table(pa.Table.from_pylist([_flat(row) for row in rows]), part)
-        os.replace(part, self._folder / name)
+        tables = {"screen": [_flat(row) for row in rows], "pairs": [_flat(row) for row in pairs]}
+        return save_document(self._folder, "screen", document, tables)
 
 
 def _flat(row: ScreenRow | PairRow) -> dict[str, Any]:
@@ -94,9 +83,3 @@ def _flat(row: ScreenRow | PairRow) -> dict[str, Any]:
 def _pair(row: dict[str, Any]) -> PairRow:
     parts = {name: Interaction(**row[name]) for name in ("interaction", "interaction_logprob")}
     return PairRow(**{**row, **parts, "site": Site.parse(row["site"])})
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    os.replace(part, path)

@@ -75,7 +75,7 @@ class ThoughtMap:
     cumulative: bool
     """whether a cell replaces several positions together"""
     direction: str | None
-    """which positions a cumulative cell replaces: onwards (its own to the last) or upto (the first to its own)"""
+    """which positions a cumulative cell replaces: onwards (its own to the last) or upto (thoughts 1 to its own)"""
     propagate: str
     """both, cache, recurrence, or split: every cell three times, by both roads and by either alone"""
     model: str
@@ -89,7 +89,7 @@ class ThoughtMap:
     seed: int
     """of the bootstrap"""
     cells: tuple[MapCell, ...]
-    """by road, then layer, then position; a layer of None stands for the thoughts that are fed"""
+    """by road, then layer, then position; layer None, at the end, is the projected thought that a position makes"""
     splits: tuple[RoadSplit, ...]
     """one for each site whose two roads are both open, where the roads were told apart"""
     counts: RunCounts

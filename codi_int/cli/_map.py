@@ -1,0 +1,187 @@
+"""What `codi-int map` does once its options are read. Loaded when it runs, for it is heavy."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._tables import nats, p_text, points, table
+from codi_int.data.problems import load_problems
+from codi_int.errors import ConfigError
+from codi_int.interventions.files import save_document
+from codi_int.interventions.mapping import MapPlan, run_map, whole_grid
+from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.thought_map import MapCell, RoadSplit, ThoughtMap
+from codi_int.model.hooked import CodiModel
+from codi_int.model.loading import load_model
+from codi_int.types import Site
+
+ALPHA, SHOWN = 0.05, 12
+THOUGHTS = "thought"
+
+
+@dataclass(frozen=True)
+class MapSetting:
+    """What the options say."""
+
+    layers: tuple[int, ...]
+    """blocks; none for all"""
+    positions: tuple[int, ...]
+    """positions; none for all"""
+    thoughts: bool | None
+    """whether the projected thoughts have a row; None for where all layers have one"""
+    mode: str
+    """mean or zero"""
+    cumulative: bool
+    """several positions together"""
+    direction: str
+    """which ones"""
+    propagate: str
+    """by which road"""
+    model: str
+    """name or folder"""
+    data: str
+    """name or file"""
+    limit: int | None
+    """how many problems"""
+    seed: int
+    """of everything random"""
+    device: str
+    """where to run"""
+    as_json: bool
+    """whether to print JSON"""
+    out: Path | None
+    """where to keep the map"""
+
+
+def print_map(setting: MapSetting) -> None:
+    """Run a map as the options say, keep it where they ask for it, and print it."""
+    # said before anything is loaded: the settings alone can be wrong
+    MapPlan((Site(0, 0),), setting.mode, setting.propagate, setting.cumulative, setting.direction)
+    if setting.direction != "onwards" and not setting.cumulative:
+        raise ConfigError(f"--direction {setting.direction} says what --cumulative replaces.", "Add --cumulative.")
+    if setting.out is not None:
+        prepare_folder(setting.out)
+    with progress() as report:
+        found = _run(setting, report)
+    if setting.out is not None:
+        files = save_document(setting.out, "map", found.to_dict(), _tables_of(found))
+        print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
+    if setting.as_json:
+        print_json(found.to_dict())
+    else:
+        stdout().print(map_page(found))
+
+
+def _run(setting: MapSetting, report: Report) -> ThoughtMap:
+    problems = load_problems(setting.data, setting.limit)
+    model = load_model(setting.model, device=setting.device)
+    plan = MapPlan(_sites(setting, model), setting.mode, setting.propagate, setting.cumulative, setting.direction)
+    return run_map(model, problems, plan, setting.seed, setting.data, report)
+
+
+def _sites(setting: MapSetting, model: CodiModel) -> tuple[Site, ...]:
+    """The cells asked for; SiteError where the model does not have one."""
+    for layer in setting.layers:
+        model.check_site(Site(layer, 0))
+    for position in setting.positions:
+        model.check_site(Site(0, position))
+    thoughts = not setting.layers if setting.thoughts is None else setting.thoughts
+    return tuple(
+        site
+        for site in whole_grid(model, thoughts)
+        if (site.layer is None or not setting.layers or site.layer in setting.layers)
+        and (not setting.positions or site.position in setting.positions)
+    )
+
+
+def _tables_of(found: ThoughtMap) -> dict[str, list[dict[str, Any]]]:
+    """A row for each cell and each split, with sites in one word."""
+    tables: dict[str, Sequence[MapCell] | Sequence[RoadSplit]] = {"map": found.cells, "splits": found.splits}
+    return {name: [{**asdict(row), "site": str(row.site)} for row in rows] for name, rows in tables.items()}
+
+
+def map_page(found: ThoughtMap) -> Group:
+    """Layers downwards, positions to the right: accuracy and nats for every road, and how they add up."""
+    parts: list[RenderableType] = [_head(found)]
+    for road in dict.fromkeys(cell.propagate for cell in found.cells):
+        cells = [cell for cell in found.cells if cell.propagate == road]
+        by = "" if found.propagate == "both" else f", by {road}" if road == "both" else f", by the {road} alone"
+        parts += ["", Text(f"change of accuracy, points{by}", style="bold"), _grid(cells, _accuracy)]
+        parts += ["", Text(f"change of the clean answer's log-probability, nats{by}", style="bold")]
+        parts += [_grid(cells, _logprob)]
+    if found.splits:
+        parts += ["", *_split(found)]
+    return Group(*parts, "", Text(_verdict(found), style="bold"), "", _footer(found))
+
+
+def _head(found: ThoughtMap) -> Text:
+    reach = {None: "the residual at one layer and position", "onwards": "a position's residual and all later ones'",
+             "upto": "the residuals of thoughts 1 to a position"}[found.direction]  # fmt: skip
+    text = Text(f"{found.kind} in place of {reach}, {found.model}", style="bold")
+    right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+    return text.append(f"\n{right} · propagate {found.propagate} · seed {found.seed}", style="not bold")
+
+
+def _grid(cells: Sequence[MapCell], show: Callable[[MapCell], str]) -> Table:
+    positions = sorted({cell.site.position for cell in cells})
+    out = table("layer", *("<bot>" if p == 0 else str(p) for p in positions))
+    out.padding = (0, 2, 0, 0)
+    of = {(cell.site.layer, cell.site.position): cell for cell in cells}
+    for layer in dict.fromkeys(cell.site.layer for cell in cells):
+        row = [show(of[layer, p]) if (layer, p) in of else "" for p in positions]
+        out.add_row(THOUGHTS if layer is None else str(layer), *row)
+    return out
+
+
+def _accuracy(cell: MapCell) -> str:
+    return "no road" if cell.estimate is None else points(cell.estimate) + _star(cell.p_adjusted)
+
+
+def _logprob(cell: MapCell) -> str:
+    return "no road" if cell.logprob is None else f"{cell.logprob:+.2f}{_star(cell.logprob_p_adjusted)}"
+
+
+def _star(p_value: float | None) -> str:
+    return "*" if p_value is not None and p_value < ALPHA else " "
+
+
+def _split(found: ThoughtMap) -> list[RenderableType]:
+    """The cells with most to lose: what goes by which road, in nats."""
+    nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
+    ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
+    out = table("both roads = sum + rest, nats", "both", "cache", "recurrence", "rest", "interval", "p (BH)")
+    for one in ordered:
+        both, cache, recurrence = (nats(nats_of[one.site, road] or 0.0) for road in ("both", "cache", "recurrence"))
+        rest = one.logprob
+        out.add_row(
+            str(one.site), both, cache, recurrence, nats(rest.estimate), f"{nats(rest.low)} to {nats(rest.high)}",
+            p_text(rest.p_adjusted),
+        )  # fmt: skip
+    left = len(found.splits) - len(ordered)
+    more = [Text(f"and {left} cells with smaller effects; --json has them all", style="dim")] if left else []
+    return [out, *more]
+
+
+def _verdict(found: ThoughtMap) -> str:
+    open_cells = [cell for cell in found.cells if cell.has_road]
+    answers = sum(cell.p_adjusted is not None and cell.p_adjusted < ALPHA for cell in open_cells)
+    logprobs = sum(cell.logprob_p_adjusted is not None and cell.logprob_p_adjusted < ALPHA for cell in open_cells)
+    closed = len(found.cells) - len(open_cells)
+    text = (
+        f"Of {len(open_cells)} cells, {answers} change accuracy and {logprobs} the clean answer's log-probability (*), "
+        "at 5% false discoveries (Benjamini-Hochberg over all of them)."
+    )
+    return text + (f" From {closed} cells no road leads to the answer: nothing later reads them." if closed else "")
+
+
+def _footer(found: ThoughtMap) -> Text:
+    c, env = found.counts, found.environment
+    work = f"{c.suffix_rows:,} rows run from their site on, {c.rerun} twice"
+    return Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")

@@ -1,0 +1,117 @@
+"""Cumulative ablation against hooks on the whole model, and rankings against what they are made of."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from codi_int.errors import ConfigError, FeatureError
+from codi_int.interventions.curves import AblationCurve, default_sizes, run_curve
+from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.rankings import rank_features
+from codi_int.interventions.screen import run_screen
+from codi_int.model.hooked import CodiModel
+from codi_int.sae import TopKSAE
+from codi_int.types import Problem, Site
+
+SITE = Site(2, 3)
+RANKING = (17, 4, 31, 9, 2, 30, 5)
+
+
+@pytest.fixture(scope="module")
+def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    answers = llama.answer(problems)
+    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
+
+
+@pytest.fixture(scope="module")
+def engine(llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]) -> FeatureInterventionEngine:
+    sae = sae_at(llama, SITE)
+    sae.W_enc.data[:, 31] = 0.0  # one that never fires
+    return FeatureInterventionEngine(llama, {SITE: sae})
+
+
+@pytest.fixture(scope="module")
+def found(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> AblationCurve:
+    return run_curve(engine, right, RANKING, sizes=(1, 3, 6), draws=3, seed=2)
+
+
+def accuracy_without(engine: FeatureInterventionEngine, problems: tuple[Problem, ...], features: list[int]) -> float:
+    """Accuracy when a hook takes the features' part out of the residual."""
+    sae = engine.saes[SITE]
+
+    def hook(resid: torch.Tensor, context: object) -> torch.Tensor:
+        return resid - sae.encode(resid).dense()[:, features] @ sae.W_dec[features]
+
+    with torch.no_grad(), engine.model.hooks({SITE: hook}):
+        answers = engine.model.answer(problems)
+    return float(np.mean([a.answer == p.answer for a, p in zip(answers, problems, strict=True)]))
+
+
+def test_points_are_what_a_hook_does(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], found: AblationCurve
+) -> None:
+    assert found.features == (17, 4, 9, 2, 30, 5)  # the dead one is passed over
+    clean = accuracy_without(engine, right, [])
+    for point, n in zip(found.top, (1, 3, 6), strict=True):
+        expected = accuracy_without(engine, right, list(found.features[:n]))
+        assert (point.n, point.accuracy) == (n, pytest.approx(expected))
+        assert point.estimate == pytest.approx(expected - clean)
+        assert point.low <= point.estimate <= point.high
+    assert found.top[-1].accuracy < clean
+    assert found.n_living == 31
+
+
+def test_random_sets_grow_differ_and_come_from_the_seed(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], found: AblationCurve
+) -> None:
+    assert [len(line) for line in found.random] == [3, 3, 3]
+    assert [point.n for point in found.random[0]] == [1, 3, 6]
+    assert len({line[2].logprob for line in found.random}) == 3
+    again = run_curve(engine, right, RANKING, sizes=(1, 3, 6), draws=3, seed=2)
+    assert (again.top, again.random) == (found.top, found.random)
+    other = run_curve(engine, right, RANKING, sizes=(1,), draws=3, seed=3)
+    assert [line[0] for line in other.random] != [line[0] for line in found.random]
+
+
+def test_all_living_features_are_one_set(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = run_curve(engine, right, range(32), sizes=(500, 31), draws=2)
+    assert [point.n for point in found.top] == [31]
+    assert found.random == (found.top, found.top)
+    assert found.counts.pairs == len(right)  # run once
+    everything = accuracy_without(engine, right, list(range(32)))
+    assert found.top[0].accuracy == pytest.approx(everything)
+
+
+def test_default_sizes_double() -> None:
+    assert default_sizes(31) == (1, 2, 4, 8, 16, 31)
+    assert default_sizes(8) == (1, 2, 4, 8)
+    assert default_sizes(1) == (1,)
+
+
+def test_rankings_are_what_they_say(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    rows = run_screen(engine, right).rows
+    by_screen = rank_features(engine, right, "screen")
+    assert [abs(rows[f].logprob) for f in by_screen] == sorted((abs(r.logprob) for r in rows), reverse=True)
+    by_frequency = rank_features(engine, right, "frequency")
+    assert [rows[f].firing_rate for f in by_frequency] == sorted((r.firing_rate for r in rows), reverse=True)
+    by_attribution = rank_features(engine, right, "attribution")
+    assert sorted(by_attribution) == sorted(by_screen) == list(range(32))
+    assert len(set(by_attribution[:10]) & set(by_screen[:10])) >= 5
+
+
+def test_curves_that_cannot_be_are_refused(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    for ranking, more, says in (
+        ([4], {"sizes": [0]}, "start at 1"),
+        ([4], {"draws": -1}, "cannot be negative"),
+        ([4, 4], {}, "twice"),
+        ([31], {}, "No feature of the ranking fires"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            run_curve(engine, right, ranking, **more)
+    with pytest.raises(FeatureError, match="0 to 31"):
+        run_curve(engine, right, [32])
+    with pytest.raises(ConfigError, match="order='beauty'"):
+        rank_features(engine, right, "beauty")

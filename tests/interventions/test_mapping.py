@@ -1,0 +1,162 @@
+"""The map of thoughts against plain hooks on the whole model, and its corrections against scipy."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import false_discovery_control
+
+from codi_int.errors import ConfigError, SiteError
+from codi_int.interventions.mapping import MapPlan, run_map, whole_grid
+from codi_int.interventions.thought_map import MapCell, ThoughtMap
+from codi_int.model.hooked import CodiModel
+from codi_int.types import Problem, Site
+
+SITES = (Site(0, 1), Site(2, 3), Site(3, 5), Site(1, 0), Site(2, 6), Site(3, 6), Site(None, 2, "thought"))
+
+
+@pytest.fixture(scope="module")
+def right(model: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The problems, with the model's own answers as the truth: a replaced residual can then break some."""
+    return with_own_answers(model, problems[:12])
+
+
+@pytest.fixture(scope="module")
+def own(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The same for the one architecture."""
+    return with_own_answers(llama, problems[:12])
+
+
+def with_own_answers(model: CodiModel, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    answers = model.answer(problems)
+    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
+
+
+def correct_under_hooks(
+    model: CodiModel, problems: Sequence[Problem], sites: Sequence[Site], kind: str = "mean", propagate: str = "both"
+) -> np.ndarray:
+    """Which problems are right with the sites' activations replaced by hooks."""
+    clean = model.think(problems, capture=list(sites))
+    means = {site: clean.captured[site].mean(0) * (kind == "mean") for site in sites}
+    table = {site: lambda resid, context, m=mean: m.expand_as(resid) for site, mean in means.items()}
+    with torch.no_grad(), model.hooks(table, propagate=propagate):  # type: ignore[arg-type]
+        answers = model.answer(problems)
+    return np.array([a.answer == p.answer for a, p in zip(answers, problems, strict=True)])
+
+
+def flips(model: CodiModel, problems: Sequence[Problem], after: np.ndarray) -> tuple[int, int]:
+    before = np.array([a.answer == p.answer for a, p in zip(model.answer(problems), problems, strict=True)])
+    return int((before & ~after).sum()), int((~before & after).sum())
+
+
+def cell_of(found: ThoughtMap, site: Site, road: str = "both") -> MapCell:
+    return next(cell for cell in found.cells if (cell.site, cell.propagate) == (site, road))
+
+
+@pytest.mark.parametrize("kind", ["mean", "zero"])
+def test_a_cell_is_what_a_hook_does(model: CodiModel, right: tuple[Problem, ...], kind: str) -> None:
+    found = run_map(model, right, MapPlan(SITES, kind))
+    total = 0
+    for site in SITES:
+        cell = cell_of(found, site)
+        if site == Site(3, 6):
+            continue
+        broken, fixed = flips(model, right, correct_under_hooks(model, right, [site], kind))
+        assert (cell.n_broken, cell.n_fixed) == (broken, fixed), site
+        assert cell.estimate == (fixed - broken) / len(right)
+        assert cell.n_replaced == 1
+        total += broken
+    assert total > 2
+    assert found.n_correct == sum(a.answer == p.answer for a, p in zip(model.answer(right), right, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("direction", "site", "positions"),
+    [("onwards", Site(2, 3), (3, 4, 5, 6)), ("upto", Site(2, 3), (1, 2, 3)), ("upto", Site(1, 0), (0,)),
+     ("onwards", Site(3, 4), (4, 5)), ("onwards", Site(None, 3, "thought"), (3, 4, 5))],
+)  # fmt: skip
+def test_cumulative_cells_replace_several_positions(
+    llama: CodiModel, own: tuple[Problem, ...], direction: str, site: Site, positions: tuple[int, ...]
+) -> None:
+    found = run_map(llama, own, MapPlan((site,), cumulative=True, direction=direction))
+    (cell,) = found.cells
+    after = correct_under_hooks(llama, own, [replace(site, position=p) for p in positions])
+    assert (cell.n_broken, cell.n_fixed) == flips(llama, own, after)
+    assert cell.n_replaced == len(positions)  # the last block at the last position leads nowhere and is left alone
+    assert (found.cumulative, found.direction) == (True, direction)
+
+
+@pytest.mark.parametrize("road", ["cache", "recurrence"])
+def test_a_cut_road_is_what_hooks_with_that_road_do(llama: CodiModel, own: tuple[Problem, ...], road: str) -> None:
+    found = run_map(llama, own, MapPlan((Site(2, 3), Site(0, 5)), "zero", propagate=road))
+    for cell in found.cells:
+        after = correct_under_hooks(llama, own, [cell.site], "zero", road)
+        assert (cell.n_broken, cell.n_fixed) == flips(llama, own, after)
+
+
+def test_the_suffix_path_and_the_whole_model_agree(llama: CodiModel, own: tuple[Problem, ...]) -> None:
+    for plan in (MapPlan(SITES[1:], propagate="recurrence"), MapPlan(SITES[:2], "zero", cumulative=True)):
+        fast, slow = (run_map(llama, own, plan, method=method) for method in ("suffix", "naive"))
+        for one, other in zip(fast.cells, slow.cells, strict=True):
+            assert (one.site, one.n_broken, one.n_fixed, one.n_answer_changed) == (
+                other.site, other.n_broken, other.n_fixed, other.n_answer_changed,
+            )  # fmt: skip
+            if one.has_road:
+                assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+
+
+def test_where_no_road_leads_no_number_is_given(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
+    found = run_map(llama, problems[:8], MapPlan(SITES, propagate="split"))
+    closed = {(str(cell.site), cell.propagate) for cell in found.cells if not cell.has_road}
+    assert closed == {
+        ("L3.P6", "both"), ("L3.P6", "cache"), ("L3.P6", "recurrence"), ("L2.P6", "recurrence"),
+        ("L3.P5", "cache"), ("P2.thought", "cache"),
+    }  # fmt: skip
+    for cell in found.cells:
+        assert (cell.estimate is None) == (cell.logprob is None) == (cell.p_adjusted is None) == (not cell.has_road)
+        assert cell.has_road or "no road" in cell.note
+
+
+def test_roads_are_split_and_what_is_left_over_is_tested(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
+    found = run_map(llama, problems[:8], MapPlan(SITES, propagate="split"))
+    assert [split.site for split in found.splits] == [Site(0, 1), Site(2, 3), Site(1, 0)]
+    for split in found.splits:
+        both, cache, recurrence = (cell_of(found, split.site, road) for road in ("both", "cache", "recurrence"))
+        rest = both.logprob - cache.logprob - recurrence.logprob
+        assert split.logprob.estimate == pytest.approx(rest, abs=1e-9)
+        assert split.accuracy.estimate == pytest.approx(both.estimate - cache.estimate - recurrence.estimate)
+    p_values = [split.logprob.p_value for split in found.splits]
+    assert [split.logprob.p_adjusted for split in found.splits] == pytest.approx(
+        list(false_discovery_control(p_values))
+    )
+
+
+def test_p_values_are_adjusted_over_all_cells_with_a_road(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
+    found = run_map(llama, problems[:8], MapPlan(SITES))
+    tested = [cell for cell in found.cells if cell.has_road]
+    expected = false_discovery_control([cell.logprob_p for cell in tested])
+    assert [cell.logprob_p_adjusted for cell in tested] == pytest.approx(list(expected))
+    assert len(tested) == len(SITES) - 1
+
+
+def test_one_problem_is_its_own_mean(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
+    found = run_map(llama, problems[:1], MapPlan((Site(2, 3),)))
+    assert (found.cells[0].n_answer_changed, found.cells[0].logprob) == (0, pytest.approx(0.0, abs=1e-4))
+
+
+def test_the_whole_grid_has_a_row_of_thoughts(llama: CodiModel) -> None:
+    assert len(whole_grid(llama)) == 5 * 7
+    assert len(whole_grid(llama, thoughts=False)) == 4 * 7
+    assert whole_grid(llama)[-1] == Site(None, 6, "thought")
+
+
+def test_maps_that_cannot_be_are_refused(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
+    for wrong in ({"kind": "median"}, {"propagate": "air"}, {"direction": "sideways"}, {"sites": ()}):
+        with pytest.raises(ConfigError):
+            MapPlan(**{"sites": SITES, **wrong})
+    with pytest.raises(SiteError, match="layers 0 to 3"):
+        run_map(llama, problems, MapPlan((Site(4, 1),)))
+    with pytest.raises(ConfigError, match="Nothing later reads"):
+        run_map(llama, problems, MapPlan((Site(3, 6), Site(2, 6)), propagate="recurrence"))
