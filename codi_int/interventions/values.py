@@ -46,8 +46,10 @@ class Clamp:
         """The edit in words."""
         if self.low == self.high:
             return f"set {in_words(self.features)} to {self.low:g}"
-        limits = [f"{word} {value:g}" for word, value in (("from", self.low), ("to", self.high)) if value is not None]
-        return f"clamp {in_words(self.features)} {' '.join(limits)}"
+        if self.low is not None and self.high is not None:
+            return f"clamp {in_words(self.features)} from {self.low:g} to {self.high:g}"
+        limit = f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}"
+        return f"clamp {in_words(self.features)} to {limit}"
 
     def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The latents with the features within the limits; FeatureError where one does not exist."""
