@@ -89,14 +89,16 @@ def main() -> None:
         print(json.dumps(point(given.part, given.d_sae, given.k, given.rows, given.saes)))
         return
     save_rows(ROWS)
-    rows = points(QUICK_POINTS if given.quick else POINTS)
+    varied = QUICK_POINTS if given.quick else POINTS
+    rows = points(varied)
     ROWS.unlink()
     columns = {"varies": "varies", "peer": "trainer", "d_sae": "d_sae", "k": "k", "rows": "rows", "saes": "SAEs",
                "seconds": "seconds", "memory_mib": "memory MiB"}  # fmt: skip
     common.show(rows, columns)
     path = common.write("sae_growth", {"base": BASE, "epochs": EPOCHS, "rows": rows}, given.quick)
-    caption = f"d_in 2048, {EPOCHS} epochs; while one size varies: d_sae 512, k 20, 2,048 rows, 1 SAE"
-    growth_figure(rows, list(POINTS), ["seconds", "memory_mib"], path.parent, "sae_growth", caption=caption)
+    fixed = ", ".join(f"{name} {size:,}" for name, size in BASE.items())
+    caption = f"d_in 2048, {EPOCHS} epochs; sizes that do not vary: {fixed}"
+    growth_figure(rows, list(varied), ["seconds", "memory_mib"], path.parent, "sae_growth", caption=caption)
 
 
 if __name__ == "__main__":

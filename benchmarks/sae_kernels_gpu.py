@@ -5,13 +5,19 @@
 
 Peers of the encoder, on the same tensors: `torch.topk(x @ W + b)`, the same under torch.compile, and sparsify's
 (relu, then topk; written out, it is three torch calls). Of the training step: the same step by autograd through
-plain torch, and SAELens' training forward pass, both with fused Adam. Times are medians of CUDA events (of the
-wall clock elsewhere); every encoder's sets are compared with those of float64 outside a tie band.
+plain torch, sparsify's SparseCoder (`pip install --no-deps --target build/peers eai-sparsify natsort schedulefree
+simple-parsing docstring-parser`, then `--peers-from build/peers`) and SAELens' training forward pass, all under bfloat16
+autocast or casts of their own, with fused Adam. Times are medians of CUDA events (of the wall clock elsewhere); every
+encoder's sets are compared with those of float64 outside a tie band. The sweep is set against the traffic that Adam
+cannot avoid at the measured copy bandwidth: 32 bytes per weight and step (gradient written; weight, gradient and two
+moments read; weight and moments written).
 """
 
 import argparse
+import importlib.util
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +30,8 @@ from codi_int.sae import SAETrainingConfig, decode_topk, encode_topk
 from codi_int.sae.many import SAEJob, train_many
 
 RESULTS = Path(__file__).parent / "results"
+ADAM_BYTES = 32
+"""memory traffic of one weight in one step: eight float32"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Row:
     """median; None: not measured"""
     agreement: float | None = None
     """encode: share of the float64 choices outside the tie band that were kept"""
+    share_of_floor: float | None = None
+    """sweep: the least time that Adam's memory traffic takes, over the time measured"""
 
 
 def median_ms(call: Callable[[], object], repeats: int, device: str) -> float:
@@ -153,6 +163,25 @@ def sae_lens_step(k: int, d_sae: int, x: Tensor) -> Callable[[], None]:
     return step
 
 
+def sparsify_step(k: int, d_sae: int, x: Tensor) -> Callable[[], None]:
+    """sparsify's SparseCoder, its own loss without the auxiliary one, with fused Adam."""
+    from sparsify.config import SparseCoderConfig
+    from sparsify.sparse_coder import SparseCoder
+
+    sae = SparseCoder(x.shape[1], SparseCoderConfig(num_latents=d_sae, k=k), x.device)
+    adam = torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True)
+    rows = x.float()
+
+    def step() -> None:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            loss = sae(rows).fvu
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+
+    return step
+
+
 def steps(n: int, d_in: int, shapes: list[tuple[int, int]], device: str, repeats: int) -> list[Row]:
     """A whole training step: forward, backward, Adam."""
     x = torch.randn(n, d_in, device=device, dtype=torch.bfloat16)
@@ -161,11 +190,22 @@ def steps(n: int, d_in: int, shapes: list[tuple[int, int]], device: str, repeats
         made: dict[str, Callable[[], Callable[[], None]]] = {
             "codi-int": lambda k=k, d=d_sae: train_step(our_step(k, "triton"), x, d),  # type: ignore[misc]
             "plain torch": lambda k=k, d=d_sae: train_step(our_step(k, "eager"), x, d),  # type: ignore[misc]
+            "sparsify": lambda k=k, d=d_sae: sparsify_step(k, d, x),  # type: ignore[misc]
             "sae-lens": lambda k=k, d=d_sae: sae_lens_step(k, d, x),  # type: ignore[misc]
         }
         for name, make in made.items():
+            if name == "sparsify" and importlib.util.find_spec("sparsify") is None:
+                rows.append(report(Row("step", "sparsify (not installed)", d_sae, k, None)))
+                continue
             rows.append(report(Row("step", name, d_sae, k, median_ms(make(), repeats, device))))
     return rows
+
+
+def copy_bandwidth(device: str) -> float:
+    """Bytes per second, read and written, of copying a tensor."""
+    source = torch.empty(2**28 if device == "cuda" else 2**22, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / (median_ms(lambda: target.copy_(source), 10, device) / 1e3)
 
 
 def sweep(n: int, d_in: int, d_saes: tuple[int, ...], sites: int, device: str, epochs: int) -> list[Row]:
@@ -174,11 +214,15 @@ def sweep(n: int, d_in: int, d_saes: tuple[int, ...], sites: int, device: str, e
     data = [torch.randn(n, d_in, device=device) for _ in range(sites)]
     ks = (5, 10, 20, 100)
     recipes = [SAETrainingConfig(d_sae=d, k=min(k, d), epochs=epochs) for d in d_saes for k in ks]
+    weights = sites * sum(recipe.d_sae * (2 * d_in + 1) + d_in for recipe in recipes)
+    n_steps = epochs * -(-n // recipes[0].batch_size)
+    floor = ADAM_BYTES * weights * n_steps / copy_bandwidth(device) * 1e3
     for products in ("float32", "bfloat16"):
         began = time.perf_counter()
         train_many([SAEJob(x, recipe) for x in data for recipe in recipes], products, memory_gib=60.0)
         spent = (time.perf_counter() - began) * 1e3
-        rows.append(report(Row("sweep", f"codi-int, {products}, {sites * len(recipes)} SAEs", 0, 0, spent)))
+        name = f"codi-int, {products}, {sites * len(recipes)} SAEs"
+        rows.append(report(Row("sweep", name, 0, 0, spent, share_of_floor=floor / spent)))
     return rows
 
 
@@ -186,6 +230,7 @@ def report(row: Row) -> Row:
     """Print a row as soon as it is there."""
     spent = "not measured" if row.milliseconds is None else f"{row.milliseconds:10.3f} ms"
     share = "" if row.agreement is None else f"  agreement {row.agreement:.4f}"
+    share += "" if row.share_of_floor is None else f"  share of the floor {row.share_of_floor:.2f}"
     print(f"{row.part:7} {row.what:36} d_sae {row.d_sae:7} k {row.k:4} {spent}{share}", flush=True)
     return row
 
@@ -196,19 +241,25 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="toy sizes, on any device")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--sites", type=int, default=96, help="layers x positions of the sweep")
+    parser.add_argument("--peers-from", help="folder that holds sparsify, where it is not installed")
     arguments = parser.parse_args()
+    if arguments.peers_from:
+        sys.path.append(arguments.peers_from)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     shapes = [(d, k) for d in (32768, 65536, 131072) for k in (32, 100)]
     if arguments.small:
         rows = encoders(4, 32, [(300, 4)], device, 1) + steps(4, 32, [(300, 4)], device, 1)
-        rows += sweep(64, 16, (32,), 2, device, 1) if device == "cuda" else []
+        rows += sweep(256, 16, (32,), 2, device, 1)
     elif device == "cuda":
         rows = encoders(8192, 2048, shapes, device, arguments.repeats)
         rows += steps(8192, 2048, [(65536, 32), (65536, 100)], device, arguments.repeats)
         rows += sweep(5978, 2048, (512, 1024, 2048), arguments.sites, device, 25)
     else:
-        rows = [report(Row("encode", "codi-int", d, k, None)) for d, k in shapes]
-        rows += [report(Row("step", "codi-int", 65536, 32, None)), report(Row("sweep", "codi-int", 0, 0, None))]
+        names = ("codi-int", "torch.topk", "sparsify", "torch.compile")
+        rows = [report(Row("encode", name, d, k, None)) for d, k in shapes for name in names]
+        names = ("codi-int", "plain torch", "sparsify", "sae-lens")
+        rows += [report(Row("step", name, 65536, k, None)) for k in (32, 100) for name in names]
+        rows += [report(Row("sweep", f"codi-int, {kind}", 0, 0, None)) for kind in ("float32", "bfloat16")]
     RESULTS.mkdir(exist_ok=True)
     name = torch.cuda.get_device_name() if device == "cuda" else "no GPU"
     out = {"device": name, "torch": torch.__version__, "rows": [asdict(row) for row in rows]}

@@ -131,7 +131,8 @@ def main() -> None:
     if given.part == "ablate":
         print(json.dumps(ablate_part(given.problems, given.repeats)))
         return
-    rows = points(QUICK_BASE, QUICK_POINTS) if given.quick else points(BASE, POINTS)
+    base, varied = (QUICK_BASE, QUICK_POINTS) if given.quick else (BASE, POINTS)
+    rows = points(base, varied)
     columns = {"varies": "varies", "features": "features", "problems": "problems", "sites": "sites",
                "suffix_rows": "suffix rows", "seconds": "seconds", "clean_s": "of these clean pass",
                "peak_mib": "peak MiB"}  # fmt: skip
@@ -139,9 +140,10 @@ def main() -> None:
     ablate = common.part(__file__, "ablate", f"--problems={32 if given.quick else 1495}", f"--repeats={given.repeats}")
     print(f"\nengine.run(Ablate({FEATURE})) at L14.P3\n")
     common.show([{"what": key, "value": value} for key, value in ablate.items()], {"what": "", "value": ""})
-    path = common.write("screen_growth", {"base": BASE, "rows": rows, "ablate": ablate}, given.quick)
-    caption = "codi-mini, zero ablation; while one size varies: 128 features, 300 problems, 1 site"
-    growth_figure(rows, list(POINTS), ["seconds", "peak_mib"], path.parent, "screen_growth", caption=caption)
+    path = common.write("screen_growth", {"base": base, "rows": rows, "ablate": ablate}, given.quick)
+    fixed = ", ".join(f"{size} {name}" for name, size in base.items())
+    caption = f"codi-mini, zero ablation; sizes that do not vary: {fixed}"
+    growth_figure(rows, list(varied), ["seconds", "peak_mib"], path.parent, "screen_growth", caption=caption)
 
 
 if __name__ == "__main__":

@@ -79,22 +79,19 @@ def suffix_flops(model: CodiModel, scene: Scene, touched: Tensor, changed: Tenso
     return total
 
 
-def matmul_rate() -> float:
-    """Floating-point operations per second of a large float32 product, best of seven."""
-    a, b = torch.randn(MATMUL, MATMUL), torch.randn(MATMUL, MATMUL)
+def matmul_rate(size: int = MATMUL, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations per second of a large product, best of seven."""
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype)
     times = []
     for _ in range(7):
         started = time.perf_counter()
-        a @ b
+        float((a @ b)[0, 0])  # reading a number waits for a GPU
         times.append(time.perf_counter() - started)
-    return float(2 * MATMUL**3 / min(times))
+    return float(2 * size**3 / min(times))
 
 
-def screen_part(limit: int | None) -> dict[str, object]:
-    """The screen, timed by parts, in this process alone."""
-    rate = matmul_rate()
-    model, engine, problems = load(limit)
-    before = common.forget_peak()
+def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem], rate: float) -> dict[str, object]:
+    """A screen of all features, timed by parts, and its share of what the arithmetic alone would take."""
     watch = common.Stopwatch()
     touched, changed = torch.zeros(2, len(problems), dtype=torch.long)
     score = engine.score
@@ -109,31 +106,35 @@ def screen_part(limit: int | None) -> dict[str, object]:
     started = time.perf_counter()
     with watch.at("clean pass"):
         scene = engine.scene(problems)
-    timed = watch.around("slow re-runs", engine_module.rerun_close)
-    with (
-        patch.object(engine_module, "rerun_close", timed),
-        patch.object(engine, "score", watch.around("suffix", scored)),
-    ):
-        screen = run_screen(engine, problems, data="stories:validation", sae_name="codi-mini/L14.P3")
+    rerun = watch.around("slow re-runs", engine_module.rerun_close)
+    timed = watch.around("suffix", scored)
+    with patch.object(engine_module, "rerun_close", rerun), patch.object(engine, "score", timed):
+        screen = run_screen(engine, problems)
     total = time.perf_counter() - started
-    seconds = dict(watch.seconds)
-    seconds["suffix"] -= seconds.get("slow re-runs", 0.0)
-    seconds["plans and statistics"] = total - sum(seconds.values())
-    flops = suffix_flops(model, scene, touched, changed)
-    floor = flops / rate
+    parts = dict(watch.seconds)
+    parts["suffix"] -= parts["slow re-runs"]
+    parts["plans and statistics"] = total - sum(parts.values())
+    flops = suffix_flops(engine.model, scene, touched, changed)
     return {
         "seconds": total,
-        "parts_s": seconds,
+        "parts_s": parts,
         "counts": asdict(screen.counts),
         "features": len(screen.rows),
         "n_problems": len(problems),
-        "peak_mib": common.peak_mib(),
-        "held_before_mib": before,
         "suffix_gflop": flops / 1e9,
         "matmul_gflop_per_s": rate / 1e9,
-        "floor_s": floor,
-        "share_of_floor": floor / seconds["suffix"],
+        "floor_s": flops / rate,
+        "share_of_floor": flops / rate / parts["suffix"],
     }
+
+
+def screen_part(limit: int | None) -> dict[str, object]:
+    """The screen of codi-mini, in this process alone."""
+    rate = matmul_rate()
+    _, engine, problems = load(limit)
+    held = common.forget_peak()
+    found = timed_screen(engine, problems, rate)
+    return {**found, "peak_mib": common.peak_mib(), "held_before_mib": held}
 
 
 class Ablation:
@@ -143,7 +144,7 @@ class Ablation:
         self._sae, self._feature_of = sae, feature_of
 
     def __call__(self, resid: Tensor, context: HookContext) -> Tensor:
-        features = torch.tensor([self._feature_of[name] for name in context.problem_ids])
+        features = torch.tensor([self._feature_of[name] for name in context.problem_ids], device=resid.device)
         latents = self._sae.encode(resid).dense()  # type: ignore[attr-defined]
         return resid - latents.gather(1, features[:, None]) * self._sae.W_dec[features]  # type: ignore[attr-defined]
 
