@@ -133,9 +133,13 @@ def _run(setting: ScreenSetting, report: Report) -> _Found:
             kept = _amount(stage.folder.finished())
             print(f"{kept} are kept in {setting.out}; the command goes on there.", file=sys.stderr)
         raise
-    if stage.folder:
-        files = stage.folder.finish(found.document(), found.screen.rows, found.screen.pairs)
+    if stage.folder and setting.out:
+        from codi_int.cli._figures import keep_figures
+
+        document = found.document()
+        files = stage.folder.finish(document, found.screen.rows, found.screen.pairs)
         print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(document, setting.out)
     return found
 
 
