@@ -69,8 +69,11 @@ def print_curve(setting: CurveSetting) -> None:
     with progress() as report:
         found = _run(setting, report)
     if setting.out is not None:
+        from codi_int.cli._figures import keep_figures
+
         files = save_document(setting.out, "curve", found.to_dict(), {"curve": _rows(found)})
         print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(found.to_dict(), setting.out)
     if setting.as_json:
         print_json(found.to_dict())
     else:

@@ -15,6 +15,7 @@ from codi_int.cli import (
     curve,
     doctor,
     evaluate,
+    figures,
     lens,
     map,
     sae,
@@ -39,6 +40,7 @@ COMMANDS = (
     ("think", think.think),
     ("lens", lens.lens),
     ("capture", capture.capture),
+    ("figures", figures.figures),
     ("train-codi", train_codi.train_codi),
     ("doctor", doctor.doctor),
 )

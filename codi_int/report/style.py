@@ -119,6 +119,7 @@ def write_figure(figure: "matplotlib.figure.Figure", out: str | Path, name: str)
         folder.mkdir(parents=True, exist_ok=True)
         with look():
             figure.savefig(paths[0], dpi=DPI, metadata={"Software": None})
+            figure.set_layout_engine("none")  # everything has found its place; finding it again would take as long
             figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
