@@ -71,8 +71,11 @@ def print_map(setting: MapSetting) -> None:
     with progress() as report:
         found = _run(setting, report)
     if setting.out is not None:
+        from codi_int.cli._figures import keep_figures
+
         files = save_document(setting.out, "map", found.to_dict(), _tables_of(found))
         print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(found.to_dict(), setting.out)
     if setting.as_json:
         print_json(found.to_dict())
     else:
@@ -112,9 +115,10 @@ def map_page(found: ThoughtMap) -> Group:
     parts: list[RenderableType] = [_head(found)]
     for road in dict.fromkeys(cell.propagate for cell in found.cells):
         cells = [cell for cell in found.cells if cell.propagate == road]
-        by = "" if found.propagate == "both" else f", by {road}" if road == "both" else f", by the {road} alone"
-        parts += ["", Text(f"change of accuracy, points{by}", style="bold"), _grid(cells, _accuracy)]
-        parts += ["", Text(f"change of the clean answer's log-probability, nats{by}", style="bold")]
+        roads = "" if found.propagate == "both" else f", by {'both roads' if road == 'both' else f'the {road} alone'}"
+        parts += ["", Text(f"change of accuracy, points; layers by positions{roads}", style="bold")]
+        parts += [_grid(cells, _accuracy), ""]
+        parts += [Text(f"change of the clean answer's log-probability, nats{roads}", style="bold")]
         parts += [_grid(cells, _logprob)]
     if found.splits:
         parts += ["", *_split(found)]
@@ -156,7 +160,8 @@ def _split(found: ThoughtMap) -> list[RenderableType]:
     """The cells with most to lose: what goes by which road, in nats."""
     nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
     ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
-    out = table("both roads = sum + rest, nats", "both", "cache", "recurrence", "rest", "interval", "p (BH)")
+    out = table("nats", "both roads", "cache", "recurrence", "both - (cache + recurrence)", "interval", "p (BH)")
+    out.padding = (0, 2, 0, 0)
     for one in ordered:
         both, cache, recurrence = (nats(nats_of[one.site, road] or 0.0) for road in ("both", "cache", "recurrence"))
         rest = one.logprob
@@ -174,9 +179,10 @@ def _verdict(found: ThoughtMap) -> str:
     answers = sum(cell.p_adjusted is not None and cell.p_adjusted < ALPHA for cell in open_cells)
     logprobs = sum(cell.logprob_p_adjusted is not None and cell.logprob_p_adjusted < ALPHA for cell in open_cells)
     closed = len(found.cells) - len(open_cells)
+    what = "cells (each by each road)" if found.propagate == "split" else "cells"
     text = (
-        f"Of {len(open_cells)} cells, {answers} change accuracy and {logprobs} the clean answer's log-probability (*), "
-        "at 5% false discoveries (Benjamini-Hochberg over all of them)."
+        f"Of {len(open_cells)} {what}, {answers} change accuracy and {logprobs} the clean answer's log-probability "
+        "(*), at 5% false discoveries (Benjamini-Hochberg over all of them)."
     )
     return text + (f" From {closed} cells no road leads to the answer: nothing later reads them." if closed else "")
 
