@@ -5,12 +5,10 @@
 
 Peers of the encoder, on the same tensors: `torch.topk(x @ W + b)`, the same under torch.compile, and sparsify's
 (relu, then topk; written out, it is three torch calls). Of the training step: the same step by autograd through
-plain torch, sparsify's SparseCoder (`pip install --no-deps --target build/peers eai-sparsify natsort schedulefree
-simple-parsing docstring-parser`, then `--peers-from build/peers`) and SAELens' training forward pass, all under bfloat16
-autocast or casts of their own, with fused Adam. Times are medians of CUDA events (of the wall clock elsewhere); every
-encoder's sets are compared with those of float64 outside a tie band. The sweep is set against the traffic that Adam
-cannot avoid at the measured copy bandwidth: 32 bytes per weight and step (gradient written; weight, gradient and two
-moments read; weight and moments written).
+plain torch, sparsify's SparseCoder (installed as benchmarks/README.md says, or "not installed") and SAELens' training
+forward pass, all with products in bfloat16 and fused Adam. Times are medians of CUDA events (of the wall clock
+elsewhere); every encoder's sets are compared with those of float64 outside a tie band. The sweep is set against the
+traffic that Adam cannot avoid, at the measured copy bandwidth. The floors of an H200 are printed in any case.
 """
 
 import argparse
@@ -31,7 +29,12 @@ from codi_int.sae.many import SAEJob, train_many
 
 RESULTS = Path(__file__).parent / "results"
 ADAM_BYTES = 32
-"""memory traffic of one weight in one step: eight float32"""
+"""memory traffic of one weight in one step: gradient written; weight, gradient, two moments read; all but it written"""
+H200 = {"products": 790e12, "bandwidth": 4.3e12}
+"""bfloat16 operations and bytes per second"""
+BATCH, D_IN = 8192, 2048
+SHAPES = [(d, k) for d in (32768, 65536, 131072) for k in (32, 100)]
+SWEEP_ROWS, SWEEP_D_SAE, SWEEP_K = 5978, (512, 1024, 2048), (5, 10, 20, 100)
 
 
 @dataclass(frozen=True)
@@ -208,15 +211,31 @@ def copy_bandwidth(device: str) -> float:
     return 2 * source.nbytes / (median_ms(lambda: target.copy_(source), 10, device) / 1e3)
 
 
+def sweep_weights(d_in: int, d_saes: tuple[int, ...], sites: int) -> int:
+    """Weights of all SAEs of the sweep."""
+    return sites * len(SWEEP_K) * sum(d_sae * (2 * d_in + 1) + d_in for d_sae in d_saes)
+
+
+def floors(sites: int = 96, epochs: int = 25) -> dict[str, float]:
+    """Milliseconds that an H200 needs at least: products or Adam's memory traffic."""
+    out = {}
+    for d_sae in sorted({d for d, _ in SHAPES}):
+        out[f"encode, d_sae {d_sae}"] = 2 * BATCH * D_IN * d_sae / H200["products"] * 1e3
+    adam = ADAM_BYTES * 65536 * (2 * D_IN + 1) / H200["bandwidth"] * 1e3
+    out["step, d_sae 65536"] = out["encode, d_sae 65536"] + adam
+    weights, steps = sweep_weights(D_IN, SWEEP_D_SAE, sites), epochs * -(-SWEEP_ROWS // 256)
+    out["sweep, Adam"] = ADAM_BYTES * weights * steps / H200["bandwidth"] * 1e3
+    out["sweep, dense products"] = 5 * weights * SWEEP_ROWS * epochs / H200["products"] * 1e3
+    return out
+
+
 def sweep(n: int, d_in: int, d_saes: tuple[int, ...], sites: int, device: str, epochs: int) -> list[Row]:
     """The published sweep: sites x d_sae x four k, 25 epochs; once in float32 and once with bfloat16 products."""
     rows = []
     data = [torch.randn(n, d_in, device=device) for _ in range(sites)]
-    ks = (5, 10, 20, 100)
-    recipes = [SAETrainingConfig(d_sae=d, k=min(k, d), epochs=epochs) for d in d_saes for k in ks]
-    weights = sites * sum(recipe.d_sae * (2 * d_in + 1) + d_in for recipe in recipes)
+    recipes = [SAETrainingConfig(d_sae=d, k=min(k, d), epochs=epochs) for d in d_saes for k in SWEEP_K]
     n_steps = epochs * -(-n // recipes[0].batch_size)
-    floor = ADAM_BYTES * weights * n_steps / copy_bandwidth(device) * 1e3
+    floor = ADAM_BYTES * sweep_weights(d_in, d_saes, sites) * n_steps / copy_bandwidth(device) * 1e3
     for products in ("float32", "bfloat16"):
         began = time.perf_counter()
         train_many([SAEJob(x, recipe) for x in data for recipe in recipes], products, memory_gib=60.0)
@@ -235,6 +254,15 @@ def report(row: Row) -> Row:
     return row
 
 
+def unmeasured() -> list[Row]:
+    """All rows of a run with a GPU, empty."""
+    names = ("codi-int", "torch.topk", "sparsify", "torch.compile")
+    rows = [report(Row("encode", name, d, k, None)) for d, k in SHAPES for name in names]
+    names = ("codi-int", "plain torch", "sparsify", "sae-lens")
+    rows += [report(Row("step", name, 65536, k, None)) for k in (32, 100) for name in names]
+    return rows + [report(Row("sweep", f"codi-int, {kind}", 0, 0, None)) for kind in ("float32", "bfloat16")]
+
+
 def main() -> None:
     """Run what this machine can run and write the rows beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -246,23 +274,21 @@ def main() -> None:
     if arguments.peers_from:
         sys.path.append(arguments.peers_from)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    shapes = [(d, k) for d in (32768, 65536, 131072) for k in (32, 100)]
     if arguments.small:
         rows = encoders(4, 32, [(300, 4)], device, 1) + steps(4, 32, [(300, 4)], device, 1)
         rows += sweep(256, 16, (32,), 2, device, 1)
     elif device == "cuda":
-        rows = encoders(8192, 2048, shapes, device, arguments.repeats)
-        rows += steps(8192, 2048, [(65536, 32), (65536, 100)], device, arguments.repeats)
-        rows += sweep(5978, 2048, (512, 1024, 2048), arguments.sites, device, 25)
+        rows = encoders(BATCH, D_IN, SHAPES, device, arguments.repeats)
+        rows += steps(BATCH, D_IN, [(65536, 32), (65536, 100)], device, arguments.repeats)
+        rows += sweep(SWEEP_ROWS, D_IN, SWEEP_D_SAE, arguments.sites, device, 25)
     else:
-        names = ("codi-int", "torch.topk", "sparsify", "torch.compile")
-        rows = [report(Row("encode", name, d, k, None)) for d, k in shapes for name in names]
-        names = ("codi-int", "plain torch", "sparsify", "sae-lens")
-        rows += [report(Row("step", name, 65536, k, None)) for k in (32, 100) for name in names]
-        rows += [report(Row("sweep", f"codi-int, {kind}", 0, 0, None)) for kind in ("float32", "bfloat16")]
+        rows = unmeasured()
+    least = floors(arguments.sites)
+    for name, spent in least.items():
+        print(f"floor of an H200: {name:32} {spent:10.2f} ms")
     RESULTS.mkdir(exist_ok=True)
     name = torch.cuda.get_device_name() if device == "cuda" else "no GPU"
-    out = {"device": name, "torch": torch.__version__, "rows": [asdict(row) for row in rows]}
+    out = {"device": name, "torch": torch.__version__, "floors_h200_ms": least, "rows": [asdict(row) for row in rows]}
     if not arguments.small:
         (RESULTS / "sae_kernels_gpu.json").write_text(json.dumps(out, indent=2) + "\n")
 
