@@ -127,12 +127,13 @@ def run_patch(
     """
     check_draws(controls)
     edit = patch_edit(sites, people.sources, features)
-    drawn = random_sources(people.sources, controls, seed)
+    predicts = predictions is not None and predictions.n_informative > 0
+    drawn = random_sources(people.sources, controls, seed) if predicts else ()
     place = sites[0] if len(sites) == 1 else None
     matched = controls if features else 0  # the same exchange of other features, where some are named
     result = engine.run(edit, people.problems, seed, matched, place, data, sae_name, progress)
     tested = None
-    if predictions is not None and predictions.n_informative:
+    if predictions is not None and predicts:
         rivals = edited_outcomes(
             engine, people.problems, [patch_edit(sites, sources, features) for sources in drawn], place, progress
         )

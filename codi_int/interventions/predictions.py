@@ -25,7 +25,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.clean import same_number
 from codi_int.types import OPERATIONS, Number, Operation, Problem, Step
 
-NO_SOURCE, OTHER_END = "no source", "steps do not end in the answer"
+NO_SOURCE, OTHER_END, UNASKED = "no source", "steps do not end in the answer", "no step named"
 
 
 @runtime_checkable
@@ -168,6 +168,17 @@ def predict_patch(problems: Sequence[Problem], sources: Sequence[int], step: int
         for problem, source in zip(problems, sources, strict=True)
     )
     return Predictions(claim, rows)
+
+
+def name_sources(problems: Sequence[Problem], sources: Sequence[int]) -> Predictions:
+    """Who lends to whom, with nothing predicted: for a patch of which nobody says what it moves."""
+    rows = (
+        Prediction(problem.id, None, False, UNASKED, False, problems[source].id, problems[source].answer)
+        if source >= 0
+        else Prediction(problem.id, None, False, NO_SOURCE, False)
+        for problem, source in zip(problems, sources, strict=True)
+    )
+    return Predictions("nothing", tuple(rows))
 
 
 def patched_prediction(target: Problem, source: Problem, step: int, numbers: NumberRange) -> Prediction:
