@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import torch
 
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.arms import ArmPlan, ArmScores, Splice
+from codi_int.interventions.baselines import baseline_arms
 from codi_int.interventions.clean import MEMORY_BUDGET, CleanPass, Progress, run_clean
 from codi_int.interventions.combined import AtSites
 from codi_int.interventions.controls import check_draws, feature_stats, matched_features
@@ -20,7 +22,7 @@ from codi_int.interventions.naming import edit_kind as edit_kind
 from codi_int.interventions.naming import shared_setting
 from codi_int.interventions.residual_edits import ResidualEdit
 from codi_int.interventions.scene import Scene as Scene
-from codi_int.interventions.staging import Capture, Place, Unedited, no_sae, plan_sites, stray_directions
+from codi_int.interventions.staging import Capture, Place, Unedited, no_sae, plan_sites
 from codi_int.interventions.statistics import untested
 from codi_int.interventions.suffix import MAX_ROWS, SuffixRunner
 from codi_int.interventions.summary import arm_outcomes, effect_between, operation_rows, summarize_arm
@@ -95,6 +97,8 @@ class FeatureInterventionEngine:
         sae_name: str | None = None,
         progress: Progress | None = None,
         directions: int = 0,
+        neurons: int = 0,
+        mean_difference: bool = False,
     ) -> Result:
         """Do one edit on all problems, with its controls.
 
@@ -109,6 +113,9 @@ class FeatureInterventionEngine:
             sae_name: what to call the SAE in the result.
             progress: called with (stage, done, total).
             directions: how many random directions move the same problems as far, as controls that know no SAE.
+            neurons: how many single coordinates of the residual are put to their mean on the same problems.
+            mean_difference: move the same problems as far along the difference between the means of those on which
+                the features fire and the others.
 
         Raises:
             FeatureError: for a feature that the SAE does not have.
@@ -117,13 +124,14 @@ class FeatureInterventionEngine:
             ConfigError: for an edit that overflows, in the residual or inside the model.
         """
         started = time.perf_counter()
-        table = self._check_request(edit, site, controls, directions)
+        table = self._check_request(edit, site, controls, directions, neurons)
         scene = self.scene(problems, table.sites[0], progress)
         arm, reconstruction = self.plan(scene, table), self._reconstruction(scene, table)
         alive = bool(arm.edited.any())
         rivals = self._rivals(scene, table, controls, seed) if alive else []
-        strays = stray_directions(arm, directions, seed) if alive else ()
-        plans = [arm, reconstruction, *rivals, *strays]
+        plain = baseline_arms(scene, arm, table.features, directions, neurons, mean_difference, seed)
+        sets = {"random_features": rivals, **plain}
+        plans = [arm, reconstruction, *chain.from_iterable(sets.values())]
         scores = self.score(scene, plans, progress)
         outcomes = {
             "clean": scene.clean.outcomes,
@@ -131,7 +139,6 @@ class FeatureInterventionEngine:
             "intervened": arm_outcomes(scene.clean, arm, scores[0]),
         }
         effect = self._effect(scene, edit, arm, outcomes, seed)
-        sets = {"random_features": rivals, "random_directions": strays}
         return Result(
             experiment=self._experiment(edit, table, scene, seed, data, sae_name),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
@@ -157,6 +164,8 @@ class FeatureInterventionEngine:
         sae_name: str | None = None,
         progress: Progress | None = None,
         directions: int = 0,
+        neurons: int = 0,
+        mean_difference: bool = False,
     ) -> tuple[Result, ...]:
         """`run` for several edits on one clean pass; see `family_of` for p-values adjusted over them.
 
@@ -165,10 +174,9 @@ class FeatureInterventionEngine:
         if not edits:
             raise ConfigError("There is no edit to run.", "Give at least one.")
         for edit in edits:
-            self._check_request(edit, site, controls, directions)
-        return tuple(
-            self.run(edit, problems, seed, controls, site, data, sae_name, progress, directions) for edit in edits
-        )
+            self._check_request(edit, site, controls, directions, neurons)
+        more = (directions, neurons, mean_difference)
+        return tuple(self.run(edit, problems, seed, controls, site, data, sae_name, progress, *more) for edit in edits)
 
     @torch.no_grad()
     def scene(self, problems: Sequence[Problem], site: Site | None = None, progress: Progress | None = None) -> Scene:

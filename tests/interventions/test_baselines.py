@@ -1,0 +1,95 @@
+"""Baselines as the engine runs them: against hooks that do the same to the residual."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.combined import AtSites
+from codi_int.interventions.edits import Ablate
+from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.model.hooked import CodiModel
+from codi_int.sae import TopKSAE
+from codi_int.types import Problem, Result, Site
+
+SITE, OTHER, FEATURE = Site(2, 3), Site(1, 4), 17
+
+
+@pytest.fixture(scope="module")
+def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    answers = llama.answer(problems)
+    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
+
+
+@pytest.fixture(scope="module")
+def engine(llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]) -> FeatureInterventionEngine:
+    sae = sae_at(llama, SITE)
+    sae.W_enc.data[:, 31] = 0.0
+    return FeatureInterventionEngine(llama, {SITE: sae, OTHER: sae_at(llama, OTHER)})
+
+
+@pytest.fixture(scope="module")
+def result(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> Result:
+    return engine.run(Ablate(FEATURE), right, controls=2, site=SITE, neurons=4, mean_difference=True)
+
+
+def accuracy_change(engine: FeatureInterventionEngine, problems: tuple[Problem, ...], delta: torch.Tensor) -> float:
+    """Change of accuracy when a hook adds `delta` [n, d_model] to the residuals."""
+    place = {problem.id: i for i, problem in enumerate(problems)}
+
+    def add(resid: torch.Tensor, context: object) -> torch.Tensor:
+        return resid + delta[[place[name] for name in context.problem_ids]]  # type: ignore[attr-defined]
+
+    with torch.no_grad(), engine.model.hooks({SITE: add}):
+        after = engine.model.answer(problems)
+    before = engine.model.answer(problems)
+    pairs = zip(after, before, problems, strict=True)
+    return sum((a.answer == p.answer) - (b.answer == p.answer) for a, b, p in pairs) / len(problems)
+
+
+def test_neurons_do_what_a_hook_does(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], result: Result
+) -> None:
+    group = result.controls["single_neurons"]
+    assert group.draws == 4
+    x = engine.model.think(right, capture=[SITE]).captured[SITE]
+    fires = engine.saes[SITE].encode(x).dense()[:, FEATURE] != 0
+    for label, estimate in zip(group.labels, group.estimates, strict=True):
+        neuron = int(label.split()[1])
+        delta = torch.zeros_like(x)
+        delta[fires, neuron] = x[:, neuron].mean() - x[fires, neuron]
+        assert estimate == pytest.approx(accuracy_change(engine, right, delta))
+    assert all(rate == pytest.approx(float(fires.float().mean())) for rate in group.firing_rates)
+
+
+def test_the_difference_of_means_does_what_a_hook_does(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], result: Result
+) -> None:
+    group = result.controls["difference_of_means"]
+    x, sae = engine.model.think(right, capture=[SITE]).captured[SITE], engine.saes[SITE]
+    latents = sae.encode(x).dense()[:, FEATURE]
+    fires = latents != 0
+    gap = x[fires].mean(0) - x[~fires].mean(0)
+    gap /= gap.norm()
+    far = ((x - x[~fires].mean(0)) @ gap).sign() * latents.abs() * sae.W_dec[FEATURE].detach().norm()
+    assert group.estimates == (pytest.approx(accuracy_change(engine, right, -far[:, None] * gap)),)
+    own = result.controls["random_features"]
+    assert own.draws == 2
+    assert group.edit_sizes[0] == pytest.approx(
+        float((latents[fires].abs() * sae.W_dec[FEATURE].detach().norm()).mean()), rel=1e-4
+    )
+
+
+def test_baselines_are_left_out_where_they_mean_nothing(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    asked = {"controls": 0, "neurons": 2, "mean_difference": True}
+    assert engine.run(Ablate(31), right, site=SITE, **asked).controls == {}  # it never fires
+    two = AtSites({SITE: Ablate(FEATURE), OTHER: Ablate(4)})
+    assert engine.run(two, right, **asked, directions=2).controls.keys() == {"random_directions"}
+    everywhere = engine.run(Ablate(tuple(range(31))), right, site=SITE, **asked)  # something fires on every problem
+    assert everywhere.controls.keys() == {"single_neurons"}
+    with pytest.raises(ConfigError, match="cannot be negative"):
+        engine.run(Ablate(4), right, site=SITE, neurons=-1)
