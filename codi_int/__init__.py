@@ -10,9 +10,17 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, parse_steps
     from codi_int.data.problems import load_problems
     from codi_int.errors import CodiError
+    from codi_int.interventions.agreement import agreement
+    from codi_int.interventions.attribution import attribute_sites
+    from codi_int.interventions.curves import AblationCurve, run_curve
     from codi_int.interventions.edits import Ablate, Amplify, Swap
     from codi_int.interventions.engine import FeatureInterventionEngine
+    from codi_int.interventions.interactions import run_pairs
+    from codi_int.interventions.mapping import MapPlan, run_map
+    from codi_int.interventions.rankings import rank_features
+    from codi_int.interventions.screen import Screen, run_screen
     from codi_int.interventions.statistics import compare_paired
+    from codi_int.interventions.thought_map import ThoughtMap
     from codi_int.model.hooked import CodiModel
     from codi_int.model.loading import load_model
     from codi_int.model.store import save_model
@@ -35,6 +43,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Ablate": "interventions.edits",
+    "AblationCurve": "interventions.curves",
     "Amplify": "interventions.edits",
     "CodiError": "errors",
     "CodiModel": "model.hooked",
@@ -42,14 +51,19 @@ _HOMES = {
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine",
     "Latents": "types",
+    "MapPlan": "interventions.mapping",
     "Outcome": "types",
     "Problem": "types",
     "Result": "types",
+    "Screen": "interventions.screen",
     "Site": "types",
     "SiteActivations": "types",
     "Step": "types",
     "Swap": "interventions.edits",
     "ThoughtBatch": "types",
+    "ThoughtMap": "interventions.thought_map",
+    "agreement": "interventions.agreement",
+    "attribute_sites": "interventions.attribution",
     "compare_paired": "interventions.statistics",
     "encode_topk": "sae.kernels",
     "extract_answer": "data.answers",
@@ -57,11 +71,17 @@ _HOMES = {
     "load_problems": "data.problems",
     "load_sae": "sae.store",
     "parse_steps": "data.answers",
+    "rank_features": "interventions.rankings",
+    "run_curve": "interventions.curves",
+    "run_map": "interventions.mapping",
+    "run_pairs": "interventions.interactions",
+    "run_screen": "interventions.screen",
     "save_model": "model.store",
 }
 
 __all__ = [
     "Ablate",
+    "AblationCurve",
     "Amplify",
     "CodiError",
     "CodiModel",
@@ -69,14 +89,19 @@ __all__ = [
     "Effect",
     "FeatureInterventionEngine",
     "Latents",
+    "MapPlan",
     "Outcome",
     "Problem",
     "Result",
+    "Screen",
     "Site",
     "SiteActivations",
     "Step",
     "Swap",
     "ThoughtBatch",
+    "ThoughtMap",
+    "agreement",
+    "attribute_sites",
     "compare_paired",
     "encode_topk",
     "extract_answer",
@@ -84,6 +109,11 @@ __all__ = [
     "load_problems",
     "load_sae",
     "parse_steps",
+    "rank_features",
+    "run_curve",
+    "run_map",
+    "run_pairs",
+    "run_screen",
     "save_model",
 ]
 
