@@ -15,7 +15,7 @@ from codi_int.interventions.store import prepare_folder
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
-from codi_int.sae.evaluate import EvaluationData, SAEEvaluation, evaluate_saes, site_of
+from codi_int.sae.evaluate import EvaluationData, SAEEvaluation, check_saes, evaluate_saes, site_of
 from codi_int.sae.store import CONFIG_FILE, bundled_saes, load_sae
 from codi_int.types import Problem, Site
 
@@ -87,6 +87,7 @@ def _run(setting: EvalSetting, names: Sequence[str], report: Report) -> SAEEvalu
     saes = {name: load_sae(name, device=setting.device) for name in names}
     sites = {name: site_of(name, sae, setting.layer, setting.position) for name, sae in saes.items()}
     model = load_model(setting.model, device=setting.device)
+    check_saes(model, saes, sites)
 
     def rows(problems: Sequence[Problem], data: str, name: str) -> Activations:
         return _rows(model, problems, list(dict.fromkeys(sites.values())), data, name, setting.captures, report)

@@ -151,10 +151,7 @@ def evaluate_saes(
         SAEError: an SAE that does not fit model and site.
         DataError: NaN, inf or constant activations.
     """
-    if not saes:
-        raise ConfigError("There are no SAEs to measure.", "Give at least one.")
-    for name, sae in saes.items():
-        check_fits(sae, model, model.check_site(sites[name]))
+    check_saes(model, saes, sites)
     costs = _spliced(model, saes, sites, data.problems, progress) if splice else {}
     found: list[EvaluatedSAE] = []
     for name, sae in saes.items():
@@ -167,6 +164,14 @@ def evaluate_saes(
         model.name, model.sha256, data.name, problems_sha256(data.problems), tuple(found),
         reseed_stability(saes, sites, alive), notes,
     )  # fmt: skip
+
+
+def check_saes(model: CodiModel, saes: Mapping[str, SAE], sites: Mapping[str, Site]) -> None:
+    """ConfigError without SAEs, SAEError or SiteError for one that does not fit the model and its site."""
+    if not saes:
+        raise ConfigError("There are no SAEs to measure.", "Give at least one.")
+    for name, sae in saes.items():
+        check_fits(sae, model, model.check_site(sites[name]))
 
 
 def site_of(name: str, sae: SAE, layer: int | None = None, position: int | None = None) -> Site:

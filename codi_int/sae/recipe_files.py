@@ -2,14 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from codi_int.errors import ConfigError
 from codi_int.sae.recipe import Anneal, AuxK, SAETrainingConfig, Sparsity
 
 PARTS: Mapping[str, type] = {"aux": AuxK, "anneal": Anneal, "sparsity": Sparsity}
+PLAIN: Mapping[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    NoneType: "null",
+}
+"""types of fields that JSON has words for"""
 
 
 def read_recipe(path: Path | None, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SAETrainingConfig:
@@ -40,18 +49,11 @@ def _read(path: Path) -> dict[str, Any]:
     for name, kind in PARTS.items():
         if raw.get(name) is not None:
             _check_fields(path, name, raw[name], kind)
-            raw[name] = _made(path, name, kind, raw[name])
-    if "widths" in raw:
-        raw["widths"] = tuple(raw["widths"] or ())
+            missing = [field.name for field in fields(kind) if field.default is MISSING and field.name not in raw[name]]
+            if missing:
+                raise ConfigError(f"{path}: {name} has no {missing[0]}.", f"It needs {', '.join(missing)}.")
+            raw[name] = kind(**raw[name])
     return dict(raw)
-
-
-def _made(path: Path, name: str, kind: type, raw: Mapping[str, Any]) -> Any:
-    try:
-        return kind(**raw)
-    except TypeError:
-        needed = "k_start" if kind is Anneal else "other values"
-        raise ConfigError(f"{path}: {name} cannot be made of {dict(raw)}.", f"It needs {needed}.") from None
 
 
 def _check_fields(path: Path, name: str, raw: object, kind: type) -> None:
@@ -62,3 +64,24 @@ def _check_fields(path: Path, name: str, raw: object, kind: type) -> None:
     unknown = [key for key in raw if key not in known]
     if unknown:
         raise ConfigError(f"{path}: {name} has no {unknown[0]!r}.", f"It may have: {', '.join(known)}.")
+    for key, hint in get_type_hints(kind).items():
+        if key in raw and key not in PARTS:
+            raw[key] = _checked(f"{path}: {key}", raw[key], hint)
+
+
+def _checked(where: str, value: Any, hint: Any) -> Any:
+    """A JSON value as the field wants it; ConfigError for one of another type."""
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list) or not all(_is(item, int) for item in value):
+            raise ConfigError(f"{where} must be a list of whole numbers, not {value!r}.", "Write such as [64, 128].")
+        return tuple(value)
+    kinds = get_args(hint) or (hint,)
+    if not any(_is(value, kind) for kind in kinds):
+        words = " or ".join(PLAIN[kind] for kind in kinds)
+        raise ConfigError(f"{where} must be {words}, not {value!r}.", "Correct it in the file.")
+    return float(value) if float in kinds and type(value) is int else value
+
+
+def _is(value: object, kind: type) -> bool:
+    """Whether a JSON value is of a type; whole numbers are numbers, and true is none."""
+    return type(value) is kind or (kind is float and type(value) is int)

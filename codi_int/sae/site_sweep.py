@@ -13,7 +13,7 @@ from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite
 from codi_int.sae.many import GridEpoch, bytes_needed, check_stackable
 from codi_int.sae.room import check_disk, check_memory, sae_bytes, site_bytes
 from codi_int.sae.splice_sweep import splice_rows
-from codi_int.sae.sweep import claim_folder, run_sweep
+from codi_int.sae.sweep import check_folder, run_sweep
 from codi_int.sae.sweep_table import write_table
 from codi_int.sae.training import check_batch
 from codi_int.types import Problem, Site, SiteActivations
@@ -77,7 +77,7 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, news: SweepNews | None = None
         training_data=plan.training_name,
         data_sha256=problems_sha256(plan.training),
     )
-    claim_folder(plan.out, plan.grid.recipe, known)
+    check_folder(plan.out, plan.grid.recipe, known)
     seen, unseen = (_captured(model, plan, name, news) for name in (TRAIN, HELD_OUT))
     rows = run_sweep(
         _sites(model, plan, seen, unseen), plan.grid, plan.out, known, memory_gib=plan.memory_gib,

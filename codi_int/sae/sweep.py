@@ -124,18 +124,25 @@ def check_sae_room(out: Path, grid: SweepGrid, sites: Sequence[Site], d_in: int)
 
 
 def claim_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> None:
-    """Note in `out` what its sweep is; other sites, k, d_sae and seeds may join later, another recipe or model not.
+    """Note in `out` what its sweep is; errors as for `check_folder`."""
+    if not check_folder(out, recipe, known):
+        _write_settings(out, sweep_settings(recipe, known))
+
+
+def check_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> bool:
+    """Whether `out` holds this sweep already.
+
+    Other sites, k, d_sae and seeds may join a sweep later; another recipe, model or data may not.
 
     Raises:
         ConfigError: `out` holds another sweep.
-        OutputError: a folder that cannot be written to.
+        OutputError: its note of the sweep cannot be read.
     """
     own = sweep_settings(recipe, known)
     try:
         found = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        _write_settings(out, own)
-        return
+        return False
     except (OSError, ValueError):
         raise OutputError(f"{out / SETTINGS} cannot be read.", "Delete it, or give another folder.") from None
     if found != own:
@@ -144,6 +151,7 @@ def claim_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> Non
             f"{out} holds a sweep with {name} {_short(found.get(name))}, not {_short(own.get(name))}.",
             "Give another folder, or the settings of that sweep.",
         )
+    return True
 
 
 def sweep_settings(recipe: SAETrainingConfig, known: Provenance) -> dict[str, object]:

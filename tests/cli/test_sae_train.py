@@ -1,0 +1,95 @@
+"""sae train: architectures, recipes, what is kept, what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codi_int.sae import adaptive_d_sae, load_sae
+from codi_int.types import Site
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"batch_size": 4, "epochs": 2, "d_sae": 24, "k": 3}))
+    return path
+
+
+@pytest.fixture
+def words(shelf, recipe: Path, tmp_path: Path) -> tuple[str, ...]:
+    data = ("--model", shelf.model, "--data", shelf.data, "--held-out", shelf.data, "--layer", "2")
+    return ("sae", "train", *data, "--recipe", str(recipe), "--out", str(tmp_path / "sae"))
+
+
+def test_options_win_over_the_recipe_and_that_over_the_defaults(
+    run: Callable, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    ran = run(*words, "--k", "5", "--seed", "7")
+    assert ran.code == 0, ran.err
+    assert "topk SAE, d_sae 24, k 5, seed 7 at L2.P3" in ran.page
+    sae = load_sae(tmp_path / "sae")
+    known = sae.config.provenance
+    assert (sae.d_sae, sae.config.k, sae.site) == (24, 5, Site(2, 3))
+    assert (known.recipe["epochs"], known.recipe["learning_rate"], known.seed) == (2, 1e-3, 7)
+    assert f"{known.measures['explained_variance']:.4f}" in ran.page
+
+
+@pytest.mark.parametrize(
+    ("architecture", "more", "saved_as"),
+    [
+        ("batchtopk", {"k": 3}, "jumprelu"),
+        ("matryoshka", {"k": 3, "widths": [6, 12]}, "topk"),
+        ("jumprelu", {"sparsity": {"coefficient": 0.1, "target_l0": 4}}, "jumprelu"),
+        ("gated", {"sparsity": {"coefficient": 0.1}}, "gated"),
+        ("standard", {"sparsity": {"coefficient": 0.1}, "decoder_norm": "unit"}, "standard"),
+        ("topk", {"k": 3, "aux": {"dead_after": 1}, "anneal": {"k_start": 6, "epochs": 1}, "tied_init": True}, "topk"),
+    ],
+)
+def test_every_architecture_and_training_option(
+    run: Callable, words: tuple[str, ...], recipe: Path, tmp_path: Path, architecture: str, more: dict, saved_as: str
+) -> None:
+    recipe.write_text(json.dumps({"batch_size": 4, "epochs": 2, "d_sae": 24, **more}))
+    ran = run(*words, "--architecture", architecture, "--json")
+    assert ran.code == 0, ran.err
+    sae = load_sae(tmp_path / "sae")
+    assert sae.config.architecture == saved_as
+    assert sae.config.provenance.recipe["architecture"] == architecture
+    assert json.loads(ran.out)["n_rows"] == 12
+
+
+def test_a_dictionary_that_grows_with_k(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
+    assert run(*words, "--k", "5", "--features", "auto").code == 0
+    assert load_sae(tmp_path / "sae").d_sae == adaptive_d_sae(5) == 32
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--k", "25"), "k must lie in 1..24 (d_sae), not 25"),
+        (("--k", "0"), "k must lie in 1..24 (d_sae), not 0"),
+        (("--architecture", "gated"), "Architecture 'gated' takes no k"),
+        (("--architecture", "transcoder"), "topk, batchtopk, matryoshka"),
+        (("--rule", "sum"), "relu, abs"),
+        (("--features", "auto"), "there is no --k"),
+        (("--features", "many"), "--features takes whole numbers"),
+        (("--limit", "3"), "3 rows are fewer than one batch of 4"),
+        (("--position", "9"), "Position 9 does not exist"),
+        (("--data", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
+    ],
+)
+def test_values_that_cannot_work_teach(run: Callable, words: tuple[str, ...], more: tuple[str, ...], says: str) -> None:
+    ran = run(*words, *more)
+    assert ran.code == 2
+    assert says in ran.err
+    assert len(ran.err.strip().splitlines()) == 2
+
+
+def test_the_architectures_without_k_say_where_the_penalty_goes(
+    run: Callable, words: tuple[str, ...], recipe: Path
+) -> None:
+    recipe.write_text('{"batch_size": 4}')
+    ran = run(*words, "--architecture", "gated")
+    assert ran.code == 2
+    assert '{"sparsity": {"coefficient": 1.0}}' in ran.err
