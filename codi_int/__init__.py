@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from codi_int.errors import CodiError
     from codi_int.interventions.agreement import agreement
     from codi_int.interventions.attribution import attribute_sites
+    from codi_int.interventions.combined import AtSites, Together
     from codi_int.interventions.curves import AblationCurve, run_curve
     from codi_int.interventions.edits import Ablate, Amplify, Swap
     from codi_int.interventions.engine import FeatureInterventionEngine
     from codi_int.interventions.interactions import run_pairs
     from codi_int.interventions.mapping import MapPlan, run_map
     from codi_int.interventions.rankings import rank_features
+    from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, SteerAlong
     from codi_int.interventions.screen import Screen, run_screen
     from codi_int.interventions.statistics import compare_paired
     from codi_int.interventions.thought_map import ThoughtMap
+    from codi_int.interventions.values import Clamp, Interchange, Steer
     from codi_int.model.hooked import CodiModel
     from codi_int.model.loading import load_model
     from codi_int.model.store import save_model
@@ -45,23 +48,31 @@ _HOMES = {
     "Ablate": "interventions.edits",
     "AblationCurve": "interventions.curves",
     "Amplify": "interventions.edits",
+    "AtSites": "interventions.combined",
+    "Clamp": "interventions.values",
     "CodiError": "errors",
     "CodiModel": "model.hooked",
     "Completion": "types",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine",
+    "Interchange": "interventions.values",
+    "InterchangeResidual": "interventions.residual_edits",
     "Latents": "types",
     "MapPlan": "interventions.mapping",
     "Outcome": "types",
     "Problem": "types",
+    "ReplaceByMean": "interventions.residual_edits",
     "Result": "types",
     "Screen": "interventions.screen",
     "Site": "types",
     "SiteActivations": "types",
+    "Steer": "interventions.values",
+    "SteerAlong": "interventions.residual_edits",
     "Step": "types",
     "Swap": "interventions.edits",
     "ThoughtBatch": "types",
     "ThoughtMap": "interventions.thought_map",
+    "Together": "interventions.combined",
     "agreement": "interventions.agreement",
     "attribute_sites": "interventions.attribution",
     "compare_paired": "interventions.statistics",
@@ -83,23 +94,31 @@ __all__ = [
     "Ablate",
     "AblationCurve",
     "Amplify",
+    "AtSites",
+    "Clamp",
     "CodiError",
     "CodiModel",
     "Completion",
     "Effect",
     "FeatureInterventionEngine",
+    "Interchange",
+    "InterchangeResidual",
     "Latents",
     "MapPlan",
     "Outcome",
     "Problem",
+    "ReplaceByMean",
     "Result",
     "Screen",
     "Site",
     "SiteActivations",
+    "Steer",
+    "SteerAlong",
     "Step",
     "Swap",
     "ThoughtBatch",
     "ThoughtMap",
+    "Together",
     "agreement",
     "attribute_sites",
     "compare_paired",
