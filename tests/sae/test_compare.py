@@ -8,7 +8,14 @@ import torch
 
 from codi_int.errors import SAEError
 from codi_int.sae import SAEConfig, TopKSAE
-from codi_int.sae.compare import GridPoint, decoder_structure, match_features, published_front, strict_front
+from codi_int.sae.compare import (
+    GridPoint,
+    decoder_structure,
+    match_features,
+    published_front,
+    relative_efficiency,
+    strict_front,
+)
 
 PUBLISHED = {
     (512, 5): (0.702, 0.855), (1024, 5): (0.710, 0.909), (2048, 5): (0.719, 0.952),
@@ -45,6 +52,18 @@ def test_efficiency_as_published():
     assert GridPoint("", 100, 512, 0.878, 0.0).per_active_feature == pytest.approx(0.00171, abs=1e-5)
     assert GridPoint("", 20, 1024, 0.811, 1 - 382 / 1024).per_active_feature == pytest.approx(0.00212, abs=1e-5)
     assert GridPoint("", 20, 1024, 0.1, 1.0).per_active_feature == 0.0
+
+
+def test_efficiency_relative_to_matryoshka_as_published():
+    """The report: Matryoshka 72.1% with 769 active features; TopK is 2.3, 1.6 and 1.8 times as efficient."""
+    matryoshka = GridPoint("", 32, 2048, 0.721, 1 - 769 / 2048)
+    points = [
+        GridPoint("", 20, 1024, 0.811, 1 - 382 / 1024),
+        GridPoint("", 20, 2048, 0.816, 1 - 557 / 2048),
+        GridPoint("", 100, 512, 0.878, 0.0),
+    ]
+    assert relative_efficiency(points, matryoshka) == pytest.approx((2.26, 1.56, 1.83), abs=0.01)
+    assert relative_efficiency(points, GridPoint("", 5, 64, -0.1, 0.0)) == (None, None, None)
 
 
 @pytest.mark.parametrize("rule", ["relu", "abs"])

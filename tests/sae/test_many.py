@@ -116,7 +116,12 @@ def test_stacks_keep_to_the_budget(data, monkeypatch):
     jobs = [SAEJob(data[0], replace(BASE, seed=seed)) for seed in range(7)] + [SAEJob(data[0], replace(BASE, d_sae=61))]
     assert module._stacks(jobs, 4.0) == [(i,) for i in range(8)], "a CPU takes them one by one"
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-    assert module._stacks(jobs, 3.5 * bytes_needed(jobs[0].config, jobs[0].activations.shape[1]) / 2**30) == [(0, 1, 2), (3, 4, 5), (6,), (7,)]
+    assert module._stacks(jobs, 3.5 * bytes_needed(jobs[0].config, jobs[0].activations.shape[1]) / 2**30) == [
+        (0, 1, 2),
+        (3, 4, 5),
+        (6,),
+        (7,),
+    ]
 
 
 @pytest.mark.parametrize(

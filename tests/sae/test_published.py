@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from codi_int.errors import ConfigError, SAEError
-from codi_int.sae import import_published, load_sae, save_sae
+from codi_int.errors import ConfigError, OutputError, SAEError
+from codi_int.sae import GatedSAE, Provenance, SAEConfig, TopKSAE, import_published, load_sae, save_sae
+from codi_int.sae.published import export_published
 from codi_int.types import Site
 
 
@@ -108,3 +109,51 @@ def test_files_that_are_no_checkpoint(tmp_path, theirs):
     torch.save(checkpoint(theirs, k=65), tmp_path / "sae.pt")
     with pytest.raises(ConfigError, match="k must lie in"):
         import_published(tmp_path / "sae.pt")
+
+
+def random_sae(**settings) -> TopKSAE:
+    sae = TopKSAE(SAEConfig(**{"d_in": 20, "d_sae": 64, "k": 7, "provenance": Provenance(Site(14, 3)), **settings}))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in sae.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return sae
+
+
+@pytest.mark.parametrize("settings", [{}, {"apply_b_dec_to_input": True}])
+def test_exported_weights_run_in_the_published_module(tmp_path, theirs, settings):
+    sae, x = random_sae(**settings), torch.randn(40, 20)
+    raw = torch.load(export_published(sae, tmp_path / "new" / "sae.pt"), weights_only=True)
+    theirs.load_state_dict(raw["model_state_dict"])
+    torch.testing.assert_close(theirs(x).detach(), sae(x).detach(), atol=1e-4, rtol=1e-4)
+    again = import_published(tmp_path / "new" / "sae.pt")
+    assert (again.site, again.config.k, again.config.rule) == (Site(14, 3), 7, "abs")
+    torch.testing.assert_close(again(x), sae(x).detach(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("site", "words"),
+    [
+        (Site(14, 3), {"layer": 14, "position": 3}),
+        (Site(None, 2, "final_norm"), {"layer": 15, "position": 2}),
+        (Site(15, 3), {}),
+        (Site(14, 3, "mlp_out"), {}),
+        (None, {}),
+    ],
+)
+def test_sites_in_their_words(tmp_path, site, words):
+    raw = torch.load(export_published(random_sae(provenance=Provenance(site)), tmp_path / "a.pt"), weights_only=True)
+    assert {key: raw["config"][key] for key in ("layer", "position") if key in raw["config"]} == words
+    back = import_published(tmp_path / "a.pt").site
+    assert back == (site if words else None)
+
+
+def test_what_their_code_would_run_differently(tmp_path):
+    gated = GatedSAE(SAEConfig(20, 64, architecture="gated"))
+    for sae, says in ((random_sae(rule="relu"), "TopK SAE with rule 'relu'"), (gated, "this is a gated SAE")):
+        with pytest.raises(SAEError, match=says) as caught:
+            export_published(sae, tmp_path / "a.pt")
+        assert caught.value.remedy
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written to"):
+        export_published(random_sae(), tmp_path / "file" / "a.pt")
