@@ -1,18 +1,20 @@
 """What ablate, amplify and swap share: set up, run, keep, print. Commands load it when they run, for it is heavy."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from codi_int.cli._console import Report, print_json, progress, stdout
-from codi_int.cli._tables import result_page
+from codi_int.cli._tables import family_page, result_page
 from codi_int.data.problems import load_problems
 from codi_int.interventions.edits import Edit
 from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.store import prepare_folder, save_result
+from codi_int.interventions.store import prepare_folder, save_family, save_result
+from codi_int.interventions.summary import family_of
 from codi_int.model.loading import load_model
 from codi_int.sae.store import load_sae
-from codi_int.types import Result, Site
+from codi_int.types import Problem, Result, Site
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,42 @@ def intervene(edit: Edit, setting: Setting) -> None:
         stdout().print(result_page(result))
 
 
+def intervene_many(edits: Mapping[str, Edit], setting: Setting) -> None:
+    """Run several edits on one clean pass as a family of tests; each is kept in a folder of the name given to it."""
+    if len(edits) == 1:
+        intervene(next(iter(edits.values())), setting)
+        return
+    if setting.out is not None:
+        for name in edits:
+            prepare_folder(setting.out / name)
+    with progress() as report:
+        engine, problems, sae_name = prepare(setting, report)
+        family = family_of(
+            engine.run_many(
+                list(edits.values()), problems, setting.seed, setting.controls, data=setting.data, sae_name=sae_name,
+                progress=report, directions=setting.directions,
+            )
+        )  # fmt: skip
+    if setting.out is not None:
+        save_family(family, list(edits), setting.out, ["codi-int", *sys.argv[1:]])
+        print(f"Kept in {setting.out}: results.json, and a folder each: {', '.join(edits)}", file=sys.stderr)
+    if setting.as_json:
+        print_json(family.to_dict())
+    else:
+        stdout().print(family_page(family))
+
+
 def run_edit(edit: Edit, setting: Setting, report: Report) -> Result:
-    """Load what the options name, cheapest errors first, and run the edit."""
+    """Load what the options name and run the edit."""
+    engine, problems, sae_name = prepare(setting, report)
+    return engine.run(
+        edit, problems, setting.seed, setting.controls, data=setting.data, sae_name=sae_name, progress=report,
+        directions=setting.directions,
+    )  # fmt: skip
+
+
+def prepare(setting: Setting, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
+    """Engine, problems and the name of the SAE that the options mean, cheapest errors first."""
     site = Site(setting.layer, setting.position)
     problems = load_problems(setting.data, setting.limit)
     model = load_model(setting.model, device=setting.device)
@@ -73,10 +109,7 @@ def run_edit(edit: Edit, setting: Setting, report: Report) -> Result:
     name = setting.sae or default_sae(setting.model, str(site))
     sae = load_sae(name, device=setting.device)
     engine = FeatureInterventionEngine(model, {site: sae}, splice=setting.splice, propagate=setting.propagate)
-    return engine.run(
-        edit, problems, setting.seed, setting.controls, data=setting.data, sae_name=name, progress=report,
-        directions=setting.directions,
-    )  # fmt: skip
+    return engine, problems, name
 
 
 def default_sae(model: str, site: str) -> str:

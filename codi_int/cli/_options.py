@@ -79,3 +79,11 @@ def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int
 def parse_numbers(texts: Sequence[str], option: str) -> tuple[int, ...]:
     """`["10", "12,14"]` as numbers, each once; ConfigError for anything else."""
     return tuple(dict.fromkeys(whole(option)(word) for text in texts for word in text.split(",")))
+
+
+def parse_factors(texts: Sequence[str], option: str = "--factor") -> tuple[float, ...]:
+    """`["2", "5,10"]` as numbers; ConfigError for anything else, or for one of them twice."""
+    values = tuple(number(option)(word) for text in texts for word in text.split(","))
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{option} takes each number once, got {', '.join(f'{value:g}' for value in values)}.")
+    return values

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codi_int.interventions.evaluation import AccuracyRow, Evaluation
+from codi_int.interventions.summary import ResultFamily, family_verdict
 from codi_int.types import ControlSet, Result
 
 
@@ -31,6 +32,20 @@ def result_page(result: Result) -> Group:
     parts += ["", Text(result.effect.verdict, style="bold")]
     parts += [Text(f"Note: {note}") for note in result.notes]
     return Group(*parts, "", _footer(result))
+
+
+def family_page(family: ResultFamily) -> Group:
+    """Several edits on the same problems, one row each, with p-values adjusted over all of them."""
+    first = family.results[0]
+    details = _details(first)
+    head = Text(f"{len(family.results)} edits at {_where(first)} of {first.experiment.model}", style="bold")
+    parts: list[RenderableType] = [head.append(details, style="not bold"), "", _arms(first, "clean", "reconstructed")]
+    parts += ["", _family(family)]
+    if any(result.effect.p_value is not None for result in family.results):
+        parts += ["", _family_logprobs(family)]
+    parts += ["", Text(family_verdict(family), style="bold")]
+    notes = dict.fromkeys(note for result in family.results for note in result.notes)
+    return Group(*parts, *(Text(f"Note: {note}") for note in notes), "", _footer(*family.results))
 
 
 def evaluation_page(evaluation: Evaluation) -> Group:
@@ -59,17 +74,50 @@ def _throughput(evaluation: Evaluation) -> Text:
 
 def _headline(result: Result) -> Text:
     e = result.experiment
-    text = Text(f"{e.label} at {e.site} of {e.model}", style="bold")
+    where = "" if len(e.sites) > 1 else f" at {e.site}"  # the label of several sites names them
+    return Text(f"{e.label}{where} of {e.model}", style="bold").append(_details(result), style="not bold")
+
+
+def _where(result: Result) -> str:
+    return ", ".join(map(str, result.experiment.sites)) or str(result.experiment.site)
+
+
+def _details(result: Result) -> str:
+    e = result.experiment
     details = f"\n{e.n_problems:,} problems of {e.data} · SAE {e.sae} · splice {e.splice}"
-    return text.append(f"{details} · propagate {e.propagate} · seed {e.seed}", style="not bold")
+    return f"{details} · propagate {e.propagate} · seed {e.seed}"
 
 
-def _arms(result: Result) -> Table:
+def _arms(result: Result, *names: str) -> Table:
     out = table("arm", "right", "accuracy", "change")
     clean = result.arms["clean"].accuracy
     for name, arm in result.arms.items():
+        if names and name not in names:
+            continue
         change = "" if name == "clean" else points(arm.accuracy - clean)
         out.add_row(name, f"{arm.n_correct:,}", f"{100 * arm.accuracy:.2f} %", change)
+    return out
+
+
+def _family(family: ResultFamily) -> Table:
+    out = table("accuracy, points", "touched", "change", "interval", "broken", "fixed", "p", "p (Holm)")
+    for result, adjusted in zip(family.results, family.p_adjusted, strict=True):
+        e = result.effect
+        flips = (str(e.n_broken), str(e.n_fixed), p_text(e.p_value), p_text(adjusted))
+        interval = f"{points(e.low)} to {points(e.high)}"
+        out.add_row(result.experiment.label, f"{e.n_touched:,}", points(e.estimate), interval, *flips)
+    return out
+
+
+def _family_logprobs(family: ResultFamily) -> Table:
+    out = table("log-probability, nats", "change", "interval", "p", "does more than")
+    for result in family.results:
+        log, group = result.effect.logprob, result.controls.get("random_features")
+        rank = None if group is None else group.rank_of_logprob
+        share = "" if rank is None or group is None else f"{100 * rank:.0f} % of {group.draws} controls"
+        if log is not None:
+            interval = f"{nats(log.low)} to {nats(log.high)}"
+            out.add_row(result.experiment.label, nats(log.estimate), interval, p_text(log.p_value), share)
     return out
 
 
@@ -133,11 +181,15 @@ def _accuracies(title: str, rows: Sequence[AccuracyRow]) -> Table:
     return out
 
 
-def _footer(result: Result) -> Text:
-    c, env = result.counts, result.environment
-    work = f"{c.pairs:,} (edit, problem) pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
-    hashes = f"model {env.model_sha256[:12]}, SAE {env.sae_sha256[:12]}, data {env.data_sha256[:12]}"
-    return Text(f"{work}, {c.rerun} run twice · {env.seconds:.1f} s on {env.threads} threads\n{hashes}", style="dim")
+def _footer(*results: Result) -> Text:
+    counts, env = [result.counts for result in results], results[0].environment
+    pairs, skipped, rows, rerun = (
+        sum(getattr(count, name) for count in counts) for name in ("pairs", "skipped", "suffix_rows", "rerun")
+    )
+    work = f"{pairs:,} (edit, problem) pairs: {skipped:,} proved unchanged, {rows:,} run from the site on"
+    seconds = sum(result.environment.seconds for result in results)
+    hashes = f"model {env.model_sha256[:12]}, SAE {env.sae_sha256[:12] or 'none'}, data {env.data_sha256[:12]}"
+    return Text(f"{work}, {rerun} run twice · {seconds:.1f} s on {env.threads} threads\n{hashes}", style="dim")
 
 
 def points(share: float) -> str:

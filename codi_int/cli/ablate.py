@@ -5,13 +5,17 @@ from typing import Annotated
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.errors import ConfigError
 
 
 def ablate(
     feature: Annotated[list[str], typer.Option(help="Feature to take out; repeat it to take out several together.")],
     layer: o.Layer,
     position: o.Position = 3,
-    mode: Annotated[str, typer.Option(help="What takes its place: zero, mean or resample.")] = "zero",
+    mode: Annotated[str, typer.Option(help="What takes its place: zero, mean, resample or set.")] = "zero",
+    value: Annotated[
+        float | None, typer.Option(parser=o.number("--value"), metavar="X", help="What --mode set puts in its place.")
+    ] = None,
     model: o.Model = "codi-mini",
     sae: o.Sae = None,
     data: o.Data = "stories:validation",
@@ -30,10 +34,12 @@ def ablate(
     Example: codi-int ablate --feature 449 --layer 14
     """
     features = o.parse_features(feature)
+    if (mode == "set") != (value is not None):
+        raise ConfigError("--value belongs to --mode set, which needs it.", "Write --mode set --value 2, for example.")
     from codi_int.cli._intervene import Setting, intervene
     from codi_int.interventions.edits import Ablate
 
-    edit = Ablate(features, mode=mode, seed=seed)
+    edit = Ablate(features, mode=mode, value=value or 0.0, seed=seed)
     intervene(
         edit,
         Setting(

@@ -10,7 +10,8 @@ from codi_int.cli import _options as o
 def amplify(
     feature: Annotated[list[str], typer.Option(help="Feature to multiply; repeat it for several together.")],
     factor: Annotated[
-        float, typer.Option(parser=o.number("--factor"), metavar="X", help="What to multiply with; -1 turns the sign.")
+        list[str],
+        typer.Option(metavar="X", help="What to multiply with; -1 turns the sign. Repeat it to compare several."),
     ],
     layer: o.Layer,
     position: o.Position = 3,
@@ -29,14 +30,14 @@ def amplify(
 ) -> None:
     """Multiply features of a thought and see what becomes of the answers.
 
-    Example: codi-int amplify --feature 449 --layer 14 --factor 5
+    Example: codi-int amplify --feature 449 --layer 14 --factor 2 --factor 5 --factor 10
     """
-    features = o.parse_features(feature)
-    from codi_int.cli._intervene import Setting, intervene
+    features, factors = o.parse_features(feature), o.parse_factors(factor)
+    from codi_int.cli._intervene import Setting, intervene_many
     from codi_int.interventions.edits import Amplify
 
-    intervene(
-        Amplify(features, factor),
+    intervene_many(
+        {f"x{value:g}": Amplify(features, value) for value in factors},
         Setting(
             layer=layer,
             position=position,

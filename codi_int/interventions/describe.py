@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from codi_int.interventions.arms import ArmPlan, ArmScores
 from codi_int.interventions.clean import CleanPass
 from codi_int.interventions.combined import AtSites
-from codi_int.interventions.edits import can_move
 from codi_int.interventions.summary import control_set
 from codi_int.sae.base import SAE
 from codi_int.types import ControlSet, Effect, Site
@@ -69,7 +68,7 @@ def notes_on(
 
 def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
     """Why there are fewer random-feature controls than were asked for."""
-    if asked and not can_move(edit):
+    if asked and not (edit.features and edit.movable):
         return ("No random-feature controls: the edit has no features, or no moved_to(features).",)
     if 0 < made < asked:
         return (f"Only {made} of {asked} controls: the SAE has too few other living features.",)

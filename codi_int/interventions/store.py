@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codi_int.errors import OutputError
+from codi_int.interventions.summary import ResultFamily
 from codi_int.types import Result
 
 RESULT, OUTCOMES, MANIFEST = "result.json", "outcomes.parquet", "manifest.json"
+FAMILY = "results.json"
 
 
 def prepare_folder(folder: str | Path) -> Path:
@@ -46,6 +48,24 @@ def save_result(result: Result, folder: str | Path, command: Sequence[str] = ())
         _replace(folder / RESULT, (result.to_json(indent=1) + "\n").encode())
         _write_outcomes(result, folder / OUTCOMES)
         _replace(folder / MANIFEST, (json.dumps(_manifest(folder, command), indent=1) + "\n").encode())
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written to: {error.strerror}.", "Free some space or give another folder."
+        ) from None
+    return folder
+
+
+def save_family(family: ResultFamily, names: Sequence[str], folder: str | Path, command: Sequence[str] = ()) -> Path:
+    """Write each result into a folder of its own below `folder`, and all of them with their adjusted p-values.
+
+    Raises:
+        OutputError: where a folder cannot be written to.
+    """
+    folder = prepare_folder(folder)
+    for name, result in zip(names, family.results, strict=True):
+        save_result(result, folder / name, command)
+    try:
+        _replace(folder / FAMILY, (json.dumps(family.to_dict(), indent=1, allow_nan=False) + "\n").encode())
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written to: {error.strerror}.", "Free some space or give another folder."

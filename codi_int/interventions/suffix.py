@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from codi_int.errors import ConfigError
 from codi_int.interventions.arms import ArmPlan, ArmScores, LaterChange
 from codi_int.interventions.clean import CleanPass, read_answers
 from codi_int.interventions.combined import reach_order
@@ -95,19 +96,23 @@ class SuffixRunner:
         total = len(changes.problems)
         logprobs, changed, close = torch.zeros(total), *torch.zeros(2, total, dtype=torch.bool)
         answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
-        done = 0
-        for rollout, pairs in self._chunks(changes.problems):
+
+        def score(rollout: Rollout, pairs: Tensor) -> None:
             state, rows = self._state(rollout, changes.of(pairs)), self._rows(changes.problems[pairs])
             found = self._verify(rollout, state, rows)
+            written = list(self._written(state, found.changed, pairs))
             logprobs[pairs], changed[pairs], close[pairs] = (
                 found.logprobs.cpu(),
                 found.changed.cpu(),
                 found.uncertain.cpu(),
             )
-            for pair, answer, unsure in self._written(state, found.changed, pairs):
+            for pair, answer, unsure in written:
                 answers[pair] = answer
                 close[pair] |= unsure
-            done += len(pairs)
+
+        done = 0
+        for count in self._each_chunk(changes.problems, score):
+            done += count
             if progress:
                 progress(done, total)
         return _per_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
@@ -117,20 +122,38 @@ class SuffixRunner:
         """What arrives at a later site under each plan, for the plan's rows."""
         changes = _changes(plans)
         out = changes.delta.new_empty(changes.delta.shape, dtype=self._model.dtype, device=self._model.device)
-        for rollout, pairs in self._chunks(changes.problems):
+
+        def keep(rollout: Rollout, pairs: Tensor) -> None:
             recorder = SiteRecorder([site])
             self._state(rollout, changes.of(pairs), site, recorder)
             out[pairs.to(out.device)] = recorder.captured[site]
+
+        for _ in self._each_chunk(changes.problems, keep):
+            pass
         return list(out.split([len(plan.rows) for plan in plans]))
 
-    def _chunks(self, problems: Int[Tensor, " pairs"]) -> Iterator[tuple[Rollout, Tensor]]:
-        """(the clean pass of a batch, some of the pairs whose problem it holds), batch by batch."""
+    def _each_chunk(self, problems: Int[Tensor, " pairs"], work: Callable[[Rollout, Tensor], None]) -> Iterator[int]:
+        """Do some work on (the clean pass of a batch, some of the pairs whose problem it holds), batch by batch.
+
+        Where memory runs out the chunk is halved, and later ones are as small.
+
+        Yields:
+            how many pairs have been done.
+
+        Raises:
+            ConfigError: where not even a single row fits.
+        """
         batch_of = self._clean.batch_of[problems]
         order = batch_of.argsort(stable=True)
         for index in sorted(set(batch_of.tolist())):
-            pairs, rollout = order[batch_of[order] == index], self._clean.shelf.at(index)
-            for start in range(0, len(pairs), self._max_rows):
-                yield rollout, pairs[start : start + self._max_rows]
+            waiting, rollout = order[batch_of[order] == index], self._clean.shelf.at(index)
+            while len(waiting):
+                pairs = waiting[: self._max_rows]
+                if _fits(work, rollout, pairs):
+                    waiting = waiting[len(pairs) :]
+                    yield len(pairs)
+                else:
+                    self._max_rows = _half(len(pairs), self._model.device)
 
     def _rows(self, problems: Int[Tensor, " pairs"]) -> Int[Tensor, " pairs"]:
         return self._clean.row_of[problems].to(self._model.device)
@@ -165,6 +188,29 @@ class SuffixRunner:
         unsure = (decoded.margins < self._tolerance).any(1).tolist()
         chosen = pairs[which.cpu()].tolist()
         yield from zip(chosen, read_answers(self._model, decoded), unsure, strict=True)
+
+
+def _fits(work: Callable[[Rollout, Tensor], None], rollout: Rollout, pairs: Tensor) -> bool:
+    """Do the work; False where memory ran out."""
+    try:
+        work(rollout, pairs)
+        return True
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator raises the plain kind
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+    # out of the except block, for the error holds the tensors that filled the memory
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return False
+
+
+def _half(rows: int, device: torch.device) -> int:
+    if rows == 1:
+        raise ConfigError(
+            f"The memory of {device} does not hold a single row beside the clean pass.",
+            "Lower memory_budget, load the model as bfloat16, or leave the longest problems out.",
+        )
+    return (rows + 1) // 2
 
 
 def _adder(delta: Float[Tensor, "m d_model"]) -> HookFunction:

@@ -37,6 +37,29 @@ def family_of(results: Sequence[Result]) -> ResultFamily:
     return ResultFamily(tuple(results), adjust([result.effect.p_value for result in results]))
 
 
+def family_verdict(family: ResultFamily) -> str:
+    """The finding of a family of tests in words."""
+    if all(p is None for p in family.p_adjusted):
+        return family.results[0].effect.verdict
+    alpha = 1.0 - family.results[0].effect.confidence
+    found = [
+        f"{result.experiment.label} ({100 * result.effect.estimate:+.1f} points)"
+        for result, p in zip(family.results, family.p_adjusted, strict=True)
+        if p is not None and p < alpha
+    ]
+    n = len(family.results)
+    if found:
+        return f"{len(found)} of {n} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}."
+    smallest = family.results[0].effect.minimum_detectable
+    power = "" if smallest is None else (
+        f" Alone, a true change of {100 * smallest:.1f} points or more would be found with 80% power."
+    )  # fmt: skip
+    return (
+        f"None of {n} edits is shown to change accuracy (p < {alpha:.2g} after Holm); "
+        f"this does not show that none does.{power}"
+    )
+
+
 def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Outcome, ...]:
     """Outcomes of all problems in one arm; those it does not touch are the clean ones."""
     outcomes = list(clean.outcomes)

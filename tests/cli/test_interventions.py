@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from statsmodels.stats.multitest import multipletests
 
 import codi_int as ci
 
@@ -42,6 +43,8 @@ def test_json_is_one_document_and_equals_the_library(run: Callable, shelf, base:
         (("swap", "--with", "3"), "with 3"),
         (("ablate", "--feature", "7,8", "--splice", "replace"), ", 7, 8"),
         (("ablate", "--propagate", "cache"), "propagate cache"),
+        (("ablate", "--mode", "resample"), "(resample)"),
+        (("ablate", "--mode", "set", "--value", "-2.5"), "to -2.5"),
     ],
 )
 def test_the_table_says_what_was_done(
@@ -52,6 +55,68 @@ def test_the_table_says_what_was_done(
     for expected in (label, "clean", "reconstructed", "intervened", "interval", "controls", "broken", "p (Holm)"):
         assert expected in ran.page
     assert max(map(len, ran.out.splitlines())) <= 100
+
+
+def test_several_factors_are_one_family(run: Callable, shelf, base: tuple[str, ...], tmp_path: Path) -> None:
+    words = ("amplify", "--feature", str(shelf.living), *base)
+    ran = run(*words, "--factor", "3", "--factor", "6,-9", "--json", "--out", str(tmp_path / "run"))
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["schema"] == "codi-int/results@1"
+    alone = json.loads(run(*words, "--factor", "6", "--json").out)
+    assert alone["schema"] == "codi-int/result@1"
+    for part in ("experiment", "arms", "effect", "controls", "by_operation", "counts", "notes"):
+        assert document["results"][1][part] == alone[part]
+    p_values = [result["effect"]["p_value"] for result in document["results"]]
+    assert document["p_adjusted"] == multipletests(p_values, method="holm")[1].tolist()
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == document
+    for name, result in zip(("x3", "x6", "x-9"), document["results"], strict=True):
+        kept = tmp_path / "run" / name
+        assert json.loads((kept / "result.json").read_text()) == result
+        assert pq.read_table(kept / "outcomes.parquet").num_rows == 3 * 12
+    assert "clean pass: 12 of 12" in ran.err
+    assert ran.err.count("clean pass: 12 of 12") == 1
+
+
+def test_the_page_of_several_factors_has_a_row_for_each(run: Callable, shelf, base: tuple[str, ...]) -> None:
+    ran = run("amplify", "--feature", str(shelf.living), *base, "--factor", "3", "--factor", "-9")
+    for expected in (
+        "2 edits at L2.P3",
+        "clean",
+        "reconstructed",
+        "x 3",
+        "x -9",
+        "p (Holm)",
+        "of 3 controls",
+        "of 2 edits",
+    ):
+        assert expected in ran.page
+    assert max(map(len, ran.out.splitlines())) <= 100
+    dead = run("amplify", "--feature", str(shelf.dead), *base, "--factor", "3", "--factor", "-9")
+    assert "dead here: nothing to amplify" in dead.page
+
+
+def test_ctrl_c_is_a_clean_stop(
+    run: Callable, shelf, base: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codi_int.interventions.suffix import SuffixRunner
+
+    seen = []
+    run_plans = SuffixRunner.run
+
+    def second_time_stopped(self, plans, progress=None):
+        seen.append(plans)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return run_plans(self, plans, progress)
+
+    monkeypatch.setattr(SuffixRunner, "run", second_time_stopped)
+    words = ("amplify", "--feature", str(shelf.living), *base, "--factor", "3", "--factor", "6", "--json")
+    ran = run(*words, "--out", str(tmp_path / "run"))
+    assert (ran.code, ran.out) == (130, "")
+    assert "Stopped. Nothing was half-written" in ran.err
+    assert not list(tmp_path.rglob("*.json"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_dead_feature_is_an_answer(run: Callable, shelf, base: tuple[str, ...]) -> None:
@@ -206,6 +271,13 @@ def test_a_folder_without_permission_is_refused(run: Callable, shelf, tmp_path: 
         (("amplify", "--factor", "nan"), "finite number, got nan"),
         (("amplify", "--factor", "1e39"), "overflows"),
         (("amplify", "--factor", "1"), "leaves a feature as it is"),
+        (("amplify", "--factor", "2", "--factor", "nan"), "finite number, got nan"),
+        (("amplify", "--factor", "2", "--factor", "2.0"), "each number once, got 2, 2"),
+        (("amplify", "--factor", "2,much"), "--factor takes a number, got 'much'"),
+        (("amplify", "--factor", "1e25"), "overflows"),
+        (("ablate", "--mode", "set"), "--value belongs to --mode set"),
+        (("ablate", "--value", "2"), "--value belongs to --mode set"),
+        (("ablate", "--mode", "set", "--value", "inf"), "finite number, got inf"),
         (("swap", "--with", "{living}"), "swapped with itself"),
         (("swap", "--with", "1,2"), "sets of one size"),
     ],
