@@ -82,6 +82,19 @@ def part(script: str, name: str, *options: object) -> dict[str, Any]:
     return found
 
 
+def matmul_rate(size: int = 2048, device: str = "cpu", dtype: Any = None) -> float:
+    """Floating-point operations per second of a large product, best of seven; float32 where no dtype is given."""
+    import torch
+
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype)
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        float((a @ b)[0, 0])  # reading a number waits for a GPU
+        times.append(time.perf_counter() - started)
+    return float(2 * size**3 / min(times))
+
+
 class Stopwatch:
     """Adds up the seconds spent under each name."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import _common as common
 import torch
-from screen_speed import MATMUL, SITE, matmul_rate, naive, sample_of, timed_screen
+from screen_speed import SITE, naive, sample_of, timed_screen
 from torch import nn
 
 import codi_int as ci
@@ -112,7 +112,7 @@ def measure(shape: Shape, device: str, dtype: torch.dtype, sample: int) -> list[
     model, sae, problems = build_model(shape, device, dtype), build_sae(shape, device, dtype), build_problems(shape)
     engine = FeatureInterventionEngine(model, {SITE: sae}, memory_budget=16 * 2**30, max_rows=shape.max_rows)
     FeatureInterventionEngine(model, {SITE: sae}).run(ci.Ablate(0), problems[:16], controls=0)  # warm up
-    found = timed_screen(engine, problems, matmul_rate(MATMUL * (4 if device == "cuda" else 1), device, dtype))
+    found = timed_screen(engine, problems, common.matmul_rate(8192 if device == "cuda" else 512, device, dtype))
     memory = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else common.peak_mib()
     scene = engine.scene(problems)
     features = sample_of(scene, sample)

@@ -38,7 +38,6 @@ from codi_int.types import Number, Problem, Site
 
 SITE = Site(14, 3)
 BATCH_SIZES = (64, 128, 256, 512)
-MATMUL = 2048
 
 
 def load(limit: int | None) -> tuple[CodiModel, FeatureInterventionEngine, Sequence[Problem]]:
@@ -77,17 +76,6 @@ def suffix_flops(model: CodiModel, scene: Scene, touched: Tensor, changed: Tenso
             rest = (model.n_layers - layer - 1 + thoughts * model.n_layers) * token + thoughts * projection
             total += int(touched[row]) * (rest + answer) + int(changed[row]) * answer
     return total
-
-
-def matmul_rate(size: int = MATMUL, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations per second of a large product, best of seven."""
-    a, b = torch.randn(2, size, size, device=device, dtype=dtype)
-    times = []
-    for _ in range(7):
-        started = time.perf_counter()
-        float((a @ b)[0, 0])  # reading a number waits for a GPU
-        times.append(time.perf_counter() - started)
-    return float(2 * size**3 / min(times))
 
 
 def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem], rate: float) -> dict[str, object]:
@@ -130,7 +118,7 @@ def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem],
 
 def screen_part(limit: int | None) -> dict[str, object]:
     """The screen of codi-mini, in this process alone."""
-    rate = matmul_rate()
+    rate = common.matmul_rate()
     _, engine, problems = load(limit)
     held = common.forget_peak()
     found = timed_screen(engine, problems, rate)
