@@ -14,9 +14,10 @@ from codi_int.sae.site_sweep import SweepPlan
 from codi_int.sae.spliced import SplicedMetrics
 from codi_int.sae.stability import SHARED_FROM
 from codi_int.sae.sweep_table import table_rows
+from codi_int.types import Site
 
 MOST_ROWS = 60
-"""more than these nobody reads on a terminal; the files hold all"""
+"""more than these nobody reads on a terminal; one for each site then, the files hold all"""
 
 
 def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
@@ -25,8 +26,8 @@ def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
     shown = list(range(len(rows)))
     parts: list[RenderableType] = []
     if len(rows) > MOST_ROWS:
-        shown = [i for i in shown if entries[i]["strict_front"]][:MOST_ROWS]
-        parts = [Text(f"{len(shown)} SAEs of the strict fronts; all {len(rows):,} are in {plan.out}."), ""]
+        shown = best_of_sites(rows)
+        parts = [Text(f"The SAE of largest EV at each site; all {len(rows):,} are in {plan.out}."), ""]
     head = Text(f"{len(rows):,} TopK SAEs at {_sites(rows)} of {model}", style="bold")
     head.append(
         f"\n{len(plan.training):,} rows of {plan.training_name}, {plan.grid.recipe.epochs} epochs"
@@ -44,6 +45,15 @@ def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
         meaning += " right, nats: accuracy and change of the clean answer's log-probability with the SAE in place."
     grid = _grid(rows, entries, shown)
     return Group(head, "", *parts, grid, "", Text(fronts, style="bold"), Text(meaning, style="dim"))
+
+
+def best_of_sites(rows: Sequence[SweepRow]) -> list[int]:
+    """For each site the number of the row with the largest explained variance."""
+    best: dict[Site, int] = {}
+    for i, row in enumerate(rows):
+        if row.held_out.explained_variance > rows[best.setdefault(row.site, i)].held_out.explained_variance:
+            best[row.site] = i
+    return list(best.values())
 
 
 def _sites(rows: Sequence[SweepRow]) -> str:
