@@ -75,7 +75,7 @@ class Data:
 
 
 def spectrum_rows(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Training and held-out rows: clusters along a power-law spectrum in a random basis, and noise without structure."""
+    """Training and held-out rows: clusters along a power-law spectrum in a random basis, and plain noise."""
     generator = torch.Generator().manual_seed(seed)
     n = N_TRAIN + N_HELD_OUT
     scale = torch.arange(1, D_IN + 1).float() ** -0.75
