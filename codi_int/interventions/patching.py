@@ -6,8 +6,9 @@ nothing. The two are each other's control. A third control puts random other pro
 how often that gives the answers that were predicted for the real ones.
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ from codi_int.interventions.controls import check_draws
 from codi_int.interventions.engine import FeatureInterventionEngine
 from codi_int.interventions.paired import count_flips, mcnemar_exact, score_interval
 from codi_int.interventions.pairs import Pairing, random_sources
-from codi_int.interventions.predicted import PredictedResult, PredictionTest, score_prediction
+from codi_int.interventions.predicted import PredictedResult, score_prediction
+from codi_int.interventions.predicted_run import edited_outcomes, with_prediction
 from codi_int.interventions.predictions import Predictions
 from codi_int.interventions.residual_edits import InterchangeResidual
-from codi_int.interventions.summary import arm_outcomes
 from codi_int.interventions.values import Interchange
 from codi_int.interventions.verdicts import p_words
-from codi_int.types import Outcome, Problem, Result, Site
+from codi_int.types import Outcome, Problem, Site
 
 RANDOM_SOURCES = "random sources"
 
@@ -125,6 +126,7 @@ def run_patch(
     Raises:
         CodiError: as `FeatureInterventionEngine.run`.
     """
+    started = time.perf_counter()
     check_draws(controls)
     edit = patch_edit(sites, people.sources, features)
     predicts = predictions is not None and predictions.n_informative > 0
@@ -139,32 +141,7 @@ def run_patch(
         )
         arms = result.outcomes
         tested = score_prediction(predictions, arms["clean"], arms["intervened"], rivals, RANDOM_SOURCES)
-    return with_prediction(result, predictions, tested, _lenders(people))
-
-
-def edited_outcomes(
-    engine: FeatureInterventionEngine,
-    problems: Sequence[Problem],
-    edits: Sequence[Any],
-    site: Site | None = None,
-    progress: Progress | None = None,
-) -> list[tuple[Outcome, ...]]:
-    """The outcomes of all problems under each of some edits that share their sites, by the engine's clean pass."""
-    if not edits:
-        return []
-    scene = engine.scene(problems, edits[0].sites[0] if isinstance(edits[0], AtSites) else site)
-    plans = engine.plan_all(scene, edits)
-    scores = engine.score(scene, plans, progress)
-    return [arm_outcomes(scene.clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
-
-
-def with_prediction(
-    result: Result, predictions: Predictions | None, tested: PredictionTest | None, notes: Sequence[str] = ()
-) -> PredictedResult:
-    """A result with what was predicted for it."""
-    known = {f.name: getattr(result, f.name) for f in fields(Result)}
-    rows = predictions.rows if predictions else ()
-    return PredictedResult(**{**known, "notes": (*result.notes, *notes)}, prediction=tested, predictions=rows)
+    return with_prediction(result, predictions, tested, started, _lenders(people))
 
 
 def contrast_values(

@@ -59,7 +59,7 @@ def test_the_page_says_what_was_predicted_and_what_came(run: Callable, base: tup
 def test_both_kinds_stand_side_by_side(run: Callable, base: tuple[str, ...], shelf, tmp_path: Path) -> None:
     # stories in which two problems share a result, for the twelve of the shelf need not hold any
     words = ("patch", "--what", "thought", "--position", "1", "--auto", "both", "--step", "1", "--controls", "1")
-    given = ("--model", shelf.model, "--data", "stories:validation", "--limit", "40", "--underpowered")
+    given = ("--model", shelf.model, "--data", "stories:validation", "--limit", "24", "--underpowered")
     ran = run(*words, *given)
     assert ran.code == 0, ran.err
     for expected in ("same value", "another value", "answers change with another value", "answers changed"):

@@ -1,0 +1,32 @@
+"""What an intervention with `--predict` does: as any other, and its answers are held against those predicted."""
+
+import sys
+
+from codi_int.cli._console import print_json, progress, stdout
+from codi_int.cli._intervene import Setting, prepare
+from codi_int.cli._prediction_pages import predicted_page
+from codi_int.interventions.edits import MovableEdit
+from codi_int.interventions.predicted_run import run_predicted
+from codi_int.interventions.predicted_store import save_predicted
+from codi_int.interventions.predictions import parse_claim, predict
+from codi_int.interventions.store import prepare_folder
+
+
+def intervene_predicted(edit: MovableEdit, setting: Setting, claim: str, underpowered: bool) -> None:
+    """Run one edit as the options say, with what it should do, keep it where they ask for it, and print it."""
+    parsed = parse_claim(claim)
+    if setting.out is not None:
+        prepare_folder(setting.out)
+    with progress() as report:
+        engine, problems, sae_name = prepare(setting, report)
+        result = run_predicted(
+            engine, edit, problems, predict(parsed, problems), setting.seed, setting.controls, setting.data, sae_name,
+            report, setting.directions, underpowered,
+        )  # fmt: skip
+    if setting.out is not None:
+        folder = save_predicted(result, setting.out, ["codi-int", *sys.argv[1:]])
+        print(f"Kept in {folder}: result.json, outcomes.parquet, predictions.parquet, manifest.json", file=sys.stderr)
+    if setting.as_json:
+        print_json(result.to_dict())
+    else:
+        stdout().print(predicted_page(result))
