@@ -49,6 +49,8 @@ class Setting:
     """whether to print JSON"""
     out: Path | None
     """where to keep the run"""
+    neurons: int = 0
+    """single neurons of the residual; with any, the difference of means too"""
 
 
 def intervene(edit: Edit, setting: Setting) -> None:
@@ -79,7 +81,8 @@ def intervene_many(edits: Mapping[str, Edit], setting: Setting) -> None:
         family = family_of(
             engine.run_many(
                 list(edits.values()), problems, setting.seed, setting.controls, data=setting.data, sae_name=sae_name,
-                progress=report, directions=setting.directions,
+                progress=report, directions=setting.directions, neurons=setting.neurons,
+                mean_difference=setting.neurons > 0,
             )
         )  # fmt: skip
     if setting.out is not None:
@@ -96,7 +99,7 @@ def run_edit(edit: Edit, setting: Setting, report: Report) -> Result:
     engine, problems, sae_name = prepare(setting, report)
     return engine.run(
         edit, problems, setting.seed, setting.controls, data=setting.data, sae_name=sae_name, progress=report,
-        directions=setting.directions,
+        directions=setting.directions, neurons=setting.neurons, mean_difference=setting.neurons > 0,
     )  # fmt: skip
 
 

@@ -59,6 +59,12 @@ Directions = Annotated[
     int,
     typer.Option(parser=whole("--directions"), metavar="N", help="Random directions that move as many as far."),
 ]
+Neurons = Annotated[
+    int,
+    typer.Option(
+        parser=whole("--neurons"), metavar="N", help="Single neurons put to their mean, and the difference of means."
+    ),
+]
 Splice = Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")]
 Propagate = Annotated[str, typer.Option(help="By which road: both, cache or recurrence.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

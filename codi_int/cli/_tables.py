@@ -145,7 +145,7 @@ def _matched(group: ControlSet) -> Text:
 
 
 def _controls(name: str, group: ControlSet, result: Result) -> Table:
-    title = f"{group.draws} controls: {name.replace('_', ' ')}"
+    title = f"{group.draws} control{'s' * (group.draws != 1)}: {name.replace('_', ' ')}"
     out = table(title, "this edit", "controls' median", "controls' range", "does more than")
     rows: list[tuple[str, float, Sequence[float], float | None, Any]] = [
         ("accuracy, points", result.effect.estimate, group.estimates, group.rank_of_effect, points)
