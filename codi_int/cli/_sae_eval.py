@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors.torch import save_file
+
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._sae_pages import evaluation_page
 from codi_int.data.problems import load_problems
@@ -17,6 +19,7 @@ from codi_int.model.loading import load_model
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
 from codi_int.sae.evaluate import EvaluationData, SAEEvaluation, check_saes, evaluate_saes, site_of
 from codi_int.sae.store import CONFIG_FILE, bundled_saes, load_sae
+from codi_int.sae.sweep_table import FREQUENCIES
 from codi_int.types import Problem, Site
 
 
@@ -110,7 +113,7 @@ def _rows(
 
 
 def _keep(found: SAEEvaluation, out: Path) -> None:
-    """`eval.json` and `eval.csv`."""
+    """`eval.json`, `eval.csv`, and how often each feature fires on held-out rows, by the SAEs' names."""
     document = found.to_dict()
     try:
         (out / "eval.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -118,6 +121,7 @@ def _keep(found: SAEEvaluation, out: Path) -> None:
             writer = csv.DictWriter(file, fieldnames=list(document["saes"][0]))
             writer.writeheader()
             writer.writerows(document["saes"])
+        save_file({sae.name: sae.held_out.activation_frequency.contiguous() for sae in found.saes}, out / FREQUENCIES)
     except OSError as error:
         raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Free some space.") from None
-    print(f"Kept in {out}: eval.json, eval.csv", file=sys.stderr)
+    print(f"Kept in {out}: eval.json, eval.csv, {FREQUENCIES}", file=sys.stderr)

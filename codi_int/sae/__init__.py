@@ -1,6 +1,7 @@
 """Sparse autoencoders: TopK and its kin, their training, measures and files.
 
-What needs a model or a whole grid is imported from its module: `captures`, `spliced`, `sweep`, `compare`.
+What needs a model or a whole grid is imported from its module: `captures`, `activations`, `spliced`, `sweep`, `site_sweep`,
+`evaluate`, `stability`, `compare`, `recipe_files`.
 """
 
 from codi_int.sae.base import SAE, check_fits

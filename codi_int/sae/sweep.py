@@ -111,7 +111,7 @@ def _finished(site: SweepSite, config: SAETrainingConfig, out: Path) -> SweepRow
         return None
     if not (folder / CONFIG_FILE).exists():
         raise SAEError(f"{folder} is half-written: {CONFIG_FILE} is missing.", "Delete it and run the sweep again.")
-    sae = load_sae(folder)
+    sae = load_sae(folder, device=str(site.train.values.device))
     if json.loads(json.dumps(asdict(config))) != dict(sae.config.provenance.recipe):
         raise ConfigError(f"{folder} was trained by another recipe.", "Give another folder, or delete this one.")
     return _measured(site, config, folder, TrainedSAE(sae, ()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from codi_int.data.problems import load_problems
 from codi_int.model.loading import load_model
@@ -57,6 +58,9 @@ def test_a_sweep_and_a_single_sae(run: Callable, words: tuple[str, ...], shelf, 
     with (tmp_path / "eval.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [float(line["mse"]) for line in lines] == [row["mse"] for row in document["saes"]]
+    frequencies = load_file(tmp_path / "frequencies.safetensors")
+    assert sorted(frequencies) == sorted(row["name"] for row in document["saes"])
+    torch.testing.assert_close(frequencies[shelf.sae], (load_sae(shelf.sae).encode(x).dense() != 0).float().mean(0))
 
 
 def test_the_page(run: Callable, words: tuple[str, ...], shelf, sweep: Path) -> None:
