@@ -86,8 +86,11 @@ def intervene_many(edits: Mapping[str, Edit], setting: Setting) -> None:
             )
         )  # fmt: skip
     if setting.out is not None:
+        from codi_int.cli._figures import keep_figures
+
         save_family(family, list(edits), setting.out, ["codi-int", *sys.argv[1:]])
         print(f"Kept in {setting.out}: results.json, and a folder each: {', '.join(edits)}", file=sys.stderr)
+        keep_figures(family.to_dict(), setting.out)
     if setting.as_json:
         print_json(family.to_dict())
     else:

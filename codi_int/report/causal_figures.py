@@ -118,7 +118,7 @@ def _map_caption(document: Document) -> str:
     if with_road < len(document["cells"]):
         parts.append("Hatched: nothing that comes later reads this place.")
     if -1 in {_layer(cell) for cell in document["cells"]}:
-        parts.append("fed: the thought vector that the model is given.")
+        parts.append("fed: the projected thought that the next position is given.")
     return " ".join(parts)
 
 
@@ -141,13 +141,13 @@ def curve_figure(document: Document) -> "matplotlib.figure.Figure":
         f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets of as many features "
         "that fire; line: their median."
     )
-    figure = new_figure(PAGE, 2.9, title, caption)
+    figure = new_figure(PAGE, 2.9, title, caption, title_share=0.55)
     axes = figure.subplots(1, 2)
     for axis, measure in zip(axes, (ACCURACY, LOGPROB), strict=True):
         _curve_panel(axis, document["top"], draws, measure)
         axis.set_xlabel("features taken out (n)")
         axis.set_ylabel(measure.lines)
-    axes[0].legend(loc="best")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, columnspacing=1.2)
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from codi_int.errors import DataError
 from codi_int.report.causal_figures import curve_figures, map_figures
 from codi_int.report.effect_figures import dose_figures, result_figures
+from codi_int.report.eval_figures import eval_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.screen_figures import screen_figures
 from codi_int.report.sweep_figures import sweep_figures
@@ -20,9 +21,10 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/curve@1": curve_figures,
     "codi-int/result@1": result_figures,
     "codi-int/results@1": dose_figures,
+    "codi-int/sae-eval@1": eval_figures,
 }
 """schema of a document to what draws it"""
-KEPT = ("screen.json", "map.json", "curve.json", "results.json", "result.json")
+KEPT = ("screen.json", "map.json", "curve.json", "results.json", "result.json", "eval.json")
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"
 

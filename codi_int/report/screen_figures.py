@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import ACCURACY, MEASURES, Document, Measure
+from codi_int.report.pair_figures import pair_figures
 from codi_int.report.panels import few_ticks, panel_grid, zero_line
 from codi_int.report.screen_rows import Dot, Panel, border, caption, caption_of_dots, living, panels, sites, where
 from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled, write_figure
@@ -25,7 +26,8 @@ LEAST_COUNT = 5
 def screen_figures(document: Document, out: str | Path) -> list[Path]:
     """Draw a `codi-int/screen@1` document: `volcano`, `effects`, `firing` and `ranks`.
 
-    With several sites `volcano` and `firing` become one file for each measure, with a panel for each site.
+    With pairs also `pairs`. With several sites `volcano` and `firing` become one file for each measure, with a panel
+    for each site.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -36,6 +38,8 @@ def screen_figures(document: Document, out: str | Path) -> list[Path]:
         paths += write_figure(volcano_figure(document, measures), out, f"volcano{suffix}")
         paths += write_figure(firing_figure(document, measures), out, f"firing{suffix}")
     paths += write_figure(forest_figure(document), out, "effects")
+    if document.get("pairs"):
+        paths += pair_figures(document, out)
     return paths + write_figure(rank_figure(document), out, "ranks")
 
 

@@ -1,0 +1,82 @@
+"""Figures of measured SAEs side by side: what they explain, and how much of it each living feature carries."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codi_int.report.documents import Document
+from codi_int.report.panels import few_ticks
+from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled, write_figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+MOST = 30
+"""SAEs that are named; beyond, those that carry most per feature"""
+
+
+def eval_figures(document: Document, out: str | Path) -> list[Path]:
+    """Draw a `codi-int/sae-eval@1` document as `efficiency`.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    return write_figure(efficiency_figure(document), out, "efficiency")
+
+
+@styled
+def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
+    """Explained variance against living features, and explained variance per living feature; colour by architecture.
+
+    The published comparison of TopK with Matryoshka SAEs, with every SAE's own numbers.
+    """
+    saes = list(document["saes"])
+    kinds = list(dict.fromkeys(sae["trained_as"] for sae in saes))
+    ranked = sorted(saes, key=lambda sae: -sae["explained_variance_per_active_feature"])[:MOST]
+    figure = new_figure(
+        PAGE, 1.5 + max(0.16 * len(ranked), 1.2), "What each living feature explains", _caption(document)
+    )
+    across, ranking = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    for kind in kinds:
+        color, marker = SERIES[kinds.index(kind) % len(SERIES)], MARKERS[kinds.index(kind) % len(MARKERS)]
+        mine = [sae for sae in saes if sae["trained_as"] == kind]
+        across.scatter([sae["n_active"] for sae in mine], [sae["explained_variance"] for sae in mine], 22, color=color,
+                       marker=marker, linewidths=0, label=kind)  # fmt: skip
+        bars = [(y, sae) for y, sae in enumerate(ranked) if sae["trained_as"] == kind]
+        ranking.barh([y for y, _ in bars], [100 * sae["explained_variance_per_active_feature"] for _, sae in bars],
+                     0.65, color=color)  # fmt: skip
+    across.set_xlabel("living features")
+    across.set_ylabel("explained variance")
+    across.margins(0.1)
+    few_ticks(across)
+    if len(kinds) > 1:
+        across.legend(loc="best")
+    ranking.set_yticks(range(len(ranked)), _names(ranked))
+    ranking.set_ylim(len(ranked) - 0.4, -0.6)
+    ranking.tick_params(axis="y", length=0)
+    ranking.set_xlabel("explained variance per living feature (%)")
+    few_ticks(ranking)
+    return figure
+
+
+def _names(saes: Sequence[Document]) -> list[str]:
+    """Architecture and shape; the site where there are several, the seed where that alone tells two apart."""
+    several = len({sae["site"] for sae in saes}) > 1
+
+    def name(sae: Document) -> str:
+        site = f"{sae['site']} " if several else ""
+        k = "" if sae["k"] is None else f" K={sae['k']}"
+        return f"{site}{sae['trained_as']}{k} d={sae['d_sae']:,}"
+
+    count = Counter(map(name, saes))
+    return [name(sae) + (f" seed {sae['seed']}" if count[name(sae)] > 1 else "") for sae in saes]
+
+
+def _caption(document: Document) -> str:
+    saes = document["saes"]
+    rows = f"{int(saes[0]['n_rows']):,} held-out rows" if saes else "no rows"
+    where = "training" if all(sae["dead_share_train"] is not None for sae in saes) else "held-out"
+    left = len(saes) - MOST
+    more = f" The {left} that carry least per feature are left out at the right." if left > 0 else ""
+    return f"{document['model']} on {document['held_out']}, {rows}. Living: fires on a {where} row.{more}"
