@@ -1,0 +1,139 @@
+"""Where the results of steps are: patches of every second layer and of every thought, from another value and the same.
+
+    python benchmarks/patch_sites.py
+
+codi-mini, the first 300 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, no controls
+but the patch of the same value. One row per site and step; p-values are adjusted (Benjamini-Hochberg) over all of them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import _common as common
+import numpy as np
+
+import codi_int as ci
+from codi_int.interventions.clean import same_number
+from codi_int.interventions.families import adjust
+from codi_int.interventions.pairs import KINDS, find_pairs
+from codi_int.interventions.patching import Participants, participants, patch_edit
+from codi_int.interventions.predicted import score_prediction
+from codi_int.interventions.predicted_run import edited_outcomes
+from codi_int.interventions.predictions import predict_patch
+from codi_int.report.panels import amount_scale, heatmap, panel_grid
+from codi_int.report.style import AMOUNT, PAGE, new_figure, styled, write_figure
+from codi_int.types import Outcome, Site
+
+LIMIT, STEPS, LAYERS, POSITIONS = 300, (1, 2, 3), tuple(range(1, 16, 2)), (1, 2, 3, 4, 5, 6)
+THOUGHTS = tuple(Site(None, position, "thought") for position in range(6))
+"""the vector that is fed after each position; the one after the last is read by nobody"""
+
+
+def all_sites(layers: Sequence[int], positions: Sequence[int]) -> list[Site]:
+    """Thoughts, and residuals from which something can still reach the answer."""
+    residual = [Site(layer, p) for p in positions for layer in layers if (layer, p) != (15, 6)]
+    return [*(site for site in THOUGHTS if site.position in positions or site.position == 0), *residual]
+
+
+def changed(people: Participants, clean: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, bool]:
+    """Target -> whether its answer became another one."""
+    return {
+        b.problem_id: b.answer is None or a.answer is None or not same_number(b.answer, a.answer)
+        for a, b, source in zip(clean, after, people.sources, strict=True)
+        if source >= 0
+    }
+
+
+def step_rows(engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Problem], step: int) -> list[dict[str, Any]]:
+    """Every site for the result of one step."""
+    after: dict[str, dict[Site, dict[str, bool]]] = {}
+    rows = []
+    for kind in KINDS:
+        people = participants(problems, find_pairs(problems, kind, step))
+        predictions = predict_patch(people.problems, people.sources, step)
+        after[kind] = {}
+        for site in engine.sites:
+            clean = engine.scene(people.problems, site).clean.outcomes
+            (outcomes,) = edited_outcomes(engine, people.problems, [patch_edit([site], people.sources)], site)
+            after[kind][site] = changed(people, clean, outcomes)
+            if kind == "different":
+                test = score_prediction(predictions, clean, outcomes)
+                rows.append({"step": step, "site": str(site), "layer": site.layer, "position": site.position,
+                             "n": test.n_tested, "hits": test.n_hits, "hits_clean": test.n_hits_clean,
+                             "share": test.hit_rate, "low": test.low, "high": test.high, "p": test.p_value,
+                             "copies": test.became["the source's"], "as_before": test.became["as before"]})  # fmt: skip
+    for row, site in zip(rows, engine.sites, strict=True):
+        same, different = after["same"][site], after["different"][site]
+        both = sorted(set(same) & set(different))
+        row |= {"n_both": len(both), "changed_same": sum(same[p] for p in both),
+                "changed_different": sum(different[p] for p in both)}  # fmt: skip
+        print(row["step"], row["site"], f"{row['hits']} of {row['n']}", flush=True)
+    return rows
+
+
+@styled
+def draw(rows: Sequence[dict[str, Any]], limit: int) -> Any:
+    """Share of predicted answers, one panel per step, layers upwards, the fed thoughts on top."""
+    steps, positions = ordered(rows, "step"), ordered(rows, "position")
+    layers = [*ordered([row for row in rows if row["layer"] is not None], "layer"), None]
+    found = {(row["step"], row["layer"], row["position"]): row for row in rows}
+    tables = [[[100 * found[s, i, p]["share"] if (s, i, p) in found else None for p in positions] for i in layers]
+              for s in steps]  # fmt: skip
+    caption = (
+        f"codi-mini, the first {limit} problems of stories:validation: the activation there comes from a problem whose "
+        "result of that step is another one. Dot: more often than before the patch (exact McNemar, Benjamini-Hochberg "
+        "over all cells). Hatched: not patched."
+    )
+    figure = new_figure(PAGE, 1.5 + 0.2 * len(layers), "How often the answer becomes the predicted one", caption)
+    norm, names = amount_scale(tables), [*(str(layer) for layer in layers[:-1]), "thought fed next"]
+    axes = panel_grid(figure, len(steps), 3, sharey=True)
+    for axis, step, table in zip(axes, steps, tables, strict=True):
+        dots = [
+            (i, j) for i, layer in enumerate(layers) for j, p in enumerate(positions) if true_at(found, step, layer, p)
+        ]
+        image = heatmap(axis, table, norm, AMOUNT, names, [str(p) for p in positions], marked=dots)
+        axis.set_title(f"result of step {step}")
+        axis.set_xlabel("position")
+    axes[0].set_ylabel("layer")
+    figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02, aspect=30).set_label("predicted answers, %")
+    return figure
+
+
+def ordered(rows: Sequence[dict[str, Any]], key: str) -> list[Any]:
+    """The values of a column, each once."""
+    return sorted({row[key] for row in rows})
+
+
+def true_at(found: dict[tuple[Any, ...], dict[str, Any]], *place: Any) -> bool:
+    """Whether predictions come true in a cell, corrected for all cells."""
+    row = found.get(place)
+    return row is not None and row["p_adjusted"] < 0.05 and row["hits"] > row["hits_clean"]
+
+
+def main() -> None:
+    """Patch everywhere, print the sites at which predictions come true, write all."""
+    quick = common.arguments(__doc__).parse_args().quick
+    sites = all_sites((9,), (1, 3)) if quick else all_sites(LAYERS, POSITIONS)
+    problems = ci.load_problems("stories:validation", limit=24 if quick else LIMIT)
+    engine = ci.FeatureInterventionEngine(ci.load_model("codi-mini"), dict.fromkeys(sites))
+    watch = common.Stopwatch()
+    with watch.at("all"):
+        rows = [row for step in (STEPS[:1] if quick else STEPS) for row in step_rows(engine, problems, step)]
+    for row, p_value in zip(rows, adjust([row["p"] for row in rows], "benjamini-hochberg"), strict=True):
+        row["p_adjusted"] = p_value
+    best = sorted(rows, key=lambda row: -row["share"])
+    columns = {"step": "step", "site": "site", "n": "pairs", "hits": "predicted", "share": "share", "low": "low",
+               "high": "high", "p_adjusted": "p (BH)", "hits_clean": "before", "copies": "copied",
+               "as_before": "as before", "changed_same": "changed, same value",
+               "changed_different": "changed, other value", "n_both": "of"}  # fmt: skip
+    common.show(best[:24], columns)
+    found = int(np.sum([row["p_adjusted"] < 0.05 and row["hits"] > row["hits_clean"] for row in rows]))
+    print(f"{found} of {len(rows)} (site, step) cells have predictions come true at 5% false discoveries")
+    path = common.write(
+        "patch_sites", {"n_problems": len(problems), "rows": rows, "seconds": watch.seconds["all"]}, quick
+    )
+    write_figure(draw(rows, len(problems)), path.parent if quick else common.ROOT / "docs" / "images", "patch-sites")
+
+
+if __name__ == "__main__":
+    main()
