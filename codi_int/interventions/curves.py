@@ -1,20 +1,24 @@
 """Cumulative ablation: the top n features taken out together, against as many random ones, for growing n."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.changes import NO_WORK, added, arm_change, measure_change, n_correct
+from codi_int.interventions.arms import ArmPlan
+from codi_int.interventions.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
 from codi_int.interventions.clean import Progress
 from codi_int.interventions.controls import check_draws
 from codi_int.interventions.edits import Ablate, check_features
 from codi_int.interventions.engine import FeatureInterventionEngine, Scene, count_work
 from codi_int.interventions.environment import describe_environment
 from codi_int.types import Environment, Problem, RunCounts, Site
+
+ROWS_PER_GROUP = 4096
+"""(set, problem) rows that are scored together"""
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,9 @@ def run_curve(
     living = _living(scene)
     ranked = [feature for feature in _checked(ranking, scene) if feature in living]
     sizes = _sizes(sizes, len(ranked))
-    worker = _CurveWorker(engine, scene, seed, progress, total=len(sizes) * (1 + draws))
-    top = worker.line(ranked, sizes)
     shuffled = _shuffled(sorted(living), draws, seed)
-    random = tuple(worker.line(features, sizes) for features in shuffled)
+    worker = _CurveWorker(engine, scene, seed, progress)
+    worker.run([one for features in (ranked, *shuffled) for one in first_of(features, sizes)])
     return AblationCurve(
         site=scene.site,
         order=order,
@@ -135,8 +138,8 @@ def run_curve(
         n_living=len(living),
         seed=seed,
         features=tuple(ranked),
-        top=top,
-        random=random,
+        top=worker.line(ranked, sizes),
+        random=tuple(worker.line(features, sizes) for features in shuffled),
         counts=worker.counts,
         environment=describe_environment(engine.model, scene.sae, scene.clean.problems, time.perf_counter() - started),
     )
@@ -148,35 +151,38 @@ def default_sizes(n: int) -> tuple[int, ...]:
 
 
 class _CurveWorker:
-    """Scores sets of features, each set once."""
+    """Scores sets of features, each set once, many of them in shared batches."""
 
-    def __init__(
-        self, engine: FeatureInterventionEngine, scene: Scene, seed: int, progress: Progress | None, total: int
-    ) -> None:
-        self._engine, self._scene, self._seed = engine, scene, seed
-        self._progress, self._total, self._done = progress, total, 0
+    def __init__(self, engine: FeatureInterventionEngine, scene: Scene, seed: int, progress: Progress | None) -> None:
+        self._engine, self._scene, self._seed, self._progress = engine, scene, seed, progress
         self._known: dict[tuple[int, ...], CurvePoint] = {}
         self.counts = NO_WORK
 
+    def run(self, sets: Sequence[tuple[int, ...]]) -> None:
+        """Measure sets in groups of about `ROWS_PER_GROUP` rows."""
+        wanted, group = list(dict.fromkeys(sets)), dict[tuple[int, ...], ArmPlan]()
+        for i, features in enumerate(wanted, 1):
+            group[features] = self._engine.plan(self._scene, Ablate(features))
+            if i == len(wanted) or sum(len(plan.rows) for plan in group.values()) >= ROWS_PER_GROUP:
+                self._score(group)
+                group = {}
+                if self._progress:
+                    self._progress("curve", i, len(wanted))
+
     def line(self, features: Sequence[int], sizes: Sequence[int]) -> tuple[CurvePoint, ...]:
-        """The points of one ranking."""
-        return tuple(self._point(tuple(sorted(features[:n]))) for n in sizes)
+        """The points of one ranking, once its sets have run."""
+        return tuple(self._known[one] for one in first_of(features, sizes))
 
-    def _point(self, features: tuple[int, ...]) -> CurvePoint:
-        if features not in self._known:
-            self._known[features] = self._measured(features)
-        self._done += 1
-        if self._progress:
-            self._progress("curve", self._done, self._total)
-        return self._known[features]
+    def _score(self, group: Mapping[tuple[int, ...], ArmPlan]) -> None:
+        plans, scene = list(group.values()), self._scene
+        scores = self._engine.score(scene, plans)
+        self.counts = added(self.counts, count_work(scene, plans, scores))
+        for features, plan, score in zip(group, plans, scores, strict=True):
+            self._known[features] = self._point(features, arm_change(scene.clean, plan, score))
 
-    def _measured(self, features: tuple[int, ...]) -> CurvePoint:
-        scene = self._scene
-        plan = self._engine.plan(scene, Ablate(features))
-        scores = self._engine.score(scene, [plan])
-        self.counts = added(self.counts, count_work(scene, [plan], scores))
-        found = measure_change(arm_change(scene.clean, plan, scores[0]), self._seed)
-        right = n_correct(scene.clean) + found.counts.fixed - found.counts.broken
+    def _point(self, features: tuple[int, ...], change: ArmChange) -> CurvePoint:
+        found = measure_change(change, self._seed)
+        right = n_correct(self._scene.clean) + found.counts.fixed - found.counts.broken
         return CurvePoint(
             n=len(features),
             accuracy=right / found.counts.n,
@@ -189,6 +195,11 @@ class _CurveWorker:
             p_value=found.p_value,
             n_touched=found.n_touched,
         )
+
+
+def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The first n features, for each n, as sets in one order."""
+    return tuple(tuple(sorted(features[:n])) for n in sizes)
 
 
 def _living(scene: Scene) -> set[int]:
