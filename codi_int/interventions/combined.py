@@ -140,7 +140,10 @@ class AtSites:
         """The edit in words; with its sites where there are several."""
         if len(self.pairs) == 1:
             return str(self.parts[0].label)
-        return ", ".join(f"{edit.label} at {site}" for site, edit in self.pairs)
+        where: dict[str, list[str]] = {}
+        for site, edit in self.pairs:
+            where.setdefault(edit.label, []).append(str(site))
+        return "; ".join(f"{label} at {', '.join(sites)}" for label, sites in where.items())
 
     def moved_to(self, features: Sequence[int]) -> "AtSites":
         """The same edits on as many other features."""

@@ -268,9 +268,8 @@ class FeatureInterventionEngine:
             return []
         drawn = []
         for site, part in table.pairs:
-            sae, latents = self.saes[site], self._place(scene.clean, site).latents
-            assert latents is not None
-            stats = feature_stats(latents, sae.W_dec.float().norm(dim=1))
+            at = self.scene(scene.clean.problems, site)
+            stats = feature_stats(at.latents, at.sae.W_dec.float().norm(dim=1))
             drawn.append(matched_features(stats, part.features, draws, seed))
         rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
         return self.plan_all(scene, [table.moved_to(features) for features in rows])

@@ -2,7 +2,8 @@
 
 A residual edit has a `label` and one method, `edit_residual(activations [n, d_model]) -> [n, d_model]`, which gets the
 activations of all problems of a run at once, in their order, and must not change them in place. It works at every site,
-also at `thought`, where a whole thought can come from another problem.
+also at `thought`, where a whole thought can come from another problem. An edit that takes values from other problems'
+clean runs has `edit_residual_from(activations, clean)` besides, because an earlier site may have changed what arrives.
 """
 
 import math

@@ -2,7 +2,8 @@
 
 A plan holds numbers, so whoever runs it needs to know nothing about SAEs or edits. For one site they follow from the
 clean pass alone. For several, the rows that earlier sites touched are run up to the next one first; problems that
-nothing touched yet have their clean activations there, bit for bit.
+nothing touched yet have their clean activations there, bit for bit. Each later site costs one more run of those rows,
+from the first site up to it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -60,12 +60,14 @@ def test_an_edit_at_sites_names_what_its_parts_name() -> None:
     edit = AtSites({A: (Ablate(3), Clamp(1, 0)), B: Swap(3, 4)})
     assert edit.features == (3, 1, 3, 4)
     assert edit.kind == "several"
-    assert edit.label == "ablate 3 and clamp 1 to at least 0 at L1.P2, swap 3 with 4 at L0.P4"
+    assert edit.label == "ablate 3 and clamp 1 to at least 0 at L1.P2; swap 3 with 4 at L0.P4"
     moved = AtSites({A: (Ablate((5,)), Clamp((6,), 0)), B: Swap((7,), (8,))})
     assert edit.moved_to([5, 6, 7, 8]) == moved
     assert edit.movable
     assert not AtSites({A: Ablate(3), B: InterchangeResidual((1, 0))}).movable
     assert AtSites({A: Ablate(3)}).label == "ablate 3"
+    same = AtSites({A: Ablate(3), Site(None, 3, "thought"): Swap(1, 2), B: Ablate(3)})
+    assert same.label == "ablate 3 at L1.P2, L0.P4; swap 1 with 2 at P3.thought"
 
 
 @pytest.mark.parametrize(

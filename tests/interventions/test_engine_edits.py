@@ -41,7 +41,7 @@ def test_several_sites_are_one_experiment(several: Result) -> None:
     assert (experiment.site, experiment.sites) == (EARLY, (EARLY, LATE))
     assert (experiment.kind, experiment.features) == ("several", (4, 9, 4, 6))
     assert (experiment.mode, experiment.factor) == (None, None)
-    assert experiment.label == "ablate 4, 9 at L1.P2, amplify 4 x 3 and steer 6 by 2 at L2.P4"
+    assert experiment.label == "ablate 4, 9 at L1.P2; amplify 4 x 3 and steer 6 by 2 at L2.P4"
     assert experiment.sae == "random-llama/L1.P2 + random-llama/L2.P4"
     assert [len(part) for part in several.environment.sae_sha256.split(",")] == [64, 64]
     document = json.loads(several.to_json())
