@@ -114,6 +114,8 @@ def _rows(
 
 def _keep(found: SAEEvaluation, out: Path) -> None:
     """`eval.json`, `eval.csv`, and how often each feature fires on held-out rows, by the SAEs' names."""
+    from codi_int.cli._figures import keep_figures
+
     document = found.to_dict()
     try:
         (out / "eval.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -125,3 +127,4 @@ def _keep(found: SAEEvaluation, out: Path) -> None:
     except OSError as error:
         raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Free some space.") from None
     print(f"Kept in {out}: eval.json, eval.csv, {FREQUENCIES}", file=sys.stderr)
+    keep_figures(document, out)

@@ -12,8 +12,8 @@ from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled, wri
 if TYPE_CHECKING:
     import matplotlib.figure
 
-MOST = 30
-"""SAEs that are named; beyond, those that carry most per feature"""
+MOST, FEWEST = 30, 5
+"""SAEs that are named, beyond that those that carry most per feature; places for bars, however few there are"""
 
 
 def eval_figures(document: Document, out: str | Path) -> list[Path]:
@@ -53,7 +53,7 @@ def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
     if len(kinds) > 1:
         across.legend(loc="best")
     ranking.set_yticks(range(len(ranked)), _names(ranked))
-    ranking.set_ylim(len(ranked) - 0.4, -0.6)
+    ranking.set_ylim(max(len(ranked), FEWEST) - 0.4, -0.6)
     ranking.tick_params(axis="y", length=0)
     ranking.set_xlabel("explained variance per living feature (%)")
     few_ticks(ranking)
