@@ -13,10 +13,10 @@ with Adam 1e-3 and batches of 256, and each runs with the number of threads that
 Within a form, explained variance on held-out rows and dead share show that the result is the same. Repeats are
 interleaved, medians reported. dictionary-learning is installed as benchmarks/README.md says; else its rows are missing.
 
-The rows are synthetic, 7,473 x 2048: clusters along a power-law spectrum and noise, chosen so that 25 epochs at d_sae 512
-come near the published quality (explained variance 0.88 and no dead feature at K = 100; 0.70 and 86% dead at K = 5).
-SAELens and dictionary-learning sum the squared error over the 2,048 columns where the published loop takes the mean, so
-Adam's eps weighs less with them; that, and the latter's clipping, is what remains between the qualities.
+The rows are synthetic, 7,473 x 2048: clusters along a power-law spectrum and noise, chosen so that 25 epochs at
+d_sae 512 come near the published quality (explained variance 0.88 and no dead feature at K = 100; 0.70 and 86% dead at
+K = 5). SAELens and dictionary-learning sum the squared error over the 2,048 columns where the published loop takes the
+mean, so Adam's eps weighs less with them; that, and the latter's clipping, is what remains between the qualities.
 """
 
 import importlib.util
