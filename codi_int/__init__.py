@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from codi_int.model.hooked import CodiModel
     from codi_int.model.loading import load_model
     from codi_int.model.store import save_model
+    from codi_int.report.figures import save_figures
     from codi_int.sae.kernels import encode_topk
     from codi_int.sae.store import load_sae
     from codi_int.types import (
@@ -87,6 +88,7 @@ _HOMES = {
     "run_map": "interventions.mapping",
     "run_pairs": "interventions.interactions",
     "run_screen": "interventions.screen",
+    "save_figures": "report.figures",
     "save_model": "model.store",
 }
 
@@ -133,6 +135,7 @@ __all__ = [
     "run_map",
     "run_pairs",
     "run_screen",
+    "save_figures",
     "save_model",
 ]
 

@@ -29,8 +29,8 @@ LABELS = {
     "sites": "sites",
 }
 """what the axes say; other names are written as they are, with spaces"""
-MOST_TICKS = 6
-"""up to so many measured points are each named on the axis"""
+MOST_TICKS = {1: 8, 2: 6, 3: 5, 4: 3}
+"""columns of panels to how many sizes are named below each; 2 where there are more columns"""
 
 
 def growth_figure(
@@ -81,7 +81,7 @@ def draw_growth(
     panels = figure.subplots(len(down), len(across), squeeze=False, sharey="row", sharex="col")
     for i, y in enumerate(down):
         for j, a in enumerate(across):
-            _panel(panels[i][j], rows, peers, a, y)
+            _panel(panels[i][j], rows, peers, a, y, MOST_TICKS.get(len(across), 2))
         panels[i][0].set_ylabel(label(y))
     for j, a in enumerate(across):
         panels[-1][j].set_xlabel(label(a))
@@ -107,7 +107,7 @@ def _points(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> list[Mapping[s
 
 
 def _panel(
-    axis: "matplotlib.axes.Axes", rows: Sequence[Mapping[str, Any]], peers: Sequence[str], x: str, y: str
+    axis: "matplotlib.axes.Axes", rows: Sequence[Mapping[str, Any]], peers: Sequence[str], x: str, y: str, most: int
 ) -> None:
     """One line for each peer."""
     axis.set_xscale("log")
@@ -123,19 +123,19 @@ def _panel(
         high = [float(row.get(f"{y}_high") or v) - v for v, row in zip(values, mine, strict=True)]
         if any(low) or any(high):
             axis.errorbar(xs, values, yerr=[low, high], fmt="none", ecolor=style["color"], elinewidth=0.8)
-    _ticks(axis, sorted({float(row[x]) for row in _points(rows, x, y)}))
+    _ticks(axis, sorted({float(row[x]) for row in _points(rows, x, y)}), most)
     axis.grid(axis="y", color="#E8E8E8", linewidth=0.5)
     axis.set_axisbelow(True)
 
 
-def _ticks(axis: "matplotlib.axes.Axes", xs: Sequence[float]) -> None:
-    """Plain numbers; below, where they are few, those that were measured."""
-    from matplotlib.ticker import FuncFormatter, NullLocator
+def _ticks(axis: "matplotlib.axes.Axes", xs: Sequence[float], most: int) -> None:
+    """Plain numbers; below, a mark for each size that was measured, and its number where there is room."""
+    from matplotlib.ticker import NullLocator
 
-    if 0 < len(xs) <= MOST_TICKS:
-        axis.set_xticks(xs)
+    step = -(-len(xs) // most)
+    if xs:
+        axis.set_xticks(xs, [log_number(x) if i % step == 0 else "" for i, x in enumerate(xs)])
         axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: log_number(value)))
     log_ticks(axis)
 
 

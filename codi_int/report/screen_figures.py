@@ -107,7 +107,7 @@ def forest_figure(document: Document, top: int = TOP) -> "matplotlib.figure.Figu
         few_ticks(axis)
     names = [f"{f'{d.site} ' if several else ''}{d.feature} ({100 * d.firing_rate:.1f} %)" for d in ranked]
     axes[0].set_yticks(range(len(ranked)), names)
-    axes[0].set_ylim(len(ranked) - 0.4, -0.6)
+    axes[0].set_ylim(max(len(ranked), 3) - 0.4, -0.6)
     axes[0].set_ylabel("feature")
     return figure
 
