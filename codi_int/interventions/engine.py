@@ -230,9 +230,10 @@ class FeatureInterventionEngine:
         if site is None and len(self.sites) == 1:
             return self.sites[0]
         if site not in self.sites:
-            known = ", ".join(map(str, self.sites))
+            missing = "none was named" if site is None else f"it knows nothing of {site}"
             raise SiteError(
-                f"The engine has SAEs at {known}, and not at {site}.", "Name one of them: run(..., site=...)."
+                f"The engine has the sites {', '.join(map(str, self.sites))}, and {missing}.",
+                "Name one of them, run(..., site=...), or give the engine another: {Site(14, 3): sae}.",
             )
         return site
 

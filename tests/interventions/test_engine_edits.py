@@ -215,7 +215,7 @@ def half_precision() -> CodiModel:
     [
         (Ablate(4), {"site": THOUGHT}, SAEError, "no SAE at P3.thought, and 'ablate 4' edits latents"),
         (AtSites({EARLY: Ablate(4), THOUGHT: Swap(4, 5)}), {}, SAEError, "no SAE at P3.thought"),
-        (AtSites({EARLY: Ablate(4), Site(3, 3): Ablate(4)}), {}, SiteError, "not at L3.P3"),
+        (AtSites({EARLY: Ablate(4), Site(3, 3): Ablate(4)}), {}, SiteError, "L1.P2, and it knows nothing of L3.P3"),
         (AtSites({EARLY: Ablate(4), LATE: Ablate(32)}), {}, FeatureError, "features 0 to 31"),
         (BOTH, {"site": LATE}, SiteError, "names its own sites and does not begin at L2.P4"),
         (Interchange(4, (1, 0)), {"site": LATE}, ConfigError, "got 2 for 24 problems"),
@@ -224,7 +224,7 @@ def half_precision() -> CodiModel:
         (SteerAlong(torch.ones(7)), {"site": THOUGHT}, ConfigError, "width 7, the residual 24"),
         (SteerAlong(torch.ones(24), 1e25), {"site": THOUGHT}, ConfigError, "overflows"),
         (Amplify(4, 1e22), {"site": LATE}, ConfigError, "overflows"),
-        (ReplaceByMean(), {}, SiteError, "Name one of them"),
+        (ReplaceByMean(), {}, SiteError, "none was named"),
         (Together((Ablate(4), Ablate(40))), {"site": LATE}, FeatureError, "Feature 40 does not exist"),
         (object(), {"site": THOUGHT}, HookError, "is no edit"),
     ],
@@ -249,3 +249,20 @@ def test_nothing_runs_where_one_of_many_edits_cannot(
         engine.run_many([Ablate(4), Ablate(99)], problems, site=LATE, progress=lambda *_: pytest.fail("it ran"))
     with pytest.raises(ConfigError, match="no edit to run"):
         engine.run_many([], problems)
+
+
+def test_arms_of_different_sites_share_a_run(engine: FeatureInterventionEngine, problems: tuple[Problem, ...]) -> None:
+    """One call may score arms that go on at other sites, or at none; each gets what it gets alone."""
+    scene = engine.scene(problems, EARLY)
+    edits = [
+        AtSites({EARLY: Amplify(4, 3.0)}),
+        AtSites({EARLY: Amplify(4, 3.0), LATE: Amplify(5, 4.0)}),
+        AtSites({EARLY: Ablate((9, 10)), THOUGHT: InterchangeResidual(AWAY)}),
+    ]
+    plans = [engine.plan(scene, edit) for edit in edits]
+    assert [[later.site for later in plan.also] for plan in plans] == [[], [LATE], [THOUGHT]]
+    together, alone = engine.score(scene, plans), [engine.score(scene, [plan])[0] for plan in plans]
+    for one, other in zip(together, alone, strict=True):
+        assert one.answers == other.answers
+        torch.testing.assert_close(one.logprobs, other.logprobs, rtol=1e-4, atol=1e-4)
+    assert len({tuple(scores.logprobs.tolist()) for scores in alone}) == 3
