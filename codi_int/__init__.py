@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from codi_int.interventions.edits import Ablate, Amplify, Swap
     from codi_int.interventions.engine import FeatureInterventionEngine
     from codi_int.interventions.interactions import run_pairs
-    from codi_int.interventions.mapping import MapPlan, run_map
+    from codi_int.interventions.mapping import run_map
     from codi_int.interventions.rankings import rank_features
     from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, SteerAlong
     from codi_int.interventions.screen import Screen, run_screen
     from codi_int.interventions.statistics import compare_paired
-    from codi_int.interventions.thought_map import ThoughtMap
+    from codi_int.interventions.thought_map import MapPlan, ThoughtMap
     from codi_int.interventions.values import Clamp, Interchange, Steer
     from codi_int.model.hooked import CodiModel
     from codi_int.model.loading import load_model
@@ -59,7 +59,7 @@ _HOMES = {
     "Interchange": "interventions.values",
     "InterchangeResidual": "interventions.residual_edits",
     "Latents": "types",
-    "MapPlan": "interventions.mapping",
+    "MapPlan": "interventions.thought_map",
     "Outcome": "types",
     "Problem": "types",
     "ReplaceByMean": "interventions.residual_edits",

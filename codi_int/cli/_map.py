@@ -15,9 +15,9 @@ from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.files import save_document
-from codi_int.interventions.mapping import MapPlan, run_map, whole_grid
+from codi_int.interventions.mapping import run_map, whole_grid
 from codi_int.interventions.store import prepare_folder
-from codi_int.interventions.thought_map import MapCell, RoadSplit, ThoughtMap
+from codi_int.interventions.thought_map import MapCell, MapPlan, RoadSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
 from codi_int.types import Site

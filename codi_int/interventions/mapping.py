@@ -1,9 +1,10 @@
 """Running the map of a chain of thought: every cell replaced by the mean over the problems, or by zero.
 
 One clean pass gives the residuals of all cells and their means. A cell then costs one suffix pass over all problems: a
-replaced residual touches every problem, so nothing can be skipped.
+replaced residual touches every problem, so nothing can be skipped; the layers of one position share their batches.
 """
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,61 +15,20 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.additivity import adjust_all, interaction
+from codi_int.interventions.arms import ArmPlan, LaterChange
 from codi_int.interventions.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
 from codi_int.interventions.clean import Progress
-from codi_int.interventions.combined import AtSites
+from codi_int.interventions.combined import AtSites, reach_order
 from codi_int.interventions.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.environment import describe_environment
 from codi_int.interventions.families import adjust
 from codi_int.interventions.landing import make_landing
-from codi_int.interventions.thought_map import NO_ROAD, MapCell, RoadSplit, ThoughtMap
+from codi_int.interventions.thought_map import NO_ROAD, ROADS, SPLIT, MapCell, MapPlan, RoadSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Site
 
-KINDS = ("mean", "zero")
-ROADS = ("both", "cache", "recurrence")
-SPLIT = "split"
-DIRECTIONS = ("onwards", "upto")
-
-
-@dataclass(frozen=True)
-class MapPlan:
-    """Which cells, and what is done to each."""
-
-    sites: tuple[Site, ...]
-    """the cells"""
-    kind: str = "mean"
-    """what takes the residual's place: `mean` over the problems of the run, or `zero`"""
-    propagate: str = "both"
-    """`both`, `cache`, `recurrence`, or `split` for all three"""
-    cumulative: bool = False
-    """replace several positions together, at the same layer"""
-    direction: str = "onwards"
-    """which ones: `onwards` from the cell's own position to the last, or `upto` it from thought 1 on"""
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("kind", self.kind, KINDS),
-            ("propagate", self.propagate, (*ROADS, SPLIT)),
-            ("direction", self.direction, DIRECTIONS),
-        ):
-            if value not in known:
-                raise ConfigError(f"{name}={value!r} does not exist.", f"It is one of {', '.join(known)}.")
-        if not self.sites:
-            raise ConfigError("A map has at least one cell, got none.", "Name a layer and a position.")
-
-    @property
-    def roads(self) -> tuple[str, ...]:
-        """The roads that every cell is run with."""
-        return ROADS if self.propagate == SPLIT else (self.propagate,)
-
-    def replaced_with(self, site: Site, n_thoughts: int) -> tuple[Site, ...]:
-        """The sites that a cell replaces together."""
-        if not self.cumulative:
-            return (site,)
-        onwards = range(site.position, n_thoughts + 1)
-        upto = range(min(1, site.position), site.position + 1)
-        return tuple(replace(site, position=p) for p in (onwards if self.direction == "onwards" else upto))
+POOL_BYTES = 2**28
+"""of the changes of cells that run together"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,11 +134,12 @@ class _Run:
                 self._model, dict.fromkeys(sites), propagate=self.road, method=self._method
             )
             means = self._instead(engine, sites)
-        for i, site in enumerate(self.replaced, before + 1):
-            if self.replaced[site]:
-                self._run_cell(engine, site, means)
+        done = before + sum(not group for group in self.replaced.values())
+        for pool in self._pools():
+            self._run_pool(engine, pool, means)
+            done += len(pool)
             if self._progress:
-                self._progress("map", i, total)
+                self._progress("map", done, total)
 
     def _with_road(self, sites: Iterable[Site]) -> tuple[Site, ...]:
         """Those of the sites from which a change can reach the answer."""
@@ -195,14 +156,43 @@ class _Run:
             for site, mean in means.items()
         }
 
+    def _pools(self) -> list[list[Site]]:
+        """The cells with a road, in groups that share batches: layers of one position, as many as memory is for."""
+        by_place: dict[tuple[int, str], list[Site]] = {}
+        for site, group in self.replaced.items():
+            if group:
+                by_place.setdefault((group[0].position, site.component), []).append(site)
+        pools = []
+        for cells in by_place.values():
+            # every cell of a pool holds a change, mostly of 0, for each place that any of them replaces
+            row = 4 * self._model.d_model * max(len(self.replaced[site]) for site in cells) * len(self._problems)
+            size = max(1, math.isqrt(POOL_BYTES // row))
+            pools += [cells[i : i + size] for i in range(0, len(cells), size)]
+        return pools
+
     @torch.no_grad()
-    def _run_cell(self, engine: FeatureInterventionEngine, site: Site, means: Mapping[Site, PutInPlace]) -> None:
-        edit = AtSites({one: means[one] for one in self.replaced[site]})
-        scene = engine.scene(self._problems, edit.sites[0])
-        arm = engine.plan(scene, edit)
-        scores = engine.score(scene, [arm])
-        self.changes[site] = arm_change(scene.clean, arm, scores[0])
-        self.counts = added(self.counts, count_work(scene, [arm], scores))
+    def _run_pool(
+        self, engine: FeatureInterventionEngine, cells: Sequence[Site], means: Mapping[Site, PutInPlace]
+    ) -> None:
+        """Run cells together from the lowest of their layers on."""
+        edits = [AtSites({one: means[one] for one in self.replaced[cell]}) for cell in cells]
+        anchor = min((edit.sites[0] for edit in edits), key=reach_order)
+        scene, plans = engine.scene(self._problems, anchor), []
+        for edit in edits:
+            first = edit.sites[0]
+            plans.append(_anchored(engine.plan(engine.scene(self._problems, first), edit), first, anchor))
+        scores = engine.score(scene, plans)
+        for cell, plan, score in zip(cells, plans, scores, strict=True):
+            self.changes[cell] = arm_change(scene.clean, plan, score)
+        self.counts = added(self.counts, count_work(scene, plans, scores))
+
+
+def _anchored(arm: ArmPlan, first: Site, anchor: Site) -> ArmPlan:
+    """The same arm begun at a lower layer, where it adds nothing: arms of one beginning share batches."""
+    if first == anchor:
+        return arm
+    later = (LaterChange(first, arm.delta), *arm.also)
+    return ArmPlan(arm.label, arm.rows, torch.zeros_like(arm.delta), arm.edited, later)
 
 
 def _has_road(model: CodiModel, site: Site, road: str) -> bool:

@@ -1,12 +1,57 @@
 """The map of a chain of thought: what is lost when the residual at a layer and position says nothing of its problem."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from codi_int.errors import ConfigError
 from codi_int.interventions.additivity import Interaction
 from codi_int.types import Environment, RunCounts, Site
 
+KINDS = ("mean", "zero")
+ROADS = ("both", "cache", "recurrence")
+SPLIT = "split"
+DIRECTIONS = ("onwards", "upto")
 NO_ROAD = "no road: nothing that comes later reads this place"
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """Which cells, and what is done to each."""
+
+    sites: tuple[Site, ...]
+    """the cells"""
+    kind: str = "mean"
+    """what takes the residual's place: `mean` over the problems of the run, or `zero`"""
+    propagate: str = "both"
+    """`both`, `cache`, `recurrence`, or `split` for all three"""
+    cumulative: bool = False
+    """replace several positions together, at the same layer"""
+    direction: str = "onwards"
+    """which ones: `onwards` from the cell's own position to the last, or `upto` it from thought 1 on"""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("kind", self.kind, KINDS),
+            ("propagate", self.propagate, (*ROADS, SPLIT)),
+            ("direction", self.direction, DIRECTIONS),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name}={value!r} does not exist.", f"It is one of {', '.join(known)}.")
+        if not self.sites:
+            raise ConfigError("A map has at least one cell, got none.", "Name a layer and a position.")
+
+    @property
+    def roads(self) -> tuple[str, ...]:
+        """The roads that every cell is run with."""
+        return ROADS if self.propagate == SPLIT else (self.propagate,)
+
+    def replaced_with(self, site: Site, n_thoughts: int) -> tuple[Site, ...]:
+        """The sites that a cell replaces together."""
+        if not self.cumulative:
+            return (site,)
+        onwards = range(site.position, n_thoughts + 1)
+        upto = range(min(1, site.position), site.position + 1)
+        return tuple(replace(site, position=p) for p in (onwards if self.direction == "onwards" else upto))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import torch
 from scipy.stats import false_discovery_control
 
 from codi_int.errors import ConfigError, SiteError
-from codi_int.interventions.mapping import MapPlan, run_map, whole_grid
-from codi_int.interventions.thought_map import MapCell, ThoughtMap
+from codi_int.interventions import mapping
+from codi_int.interventions.mapping import run_map, whole_grid
+from codi_int.interventions.thought_map import MapCell, MapPlan, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Site
 
@@ -105,6 +106,22 @@ def test_the_suffix_path_and_the_whole_model_agree(llama: CodiModel, own: tuple[
             )  # fmt: skip
             if one.has_road:
                 assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+
+
+@pytest.mark.parametrize("cumulative", [False, True])
+def test_layers_that_share_batches_give_what_each_gives_alone(
+    llama: CodiModel, own: tuple[Problem, ...], cumulative: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites = (*(Site(layer, p) for layer in range(4) for p in (2, 4)), Site(None, 4, "thought"))
+    together = run_map(llama, own, MapPlan(sites, "zero", cumulative=cumulative))
+    monkeypatch.setattr(mapping, "POOL_BYTES", 0)
+    alone = run_map(llama, own, MapPlan(sites, "zero", cumulative=cumulative))
+    assert together.counts.suffix_rows == alone.counts.suffix_rows == len(sites) * len(own)
+    for one, other in zip(together.cells, alone.cells, strict=True):
+        assert (one.n_broken, one.n_fixed, one.n_answer_changed) == (
+            other.n_broken, other.n_fixed, other.n_answer_changed,
+        )  # fmt: skip
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
 
 
 def test_where_no_road_leads_no_number_is_given(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
