@@ -197,7 +197,7 @@ def score_prediction(
         n_distinct=int(distinct.sum()) if patched else None,
         n_hits_distinct=int((hits & distinct).sum()) if patched else None,
         controls=rivals,
-        verdict=_verdict(n_tested, n_hits, int(before.sum()), p_value, needed, rivals, hit_rate),
+        verdict=_verdict(n_tested, n_hits, int(before.sum()), p_value, high, needed, rivals, hit_rate),
     )
 
 
@@ -275,10 +275,17 @@ def _what_became(row: Prediction, before: Number | None, after: Number | None) -
 
 
 def _verdict(
-    n: int, hits: int, clean: int, p_value: float | None, needed: int, rivals: PredictionControls | None, assumed: float
+    n: int,
+    hits: int,
+    clean: int,
+    p_value: float | None,
+    high: float | None,
+    needed: int,
+    rivals: PredictionControls | None,
+    assumed: float,
 ) -> str:
     """The finding in words; nothing is claimed below the needed number of problems."""
-    if n == 0 or p_value is None:
+    if n == 0 or p_value is None or high is None:
         return "The edit touches no problem whose predicted answer differs from the true one: nothing can be said."
     counts = f"{hits} of {n:,} answers are the predicted ones, {clean} before ({p_words(p_value)})"
     if rivals is not None and rivals.p_value is not None:
@@ -289,4 +296,4 @@ def _verdict(
         return f"The prediction comes true on {hits / n:.0%} of the problems: {counts}.{but}"
     if n < needed:
         return f"Too few problems to tell: {counts}; {needed:,} are needed to find a share of {assumed:.0%}."
-    return f"The prediction does not come true beyond chance: {counts}."
+    return f"The prediction does not come true beyond chance: {counts}. The interval ends at {high:.1%}."
