@@ -16,6 +16,7 @@ from codi_int.errors import OutputError, SAEError
 from codi_int.interventions.store import prepare_folder
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
+from codi_int.report.figures import save_figures
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
 from codi_int.sae.evaluate import EvaluationData, SAEEvaluation, check_saes, evaluate_saes, site_of
 from codi_int.sae.store import CONFIG_FILE, bundled_saes, load_sae
@@ -113,7 +114,7 @@ def _rows(
 
 
 def _keep(found: SAEEvaluation, out: Path) -> None:
-    """`eval.json`, `eval.csv`, and how often each feature fires on held-out rows, by the SAEs' names."""
+    """`eval.json`, `eval.csv`, how often each feature fires on held-out rows (by the SAEs' names), and the figure."""
     from codi_int.cli._figures import keep_figures
 
     document = found.to_dict()
@@ -126,5 +127,6 @@ def _keep(found: SAEEvaluation, out: Path) -> None:
         save_file({sae.name: sae.held_out.activation_frequency.contiguous() for sae in found.saes}, out / FREQUENCIES)
     except OSError as error:
         raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Free some space.") from None
-    print(f"Kept in {out}: eval.json, eval.csv, {FREQUENCIES}", file=sys.stderr)
+    drawn = [path.name for path in save_figures(document, out) if path.suffix == ".png"]
+    print(f"Kept in {out}: {', '.join(('eval.json', 'eval.csv', FREQUENCIES, *drawn))}", file=sys.stderr)
     keep_figures(document, out)

@@ -1,7 +1,7 @@
 """Sparse autoencoders: TopK and its kin, their training, measures and files.
 
-What needs a model or a whole grid is imported from its module: `captures`, `activations`, `spliced`, `sweep`, `site_sweep`,
-`evaluate`, `stability`, `compare`, `recipe_files`.
+What needs a model or a whole grid is imported from its module: `activations`, `captures`, `spliced`, `sweep`,
+`site_sweep`, `evaluate`, `stability`, `compare`, `recipe_files`.
 """
 
 from codi_int.sae.base import SAE, check_fits

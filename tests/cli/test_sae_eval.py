@@ -58,6 +58,7 @@ def test_a_sweep_and_a_single_sae(run: Callable, words: tuple[str, ...], shelf, 
     with (tmp_path / "eval.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [float(line["mse"]) for line in lines] == [row["mse"] for row in document["saes"]]
+    assert (tmp_path / "efficiency.png").read_bytes().startswith(b"\x89PNG")
     frequencies = load_file(tmp_path / "frequencies.safetensors")
     assert sorted(frequencies) == sorted(row["name"] for row in document["saes"])
     torch.testing.assert_close(frequencies[shelf.sae], (load_sae(shelf.sae).encode(x).dense() != 0).float().mean(0))

@@ -23,7 +23,7 @@ def identity_sae(d_in: int) -> TopKSAE:
 
 def trained(rows: torch.Tensor, k: int) -> SAE:
     """A poor SAE of these rows."""
-    return train_sae(rows, SAETrainingConfig(d_sae=32, k=k, epochs=3, batch_size=8)).sae
+    return train_sae(rows, SAETrainingConfig(d_sae=32, k=k, epochs=3, batch_size=5)).sae
 
 
 def test_a_perfect_sae_costs_nothing(model, problems):
@@ -74,7 +74,7 @@ def through_hooks(model, sae, problems, site) -> tuple[float, float]:
 
 @pytest.mark.parametrize("site", [Site(0, 0), Site(2, 5), Site(1, 3, "mlp_out")])
 def test_running_on_from_the_site_is_running_everything_again(model, problems, site):
-    problems = problems[:8]
+    problems = problems[:5]
     rows = model.think(problems, capture=[site]).at(site).values
     saes = [trained(rows, k) for k in (1, 4)]
     found = measure_spliced_all(model, saes, site, problems)
