@@ -1,8 +1,8 @@
-"""Where the results of steps are: patches of every second layer and of every thought, from another value and the same.
+"""Where the results of steps are: patches of four layers and of every thought, from another value and the same.
 
     python benchmarks/patch_sites.py
 
-codi-mini, the first 300 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, no controls
+codi-mini, the first 200 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, no controls
 but the patch of the same value. One row per site and step; p-values are adjusted (Benjamini-Hochberg) over all of them.
 """
 
@@ -24,7 +24,7 @@ from codi_int.report.panels import amount_scale, heatmap, panel_grid
 from codi_int.report.style import AMOUNT, PAGE, new_figure, styled, write_figure
 from codi_int.types import Outcome, Site
 
-LIMIT, STEPS, LAYERS, POSITIONS = 300, (1, 2, 3), tuple(range(1, 16, 2)), (1, 2, 3, 4, 5, 6)
+LIMIT, STEPS, LAYERS, POSITIONS = 200, (1, 2, 3), (3, 7, 11, 15), (1, 2, 3, 4, 5, 6)
 THOUGHTS = tuple(Site(None, position, "thought") for position in range(6))
 """the vector that is fed after each position; the one after the last is read by nobody"""
 

@@ -73,13 +73,13 @@ def screen_point(features: int, problems: int, sites: int) -> dict[str, Any]:
 
 
 def median_s(call: Callable[[], object], repeats: int) -> float:
-    """Median seconds of a call after one to warm up."""
+    """Median seconds of a call."""
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats):
         started = time.perf_counter()
         call()
         times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+    return statistics.median(times)
 
 
 def ablate_part(problems: int, repeats: int) -> dict[str, Any]:
