@@ -41,6 +41,8 @@ class ScreenSetting:
     """file of pairs to run instead"""
     order: str
     """in which order they run"""
+    steps: int
+    """of the attribution that orders them"""
     top: int
     """how many rows to print"""
     model: str
@@ -106,6 +108,11 @@ def _check(setting: ScreenSetting) -> None:
     """Slips that need no model to see."""
     if setting.order not in ORDERS:
         raise ConfigError(f"--order {setting.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    if setting.steps < 1 or (setting.steps > 1 and setting.order == "index"):
+        raise ConfigError(
+            f"--steps {setting.steps} cannot be: it counts the gradients that --order attribution averages.",
+            "Add --order attribution and 1 step or more.",
+        )
     if setting.pairs is None:
         return
     if setting.features is not None or setting.order != "index":
@@ -182,7 +189,7 @@ def _predicted(setting: ScreenSetting, stage: _Stage, report: Report) -> dict[Si
     if setting.order == "index":
         return {}
     engine = stage.engine
-    return attribute_sites(engine, [engine.scene(stage.problems, site, report) for site in engine.saes])
+    return attribute_sites(engine, [engine.scene(stage.problems, site, report) for site in engine.saes], setting.steps)
 
 
 def _ordered(setting: ScreenSetting, predicted: Attribution | None, d_sae: int) -> Sequence[int]:

@@ -93,7 +93,8 @@ def _pairs_verdict(screen: Screen) -> str:
 
 def _agreement(found: Agreement) -> list[RenderableType]:
     """One site's attribution beside its exact effects."""
-    head = f"attribution against the exact effects at {found.site}, {found.n} features that fire, by size of nats"
+    kind = "gradient x activation" if found.steps == 1 else f"integrated gradients ({found.steps} steps)"
+    head = f"{kind} against the exact effects at {found.site}: {found.n} features that fire, by size of nats"
     correlations = f"Spearman {_share(found.spearman)}, Kendall {_share(found.kendall)}"
     line = f"{correlations}, same sign {100 * found.same_sign:.0f} %"
     recall = table("strongest k", "found among its top k", "by chance")

@@ -16,6 +16,10 @@ def screen(
         Path | None, typer.Option(help="Pairs of features instead, ablated together and alone: lines of 449,332.")
     ] = None,
     order: Annotated[str, typer.Option(help="index, or attribution: those first that a gradient points at.")] = "index",
+    steps: Annotated[
+        int,
+        typer.Option(parser=o.whole("--steps"), metavar="N", help="Of attribution: 1, or more to integrate gradients."),
+    ] = 1,
     top: Annotated[int, typer.Option(parser=o.whole("--top"), metavar="N", help="How many to show.")] = 20,
     model: o.Model = "codi-mini",
     sae: Annotated[str | None, typer.Option(help="An SAE, or a folder with one for each site (L14.P3/).")] = None,
@@ -39,6 +43,6 @@ def screen(
 
     print_screen(
         ScreenSetting(
-            layers, positions, features, pairs, order, top, model, sae, data, limit, seed, device, as_json, out
+            layers, positions, features, pairs, order, steps, top, model, sae, data, limit, seed, device, as_json, out
         )
     )

@@ -78,6 +78,8 @@ def test_interrupted_rows_stay(
         (("--layer", "two"), "--layer takes a whole number"),
         (("--feature", "32"), "0 to 31"),
         (("--top", "many"), "--top takes a whole number"),
+        (("--steps", "4"), "Add --order attribution"),
+        (("--order", "attribution", "--steps", "0"), "1 step or more"),
         (("--position", "8"), "Position 8 does not exist"),
     ],
 )
@@ -155,6 +157,12 @@ def test_attribution_says_how_good_it_was(run: Callable, words: tuple[str, ...])
     worst = {row["feature"]: row["measured"] for row in found["worst"]}
     assert worst == {row["feature"]: row["logprob"] for row in living if row["feature"] in worst}
     assert json.loads(run(*words, "--feature", "1", "--json").out)["agreement"] == []
+
+
+def test_gradients_can_be_integrated(run: Callable, words: tuple[str, ...]) -> None:
+    given = (*words, "--order", "attribution", "--limit", "6", "--steps", "4")
+    assert json.loads(run(*given, "--json").out)["agreement"][0]["steps"] == 4
+    assert "integrated gradients (4 steps) against the exact effects at L2.P3" in run(*given).page
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n\n2, 5\n", '{"a": 1, "b": 2}\n[5, 2]\n'])
