@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from codi_int.interventions.engine import FeatureInterventionEngine
     from codi_int.interventions.interactions import run_pairs
     from codi_int.interventions.mapping import run_map
+    from codi_int.interventions.pairs import find_pairs, read_pairs
+    from codi_int.interventions.patching import participants, run_patch
+    from codi_int.interventions.predicted_run import run_predicted
+    from codi_int.interventions.predictions import parse_claim, predict_answers, predict_patch
     from codi_int.interventions.rankings import rank_features
     from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, SteerAlong
     from codi_int.interventions.screen import Screen, run_screen
@@ -79,14 +83,22 @@ _HOMES = {
     "compare_paired": "interventions.statistics",
     "encode_topk": "sae.kernels",
     "extract_answer": "data.answers",
+    "find_pairs": "interventions.pairs",
     "load_model": "model.loading",
     "load_problems": "data.problems",
     "load_sae": "sae.store",
+    "parse_claim": "interventions.predictions",
     "parse_steps": "data.answers",
+    "participants": "interventions.patching",
+    "predict_answers": "interventions.predictions",
+    "predict_patch": "interventions.predictions",
     "rank_features": "interventions.rankings",
+    "read_pairs": "interventions.pairs",
     "run_curve": "interventions.curves",
     "run_map": "interventions.mapping",
     "run_pairs": "interventions.interactions",
+    "run_patch": "interventions.patching",
+    "run_predicted": "interventions.predicted_run",
     "run_screen": "interventions.screen",
     "save_figures": "report.figures",
     "save_model": "model.store",
@@ -126,14 +138,22 @@ __all__ = [
     "compare_paired",
     "encode_topk",
     "extract_answer",
+    "find_pairs",
     "load_model",
     "load_problems",
     "load_sae",
+    "parse_claim",
     "parse_steps",
+    "participants",
+    "predict_answers",
+    "predict_patch",
     "rank_features",
+    "read_pairs",
     "run_curve",
     "run_map",
     "run_pairs",
+    "run_patch",
+    "run_predicted",
     "run_screen",
     "save_figures",
     "save_model",

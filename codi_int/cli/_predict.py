@@ -8,7 +8,7 @@ from codi_int.cli._prediction_pages import predicted_page
 from codi_int.interventions.edits import MovableEdit
 from codi_int.interventions.predicted_run import run_predicted
 from codi_int.interventions.predicted_store import save_predicted
-from codi_int.interventions.predictions import parse_claim, predict
+from codi_int.interventions.predictions import parse_claim, predict_answers
 from codi_int.interventions.store import prepare_folder
 
 
@@ -19,9 +19,10 @@ def intervene_predicted(edit: MovableEdit, setting: Setting, claim: str, underpo
         prepare_folder(setting.out)
     with progress() as report:
         engine, problems, sae_name = prepare(setting, report)
+        predictions = predict_answers(parsed, problems)
         result = run_predicted(
-            engine, edit, problems, predict(parsed, problems), setting.seed, setting.controls, setting.data, sae_name,
-            report, setting.directions, underpowered,
+            engine, edit, problems, predictions, setting.seed, setting.controls, setting.data, sae_name, report,
+            setting.directions, underpowered,
         )  # fmt: skip
     if setting.out is not None:
         folder = save_predicted(result, setting.out, ["codi-int", *sys.argv[1:]])

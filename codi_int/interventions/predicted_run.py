@@ -41,7 +41,7 @@ def run_predicted(
         engine: the engine, of one site.
         edit: such as `Swap(162, 165)`.
         problems: on which problems.
-        predictions: what the answers should become, one for each problem; see `predict`.
+        predictions: what the answers should become, one for each problem; see `predict_answers`.
         seed: of the controls.
         controls: how many matched random features get the same edit.
         data: what to call the problems.

@@ -137,7 +137,7 @@ def parse_claim(text: str) -> ExchangeOperations | ExchangeValues:
     return ExchangeOperations(first, rest)
 
 
-def predict(claim: Claim, problems: Sequence[Problem]) -> Predictions:
+def predict_answers(claim: Claim, problems: Sequence[Problem]) -> Predictions:
     """What a claim predicts for every problem.
 
     Results must stay among the numbers that the problems hold (between the smallest and the largest, whole where all of

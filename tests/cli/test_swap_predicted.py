@@ -9,7 +9,7 @@ import pytest
 
 import codi_int as ci
 from codi_int.interventions.predicted_run import run_predicted
-from codi_int.interventions.predictions import ExchangeOperations, predict
+from codi_int.interventions.predictions import ExchangeOperations, predict_answers
 
 
 @pytest.fixture
@@ -27,8 +27,9 @@ def test_the_document_equals_the_library(run: Callable, shelf, swap: tuple[str, 
     document = json.loads(ran.out)
     problems = ci.load_problems(shelf.data)
     engine = ci.FeatureInterventionEngine(ci.load_model(shelf.model), {ci.Site(2, 3): ci.load_sae(shelf.sae)})
+    predictions = predict_answers(ExchangeOperations("multiplication", "addition"), problems)
     expected = run_predicted(
-        engine, ci.Swap(shelf.living, 3), problems, predict(ExchangeOperations("multiplication", "addition"), problems),
+        engine, ci.Swap(shelf.living, 3), problems, predictions,
         controls=2, underpowered=True,
     ).to_dict()  # fmt: skip
     for part in ("arms", "effect", "controls", "prediction", "counts"):

@@ -9,7 +9,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits import Swap
 from codi_int.interventions.engine import FeatureInterventionEngine
 from codi_int.interventions.predicted_run import MATCHED, run_predicted
-from codi_int.interventions.predictions import ExchangeOperations, predict
+from codi_int.interventions.predictions import ExchangeOperations, predict_answers
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Outcome, Problem, Site
 
@@ -30,7 +30,7 @@ def hit_rate(outcomes: tuple[Outcome, ...], wanted: list) -> float | None:
 def test_hits_and_controls_are_those_of_runs_one_by_one(
     engine: FeatureInterventionEngine, problems: tuple[Problem, ...]
 ) -> None:
-    predictions = predict(CLAIM, problems)
+    predictions = predict_answers(CLAIM, problems)
     wanted = [row.answer if row.informative else None for row in predictions.rows]
     found = run_predicted(engine, Swap(4, 9), problems, predictions, controls=5, underpowered=True)
     plain = engine.run(Swap(4, 9), problems, controls=5)
@@ -53,9 +53,14 @@ def test_too_few_touched_problems_are_refused_before_the_edited_runs(
     engine: FeatureInterventionEngine, problems: tuple[Problem, ...]
 ) -> None:
     stages: list[str] = []
+    predictions = predict_answers(CLAIM, problems)
     with pytest.raises(ConfigError, match=r"of the \d+ touched problems have a predicted answer .* it takes 10\d"):
         run_predicted(
-            engine, Swap(4, 9), problems, predict(CLAIM, problems), progress=lambda stage, *_: stages.append(stage)
+            engine,
+            Swap(4, 9),
+            problems,
+            predict_answers(CLAIM, problems),
+            progress=lambda stage, *_: stages.append(stage),
         )
     assert set(stages) <= {"clean pass"}
 
@@ -68,7 +73,7 @@ def test_a_dead_swap_is_an_answer_and_no_refusal(
         sae.W_enc[:, [30, 31]] = 0.0
         sae.b_enc[[30, 31]] = 0.0
     engine = FeatureInterventionEngine(llama, {SITE: sae})
-    found = run_predicted(engine, Swap(30, 31), problems, predict(CLAIM, problems))
+    found = run_predicted(engine, Swap(30, 31), problems, predict_answers(CLAIM, problems))
     assert "dead here" in found.effect.verdict
     assert found.prediction is not None
     assert (found.prediction.n_tested, found.prediction.p_value, found.prediction.controls) == (0, None, None)

@@ -8,7 +8,7 @@ from codi_int.interventions.predictions import (
     ExchangeOperations,
     ExchangeValues,
     parse_claim,
-    predict,
+    predict_answers,
     predict_patch,
 )
 from codi_int.types import Problem
@@ -28,7 +28,7 @@ ALL = (EGGS, CLIPS, ROBE, SPRINTS, OTHER_END, NO_STEPS)
 
 
 def test_operations_that_trade_places() -> None:
-    found = predict(ExchangeOperations("addition", "subtraction"), ALL)
+    found = predict_answers(ExchangeOperations("addition", "subtraction"), ALL)
     # 16+3 = 19, 19+4 = 23, 23*2 = 46; 48-24 = 24; 2-1 = 1
     assert [row.answer for row in found.rows] == [46, 24, 1, None, None, None]
     assert [row.informative for row in found.rows] == [True, True, True, False, False, False]
@@ -38,20 +38,20 @@ def test_operations_that_trade_places() -> None:
 
 
 def test_an_answer_that_stays_is_predicted_but_not_informative() -> None:
-    (row,) = predict(ExchangeOperations("multiplication", "division"), (ROBE, SPRINTS, CLIPS)).rows[:1]
+    (row,) = predict_answers(ExchangeOperations("multiplication", "division"), (ROBE, SPRINTS, CLIPS)).rows[:1]
     assert (row.answer, row.informative) == (6, True)  # 2*2 = 4, 2+4 = 6
     with pytest.raises(ConfigError, match="answer stays the same 1 of 1"):
-        predict(ExchangeOperations("multiplication", "division"), (problem("one", 5, "<<5*1=5>>"),))
+        predict_answers(ExchangeOperations("multiplication", "division"), (problem("one", 5, "<<5*1=5>>"),))
 
 
 def test_values_trade_places_in_both_directions() -> None:
     twelve, fifty = problem("a", 60, "<<12*5=60>>"), problem("b", 51, "<<50+1=51>>")
-    found = predict(ExchangeValues(12, 50), (twelve, fifty, problem("c", 250, "<<25*10=250>>")))
+    found = predict_answers(ExchangeValues(12, 50), (twelve, fifty, problem("c", 250, "<<25*10=250>>")))
     assert [row.answer for row in found.rows] == [250, 13, None]
 
 
 def test_results_stay_among_the_numbers_of_the_data() -> None:
-    found = predict(ExchangeOperations("multiplication", "addition"), (CLIPS, SPRINTS, EGGS))
+    found = predict_answers(ExchangeOperations("multiplication", "addition"), (CLIPS, SPRINTS, EGGS))
     # 48*24 is more than any number here; 3+3 = 6, 6+6 = 12; 9+2 = 11
     assert [row.answer for row in found.rows] == [None, 12, 11]
     assert found.not_predicted == {"outside the data's numbers": 1}
@@ -59,7 +59,7 @@ def test_results_stay_among_the_numbers_of_the_data() -> None:
 
 def test_a_prediction_that_no_problem_supports_is_refused() -> None:
     with pytest.raises(ConfigError, match="No problem supports the prediction that 1000 and 2000 trade places") as no:
-        predict(ExchangeValues(1000, 2000), ALL)
+        predict_answers(ExchangeValues(1000, 2000), ALL)
     assert len(str(no.value).splitlines()) == 2
 
 
