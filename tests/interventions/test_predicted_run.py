@@ -59,7 +59,7 @@ def test_too_few_touched_problems_are_refused_before_the_edited_runs(
             engine,
             Swap(4, 9),
             problems,
-            predict_answers(CLAIM, problems),
+            predictions,
             progress=lambda stage, *_: stages.append(stage),
         )
     assert set(stages) <= {"clean pass"}
