@@ -130,7 +130,7 @@ def _three_digits(value: float) -> str:
     """Three significant digits, without powers of ten."""
     if value == 0:
         return "0"
-    return f"{value:.{min(max(2 - math.floor(math.log10(abs(value))), 0), 6)}f}"
+    return f"{value:.{min(max(2 - math.floor(math.log10(abs(value))), 0), 6)}f}".replace("-", "−")
 
 
 def _at(sweep: SweepData, measure: SweepMeasure, k: int, d_sae: int, layer: int, position: int) -> float | None:
