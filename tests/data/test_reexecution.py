@@ -1,8 +1,11 @@
 """Steps executed again, against hand-computed solutions and against Python's own arithmetic on every story."""
 
+from pathlib import Path
+
 import pytest
 
 from codi_int.data.answers import parse_steps
+from codi_int.data.problems import read_jsonl
 from codi_int.data.reexecution import (
     NumberRange,
     exchange_operation,
@@ -15,6 +18,7 @@ from codi_int.data.steps import calculate_exactly
 from codi_int.data.stories import load_stories
 from codi_int.types import OPERATIONS, Problem, Step
 
+GSM8K = Path(__file__).parents[2].parent / "shared" / "gsm8k"
 # Natalia sold 48 clips, half as many later: GSM8K's first problem
 CLIPS = parse_steps("48/2=<<48/2=24>>24 and 48+24=<<48+24=72>>72")
 # 16 eggs, 3 and 4 eaten, the rest sold for 2 each
@@ -137,3 +141,16 @@ def test_nothing_changed_is_the_written_answer() -> None:
     for problem in load_stories("validation", limit=300):
         for index, step in enumerate(problem.steps):
             assert put_result(problem.steps, index, step.result).steps == problem.steps
+
+
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="GSM8K is not there")
+def test_gsm8k_gives_an_answer_or_a_reason() -> None:
+    problems = read_jsonl(GSM8K / "test.jsonl")
+    numbers = number_range(problems)
+    exchanged = [exchange_operation(p.steps, "addition", "multiplication", numbers) for p in problems]
+    assert all((again.answer is None) == (again.why_not is not None) for again in exchanged)
+    assert sum(again.answer is not None for again in exchanged) > 800
+    assert all(numbers.low <= again.answer <= numbers.high for again in exchanged if again.answer is not None)
+    for problem in problems:
+        if problem.steps:
+            assert put_result(problem.steps, 0, problem.steps[0].result).steps == problem.steps
