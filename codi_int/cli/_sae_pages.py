@@ -16,6 +16,7 @@ from codi_int.sae.stability import SHARED_FROM
 from codi_int.sae.sweep_table import table_rows
 from codi_int.types import Site
 
+NAME_WIDTH = 24
 MOST_ROWS = 60
 """more than these nobody reads on a terminal; one for each site then, the files hold all"""
 
@@ -110,8 +111,8 @@ def _words(found: SAEEvaluation) -> str:
     """What the columns mean."""
     words = [
         "EV: explained variance; by dim: each dimension about its own mean. dead, held-out: features that fire on no "
-        "training row, on no held-out row. EV/act: EV per active feature (one that fires on a training row). nearest "
-        "cos: mean over features of the largest cosine with another decoder row; |cos|: mean over all pairs."
+        "training row, on no held-out row. EV/act: EV per active feature (one that fires on a training row). nearest: "
+        "mean over features of the largest cosine with another decoder row; |cos|: mean over all pairs."
     ]
     if found.times_matryoshka():
         words.append("/ Matr.: EV per active feature, divided by that of the first Matryoshka SAE of the site.")
@@ -129,8 +130,9 @@ def _words(found: SAEEvaluation) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Names by their last two parts, where those differ."""
+    """Names by their last two parts, or the last one where those are long; whole where that is not unique."""
     short = {name: "/".join(Path(name).parts[-2:]) for name in names}
+    short = {name: text if len(text) <= NAME_WIDTH else Path(name).name for name, text in short.items()}
     return short if len(set(short.values())) == len(names) else {name: name for name in names}
 
 
@@ -149,7 +151,7 @@ def _quality(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
 def _features(found: SAEEvaluation, names: dict[str, str]) -> Table:
     times = found.times_matryoshka()
     more = ("/ Matr.",) if times else ()
-    out = _narrow("features", "trained as", "dead %", "held-out %", "active", "EV/act %", *more, "nearest cos", "|cos|")
+    out = _narrow("features", "trained as", "dead %", "held-out", "active", "EV/act %", *more, "nearest", "|cos|")
     for sae in found.saes:
         point, structure, ratio = sae.point(), sae.structure, times.get(sae.name)
         out.add_row(

@@ -4,11 +4,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from codi_int.errors import ConfigError
 from codi_int.sae.grid import SweepGrid, sae_folder
 from codi_int.types import Site
 
 GIB = 2**30
+CPU = torch.device("cpu")
 COPIES_OF_ROWS = 3
 """the activations themselves, the residual while they are measured, and a copy in the dtype of the products"""
 
@@ -28,18 +31,20 @@ def check_disk(folder: Path, need: int, what: str) -> None:
         )
 
 
-def check_memory(need: int, what: str) -> None:
+def check_memory(need: int, what: str, device: torch.device = CPU) -> None:
     """ConfigError where `need` bytes are more than is available; on systems that do not tell, nothing is checked."""
-    free = available_memory()
+    free = available_memory(device)
     if free is not None and need > free:
         raise ConfigError(
-            f"{what} take {need / GIB:.2f} GiB of memory; {free / GIB:.2f} GiB are available.",
+            f"{what} take {need / GIB:.2f} GiB of memory; {free / GIB:.2f} GiB are available on {device}.",
             "Free some memory, or ask for fewer problems.",
         )
 
 
-def available_memory() -> int | None:
-    """Bytes of main memory that can be had without swapping; None where the system does not tell."""
+def available_memory(device: torch.device = CPU) -> int | None:
+    """Bytes that can be had on a device without swapping; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         fields = dict(line.split(":", 1) for line in lines if ":" in line)

@@ -11,7 +11,7 @@ from codi_int.sae.captures import SIDECAR, capture_bytes
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite
 from codi_int.sae.many import GridEpoch, bytes_needed, check_stackable
-from codi_int.sae.room import check_disk, check_memory, sae_bytes, site_bytes
+from codi_int.sae.room import GIB, check_disk, check_memory, sae_bytes, site_bytes
 from codi_int.sae.splice_sweep import splice_rows
 from codi_int.sae.sweep import check_folder, run_sweep
 from codi_int.sae.sweep_table import write_table
@@ -99,12 +99,20 @@ def check_plan(model: CodiModel, plan: SweepPlan) -> None:
         check_stackable(config, model.d_model, plan.memory_gib)
     check_batch(len(plan.training), plan.grid.recipe.batch_size)
     n_rows, n_saes = len(plan.training) + len(plan.held_out), len(plan.sites) * len(configs)
-    largest = max(bytes_needed(config, model.d_model) for config in configs)
-    check_memory(site_bytes(n_rows, model.d_model) + largest, f"{n_rows:,} rows of one site and one SAE in training")
+    stack, words = _stack_need(model, plan)
+    check_memory(site_bytes(n_rows, model.d_model) + stack, f"{n_rows:,} rows of one site and {words}", model.device)
     saes, rows = sae_bytes(plan.grid, plan.sites, model.d_model, plan.out), _capture_need(model, plan)
     where = f"{len(plan.sites)} sites" if len(plan.sites) > 1 else "one site"
     check_disk(plan.out, saes + rows, f"The {n_saes:,} SAEs of {where} and their activations")
     check_disk(plan.captures, rows, "The activations")
+
+
+def _stack_need(model: CodiModel, plan: SweepPlan) -> tuple[int, str]:
+    """Memory of the SAEs that are trained together, and which these are: one on a CPU, a stack on a GPU."""
+    needs = [bytes_needed(config, model.d_model) for config in plan.grid.configs()]
+    if model.device.type == "cpu":
+        return max(needs), "one SAE in training"
+    return min(sum(needs), int(plan.memory_gib * GIB)), "one stack of SAEs"
 
 
 def _capture_need(model: CodiModel, plan: SweepPlan) -> int:

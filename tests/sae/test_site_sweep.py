@@ -52,7 +52,7 @@ def test_plans_that_cannot_run(model, plan, monkeypatch):
         with pytest.raises(kind, match=says) as caught:
             sweep_sites(model, bad)
         assert caught.value.remedy
-    monkeypatch.setattr("codi_int.sae.room.available_memory", lambda: 10)
+    monkeypatch.setattr("codi_int.sae.room.available_memory", lambda device: 10)
     with pytest.raises(ConfigError, match="11 rows of one site and one SAE in training take"):
         sweep_sites(model, plan)
     assert not plan.out.exists()
