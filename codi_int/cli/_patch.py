@@ -179,8 +179,12 @@ def _run(
 
 
 def _keep(setting: PatchSetting, results: Sequence[PredictedResult], out: Path) -> None:
+    from codi_int.cli._figures import keep_figures
+
     command = ["codi-int", *sys.argv[1:]]
     folders = [out / kind for kind in KINDS] if len(results) == 2 else [out]
     for result, folder in zip(results, folders, strict=True):
         save_predicted(result, folder, command)
     print(f"Kept in {setting.out}: result.json, outcomes.parquet, predictions.parquet, manifest.json", file=sys.stderr)
+    for result, folder in zip(results, folders, strict=True):
+        keep_figures(result.to_dict(), folder)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from codi_int.report.documents import ALPHA, MEASURES, Document, Measure, site_name
 from codi_int.report.panels import few_ticks, plain, zero_line
+from codi_int.report.prediction_figures import prediction_figures
 from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled, write_figure
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ WIDE = 8.0
 
 
 def result_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/result@1` document as `effect`; nothing where nothing was edited.
+    """Draw a `codi-int/result@1` document as `effect`, and its `prediction` if any; nothing where nothing was edited.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
     if document["effect"]["p_value"] is None:
         return []
-    return write_figure(result_figure(document), out, "effect")
+    return write_figure(result_figure(document), out, "effect") + prediction_figures(document, out)
 
 
 def dose_figures(document: Document, out: str | Path) -> list[Path]:
