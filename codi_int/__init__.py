@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.predictions import parse_claim, predict_answers, predict_patch
     from codi_int.interventions.rankings import rank_features
     from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, SteerAlong
+    from codi_int.interventions.roads import split_effect
     from codi_int.interventions.screen import Screen, run_screen
     from codi_int.interventions.statistics import compare_paired
     from codi_int.interventions.thought_map import MapPlan, ThoughtMap
@@ -102,6 +103,7 @@ _HOMES = {
     "run_screen": "interventions.screen",
     "save_figures": "report.figures",
     "save_model": "model.store",
+    "split_effect": "interventions.roads",
 }
 
 __all__ = [
@@ -157,6 +159,7 @@ __all__ = [
     "run_screen",
     "save_figures",
     "save_model",
+    "split_effect",
 ]
 
 

@@ -1,0 +1,82 @@
+"""An effect taken apart by road, against hooks that cut the other road."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.combined import AtSites
+from codi_int.interventions.edits import Ablate, Amplify
+from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.roads import ROADS, split_effect
+from codi_int.model.hooked import CodiModel
+from codi_int.sae import TopKSAE
+from codi_int.types import Problem, Site
+
+SITE, OTHER, TOP = Site(2, 3), Site(1, 4), Site(3, 2)
+FEATURES = tuple(range(12))
+
+
+@pytest.fixture(scope="module")
+def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    answers = llama.answer(problems)
+    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
+
+
+@pytest.fixture(scope="module")
+def engine(llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]) -> FeatureInterventionEngine:
+    saes = {site: sae_at(llama, site) for site in (SITE, OTHER, TOP)}
+    saes[SITE].W_enc.data[:, 31] = 0.0
+    return FeatureInterventionEngine(llama, saes)
+
+
+def correct(engine: FeatureInterventionEngine, problems: Sequence[Problem], road: str, factor: float) -> np.ndarray:
+    """Which problems are right when a hook multiplies the features, with one road cut."""
+    sae, columns = engine.saes[SITE], list(FEATURES)
+
+    def hook(resid: torch.Tensor, context: object) -> torch.Tensor:
+        return resid + (factor - 1) * (sae.encode(resid).dense()[:, columns] @ sae.W_dec[columns])
+
+    with torch.no_grad(), engine.model.hooks({SITE: hook}, propagate=road):  # type: ignore[arg-type]
+        answers = engine.model.answer(problems)
+    return np.array([a.answer == p.answer for a, p in zip(answers, problems, strict=True)])
+
+
+def test_each_road_does_what_a_hook_on_it_does(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = split_effect(engine, Amplify(FEATURES, 4), right, site=SITE)
+    clean = correct(engine, right, "both", 1.0)
+    after = {road: correct(engine, right, road, 4.0) for road in ROADS}
+    for road in ROADS:
+        effect = getattr(found, road)
+        assert effect.n_broken == (clean & ~after[road]).sum(), road
+        assert effect.n_fixed == (~clean & after[road]).sum(), road
+    assert found.both.n_broken > 3
+    rest = [
+        int(b) - int(c) - int(r) + int(x) for b, c, r, x in zip(*(after[road] for road in ROADS), clean, strict=True)
+    ]
+    assert found.rest.estimate == pytest.approx(np.mean(rest))
+    assert found.rest.n_departing == np.count_nonzero(rest)
+
+
+def test_both_roads_are_the_engines_own_effect(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = split_effect(engine, Ablate(17), right, site=SITE)
+    own = engine.run(Ablate(17), right, controls=0, site=SITE).effect
+    assert replace(found.both, logprob=None, verdict="") == replace(own, logprob=None, verdict="")
+    assert own.logprob is not None
+    assert found.both.logprob.estimate == pytest.approx(own.logprob.estimate, abs=1e-5)  # other rows share its batches
+    nats = [effect.logprob.estimate for effect in (found.both, found.cache, found.recurrence)]
+    assert found.rest_logprob.estimate == pytest.approx(nats[0] - nats[1] - nats[2], abs=1e-9)
+    assert found.to_dict()["schema"] == "codi-int/roads@1"
+
+
+def test_what_cannot_be_split_is_refused(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    for edit, site, says in (
+        (Ablate(4), TOP, "cannot reach the answer"),  # above the last block nothing is left for the cache
+        (Ablate(31), SITE, "changes nothing on these problems"),
+        (AtSites({SITE: Ablate(4), OTHER: Ablate(4)}), SITE, "several"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            split_effect(engine, edit, right, site=site)
