@@ -30,7 +30,7 @@ def prediction_figures(document: Document, out: str | Path) -> list[Path]:
 
 @styled
 def prediction_figure(document: Document) -> "matplotlib.figure.Figure":
-    """Left: share of predicted answers by this edit, before it, and by control edits. Right: what the answers became."""
+    """Left: share of predicted answers by this edit, before it, and by control edits. Right: what answers became."""
     prediction, experiment = document["prediction"], document["experiment"]
     n, kind = prediction["n_tested"], prediction["controls"]["kind"]
     draws = len(prediction["controls"]["hit_rates"])
