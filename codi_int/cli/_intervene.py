@@ -55,6 +55,11 @@ class Setting:
 
 def intervene(edit: Edit, setting: Setting) -> None:
     """Run one edit as the options say, keep it where they ask for it, and print it."""
+    if setting.propagate == "split":
+        from codi_int.cli._roads import print_split
+
+        print_split(edit, setting)
+        return
     if setting.out is not None:
         prepare_folder(setting.out)
     with progress() as report:

@@ -67,6 +67,7 @@ Neurons = Annotated[
 ]
 Splice = Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")]
 Propagate = Annotated[str, typer.Option(help="By which road: both, cache or recurrence.")]
+Roads = Annotated[str, typer.Option(help="By which road: both, cache, recurrence; split tells them apart.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manifest in this folder.")]
 

@@ -24,7 +24,7 @@ def amplify(
     directions: o.Directions = 0,
     neurons: o.Neurons = 0,
     splice: o.Splice = "add",
-    propagate: o.Propagate = "both",
+    propagate: o.Roads = "both",
     device: o.Device = "cpu",
     as_json: o.Json = False,
     out: o.Out = None,
