@@ -17,8 +17,8 @@ Table = Sequence[Sequence[float | None]]
 """rows of values; None where there is none"""
 DARK = 0.45
 """luminance below which text on a cell is white"""
-SHORT = 300.0
-"""a logarithmic axis from low to high is short where high / low is less"""
+SHORT = {"x": 60.0, "y": 300.0}
+"""a logarithmic axis from low to high is short where high / low is less; numbers below each other need less room"""
 
 
 def panel_grid(
@@ -142,14 +142,15 @@ def k_axis(axis: "matplotlib.axes.Axes", ks: Sequence[int]) -> None:
     axis.set_xlim(ks[0] / 1.35, ks[-1] * 1.35)
 
 
-def log_ticks(axis: "matplotlib.axes.Axes") -> None:
-    """Plain numbers at a logarithmic y axis: powers of ten, and 2 and 5 times them where the axis is short."""
+def log_ticks(axis: "matplotlib.axes.Axes", which: str = "y") -> None:
+    """Plain numbers at a logarithmic axis: powers of ten, and 2 and 5 times them where the axis is short."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    low, high = axis.get_ylim()
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < SHORT else (1.0,)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: log_number(value)))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    ticks = axis.xaxis if which == "x" else axis.yaxis
+    low, high = ticks.get_view_interval()
+    ticks.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < SHORT[which] else (1.0,)))
+    ticks.set_major_formatter(FuncFormatter(lambda value, _: log_number(value)))
+    ticks.set_minor_formatter(NullFormatter())
 
 
 def log_number(value: float) -> str:

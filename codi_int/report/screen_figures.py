@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from codi_int.report.documents import ACCURACY, MEASURES, Document, Measure
 from codi_int.report.pair_figures import pair_figures
-from codi_int.report.panels import few_ticks, panel_grid, zero_line
+from codi_int.report.panels import few_ticks, log_ticks, panel_grid, zero_line
 from codi_int.report.screen_rows import Dot, Panel, border, caption, caption_of_dots, living, panels, sites, where
 from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled, write_figure
 
@@ -66,8 +66,6 @@ def volcano_figure(document: Document, measures: Sequence[Measure] = MEASURES) -
 @styled
 def firing_figure(document: Document, measures: Sequence[Measure] = MEASURES) -> "matplotlib.figure.Figure":
     """Effect against how often a feature fires; a panel for each measure, or for each site."""
-    from matplotlib.ticker import FuncFormatter
-
     shown = panels(document, measures)
     figure, axes = _axes(
         shown, f"Effect by how often a feature fires, {where(document)}", f"{caption_of_dots(document)} {RINGS}"
@@ -77,7 +75,7 @@ def firing_figure(document: Document, measures: Sequence[Measure] = MEASURES) ->
         _scatter(axis, panel.dots, [100 * dot.firing_rate for dot in panel.dots], [dot.effect for dot in panel.dots])
         if panel.dots:
             axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            log_ticks(axis, "x")
         axis.margins(y=0.12)
         few_ticks(axis, "y")
     _label(axes, shown, below="fires on (% of problems)", left=None)

@@ -102,9 +102,14 @@ def test_the_forest_ranks_by_accuracy_then_log_probability_with_intervals() -> N
 
 
 def test_firing_rates_stand_on_a_log_axis_in_percent() -> None:
-    accuracy, logprob = firing_figure(document(*ROWS)).axes
+    figure = firing_figure(document(*ROWS))
+    accuracy, logprob = figure.axes
     assert set(dots_of(logprob)) == {(1.0, -0.5), (2.0, 0.25), (3.0, 0.0), (4.0, 0.125)}
     assert accuracy.get_xscale() == "log"
+    figure.canvas.draw()
+    ticks = [*logprob.get_xticklabels(), *logprob.get_xticklabels(minor=True)]
+    shown = {t.get_text() for t in ticks if 1 <= t.get_position()[0] <= 4}
+    assert shown - {""} == {"1", "2"}  # less than a power of ten, and yet not every number
 
 
 def test_ranks_are_counted_in_tenths() -> None:
