@@ -122,7 +122,8 @@ def control_set(clean: CleanPass, plans: Sequence[ArmPlan], scores: Sequence[Arm
     """What the controls did, and where the effect stands among them."""
     arms = [arm_outcomes(clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
     before = _correct(clean.outcomes)
-    estimates = tuple(float(_correct(arm).mean() - before.mean()) for arm in arms)
+    # counted as the effect itself is: a difference of two means may miss a tie in the last digit
+    estimates = tuple(count_flips(before, _correct(arm)).estimate for arm in arms)
     logprobs = tuple(float(logprob_changes(clean.outcomes, arm).mean()) for arm in arms)
     own = effect.logprob.estimate if effect.logprob else 0.0
     return ControlSet(

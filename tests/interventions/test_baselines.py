@@ -7,12 +7,16 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError
+from codi_int.interventions.arms import ArmPlan, ArmScores
+from codi_int.interventions.clean import CleanPass, Shelf
 from codi_int.interventions.combined import AtSites
 from codi_int.interventions.edits import Ablate
 from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.statistics import compare_paired
+from codi_int.interventions.summary import control_set
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
-from codi_int.types import Problem, Result, Site
+from codi_int.types import Outcome, Problem, Result, Site
 
 SITE, OTHER, FEATURE = Site(2, 3), Site(1, 4), 17
 
@@ -69,7 +73,7 @@ def test_the_difference_of_means_does_what_a_hook_does(
 ) -> None:
     group = result.controls["difference_of_means"]
     x, sae = engine.model.think(right, capture=[SITE]).captured[SITE], engine.saes[SITE]
-    latents = sae.encode(x).dense()[:, FEATURE]
+    latents = sae.encode(x).dense()[:, FEATURE].detach()
     fires = latents != 0
     gap = x[fires].mean(0) - x[~fires].mean(0)
     gap /= gap.norm()
@@ -93,3 +97,17 @@ def test_baselines_are_left_out_where_they_mean_nothing(
     assert everywhere.controls.keys() == {"single_neurons"}
     with pytest.raises(ConfigError, match="cannot be negative"):
         engine.run(Ablate(4), right, site=SITE, neurons=-1)
+
+
+def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:
+    """97 and 98 right of 100: the difference of these means is not 1 / 100 to the last digit."""
+    problems = tuple(Problem(str(i), "?", 1, ()) for i in range(100))
+    outcomes = tuple(Outcome(str(i), int(i >= 3), i >= 3, -1.0, touched=False) for i in range(100))
+    nowhere = torch.zeros(100, dtype=torch.long)
+    clean = CleanPass(problems, (), Shelf(llama, (), (), 0), {}, torch.zeros(100), outcomes, nowhere, nowhere)
+    fixes_one = torch.tensor([0])
+    arm = ArmPlan("control", fixes_one, torch.ones(1, 4), torch.arange(100) == 0)
+    scores = ArmScores(torch.tensor([-1.0]), (1,), torch.tensor([True]), torch.tensor([False]))
+    before = [o.correct for o in outcomes]
+    effect = compare_paired(before, [True, *before[1:]])
+    assert control_set(clean, [arm], [scores], effect).rank_of_effect == 0.5
