@@ -27,7 +27,7 @@ def swap(
     controls: o.Controls = 20,
     directions: o.Directions = 0,
     splice: o.Splice = "add",
-    propagate: o.Propagate = "both",
+    propagate: o.Roads = "both",
     device: o.Device = "cpu",
     as_json: o.Json = False,
     out: o.Out = None,
