@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from codi_int.cli._sae_options import Layers as Layers
+from codi_int.cli._sae_options import Positions as Positions
+from codi_int.cli._sae_options import whole_numbers as whole_numbers
 from codi_int.errors import ConfigError, FeatureError
 
 
@@ -36,12 +39,6 @@ def number(option: str) -> Callable[[str | float], float]:
 Layer = Annotated[int, typer.Option(parser=whole("--layer"), metavar="N", help="Block, counted from 0.")]
 Position = Annotated[
     int, typer.Option(parser=whole("--position"), metavar="N", help="0 is <bot>, 1 to 6 are the thoughts.")
-]
-Layers = Annotated[
-    list[str], typer.Option("--layer", metavar="N", help="Block, counted from 0; repeat it for several.")
-]
-Positions = Annotated[
-    list[str], typer.Option("--position", metavar="N", help="0 is <bot>, 1 to 6 are the thoughts; may be repeated.")
 ]
 Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")]
 Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: MODEL/L<layer>.P<position>]")]
@@ -81,11 +78,6 @@ def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int
                 f"{option} takes whole numbers from 0 upwards, got {word!r}.", f"Write {option} 449, or {option} 1,2,3."
             )
     return tuple(int(word) for word in words)
-
-
-def parse_numbers(texts: Sequence[str], option: str) -> tuple[int, ...]:
-    """`["10", "12,14"]` as numbers, each once; ConfigError for anything else."""
-    return tuple(dict.fromkeys(whole(option)(word) for text in texts for word in text.split(",")))
 
 
 def parse_factors(texts: Sequence[str], option: str = "--factor") -> tuple[float, ...]:

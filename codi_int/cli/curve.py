@@ -31,7 +31,7 @@ def curve(
 
     Example: codi-int curve --layer 14 --n 1 --n 8 --n 64 --limit 300
     """
-    sizes = o.parse_numbers(n, "--n")
+    sizes = o.whole_numbers(n, "--n")
     from codi_int.cli._curve import CurveSetting, print_curve
 
     print_curve(CurveSetting(layer, position, order, sizes, draws, model, sae, data, limit, seed, device, as_json, out))

@@ -8,9 +8,11 @@ from codi_int.cli import _options as o
 
 
 def map_thoughts(
-    layer: Annotated[list[str], typer.Option("--layer", metavar="N", help="Only these blocks.  [default: all]")] = [],  # noqa: B006
+    layer: Annotated[
+        list[str], typer.Option("--layer", metavar="N", help="Only these blocks: 14, or 8-15.  [default: all]")
+    ] = [],  # noqa: B006
     position: Annotated[
-        list[str], typer.Option("--position", metavar="N", help="Only these positions, 0 to 6.  [default: all]")
+        list[str], typer.Option("--position", metavar="N", help="Only these positions: 3, or 1-6.  [default: all]")
     ] = [],  # noqa: B006
     thoughts: Annotated[
         bool | None,
@@ -42,7 +44,7 @@ def map_thoughts(
 
     Example: codi-int map --layer 14 --position 3
     """
-    layers, positions = o.parse_numbers(layer, "--layer"), o.parse_numbers(position, "--position")
+    layers, positions = o.whole_numbers(layer, "--layer"), o.whole_numbers(position, "--position")
     from codi_int.cli._map import MapSetting, print_map
 
     print_map(

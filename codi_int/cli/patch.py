@@ -44,7 +44,7 @@ def patch(
     Example: codi-int patch --what thought --position 1 --auto both --step 1
     """
     features = o.parse_features(feature) if feature else ()
-    layers, positions = o.parse_numbers(layer, "--layer"), o.parse_numbers(position, "--position")
+    layers, positions = o.whole_numbers(layer, "--layer"), o.whole_numbers(position, "--position")
     from codi_int.cli._patch import PatchSetting, print_patch
 
     print_patch(

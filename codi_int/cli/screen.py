@@ -38,7 +38,7 @@ def screen(
     Example: codi-int screen --layer 14 --out runs/screen
     """
     features = o.parse_features(feature) if feature else None
-    layers, positions = o.parse_numbers(layer, "--layer"), o.parse_numbers(position, "--position")
+    layers, positions = o.whole_numbers(layer, "--layer"), o.whole_numbers(position, "--position")
     from codi_int.cli._screen import ScreenSetting, print_screen
 
     print_screen(

@@ -45,7 +45,7 @@ def test_other_orders(run: Callable, words: tuple[str, ...], order: str) -> None
     [
         (("--order", "beauty"), "attribution, screen, frequency"),
         (("--n", "0"), "--n starts at 1, got 0"),
-        (("--n", "few"), "--n takes a whole number"),
+        (("--n", "few"), "--n takes whole numbers"),
         (("--draws", "-1"), "cannot be negative"),
         (("--layer", "9"), "layers 0 to 3"),
         (("--position", "4"), "L2.P4"),

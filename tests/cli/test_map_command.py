@@ -24,7 +24,7 @@ def test_the_whole_map_has_every_layer_position_and_thought(run: Callable, words
 
 
 def test_pages_and_files_hold_the_same_cells(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
-    given = (*words, "--layer", "1,3", "--position", "3", "--position", "6", "--mode", "zero")
+    given = (*words, "--layer", "1,3", "--position", "3", "--position", "6-6", "--mode", "zero")
     kept = run(*given, "--out", str(tmp_path), "--json")
     assert kept.code == 0, kept.err
     document = json.loads(kept.out)
@@ -40,7 +40,7 @@ def test_pages_and_files_hold_the_same_cells(run: Callable, words: tuple[str, ..
 
 
 def test_roads_can_be_told_apart(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
-    given = (*words, "--layer", "1", "--position", "2,3", "--thoughts", "--propagate", "split")
+    given = (*words, "--layer", "1", "--position", "2-3", "--thoughts", "--propagate", "split")
     page = run(*given, "--out", str(tmp_path)).page
     assert "by both roads" in page
     assert "by the cache alone" in page
@@ -71,7 +71,7 @@ def test_positions_can_be_replaced_together(run: Callable, words: tuple[str, ...
         (("--direction", "upto"), "Add --cumulative"),
         (("--layer", "4"), "layers 0 to 3"),
         (("--position", "7"), "Position 7 does not exist"),
-        (("--position", "six"), "--position takes a whole number"),
+        (("--position", "six"), "--position takes whole numbers"),
         (("--layer", "3", "--position", "6"), "Nothing later reads"),
     ],
 )

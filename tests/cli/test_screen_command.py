@@ -75,7 +75,7 @@ def test_interrupted_rows_stay(
     ("more", "says"),
     [
         (("--order", "beauty"), "index, attribution"),
-        (("--layer", "two"), "--layer takes a whole number"),
+        (("--layer", "two"), "--layer takes whole numbers"),
         (("--feature", "32"), "0 to 31"),
         (("--top", "many"), "--top takes a whole number"),
         (("--steps", "4"), "Add --order attribution"),
