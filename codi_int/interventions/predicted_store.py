@@ -25,7 +25,7 @@ def save_predicted(result: PredictedResult, folder: str | Path, command: Sequenc
         _write_predictions(result, folder / PREDICTIONS)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Free some space.") from None
-    return save_result(result, folder, command)
+    return save_result(result, folder, command, also=(PREDICTIONS,))
 
 
 def save_contrast(contrast: ValueContrast, folder: str | Path) -> None:

@@ -32,13 +32,14 @@ def prepare_folder(folder: str | Path) -> Path:
     return folder
 
 
-def save_result(result: Result, folder: str | Path, command: Sequence[str] = ()) -> Path:
+def save_result(result: Result, folder: str | Path, command: Sequence[str] = (), also: Sequence[str] = ()) -> Path:
     """Write a result into `folder`.
 
     Args:
         result: what to write.
         folder: where; made where missing, files of an earlier result are replaced.
         command: the command line that led to it, for the manifest.
+        also: names of further files of this result that lie in the folder already, for the manifest.
 
     Raises:
         OutputError: where the folder cannot be written to.
@@ -47,7 +48,7 @@ def save_result(result: Result, folder: str | Path, command: Sequence[str] = ())
     try:
         _replace(folder / RESULT, (result.to_json(indent=1) + "\n").encode())
         _write_outcomes(result, folder / OUTCOMES)
-        _replace(folder / MANIFEST, (json.dumps(_manifest(folder, command), indent=1) + "\n").encode())
+        _replace(folder / MANIFEST, (json.dumps(_manifest(folder, command, also), indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written to: {error.strerror}.", "Free some space or give another folder."
@@ -94,9 +95,9 @@ def _write_outcomes(result: Result, path: Path) -> None:
     os.replace(part, path)
 
 
-def _manifest(folder: Path, command: Sequence[str]) -> dict[str, object]:
+def _manifest(folder: Path, command: Sequence[str], also: Sequence[str] = ()) -> dict[str, object]:
     """What is in the folder and how it came about."""
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (RESULT, OUTCOMES)}
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (RESULT, OUTCOMES, *also)}
     return {
         "schema": "codi-int/manifest@1",
         "command": list(command),

@@ -1,5 +1,6 @@
 """patch: what it prints and keeps, that it equals the library, and every bad input's two lines."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,10 @@ def test_pairs_of_a_file_are_kept_with_their_predictions(
 def test_predictions_of_single_problems_are_kept(run: Callable, base: tuple[str, ...], tmp_path: Path) -> None:
     ran = run(*PATCH, "--auto", "different", *base, "--json", "--out", str(tmp_path))
     test = json.loads(ran.out)["prediction"]
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert set(manifest["sha256"]) == {"result.json", "outcomes.parquet", "predictions.parquet"}
+    for name, digest in manifest["sha256"].items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert sum(row["informative"] for row in rows) == test["n_informative"]
     assert sum(row["informative"] and row["intervened"] == row["predicted"] for row in rows) == test["n_hits"]
