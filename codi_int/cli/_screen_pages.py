@@ -8,10 +8,12 @@ from rich.text import Text
 
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.interventions.additivity import PairRow
-from codi_int.interventions.agreement import Agreement
+from codi_int.interventions.agreement import TOP, Agreement
 from codi_int.interventions.screen import Screen, ScreenRow
 
 ALPHA = 0.05
+IN_FULL = 2
+"""so many sites' attribution is shown in full; of more, each has a row"""
 
 
 def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Group:
@@ -21,8 +23,10 @@ def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Gr
     parts.append(Text(_verdict(screen), style="bold"))
     if screen.pairs:
         parts += ["", _pairs(_strongest(screen.pairs)[: max(top, 0)]), "", Text(_pairs_verdict(screen), style="bold")]
-    for found in agreements:
-        parts += ["", *_agreement(found)]
+    if len(agreements) > IN_FULL:
+        parts += ["", _agreements(agreements)]
+    else:
+        parts += [part for found in agreements for part in ("", *_agreement(found))]
     return Group(*parts, "", _footer(screen))
 
 
@@ -106,6 +110,20 @@ def _agreement(found: Agreement) -> list[RenderableType]:
             str(row.feature), nats(row.predicted), nats(row.measured), str(row.rank_predicted), str(row.rank_measured)
         )
     return [Text(head, style="bold"), Text(line), *([recall] if found.recall else []), "", worst]
+
+
+def _agreements(found: Sequence[Agreement]) -> Table:
+    """A row for each of many sites."""
+    out = table("attribution by site", "features", "Spearman", "Kendall", "same sign", *(f"top {k}" for k in TOP))
+    out.caption = "top k: of the k strongest by ablation, how many are among the k strongest by attribution"
+    out.caption_justify = "left"
+    for one in found:
+        shares = {recall.k: f"{100 * recall.share:.0f} %" for recall in one.recall}
+        out.add_row(
+            str(one.site), str(one.n), _share(one.spearman), _share(one.kendall), f"{100 * one.same_sign:.0f} %",
+            *(shares.get(k, "") for k in TOP),
+        )  # fmt: skip
+    return out
 
 
 def _footer(screen: Screen) -> Text:

@@ -159,6 +159,19 @@ def test_attribution_says_how_good_it_was(run: Callable, words: tuple[str, ...])
     assert json.loads(run(*words, "--feature", "1", "--json").out)["agreement"] == []
 
 
+def test_attribution_at_many_sites_has_a_row_for_each(run: Callable, words: tuple[str, ...], folder: Path) -> None:
+    sae, model = load_sae(folder / "L2.P3"), load_model(words[words.index("--model") + 1])
+    sae.annotate(site=Site(0, 2), model=model.name, model_sha256=model.sha256)
+    save_sae(sae, folder / "L0.P2")
+    given = (*words, "--layer", "0-1", "--position", "2-4", "--sae", str(folder), "--order", "attribution")
+    document = json.loads(run(*given, "--json").out)
+    assert [found["site"]["layer"] for found in document["agreement"]] == [2, 0, 1]
+    page = run(*given, "--top", "1").page
+    assert "attribution by site" in page
+    for found in document["agreement"]:
+        assert f"L{found['site']['layer']}.P{found['site']['position']} {found['n']} {found['spearman']:.2f}" in page
+
+
 def test_gradients_can_be_integrated(run: Callable, words: tuple[str, ...]) -> None:
     given = (*words, "--order", "attribution", "--limit", "6", "--steps", "4")
     assert json.loads(run(*given, "--json").out)["agreement"][0]["steps"] == 4
