@@ -11,7 +11,7 @@ with Adam 1e-3 and batches of 256, and each runs with the number of threads that
                         package's trainer cannot do without: its TopKTrainer and ours
 
 Within a form, explained variance on held-out rows and dead share show that the result is the same. Repeats are
-interleaved, medians reported. dictionary-learning is installed as benchmarks/README.md says; else its rows are missing.
+interleaved, medians reported. dictionary-learning is installed as benchmarks/README.md says; else it is reported as missing.
 
 The rows are synthetic, 7,473 x 2048: clusters along a power-law spectrum and noise, chosen so that 25 epochs at
 d_sae 512 come near the published quality (explained variance 0.88 and no dead feature at K = 100; 0.70 and 86% dead at
@@ -324,6 +324,9 @@ def main() -> None:
     rows: list[Row] = []
     for form in given.forms:
         threads = {name: best_threads(form, name, data.train) for name in trainers(form)}
+        if not threads:
+            print(f"{form}: not installed")
+            continue
         for d_sae, k in shapes:
             rows += one_shape(form, SAETrainingConfig(d_sae=d_sae, k=k, epochs=epochs), threads, repeats, data)
     totals = summary(rows)
