@@ -11,7 +11,7 @@ with Adam 1e-3 and batches of 256, and each runs with the number of threads that
                         package's trainer cannot do without: its TopKTrainer and ours
 
 Within a form, explained variance on held-out rows and dead share show that the result is the same. Repeats are
-interleaved, medians reported. dictionary-learning is installed as benchmarks/README.md says; else it is reported as missing.
+interleaved, medians reported. dictionary-learning is installed as benchmarks/README.md says, or reported as missing.
 
 The rows are synthetic, 7,473 x 2048: clusters along a power-law spectrum and noise, chosen so that 25 epochs at
 d_sae 512 come near the published quality (explained variance 0.88 and no dead feature at K = 100; 0.70 and 86% dead at
