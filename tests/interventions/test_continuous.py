@@ -34,6 +34,12 @@ def test_nothing_changed_is_not_tested() -> None:
     assert (effect.estimate, effect.low, effect.high, effect.p_value) == (0.0, 0.0, 0.0, None)
 
 
+@pytest.mark.parametrize("n", [2, 3, 7, 12, 13, 14])
+def test_wilcoxon_of_few_tied_values_is_scipys(n: int) -> None:
+    change = np.random.default_rng(n).integers(1, 4, n) * np.random.default_rng(n + 1).choice([-1.0, 1.0], n)
+    assert logprob_effect(change, method="wilcoxon").p_value == pytest.approx(wilcoxon(change).pvalue, abs=1e-12)
+
+
 @pytest.mark.parametrize("method", ["permutation", "wilcoxon"])
 def test_one_changed_problem_proves_nothing(method: str) -> None:
     assert logprob_effect(np.array([0.0, -7.0, 0.0]), method=method).p_value == 1.0
