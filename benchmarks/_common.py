@@ -1,9 +1,11 @@
 """What the benchmarks share: fresh processes, peak memory, the record of the machine, tables, result files."""
 
 import argparse
+import csv
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -144,3 +146,34 @@ def write(name: str, out: Mapping[str, Any], quick: bool) -> Path:
     path.write_text(json.dumps({"quick": quick, "machine": machine(), **out}, indent=1) + "\n")
     print(f"-> {path.relative_to(ROOT)}", flush=True)
     return path
+
+
+def run_command(*words: str) -> str:
+    """What a codi-int command prints, run from the checkout's root so that paths in it are short."""
+    print("codi-int", *words, flush=True)
+    codi = Path(sys.executable).with_name("codi-int")
+    done = subprocess.run([str(codi), *words], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
+
+
+def fill_page(page: Path, marker: str, text: str) -> None:
+    """Put a text, as code, between two markers of a page.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
+    block = f"<!-- {marker}: begin -->\n```\n{text}\n```\n<!-- {marker}: end -->"
+    pattern = f"<!-- {marker}: begin -->.*<!-- {marker}: end -->"
+    filled, places = re.subn(pattern, lambda _: block, page.read_text(), count=1, flags=re.DOTALL)
+    if not places:
+        raise ValueError(f"{page} has no markers {marker}: begin and end")
+    page.write_text(filled)
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Rows as CSV; numbers with six significant digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)

@@ -13,13 +13,13 @@ import _common as common
 import numpy as np
 
 import codi_int as ci
-from codi_int.interventions.clean import same_number
-from codi_int.interventions.families import adjust
-from codi_int.interventions.pairs import KINDS, find_pairs
-from codi_int.interventions.patching import Participants, participants, patch_edit
-from codi_int.interventions.predicted import score_prediction
-from codi_int.interventions.predicted_run import edited_outcomes
-from codi_int.interventions.predictions import predict_patch
+from codi_int.interventions.engine.clean import same_number
+from codi_int.interventions.evidence.families import adjust
+from codi_int.interventions.patching.pairs import KINDS, find_pairs
+from codi_int.interventions.patching.patch import Participants, participants, patch_edit
+from codi_int.interventions.patching.predicted import score_prediction
+from codi_int.interventions.patching.predicted_run import edited_outcomes
+from codi_int.interventions.patching.predictions import predict_patch
 from codi_int.report.panels import amount_scale, heatmap, panel_grid
 from codi_int.report.style import AMOUNT, PAGE, new_figure, styled, write_figure
 from codi_int.types import Outcome, Site

@@ -27,7 +27,7 @@ from torch import Tensor
 
 import codi_int as ci
 from codi_int.data.answers import extract_answer
-from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.hooked import CodiModel
 from codi_int.model.rollout import QuestionBatch
 from codi_int.types import Number, Problem, Site

@@ -8,14 +8,12 @@ docs/images. A stopped run goes on where it was.
 """
 
 import argparse
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-CODI = Path(sys.executable).with_name("codi-int")
+import _common as common
+
+ROOT = common.ROOT
 PAGE = ROOT / "docs" / "sae-laboratory.md"
 RUNS = Path("runs") / "sae-laboratory"
 FIGURES = ("heatmaps", "pareto", "k-curve", "frequencies")
@@ -26,18 +24,9 @@ RESEED = ("sae", "sweep", "--k", "5,20", "--features", "512", "--seed", "0,1", *
 NESTED = ("sae", "train", "--architecture", "matryoshka", "--k", "20", "--features", "512", *CAPTURES)
 
 
-def run(*words: str) -> str:
-    """What a command prints, run from the checkout's root so that paths in it are short."""
-    print("codi-int", *words, flush=True)
-    done = subprocess.run([str(CODI), *words], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    return "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
-
-
-def fill(marker: str, command: tuple[str, ...], output: str) -> None:
-    """Put a command and its output between two markers of the page."""
-    block = f"<!-- {marker}: begin -->\n```\n$ codi-int {' '.join(command)}\n{output}\n```\n<!-- {marker}: end -->"
-    pattern = f"<!-- {marker}: begin -->.*<!-- {marker}: end -->"
-    PAGE.write_text(re.sub(pattern, lambda _: block, PAGE.read_text(), count=1, flags=re.DOTALL))
+def shown(command: tuple[str, ...], output: str) -> str:
+    """A command and what it printed."""
+    return f"$ codi-int {' '.join(command)}\n{output}"
 
 
 def main() -> None:
@@ -56,15 +45,15 @@ def main() -> None:
     sweep, reseed, nested = at(SWEEP, "grid"), at(RESEED, "reseed"), at(NESTED, "matryoshka")
     compare = ("sae", "eval", str(folder / "matryoshka"), str(folder / "reseed"), "--captures",
                str(folder / "activations"), *limit)  # fmt: skip
-    table = run(*sweep)
-    run(*reseed)
-    run(*nested)
-    compared = run(*compare)
+    table = common.run_command(*sweep)
+    common.run_command(*reseed)
+    common.run_command(*nested)
+    compared = common.run_command(*compare)
     if quick:
         print(table, compared, sep="\n\n")
         return
-    fill("sweep", sweep, table)
-    fill("eval", compare, compared)
+    common.fill_page(PAGE, "sweep", shown(sweep, table))
+    common.fill_page(PAGE, "eval", shown(compare, compared))
     images = ROOT / "docs" / "images"
     images.mkdir(exist_ok=True)
     for name in FIGURES:

@@ -20,7 +20,7 @@ from screen_speed import SITE, naive, sample_of, timed_screen
 from torch import nn
 
 import codi_int as ci
-from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import SAEConfig, TopKSAE

@@ -19,8 +19,8 @@ from typing import Any
 import _common as common
 
 import codi_int as ci
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.screen import run_screen
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens.screen import run_screen
 from codi_int.report.growth import growth_figure
 from codi_int.sae import SAE
 from codi_int.sae.config import Provenance

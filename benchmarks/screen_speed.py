@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 
 import codi_int as ci
-from codi_int.interventions import engine as engine_module
-from codi_int.interventions.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine import FeatureInterventionEngine, Scene
-from codi_int.interventions.screen import run_screen
+from codi_int.interventions.engine import engine as engine_module
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene
+from codi_int.interventions.screens.screen import run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext
 from codi_int.types import Number, Problem, Site

@@ -10,25 +10,25 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, parse_steps
     from codi_int.data.problems import load_problems
     from codi_int.errors import CodiError
-    from codi_int.interventions.agreement import agreement
-    from codi_int.interventions.attribution import attribute_sites
-    from codi_int.interventions.combined import AtSites, Together
-    from codi_int.interventions.curves import AblationCurve, run_curve
-    from codi_int.interventions.edits import Ablate, Amplify, Swap
-    from codi_int.interventions.engine import FeatureInterventionEngine
-    from codi_int.interventions.interactions import run_pairs
-    from codi_int.interventions.mapping import run_map
-    from codi_int.interventions.pairs import find_pairs, read_pairs
-    from codi_int.interventions.patching import participants, run_patch
-    from codi_int.interventions.predicted_run import run_predicted
-    from codi_int.interventions.predictions import parse_claim, predict_answers, predict_patch
-    from codi_int.interventions.rankings import rank_features
-    from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, SteerAlong
-    from codi_int.interventions.roads import split_effect
-    from codi_int.interventions.screen import Screen, run_screen
-    from codi_int.interventions.statistics import compare_paired
-    from codi_int.interventions.thought_map import MapPlan, ThoughtMap
-    from codi_int.interventions.values import Clamp, Interchange, Steer
+    from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
+    from codi_int.interventions.edits.combined import AtSites, Together
+    from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
+    from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+    from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.interventions.evidence.compare import compare_paired
+    from codi_int.interventions.patching.pairs import find_pairs, read_pairs
+    from codi_int.interventions.patching.patch import participants, run_patch
+    from codi_int.interventions.patching.predicted_run import run_predicted
+    from codi_int.interventions.patching.predictions import parse_claim, predict_answers, predict_patch
+    from codi_int.interventions.screens.agreement import agreement
+    from codi_int.interventions.screens.attribution import attribute_sites
+    from codi_int.interventions.screens.curves import AblationCurve, run_curve
+    from codi_int.interventions.screens.interactions import run_pairs
+    from codi_int.interventions.screens.mapping import run_map
+    from codi_int.interventions.screens.rankings import rank_features
+    from codi_int.interventions.screens.roads import split_effect
+    from codi_int.interventions.screens.screen import Screen, run_screen
+    from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
     from codi_int.model.hooked import CodiModel
     from codi_int.model.loading import load_model
     from codi_int.model.store import save_model
@@ -51,59 +51,59 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Ablate": "interventions.edits",
-    "AblationCurve": "interventions.curves",
-    "Amplify": "interventions.edits",
-    "AtSites": "interventions.combined",
-    "Clamp": "interventions.values",
+    "Ablate": "interventions.edits.basic",
+    "AblationCurve": "interventions.screens.curves",
+    "Amplify": "interventions.edits.basic",
+    "AtSites": "interventions.edits.combined",
+    "Clamp": "interventions.edits.values",
     "CodiError": "errors",
     "CodiModel": "model.hooked",
     "Completion": "types",
     "Effect": "types",
-    "FeatureInterventionEngine": "interventions.engine",
-    "Interchange": "interventions.values",
-    "InterchangeResidual": "interventions.residual_edits",
+    "FeatureInterventionEngine": "interventions.engine.engine",
+    "Interchange": "interventions.edits.values",
+    "InterchangeResidual": "interventions.edits.residual",
     "Latents": "types",
-    "MapPlan": "interventions.thought_map",
+    "MapPlan": "interventions.screens.thought_map",
     "Outcome": "types",
     "Problem": "types",
-    "ReplaceByMean": "interventions.residual_edits",
+    "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
-    "Screen": "interventions.screen",
+    "Screen": "interventions.screens.screen",
     "Site": "types",
     "SiteActivations": "types",
-    "Steer": "interventions.values",
-    "SteerAlong": "interventions.residual_edits",
+    "Steer": "interventions.edits.values",
+    "SteerAlong": "interventions.edits.residual",
     "Step": "types",
-    "Swap": "interventions.edits",
+    "Swap": "interventions.edits.basic",
     "ThoughtBatch": "types",
-    "ThoughtMap": "interventions.thought_map",
-    "Together": "interventions.combined",
-    "agreement": "interventions.agreement",
-    "attribute_sites": "interventions.attribution",
-    "compare_paired": "interventions.statistics",
+    "ThoughtMap": "interventions.screens.thought_map",
+    "Together": "interventions.edits.combined",
+    "agreement": "interventions.screens.agreement",
+    "attribute_sites": "interventions.screens.attribution",
+    "compare_paired": "interventions.evidence.compare",
     "encode_topk": "sae.kernels",
     "extract_answer": "data.answers",
-    "find_pairs": "interventions.pairs",
+    "find_pairs": "interventions.patching.pairs",
     "load_model": "model.loading",
     "load_problems": "data.problems",
     "load_sae": "sae.store",
-    "parse_claim": "interventions.predictions",
+    "parse_claim": "interventions.patching.predictions",
     "parse_steps": "data.answers",
-    "participants": "interventions.patching",
-    "predict_answers": "interventions.predictions",
-    "predict_patch": "interventions.predictions",
-    "rank_features": "interventions.rankings",
-    "read_pairs": "interventions.pairs",
-    "run_curve": "interventions.curves",
-    "run_map": "interventions.mapping",
-    "run_pairs": "interventions.interactions",
-    "run_patch": "interventions.patching",
-    "run_predicted": "interventions.predicted_run",
-    "run_screen": "interventions.screen",
+    "participants": "interventions.patching.patch",
+    "predict_answers": "interventions.patching.predictions",
+    "predict_patch": "interventions.patching.predictions",
+    "rank_features": "interventions.screens.rankings",
+    "read_pairs": "interventions.patching.pairs",
+    "run_curve": "interventions.screens.curves",
+    "run_map": "interventions.screens.mapping",
+    "run_pairs": "interventions.screens.interactions",
+    "run_patch": "interventions.patching.patch",
+    "run_predicted": "interventions.patching.predicted_run",
+    "run_screen": "interventions.screens.screen",
     "save_figures": "report.figures",
     "save_model": "model.store",
-    "split_effect": "interventions.roads",
+    "split_effect": "interventions.screens.roads",
 }
 
 __all__ = [

@@ -16,6 +16,8 @@ LEVELS = (
     {"runs", "report"},
     {"cli"},
 )
+# The same inside the largest room.
+INNER_LEVELS = ({"edits"}, {"evidence"}, {"engine"}, {"screens", "patching"})
 ALLOWED = {room: set().union(*LEVELS[: i + 1]) for i, level in enumerate(LEVELS) for room in level}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -45,6 +47,18 @@ def test_imports_go_one_way(path):
         return
     for room, line in imported_rooms(ast.parse(path.read_text())):
         assert room in ALLOWED[room_of(path)], f"{path}:{line}: {room_of(path)} must not import {room}"
+
+
+def test_the_rooms_of_interventions_go_one_way():
+    inner = PACKAGE / "interventions"
+    for i, level in enumerate(INNER_LEVELS):
+        later = {room for rest in INNER_LEVELS[i + 1 :] for room in rest}
+        for path in (path for room in level for path in (inner / room).glob("*.py")):
+            siblings = {room for room in level if not path.is_relative_to(inner / room)}
+            text = path.read_text()
+            for room in later | siblings:
+                assert f"codi_int.interventions.{room}." not in text, f"{path} must not import {room}"
+    assert {path.name for path in inner.iterdir() if path.is_dir()} - {"__pycache__"} == set().union(*INNER_LEVELS)
 
 
 def test_every_room_has_a_level():

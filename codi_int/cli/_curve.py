@@ -14,12 +14,12 @@ from codi_int.cli._sites import saes_for
 from codi_int.cli._tables import points, table
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
-from codi_int.interventions.controls import check_draws
-from codi_int.interventions.curves import AblationCurve, CurvePoint, run_curve
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.files import save_document
-from codi_int.interventions.rankings import ORDERS, rank_features
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.engine.controls import check_draws
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.store import prepare_folder
+from codi_int.interventions.screens.curves import AblationCurve, CurvePoint, run_curve
+from codi_int.interventions.screens.rankings import ORDERS, rank_features
 from codi_int.model.loading import load_model
 from codi_int.sae.store import load_sae
 from codi_int.types import Site

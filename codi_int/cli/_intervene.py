@@ -8,10 +8,10 @@ from pathlib import Path
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._tables import family_page, result_page
 from codi_int.data.problems import load_problems
-from codi_int.interventions.edits import Edit
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.store import prepare_folder, save_family, save_result
-from codi_int.interventions.summary import family_of
+from codi_int.interventions.edits.basic import Edit
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.store import prepare_folder, save_family, save_result
+from codi_int.interventions.engine.summary import family_of
 from codi_int.model.loading import load_model
 from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Result, Site

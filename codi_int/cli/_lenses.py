@@ -15,7 +15,7 @@ from codi_int.cli._tables import table
 from codi_int.cli._traces import asked
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError, DataError
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.engine.store import prepare_folder
 from codi_int.model.lens import LensGrid, LensGroup, LensReport, LensToken, lens_frequencies, lens_grid
 from codi_int.model.lens_picture import draw_lens
 from codi_int.model.loading import load_model

@@ -14,10 +14,10 @@ from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
-from codi_int.interventions.files import save_document
-from codi_int.interventions.mapping import run_map, whole_grid
-from codi_int.interventions.store import prepare_folder
-from codi_int.interventions.thought_map import MapCell, MapPlan, RoadSplit, ThoughtMap
+from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.store import prepare_folder
+from codi_int.interventions.screens.mapping import run_map, whole_grid
+from codi_int.interventions.screens.thought_map import MapCell, MapPlan, RoadSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
 from codi_int.types import Site
@@ -149,7 +149,7 @@ def _accuracy(cell: MapCell) -> str:
 
 
 def _logprob(cell: MapCell) -> str:
-    return "no road" if cell.logprob is None else f"{cell.logprob:+.2f}{_star(cell.logprob_p_adjusted)}"
+    return "no road" if cell.logprob is None else f"{cell.logprob:+.3f}{_star(cell.logprob_p_adjusted)}"
 
 
 def _star(p_value: float | None) -> str:

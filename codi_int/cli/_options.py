@@ -7,9 +7,6 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli._sae_options import Layers as Layers
-from codi_int.cli._sae_options import Positions as Positions
-from codi_int.cli._sae_options import whole_numbers as whole_numbers
 from codi_int.errors import ConfigError, FeatureError
 
 
@@ -38,10 +35,15 @@ def number(option: str) -> Callable[[str | float], float]:
 
 Layer = Annotated[int, typer.Option(parser=whole("--layer"), metavar="N", help="Block, counted from 0.")]
 Position = Annotated[
-    int, typer.Option(parser=whole("--position"), metavar="N", help="0 is <bot>, 1 to 6 are the thoughts.")
+    int, typer.Option(parser=whole("--position"), metavar="N", help="0 is the bot token, 1 to 6 are the thoughts.")
+]
+Layers = Annotated[list[str], typer.Option("--layer", metavar="N", help="Blocks; 14, or 0-15, or several times.")]
+Positions = Annotated[
+    list[str],
+    typer.Option("--position", metavar="N", help="0 is the bot token, 1 to 6 are the thoughts; 1-6, or several times."),
 ]
 Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")]
-Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: MODEL/L<layer>.P<position>]")]
+Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: the model's own at that site]")]
 Data = Annotated[str, typer.Option(help="stories:validation, gsm8k:test, or a .jsonl file.")]
 Limit = Annotated[
     int | None, typer.Option(parser=whole("--limit"), metavar="N", help="Only the first so many problems.")
@@ -86,3 +88,17 @@ def parse_factors(texts: Sequence[str], option: str = "--factor") -> tuple[float
     if len(set(values)) < len(values):
         raise ConfigError(f"{option} takes each number once, got {', '.join(f'{value:g}' for value in values)}.")
     return values
+
+
+def whole_numbers(texts: Sequence[str], option: str) -> tuple[int, ...]:
+    """`["14"]`, `["5,10", "20"]` or `["0-3"]` as numbers, in order and each once; ConfigError for the rest."""
+    numbers: list[int] = []
+    for word in (word.strip() for text in texts for word in text.split(",")):
+        match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", word)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise ConfigError(
+                f"{option} takes whole numbers, got {word!r}.", f"Write {option} 3, {option} 1,2,3 or {option} 1-6."
+            )
+        numbers += range(first, last + 1)
+    return tuple(dict.fromkeys(numbers))

@@ -10,14 +10,14 @@ from codi_int.cli._intervene import default_sae
 from codi_int.cli._prediction_pages import contrast_page, predicted_page
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.pairs import KINDS, Pairing, find_pairs, read_pairs
-from codi_int.interventions.patching import Participants, contrast_values, participants, run_patch
-from codi_int.interventions.predicted import PredictedResult, check_power
-from codi_int.interventions.predicted_store import save_contrast, save_predicted
-from codi_int.interventions.predictions import Predictions, name_sources, predict_patch
-from codi_int.interventions.store import prepare_folder
-from codi_int.interventions.summary import family_of
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.store import prepare_folder
+from codi_int.interventions.engine.summary import family_of
+from codi_int.interventions.patching.pairs import KINDS, Pairing, find_pairs, read_pairs
+from codi_int.interventions.patching.patch import Participants, contrast_values, participants, run_patch
+from codi_int.interventions.patching.predicted import PredictedResult, check_power
+from codi_int.interventions.patching.predicted_store import save_contrast, save_predicted
+from codi_int.interventions.patching.predictions import Predictions, name_sources, predict_patch
 from codi_int.model.loading import load_model
 from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Site

@@ -5,11 +5,11 @@ import sys
 from codi_int.cli._console import print_json, progress, stdout
 from codi_int.cli._intervene import Setting, prepare
 from codi_int.cli._prediction_pages import predicted_page
-from codi_int.interventions.edits import MovableEdit
-from codi_int.interventions.predicted_run import run_predicted
-from codi_int.interventions.predicted_store import save_predicted
-from codi_int.interventions.predictions import parse_claim, predict_answers
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.edits.basic import MovableEdit
+from codi_int.interventions.engine.store import prepare_folder
+from codi_int.interventions.patching.predicted_run import run_predicted
+from codi_int.interventions.patching.predicted_store import save_predicted
+from codi_int.interventions.patching.predictions import parse_claim, predict_answers
 
 
 def intervene_predicted(edit: MovableEdit, setting: Setting, claim: str, underpowered: bool) -> None:

@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from codi_int.cli._tables import nats, p_text, points, result_page, table
-from codi_int.interventions.pairs import Pairing
-from codi_int.interventions.patching import ValueContrast
-from codi_int.interventions.predicted import PredictedResult, PredictionControls, PredictionTest, wilson
+from codi_int.interventions.patching.pairs import Pairing
+from codi_int.interventions.patching.patch import ValueContrast
+from codi_int.interventions.patching.predicted import PredictedResult, PredictionControls, PredictionTest, wilson
 from codi_int.types import Effect
 
 

@@ -10,10 +10,10 @@ from rich.text import Text
 from codi_int.cli._console import print_json, progress, stdout
 from codi_int.cli._intervene import Setting, prepare
 from codi_int.cli._tables import nats, p_text, points, table
-from codi_int.interventions.edits import Edit
-from codi_int.interventions.files import save_document
-from codi_int.interventions.roads import ROADS, EffectByRoad, split_effect
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.edits.basic import Edit
+from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.store import prepare_folder
+from codi_int.interventions.screens.roads import ROADS, EffectByRoad, split_effect
 
 NAMES = {"both": "by both roads", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
 

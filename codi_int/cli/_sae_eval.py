@@ -13,7 +13,7 @@ from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._sae_pages import evaluation_page
 from codi_int.data.problems import load_problems
 from codi_int.errors import OutputError, SAEError
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.engine.store import prepare_folder
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
 from codi_int.report.figures import save_figures

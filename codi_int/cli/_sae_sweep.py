@@ -10,7 +10,7 @@ from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._sae_progress import SweepProgress, sweep_progress
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.engine.store import prepare_folder
 from codi_int.model.loading import load_model
 from codi_int.report.figures import sweep_figures
 from codi_int.sae.grid import SweepGrid, SweepRow, sae_folder

@@ -8,11 +8,11 @@ from rich.console import Group
 from rich.text import Text
 
 from codi_int.cli._console import Report, print_json, progress, stdout
-from codi_int.cli._sae_options import whole_numbers
+from codi_int.cli._options import whole_numbers
 from codi_int.cli._tables import table
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.engine.store import prepare_folder
 from codi_int.model.loading import load_model
 from codi_int.sae.at_site import train_at_site
 from codi_int.sae.metrics import SAEMetrics

@@ -12,14 +12,14 @@ from codi_int.cli._screen_pages import screen_page
 from codi_int.cli._sites import saes_for
 from codi_int.data.problems import load_problems, problems_sha256
 from codi_int.errors import ConfigError
-from codi_int.interventions.agreement import Agreement, agreement
-from codi_int.interventions.attribution import Attribution, attribute_sites
-from codi_int.interventions.edits import check_features
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.interactions import check_pairs, run_pairs
-from codi_int.interventions.screen import Screen, run_screen
-from codi_int.interventions.screen_store import Finished, ScreenFolder
-from codi_int.interventions.store import prepare_folder
+from codi_int.interventions.edits.basic import check_features
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.store import prepare_folder
+from codi_int.interventions.screens.agreement import Agreement, agreement
+from codi_int.interventions.screens.attribution import Attribution, attribute_sites
+from codi_int.interventions.screens.interactions import check_pairs, run_pairs
+from codi_int.interventions.screens.screen import Screen, run_screen
+from codi_int.interventions.screens.screen_store import Finished, ScreenFolder
 from codi_int.model.loading import load_model
 from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Site

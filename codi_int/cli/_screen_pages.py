@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from codi_int.cli._tables import nats, p_text, points, table
-from codi_int.interventions.additivity import PairRow
-from codi_int.interventions.agreement import TOP, Agreement
-from codi_int.interventions.screen import Screen, ScreenRow
+from codi_int.interventions.screens.additivity import PairRow
+from codi_int.interventions.screens.agreement import TOP, Agreement
+from codi_int.interventions.screens.screen import Screen, ScreenRow
 
 ALPHA = 0.05
 IN_FULL = 2

@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from codi_int.interventions.engine.summary import ResultFamily, family_verdict
 from codi_int.interventions.evaluation import AccuracyRow, Evaluation
-from codi_int.interventions.summary import ResultFamily, family_verdict
 from codi_int.types import ControlSet, Result
 
 

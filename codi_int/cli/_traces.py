@@ -7,7 +7,7 @@ from rich.text import Text
 
 from codi_int.cli._tables import table
 from codi_int.errors import DataError
-from codi_int.interventions.clean import same_number
+from codi_int.interventions.engine.clean import same_number
 from codi_int.model.trace import ThoughtTrace
 from codi_int.types import Number, Problem
 

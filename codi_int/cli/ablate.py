@@ -38,7 +38,7 @@ def ablate(
     if (mode == "set") != (value is not None):
         raise ConfigError("--value belongs to --mode set, which needs it.", "Write --mode set --value 2, for example.")
     from codi_int.cli._intervene import Setting, intervene
-    from codi_int.interventions.edits import Ablate
+    from codi_int.interventions.edits.basic import Ablate
 
     edit = Ablate(features, mode=mode, value=value or 0.0, seed=seed)
     intervene(

@@ -35,7 +35,7 @@ def amplify(
     """
     features, factors = o.parse_features(feature), o.parse_factors(factor)
     from codi_int.cli._intervene import Setting, intervene_many
-    from codi_int.interventions.edits import Amplify
+    from codi_int.interventions.edits.basic import Amplify
 
     intervene_many(
         {f"x{value:g}": Amplify(features, value) for value in factors},

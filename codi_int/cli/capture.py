@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli import _sae_options as s
 
 
 def capture(
     out: Annotated[Path, typer.Option(help="Folder of the capture.")],
-    layer: s.Layers = [],  # noqa: B006
-    position: s.Positions = [],  # noqa: B006
+    layer: o.Layers = [],  # noqa: B006
+    position: o.Positions = [],  # noqa: B006
     model: o.Model = "codi-mini",
     data: o.Data = "stories:sae",
     limit: o.Limit = None,
@@ -26,8 +25,8 @@ def capture(
     Without --layer and --position all of them. A stopped capture goes on where it was.
     Example: codi-int capture --layer 14 --position 3 --out runs/activations/train
     """
-    layers = s.whole_numbers(layer, "--layer") or None
-    positions = s.whole_numbers(position, "--position") or None
+    layers = o.whole_numbers(layer, "--layer") or None
+    positions = o.whole_numbers(position, "--position") or None
     from codi_int.cli._capture import CaptureSetting, capture_and_print
 
     capture_and_print(CaptureSetting(out, layers, positions, model, data, limit, dtype, padding, device, as_json))

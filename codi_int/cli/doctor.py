@@ -16,7 +16,7 @@ def doctor(
         typer.Option(parser=o.number("--lora-alpha"), metavar="X", help="LoRA's alpha, which no file tells."),
     ] = None,
     remove_eos: Annotated[
-        bool | None, typer.Option("--remove-eos/--keep-eos", help="Whether no eos stands before <bot>.")
+        bool | None, typer.Option("--remove-eos/--keep-eos", help="Whether no eos stands before the bot token.")
     ] = None,
     thoughts: Annotated[
         int | None, typer.Option(parser=o.whole("--thoughts"), metavar="N", help="Thoughts, which no file tells.")

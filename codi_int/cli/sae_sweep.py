@@ -13,8 +13,8 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder of SAEs, tables and figures.")],
     k: Annotated[list[str], typer.Option("--k", metavar="N", help="Features kept per row.")] = ["5,10,20,100"],  # noqa: B006
     features: Annotated[list[str], typer.Option(metavar="N", help="Sizes of the dictionary.")] = ["512,1024,2048"],  # noqa: B006
-    layer: s.Layers = ["14"],  # noqa: B006
-    position: s.Positions = ["3"],  # noqa: B006
+    layer: o.Layers = ["14"],  # noqa: B006
+    position: o.Positions = ["3"],  # noqa: B006
     seed: Annotated[list[str], typer.Option(metavar="N", help="Of weights and order.")] = ["0"],  # noqa: B006
     epochs: s.Epochs = None,
     recipe: s.Recipe = None,
@@ -36,7 +36,7 @@ def sweep(
     Example: codi-int sae sweep --k 5,10,20,100 --features 512,1024 --seed 0,1 --out runs/sweep
     """
     numbers = {
-        name: s.whole_numbers(texts, f"--{name}")
+        name: o.whole_numbers(texts, f"--{name}")
         for name, texts in (("layer", layer), ("position", position), ("k", k), ("features", features), ("seed", seed))
     }
     from codi_int.cli._sae_sweep import SweepSetting, sweep_and_print

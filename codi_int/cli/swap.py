@@ -43,7 +43,7 @@ def swap(
     if underpowered and predict is None:
         raise ConfigError("--underpowered goes with --predict.", "Leave it out, or say what should happen.")
     from codi_int.cli._intervene import Setting, intervene
-    from codi_int.interventions.edits import Swap
+    from codi_int.interventions.edits.basic import Swap
 
     setting = Setting(
         layer=layer,

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from codi_int.data.answers import ANSWER_RULES, extract_answer
 from codi_int.errors import ConfigError
-from codi_int.interventions.clean import same_number
 from codi_int.interventions.dependence import mean_residuals, replace_thoughts
+from codi_int.interventions.engine.clean import same_number
 from codi_int.model.chain import PADDINGS, Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import answer_within_memory

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import ACCURACY, ALPHA, LOGPROB, MEASURES, Document, Measure, setting, site_name
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 ROADS = {"both": "both roads", "cache": "cache only", "recurrence": "recurrence only"}
+FEW_LAYERS = 8
+"""rows of a map for whose height the label of its scale needs a second line"""
 
 
 def map_figures(document: Document, out: str | Path) -> list[Path]:
@@ -37,7 +40,7 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
     roads = _roads(document)
     panels = [(measure, road) for measure in measures for road in roads]
     layers = sorted({_layer(cell) for cell in document["cells"]})
-    height = 1.35 + 0.16 * max(len(layers), 4)
+    height = 1.35 + 0.16 * max(len(layers), FEW_LAYERS)
     width = COLUMN if len(panels) == 1 else PAGE
     figure = new_figure(width, height, _map_title(document), _map_caption(document))
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
@@ -53,7 +56,7 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
             axes[i].set_title(ROADS[road] if len(roads) > 1 else "")
         bar = figure.colorbar(image, ax=[axes[i] for i in mine], shrink=0.9, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
-        bar.set_label(measure.label)
+        bar.set_label(fill(measure.label, 28) if len(layers) <= FEW_LAYERS else measure.label)
     axes[0].set_ylabel("layer")
     return figure
 

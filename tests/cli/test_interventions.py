@@ -99,7 +99,7 @@ def test_the_page_of_several_factors_has_a_row_for_each(run: Callable, shelf, ba
 def test_ctrl_c_is_a_clean_stop(
     run: Callable, shelf, base: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi_int.interventions.suffix import SuffixRunner
+    from codi_int.interventions.engine.suffix import SuffixRunner
 
     seen = []
     run_plans = SuffixRunner.run

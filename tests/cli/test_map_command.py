@@ -85,7 +85,7 @@ def test_values_that_cannot_work_teach(run: Callable, words: tuple[str, ...], mo
 def test_ctrl_c_stops_cleanly(
     run: Callable, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi_int.interventions.engine import FeatureInterventionEngine
+    from codi_int.interventions.engine.engine import FeatureInterventionEngine
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

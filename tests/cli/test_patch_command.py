@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import codi_int as ci
-from codi_int.interventions.pairs import find_pairs
-from codi_int.interventions.patching import participants, run_patch
-from codi_int.interventions.predictions import predict_patch
+from codi_int.interventions.patching.pairs import find_pairs
+from codi_int.interventions.patching.patch import participants, run_patch
+from codi_int.interventions.patching.predictions import predict_patch
 
 PATCH = ("patch", "--layer", "2", "--controls", "2", "--step", "1", "--underpowered")
 

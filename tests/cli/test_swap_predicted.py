@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import codi_int as ci
-from codi_int.interventions.predicted_run import run_predicted
-from codi_int.interventions.predictions import ExchangeOperations, predict_answers
+from codi_int.interventions.patching.predicted_run import run_predicted
+from codi_int.interventions.patching.predictions import ExchangeOperations, predict_answers
 
 
 @pytest.fixture

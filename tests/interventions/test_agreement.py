@@ -8,10 +8,10 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.agreement import agreement
-from codi_int.interventions.attribution import Attribution, attribute
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.screen import Screen, run_screen
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens.agreement import agreement
+from codi_int.interventions.screens.attribution import Attribution, attribute
+from codi_int.interventions.screens.screen import Screen, run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.attribution import attribute, attribute_sites
-from codi_int.interventions.edits import Ablate, Amplify
-from codi_int.interventions.engine import FeatureInterventionEngine, Scene
+from codi_int.interventions.edits.basic import Ablate, Amplify
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene
+from codi_int.interventions.screens.attribution import attribute, attribute_sites
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.arms import ArmPlan, ArmScores
-from codi_int.interventions.clean import CleanPass, Shelf
-from codi_int.interventions.combined import AtSites
-from codi_int.interventions.edits import Ablate
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.statistics import compare_paired
-from codi_int.interventions.summary import control_set
+from codi_int.interventions.edits.basic import Ablate
+from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.clean import CleanPass, Shelf
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.summary import control_set
+from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Outcome, Problem, Result, Site

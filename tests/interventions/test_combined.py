@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from codi_int.errors import CodiError, ConfigError, FeatureError, HookError, SiteError
-from codi_int.interventions.combined import AtSites, Together, reach_order
-from codi_int.interventions.edits import Ablate, Amplify, Swap, can_move
-from codi_int.interventions.residual_edits import InterchangeResidual
-from codi_int.interventions.values import Clamp, Interchange
+from codi_int.interventions.edits.basic import Ablate, Amplify, Swap, can_move
+from codi_int.interventions.edits.combined import AtSites, Together, reach_order
+from codi_int.interventions.edits.residual import InterchangeResidual
+from codi_int.interventions.edits.values import Clamp, Interchange
 from codi_int.types import Site
 
 A, B = Site(1, 2), Site(0, 4)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.continuous import logprob_effect
+from codi_int.interventions.evidence.continuous import logprob_effect
 
 
 def test_permutation_equals_the_enumeration_of_all_signs() -> None:

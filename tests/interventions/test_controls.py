@@ -5,8 +5,8 @@ import torch
 from scipy.stats import ks_2samp
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.arms import ArmPlan
-from codi_int.interventions.controls import (
+from codi_int.interventions.engine.arms import ArmPlan
+from codi_int.interventions.engine.controls import (
     FeatureStats,
     difference_of_means,
     feature_stats,

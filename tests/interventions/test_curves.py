@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError, FeatureError
-from codi_int.interventions.curves import AblationCurve, default_sizes, run_curve
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.rankings import rank_features
-from codi_int.interventions.screen import run_screen
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens.curves import AblationCurve, default_sizes, run_curve
+from codi_int.interventions.screens.rankings import rank_features
+from codi_int.interventions.screens.screen import run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site

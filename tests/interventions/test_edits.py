@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from codi_int.errors import CodiError, ConfigError, FeatureError
-from codi_int.interventions.edits import Ablate, Amplify, Edit, MovableEdit, Swap, derangement
+from codi_int.interventions.edits.basic import Ablate, Amplify, Edit, MovableEdit, Swap, derangement
 
 LATENTS = torch.tensor([[1.0, 0.0, 3.0, 0.0], [0.0, -2.0, 4.0, 0.0], [5.0, 0.0, 0.0, 0.5]])
 

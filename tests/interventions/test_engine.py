@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from codi_int.errors import CodiError, ConfigError, DataError, FeatureError, HookError, SAEError, SiteError
-from codi_int.interventions.edits import Ablate, Amplify, Edit, Swap
-from codi_int.interventions.engine import FeatureInterventionEngine
+from codi_int.interventions.edits.basic import Ablate, Amplify, Edit, Swap
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import SAEConfig, TopKSAE
 from codi_int.types import Problem, Result, Site
@@ -193,7 +193,7 @@ def test_codi_mini_agrees_with_a_hook_on_every_answer(
 def test_rows_that_are_too_close_to_call_run_again(
     llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi_int.interventions import suffix
+    from codi_int.interventions.engine import suffix
 
     engine = FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)})
     fast = engine.run(Ablate(4), problems, controls=0)
@@ -294,7 +294,7 @@ def test_the_clean_pass_runs_once(
     engine = FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)})
     first = engine.run(Ablate(4), problems, controls=0)
     monkeypatch.setattr(llama, "prefill", lambda *_, **__: pytest.fail("the questions were read again"))
-    monkeypatch.setattr("codi_int.interventions.suffix.MARGIN_TOLERANCE", {torch.float32: 0.0})
+    monkeypatch.setattr("codi_int.interventions.engine.suffix.MARGIN_TOLERANCE", {torch.float32: 0.0})
     assert engine.run(Ablate(4), problems, controls=0).effect == first.effect
 
 

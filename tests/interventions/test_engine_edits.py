@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from codi_int.errors import CodiError, ConfigError, FeatureError, HookError, SAEError, SiteError
-from codi_int.interventions.combined import AtSites, Together
-from codi_int.interventions.edits import Ablate, Amplify, Swap
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.families import adjust
-from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, SteerAlong
-from codi_int.interventions.suffix import SuffixRunner
-from codi_int.interventions.summary import family_of, family_verdict
-from codi_int.interventions.values import Clamp, Interchange, Steer
+from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
+from codi_int.interventions.edits.combined import AtSites, Together
+from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
+from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.suffix import SuffixRunner
+from codi_int.interventions.engine.summary import family_of, family_verdict
+from codi_int.interventions.evidence.families import adjust
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Result, Site
@@ -117,7 +117,7 @@ def test_many_edits_are_single_runs_on_one_clean_pass(
 ) -> None:
     edits = [Amplify(4, factor) for factor in (2.0, 5.0, -8.0)]
     alone = [engine.run(edit, problems, seed=1, controls=2, site=LATE) for edit in edits]
-    monkeypatch.setattr("codi_int.interventions.engine.run_clean", lambda *_: pytest.fail("a second clean pass"))
+    monkeypatch.setattr("codi_int.interventions.engine.engine.run_clean", lambda *_: pytest.fail("a second clean pass"))
     results = engine.run_many(edits, problems, seed=1, controls=2, site=LATE)
     assert [r.outcomes for r in results] == [r.outcomes for r in alone]
     assert [r.effect for r in results] == [r.effect for r in alone]

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from codi_int.data.stories import load_stories
-from codi_int.interventions.combined import AtSites, Together
-from codi_int.interventions.edits import Ablate, Amplify, Swap
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, SteerAlong
-from codi_int.interventions.summary import arm_outcomes
-from codi_int.interventions.values import Clamp, Interchange, Steer
+from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
+from codi_int.interventions.edits.combined import AtSites, Together
+from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
+from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.summary import arm_outcomes
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
 from codi_int.sae import SAEConfig, TopKSAE

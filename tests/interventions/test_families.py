@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.families import adjust
+from codi_int.interventions.evidence.families import adjust
 
 
 def test_holm_worked_by_hand() -> None:

@@ -9,11 +9,11 @@ import torch
 from scipy.stats import false_discovery_control, permutation_test, wilcoxon
 
 from codi_int.errors import ConfigError, FeatureError
-from codi_int.interventions import screen as screen_module
-from codi_int.interventions.additivity import PairRow, interaction
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.interactions import run_pairs
-from codi_int.interventions.screen import Screen, ScreenRow, run_screen
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens import screen as screen_module
+from codi_int.interventions.screens.additivity import PairRow, interaction
+from codi_int.interventions.screens.interactions import run_pairs
+from codi_int.interventions.screens.screen import Screen, ScreenRow, run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site

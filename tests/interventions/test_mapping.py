@@ -9,9 +9,9 @@ import torch
 from scipy.stats import false_discovery_control
 
 from codi_int.errors import ConfigError, SiteError
-from codi_int.interventions import mapping
-from codi_int.interventions.mapping import run_map, whole_grid
-from codi_int.interventions.thought_map import MapCell, MapPlan, ThoughtMap
+from codi_int.interventions.screens import mapping
+from codi_int.interventions.screens.mapping import run_map, whole_grid
+from codi_int.interventions.screens.thought_map import MapCell, MapPlan, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Site
 

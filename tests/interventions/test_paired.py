@@ -7,7 +7,7 @@ from scipy.stats import binomtest, norm
 from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.paired import (
+from codi_int.interventions.evidence.paired import (
     PairedCounts,
     count_flips,
     equivalence,

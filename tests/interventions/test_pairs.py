@@ -7,7 +7,7 @@ import pytest
 from codi_int.data.reexecution import number_range, put_result
 from codi_int.data.stories import load_stories
 from codi_int.errors import ConfigError, DataError
-from codi_int.interventions.pairs import find_pairs, random_sources, read_pairs
+from codi_int.interventions.patching.pairs import find_pairs, random_sources, read_pairs
 from codi_int.types import Problem
 
 STORIES = load_stories("validation", limit=200)

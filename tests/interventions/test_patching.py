@@ -10,11 +10,11 @@ from scipy.stats import binomtest
 
 from codi_int.data.stories import load_stories
 from codi_int.errors import CodiError
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.pairs import Pairing, find_pairs
-from codi_int.interventions.patching import contrast_values, participants, patch_edit, run_patch
-from codi_int.interventions.predicted import PredictedResult
-from codi_int.interventions.predictions import predict_patch
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.patching.pairs import Pairing, find_pairs
+from codi_int.interventions.patching.patch import contrast_values, participants, patch_edit, run_patch
+from codi_int.interventions.patching.predicted import PredictedResult
+from codi_int.interventions.patching.predictions import predict_patch
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Site
 

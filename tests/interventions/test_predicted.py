@@ -6,8 +6,8 @@ from scipy.stats import binom, binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.predicted import check_power, needed_problems, score_prediction, wilson
-from codi_int.interventions.predictions import Prediction, Predictions
+from codi_int.interventions.patching.predicted import check_power, needed_problems, score_prediction, wilson
+from codi_int.interventions.patching.predictions import Prediction, Predictions
 from codi_int.types import Number, Outcome
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.edits import Swap
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.predicted_run import MATCHED, run_predicted
-from codi_int.interventions.predictions import ExchangeOperations, predict_answers
+from codi_int.interventions.edits.basic import Swap
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.patching.predicted_run import MATCHED, run_predicted
+from codi_int.interventions.patching.predictions import ExchangeOperations, predict_answers
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Outcome, Problem, Site
 

@@ -4,7 +4,7 @@ import pytest
 
 from codi_int.data.answers import parse_steps
 from codi_int.errors import ConfigError
-from codi_int.interventions.predictions import (
+from codi_int.interventions.patching.predictions import (
     ExchangeOperations,
     ExchangeValues,
     parse_claim,

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.combined import AtSites
-from codi_int.interventions.edits import Ablate, Amplify
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.roads import ROADS, split_effect
+from codi_int.interventions.edits.basic import Ablate, Amplify
+from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens.roads import ROADS, split_effect
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site

@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from codi_int.errors import FeatureError
-from codi_int.interventions import screen as screen_module
-from codi_int.interventions.edits import Ablate, Amplify
-from codi_int.interventions.engine import FeatureInterventionEngine
-from codi_int.interventions.screen import Screen, ScreenRow, run_screen
+from codi_int.interventions.edits.basic import Ablate, Amplify
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens import screen as screen_module
+from codi_int.interventions.screens.screen import Screen, ScreenRow, run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site

@@ -6,7 +6,7 @@ import torch
 from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.statistics import compare_equivalence, compare_paired
+from codi_int.interventions.evidence.compare import compare_equivalence, compare_paired
 
 
 def _arms(n: int, broken: int, fixed: int) -> tuple[np.ndarray, np.ndarray]:

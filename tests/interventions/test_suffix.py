@@ -2,7 +2,7 @@
 
 import torch
 
-from codi_int.interventions.suffix import verify
+from codi_int.interventions.engine.suffix import verify
 from codi_int.model.chain import Decoded
 
 

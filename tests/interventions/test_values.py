@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from codi_int.errors import CodiError, ConfigError, FeatureError, HookError
-from codi_int.interventions.arms import plan_residual
-from codi_int.interventions.edits import Edit, MovableEdit, can_move
-from codi_int.interventions.residual_edits import InterchangeResidual, ReplaceByMean, ResidualEdit, SteerAlong
-from codi_int.interventions.values import Clamp, Interchange, Steer
+from codi_int.interventions.edits.basic import Edit, MovableEdit, can_move
+from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, ResidualEdit, SteerAlong
+from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+from codi_int.interventions.engine.arms import plan_residual
 
 LATENTS = torch.tensor([[1.0, 0.0, 3.0], [0.0, -2.0, 4.0], [5.0, 0.0, 0.0]])
 X = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from codi_int.interventions.curves import AblationCurve, CurvePoint
-from codi_int.interventions.thought_map import NO_ROAD, MapCell, ThoughtMap
+from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
+from codi_int.interventions.screens.thought_map import NO_ROAD, MapCell, ThoughtMap
 from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
 from codi_int.report.documents import MEASURES
 from codi_int.types import Environment, RunCounts, Site

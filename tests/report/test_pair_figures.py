@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codi_int.interventions.additivity import Interaction, PairRow
+from codi_int.interventions.screens.additivity import Interaction, PairRow
 from codi_int.report.pair_figures import pair_figure, pair_figures
 from codi_int.report.style import RED
 from codi_int.types import Site

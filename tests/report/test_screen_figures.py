@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color, to_rgba
 
-from codi_int.interventions.screen import Screen, ScreenRow, ScreenSite
+from codi_int.interventions.screens.screen import Screen, ScreenRow, ScreenSite
 from codi_int.report.documents import ACCURACY, LOGPROB
 from codi_int.report.screen_figures import firing_figure, forest_figure, rank_figure, screen_figures, volcano_figure
 from codi_int.report.screen_rows import border, living

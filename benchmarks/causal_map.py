@@ -1,0 +1,129 @@
+"""The causal map of codi-mini's continuous thoughts, and the page docs/causal-map.md that shows it.
+
+    python benchmarks/causal_map.py                # everything; a stopped run goes on with the command it was at
+    python benchmarks/causal_map.py --limit 40     # a quick look; the page is left alone
+
+Runs the commands that the page names, puts what they print between the page's markers, copies the figures to
+docs/images and the tables of all features to docs/causal-map/.
+"""
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import _common as common
+
+PAGE = common.ROOT / "docs" / "causal-map.md"
+TABLES = common.ROOT / "docs" / "causal-map"
+IMAGES = common.ROOT / "docs" / "images"
+RUNS = Path("runs") / "causal-map"
+SITES = ("L10.P1", "L10.P5")
+"""where the map shows large losses: these get SAEs of their own, by the recipe of the shipped one"""
+PAIRED = 12
+"""the strongest features of a site, all pairs of which are ablated together"""
+COLUMNS = (
+    "site", "feature", "firing_rate", "edit_size", "n_touched", "n_broken", "n_fixed", "n_answer_changed", "estimate",
+    "low", "high", "p_value", "p_adjusted", "rank", "logprob", "logprob_low", "logprob_high", "logprob_p",
+    "logprob_p_adjusted", "rank_logprob",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command of the page."""
+
+    name: str
+    """marker of the page, and folder of the run"""
+    words: tuple[str, ...]
+    """the command without --out"""
+    figures: tuple[str, ...] = ()
+    """which of its figures the page shows"""
+    limit: int | None = None
+    """problems, where not all of them run"""
+
+
+MAPS = (
+    Part("map", ("map",), ("map",)),
+    Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,15", "--thoughts"), ("map",)),
+    Part("roads", ("map", "--propagate", "split", "--layer", "3,7,11", "--position", "1-6"), ("map-logprob",), 500),
+)
+PUBLISHED = (
+    Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("volcano", "effects", "ranks")),
+    Part("curve", ("curve", "--layer", "14"), ("curve",), 500),
+)
+TRAINED = Part(
+    "saes", ("sae", "sweep", "--layer", "10", "--position", "1,5", "--k", "16", "--features", "512", "--splice")
+)
+
+
+def elsewhere(folder: Path) -> tuple[Part, ...]:
+    """What is asked at the other sites, whose SAEs lie in `folder`."""
+    sae = ("--sae", str(folder / TRAINED.name))
+    screen = ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution", *sae)
+    return (
+        Part("screen-elsewhere", screen, ("volcano", "effects")),
+        Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1", *sae), ("curve",), 500),
+    )
+
+
+def pairs(folder: Path, site: str) -> Part:
+    """All pairs of the strongest features of a site, by what ablating each one does to the log-probability."""
+    rows = json.loads((common.ROOT / folder / "screen-elsewhere" / "screen.json").read_text())["rows"]
+    strongest = sorted((row for row in rows if row["site"] == site), key=lambda row: -abs(row["logprob"]))[:PAIRED]
+    features = sorted(row["feature"] for row in strongest)
+    file = folder / f"pairs-{site}.csv"
+    lines = (f"{a},{b}" for i, a in enumerate(features) for b in features[i + 1 :])
+    (common.ROOT / file).write_text("\n".join(lines) + "\n")
+    layer, position = site[1:].split(".P")
+    words = ("screen", "--layer", layer, "--position", position, "--pairs", str(file), "--sae")
+    return Part("pairs", (*words, str(folder / TRAINED.name)), ("pairs",))
+
+
+def do(part: Part, folder: Path, limit: int | None) -> None:
+    """Run one command, unless that is done, and keep what it prints beside its folder."""
+    printed = common.ROOT / folder / f"{part.name}.txt"
+    if printed.exists():
+        return
+    least = min((n for n in (part.limit, limit) if n is not None), default=None)
+    some = () if least is None else ("--limit", str(least))
+    words = (*part.words, *some, "--out", str(folder / part.name))
+    output = common.run_command(*words)
+    printed.parent.mkdir(parents=True, exist_ok=True)
+    printed.write_text(f"$ codi-int {' '.join(words)}\n{output}\n")
+
+
+def publish(part: Part, folder: Path) -> None:
+    """Put what a command printed, and its figures, into the docs."""
+    common.fill_page(PAGE, part.name, (common.ROOT / folder / f"{part.name}.txt").read_text().rstrip())
+    for figure in part.figures:
+        shutil.copyfile(common.ROOT / folder / part.name / f"{figure}.svg", IMAGES / f"{part.name}-{figure}.svg")
+
+
+def write_features(folder: Path, part: str) -> None:
+    """Every feature of a screen as a table."""
+    rows = json.loads((common.ROOT / folder / part / "screen.json").read_text())["rows"]
+    common.write_table([{key: row[key] for key in COLUMNS} for row in rows], TABLES / f"{part}.csv")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, help="only so many problems; the page is left alone")
+    limit = parser.parse_args().limit
+    folder = RUNS if limit is None else RUNS.with_name("causal-map-quick")
+    parts = [*MAPS, *PUBLISHED, TRAINED, *elsewhere(folder)]
+    for part in parts:
+        do(part, folder, limit)
+    parts.append(pairs(folder, SITES[0]))
+    do(parts[-1], folder, limit)
+    if limit is not None:
+        return
+    for part in parts:
+        publish(part, folder)
+    for name in ("screen", "screen-elsewhere"):
+        write_features(folder, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Edits: frozen values that say what becomes of latents and residuals."""

@@ -1,0 +1,105 @@
+"""Edits of the residual itself: they need no SAE.
+
+A residual edit has a `label` and one method, `edit_residual(activations [n, d_model]) -> [n, d_model]`, which gets the
+activations of all problems of a run at once, in their order, and must not change them in place. It works at every site,
+also at `thought`, where a whole thought can come from another problem. An edit that takes values from other problems'
+clean runs has `edit_residual_from(activations, clean)` besides, because an earlier site may have changed what arrives.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.edits.sources import check_sources, take_from
+
+
+@runtime_checkable
+class ResidualEdit(Protocol):
+    """What the engine needs of an edit of the residual."""
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+
+    def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """The activations as they should be."""
+
+
+@dataclass(frozen=True, eq=False)
+class SteerAlong:
+    """Add a multiple of one vector to the residual of every problem."""
+
+    vector: Float[Tensor, " d_model"]
+    """the direction; its length counts"""
+    by: float | int = 1.0
+    """what the vector is multiplied with"""
+    name: str = "a vector"
+    """what to call the direction"""
+    kind = "steer_along"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.vector, Tensor) or self.vector.ndim != 1:
+            raise ConfigError("A direction is a tensor [d_model].", "Give one vector of the model's width.")
+        if not bool(torch.isfinite(self.vector).all()) or not math.isfinite(self.by):
+            raise ConfigError(f"The direction and `by` must be finite, got by={self.by}.")
+        if self.by == 0.0 or not bool(self.vector.any()):
+            raise ConfigError("Steering by nothing changes nothing.", "Give a vector and a `by` that are not zero.")
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        return f"steer along {self.name} by {self.by:g}"
+
+    def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """The activations moved; ConfigError where the vector has another width."""
+        if self.vector.shape[0] != activations.shape[1]:
+            raise ConfigError(f"The direction has width {self.vector.shape[0]}, the residual {activations.shape[1]}.")
+        return activations + (self.by * self.vector).to(activations)
+
+
+@dataclass(frozen=True)
+class InterchangeResidual:
+    """Put the activation of another problem's clean run in place of a problem's own."""
+
+    sources: tuple[int, ...]
+    """for each problem of the run, the row that it is taken from; -1 leaves a problem alone"""
+    kind = "interchange_residual"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", check_sources(self.sources))
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        return f"the activation of another problem on {sum(source >= 0 for source in self.sources)} problems"
+
+    def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """The activations with the chosen ones exchanged; ConfigError where the sources do not fit."""
+        return self.edit_residual_from(activations, activations)
+
+    def edit_residual_from(
+        self, activations: Float[Tensor, "n d_model"], clean: Float[Tensor, "n d_model"]
+    ) -> Float[Tensor, "n d_model"]:
+        """The same, with what is put in place taken from the clean run: another site may have changed the sources."""
+        return take_from(self.sources, activations, clean)
+
+
+@dataclass(frozen=True)
+class ReplaceByMean:
+    """Put the mean over the problems of the run in place of every problem's own activation."""
+
+    kind = "replace_by_mean"
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        return "the mean over problems in place of the activation"
+
+    def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """The mean in every row."""
+        return activations.float().mean(0, keepdim=True).to(activations).expand_as(activations)

@@ -1,0 +1,143 @@
+"""Edits that give features a value: within limits, moved by an amount, or another problem's.
+
+`Clamp` and `Steer` act on every problem, also where a feature does not fire and its value is 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.edits.basic import check_features
+from codi_int.interventions.edits.naming import as_tuple, check_finite, check_named, in_words
+from codi_int.interventions.edits.sources import check_sources, take_from
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """Keep features within limits; `low == high` sets them."""
+
+    feature: int | tuple[int, ...]
+    """one feature or several"""
+    low: float | int | None = None
+    """least value; None for no limit"""
+    high: float | int | None = None
+    """greatest value; None for no limit"""
+
+    def __post_init__(self) -> None:
+        check_named(self.features)
+        if self.low is None and self.high is None:
+            raise ConfigError("A clamp without limits changes nothing.", "Give low, high or both.")
+        for name, value in (("lower limit", self.low), ("upper limit", self.high)):
+            if value is not None:
+                check_finite(name, value)
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ConfigError(f"The lower limit {self.low:g} is above the upper limit {self.high:g}.")
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The features that it names."""
+        return as_tuple(self.feature)
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        if self.low == self.high:
+            return f"set {in_words(self.features)} to {self.low:g}"
+        if self.low is not None and self.high is not None:
+            return f"clamp {in_words(self.features)} from {self.low:g} to {self.high:g}"
+        limit = f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}"
+        return f"clamp {in_words(self.features)} to {limit}"
+
+    def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """The latents with the features within the limits; FeatureError where one does not exist."""
+        columns = check_features(self.features, latents.shape[1])
+        out = latents.clone()
+        out[:, columns] = latents[:, columns].clamp(self.low, self.high)
+        return out
+
+    def moved_to(self, features: Sequence[int]) -> "Clamp":
+        """The same limits for other features."""
+        return replace(self, feature=tuple(features))
+
+
+@dataclass(frozen=True)
+class Steer:
+    """Add to features, which moves the residual along their decoder directions, by the same amount on every problem."""
+
+    feature: int | tuple[int, ...]
+    """one feature or several"""
+    by: float | int
+    """what is added to each latent"""
+
+    def __post_init__(self) -> None:
+        check_named(self.features)
+        check_finite("amount", self.by)
+        if self.by == 0.0:
+            raise ConfigError("Steering by 0 changes nothing.", "Choose another amount.")
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The features that it names."""
+        return as_tuple(self.feature)
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        return f"steer {in_words(self.features)} by {self.by:g}"
+
+    def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """The latents with the amount added; FeatureError where a feature does not exist."""
+        columns = check_features(self.features, latents.shape[1])
+        out = latents.clone()
+        out[:, columns] += self.by
+        return out
+
+    def moved_to(self, features: Sequence[int]) -> "Steer":
+        """The same amount for other features."""
+        return replace(self, feature=tuple(features))
+
+
+@dataclass(frozen=True)
+class Interchange:
+    """Give features the values that they have in another problem's clean run."""
+
+    feature: int | tuple[int, ...] | None
+    """one feature or several; None for all latents"""
+    sources: tuple[int, ...]
+    """for each problem of the run, the row whose values it gets; -1 leaves a problem alone"""
+
+    def __post_init__(self) -> None:
+        if self.feature is not None:
+            check_named(self.features)
+        object.__setattr__(self, "sources", check_sources(self.sources))
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The features that it names; none where it takes all."""
+        return () if self.feature is None else as_tuple(self.feature)
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        what = in_words(self.features) or "all latents"
+        return f"{what} of another problem on {sum(source >= 0 for source in self.sources)} problems"
+
+    def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """The latents with values exchanged; an error where a feature or a source does not exist."""
+        return self.edit_from(latents, latents)
+
+    def edit_from(self, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """The same, with what is put in place taken from the clean run: another site may have changed the sources."""
+        if self.feature is None:
+            return take_from(self.sources, latents, clean)
+        columns = check_features(self.features, latents.shape[1])
+        out = latents.clone()
+        out[:, columns] = take_from(self.sources, latents[:, columns], clean[:, columns])
+        return out
+
+    def moved_to(self, features: Sequence[int]) -> "Interchange":
+        """The same exchange of other features."""
+        return replace(self, feature=tuple(features))

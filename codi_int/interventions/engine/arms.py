@@ -1,0 +1,215 @@
+"""Arms: what an edit adds to the residual of which problems."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codi_int.errors import ConfigError, HookError
+from codi_int.interventions.edits.basic import Edit, check_edit
+from codi_int.interventions.edits.residual import ResidualEdit
+from codi_int.sae.base import SAE
+from codi_int.types import Number, Site
+
+Splice = Literal["add", "replace"]
+
+
+@dataclass(frozen=True)
+class LaterChange:
+    """What an arm adds at a site that the model reaches after the arm's first one."""
+
+    site: Site
+    """where"""
+    delta: Float[Tensor, "m d_model"]
+    """what is added there, one row for each row of the arm; 0 where a problem is not touched there"""
+    value: Float[Tensor, "m d_model"] | None = None
+    """what stands there afterwards, where an edit of the residual says so; NaN in rows to which `delta` is added
+
+    Adding would give the same but for the rounding of what arrives, which a residual near zero does not forgive: the
+    model's norm makes it as large as any other.
+    """
+
+    def of(self, chosen: Int[Tensor, " chosen"]) -> "LaterChange":
+        """The same for some of the rows."""
+        return LaterChange(self.site, self.delta[chosen], None if self.value is None else self.value[chosen])
+
+    def made(self, x: Float[Tensor, "m *step d_model"]) -> Float[Tensor, "m *step d_model"]:
+        """What arrives, with the change made; a step of one token may stand between the rows and d_model."""
+        out = added(x, self.delta.view_as(x))
+        if self.value is None:
+            return out
+        value = self.value.to(x.device).view_as(x)
+        return torch.where(value.isnan(), out, value.to(x.dtype))
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm, as far as it differs from the clean one."""
+
+    label: str
+    """what is done"""
+    rows: Int[Tensor, " m"]
+    """the problems on which it changes anything, in ascending order"""
+    delta: Float[Tensor, "m d_model"]
+    """what is added to their residuals at the (first) site"""
+    edited: Bool[Tensor, " n"]
+    """the problems whose latents the edit changed; fewer than `rows` where the splice itself changes the residual"""
+    also: tuple[LaterChange, ...] = ()
+    """what is added at further sites, in the order in which the model reaches them"""
+    value: Float[Tensor, "m d_model"] | None = None
+    """what stands at the (first) site afterwards, where an edit of the residual says so"""
+
+    @property
+    def firing_rate(self) -> float:
+        """Share of problems whose latents were changed."""
+        return float(self.edited.float().mean())
+
+    @property
+    def edit_size(self) -> float:
+        """Mean norm of what is added (at all sites together), over the rows; 0 without any."""
+        if not len(self.rows):
+            return 0.0
+        return float(torch.cat([self.delta, *(later.delta for later in self.also)], 1).float().norm(dim=1).mean())
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """What an arm's rows answered."""
+
+    logprobs: Float[Tensor, " m"]
+    """log-probability of the clean answer, in nats"""
+    answers: tuple[Number | None, ...]
+    """the number answered"""
+    changed: Bool[Tensor, " m"]
+    """rows that wrote other tokens than the clean arm"""
+    rerun: Bool[Tensor, " m"]
+    """rows that were too close to call and ran again with the whole model"""
+
+
+def plan_edit(
+    edit: Edit | Any,
+    sae: SAE,
+    activations: Float[Tensor, "n d_model"],
+    latents: Float[Tensor, "n d_sae"],
+    splice: Splice = "add",
+    clean: Float[Tensor, "n d_sae"] | None = None,
+) -> ArmPlan:
+    """What an edit of the latents adds to the residuals.
+
+    With `add` the difference of the two decodings; rows whose latents stay as they are then equal the clean arm exactly
+    and are left out. With `replace` the whole way from x to decode(edit(f)).
+
+    Args:
+        edit: an object with `label` and `edit(latents)`.
+        sae: whose latents.
+        activations: of all problems, as they arrive at the site.
+        latents: of these activations.
+        splice: `add` or `replace`.
+        clean: latents of the undisturbed run, where they differ: an edit with `edit_from` takes its values there.
+
+    Raises:
+        HookError: for an edit that returns something that latents cannot be.
+        ConfigError: for an edit that overflows.
+    """
+    after = edited_latents(edit, latents, clean)
+    touched = (after != latents).any(1)
+    if splice == "replace":
+        rows = torch.arange(latents.shape[0])
+        delta = sae.decode(after).float() - activations.float()
+        moved = activations
+    else:
+        rows = touched.nonzero()[:, 0].cpu()
+        # decoding is affine: the difference of two decodings is the decoding of the difference without its bias
+        delta = (after[touched] - latents[touched]).to(sae.W_dec.dtype).float() @ sae.W_dec.float()
+        moved = activations[touched]
+    _check_overflow(edit.label, moved, delta)
+    return ArmPlan(edit.label, rows, delta, touched.cpu())
+
+
+def plan_residual(
+    edit: ResidualEdit | Any,
+    activations: Float[Tensor, "n d_model"],
+    clean: Float[Tensor, "n d_model"] | None = None,
+) -> ArmPlan:
+    """What an edit of the residual itself adds; rows that it leaves as they are equal the clean arm exactly.
+
+    Args:
+        edit: an object with `label` and `edit_residual(activations)`.
+        activations: of all problems, as they arrive at the site.
+        clean: of the undisturbed run, where that differs: an edit with `edit_residual_from` takes its values there.
+
+    Raises:
+        HookError: for an edit that returns something that activations cannot be.
+        ConfigError: for an edit that overflows.
+    """
+    given = activations.clone()  # a copy: an edit that works in place must not reach the clean arm
+    if clean is not None and hasattr(edit, "edit_residual_from"):
+        after = edit.edit_residual_from(given, clean.clone())
+    else:
+        after = edit.edit_residual(given)
+    after = _same_shape(edit, after, activations, "activations")
+    touched = (after != activations).any(1)
+    delta = after[touched].float() - activations[touched].float()
+    _check_overflow(edit.label, activations[touched], delta)
+    return ArmPlan(edit.label, touched.nonzero()[:, 0].cpu(), delta, touched.cpu(), value=after[touched].float())
+
+
+def joined(plan: ArmPlan, site: Site, later: ArmPlan) -> ArmPlan:
+    """A plan with what another one adds at a later site; its rows are the problems that either touches."""
+    rows = torch.cat([plan.rows, later.rows]).unique()
+    changes = [(change, plan.rows) for change in plan.also]
+    if len(later.rows):
+        changes.append((LaterChange(site, later.delta, later.value), later.rows))
+    also = tuple(
+        LaterChange(
+            change.site,
+            _spread(change.delta, own, rows),
+            None if change.value is None else _spread(change.value, own, rows, torch.nan),
+        )
+        for change, own in changes
+    )
+    return ArmPlan(plan.label, rows, _spread(plan.delta, plan.rows, rows), plan.edited | later.edited, also)
+
+
+def added(x: Tensor, delta: Tensor) -> Tensor:
+    """x + delta, summed in float32 and in x's dtype again."""
+    return (x.float() + delta.to(x.device)).to(x.dtype)
+
+
+def _spread(values: Tensor, own: Tensor, rows: Tensor, rest: float = 0.0) -> Tensor:
+    """What belongs to the problems `own`, for the problems `rows`; the others have `rest`."""
+    out = values.new_full((len(rows), values.shape[1]), rest)
+    out[torch.searchsorted(rows, own).to(values.device)] = values
+    return out
+
+
+def edited_latents(
+    edit: Edit | Any, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"] | None = None
+) -> Float[Tensor, "n d_sae"]:
+    """What the edit makes of the latents; HookError where that is unusable."""
+    check_edit(edit)
+    given = latents.clone()  # a copy: an edit that works in place must not reach the clean arm
+    refer = getattr(edit, "edit_from", None)
+    after = edit.edit(given) if refer is None or clean is None else refer(given, clean.clone())
+    return _same_shape(edit, after, latents, "latents")
+
+
+def _same_shape(edit: Any, out: Any, given: Tensor, what: str) -> Tensor:
+    """What an edit returned, in the dtype of what it was given; HookError where it cannot take its place."""
+    if not isinstance(out, Tensor) or out.shape != given.shape:
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise HookError(
+            f"Edit {edit.label!r} returned {got} instead of {what} {tuple(given.shape)}.",
+            "Return a tensor of the shape that was given.",
+        )
+    return out.to(given.dtype)
+
+
+def _check_overflow(label: str, activations: Float[Tensor, "m d_model"], delta: Float[Tensor, "m d_model"]) -> None:
+    """ConfigError where the model's norms, which square a residual in float32, would find infinity."""
+    if not bool(torch.isfinite((activations.float() + delta).square().sum(1)).all()):
+        raise ConfigError(
+            f"Edit {label!r} overflows: the edited residual, or its square, is not finite.", "Use a smaller factor."
+        )

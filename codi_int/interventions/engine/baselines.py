@@ -1,0 +1,41 @@
+"""Controls that know no SAE: does something plainer, on the same problems and of the same size, do as much?"""
+
+from collections.abc import Sequence
+
+from codi_int.interventions.engine.arms import ArmPlan
+from codi_int.interventions.engine.controls import difference_of_means, single_neurons
+from codi_int.interventions.engine.scene import Scene
+from codi_int.interventions.engine.staging import stray_directions
+
+
+def baseline_arms(
+    scene: Scene,
+    arm: ArmPlan,
+    features: Sequence[int],
+    directions: int = 0,
+    neurons: int = 0,
+    mean_difference: bool = False,
+    seed: int = 0,
+) -> dict[str, tuple[ArmPlan, ...]]:
+    """The baselines of one arm, by the names that a result gives them; an arm that touches nothing has none.
+
+    Neurons and the difference of means belong to one site and are left out for an arm that changes several.
+
+    Args:
+        scene: what surrounds the edit.
+        arm: the arm to imitate.
+        features: the features that the edit names; without any there is no difference of means.
+        directions: how many random directions.
+        neurons: how many single coordinates of the residual.
+        mean_difference: whether to run the difference of means.
+        seed: of the draws.
+    """
+    if not bool(arm.edited.any()):
+        return {}
+    found = {"random_directions": stray_directions(arm, directions, seed)}
+    if not arm.also:
+        found["single_neurons"] = single_neurons(arm, scene.activations, neurons, seed)
+        if mean_difference and features and scene.place.latents is not None:
+            plan = difference_of_means(arm, scene.activations, scene.latents, features)
+            found["difference_of_means"] = () if plan is None else (plan,)
+    return found

@@ -1,0 +1,188 @@
+"""Controls: does the same edit on features that should not matter do just as much?
+
+A feature that fires often, or strongly, breaks answers whatever it means. Controls are therefore drawn from the
+features that are most like the edited one in how often they fire and in how far removing them moves the residual.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.engine.arms import ArmPlan
+
+POOL_FACTOR = 3
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class FeatureStats:
+    """How often and how strongly each feature fires on the problems of a run."""
+
+    firing_rate: Float[Tensor, " d_sae"]
+    """share of problems on which the latent is not zero"""
+    edit_size: Float[Tensor, " d_sae"]
+    """mean norm of the feature's part of the reconstruction where it fires; 0 where it never does"""
+
+    @property
+    def alive(self) -> Bool[Tensor, " d_sae"]:
+        """Features that fire at all."""
+        return self.firing_rate > 0
+
+
+def feature_stats(latents: Float[Tensor, "n d_sae"], decoder_norms: Float[Tensor, " d_sae"]) -> FeatureStats:
+    """Firing rate and mean edit size of every feature.
+
+    Args:
+        latents: of all problems of the run.
+        decoder_norms: norm of each feature's decoder row.
+    """
+    fired = (latents != 0).sum(0)
+    strength = latents.abs().sum(0) / fired.clamp(min=1)
+    return FeatureStats(fired / latents.shape[0], strength * decoder_norms)
+
+
+def matched_features(
+    stats: FeatureStats, features: Sequence[int], draws: int = 20, seed: int = 0
+) -> tuple[tuple[int, ...], ...]:
+    """Draw control sets: for each edited feature a stand-in that is alive, like it, and itself not edited.
+
+    Stand-ins are drawn at random from the 3 x `draws` features nearest in log firing rate and log edit size. Fewer
+    sets come back where the SAE has too few living features; none twice.
+
+    Args:
+        stats: of the run's problems.
+        features: the edited features.
+        draws: how many sets to draw.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: for a negative number of draws.
+    """
+    check_draws(draws)
+    allowed = stats.alive.clone()
+    allowed[list(features)] = False
+    generator = torch.Generator().manual_seed(seed)
+    columns = [_stand_ins(stats, feature, allowed, draws, generator) for feature in features]
+    rows = zip(*columns, strict=False)
+    return tuple(row for row in dict.fromkeys(rows) if len(set(row)) == len(row))[:draws]
+
+
+def check_draws(draws: int) -> None:
+    """ConfigError for a negative number of controls."""
+    if draws < 0:
+        raise ConfigError(f"The number of controls cannot be negative, got {draws}.", "0 runs without controls.")
+
+
+def _stand_ins(
+    stats: FeatureStats, feature: int, allowed: Bool[Tensor, " d_sae"], draws: int, generator: torch.Generator
+) -> list[int]:
+    """Up to `draws` features in random order out of the nearest ones."""
+    distance = (_log(stats.firing_rate) - _log(stats.firing_rate[feature])).abs()
+    distance += (_log(stats.edit_size) - _log(stats.edit_size[feature])).abs()
+    pool = torch.where(allowed, distance, torch.inf).argsort(stable=True)[: POOL_FACTOR * draws]
+    pool = pool[allowed[pool]]
+    order = torch.randperm(len(pool), generator=generator)[:draws]
+    return [int(pool[i]) for i in order]
+
+
+def random_directions(arm: ArmPlan, draws: int, seed: int = 0) -> tuple[ArmPlan, ...]:
+    """Arms that move the same problems as far as `arm` does, each draw along one random direction of its own.
+
+    Args:
+        arm: the arm to imitate.
+        draws: how many.
+        seed: of the directions.
+
+    Raises:
+        ConfigError: for a negative number of draws.
+    """
+    check_draws(draws)
+    generator = torch.Generator().manual_seed(seed)
+    norms = arm.delta.float().norm(dim=1, keepdim=True)
+    directions = torch.randn(draws, arm.delta.shape[1], generator=generator).to(arm.delta.device)
+    directions = directions / directions.norm(dim=1, keepdim=True)
+    return tuple(
+        ArmPlan(f"random direction {i}", arm.rows, norms * direction, arm.edited)
+        for i, direction in enumerate(directions)
+    )
+
+
+def difference_of_means(
+    arm: ArmPlan, activations: Float[Tensor, "n d_model"], latents: Float[Tensor, "n d_sae"], features: Sequence[int]
+) -> ArmPlan | None:
+    """The plainest baseline: the edit's problems moved as far as the edit moves them, along the difference of means.
+
+    The direction runs from the mean residual of the problems on which none of `features` fires to the mean of those on
+    which one does. Each problem of `arm` is moved along it towards the mean of those that do not fire, by the norm of
+    its own edit.
+
+    Args:
+        arm: the arm to imitate.
+        activations: at the site, of all problems.
+        latents: of those activations.
+        features: the edited features.
+
+    Returns:
+        the arm; None where the features fire on every problem or on none, for then there are no two means.
+    """
+    fires = (latents[:, list(features)] != 0).any(1)
+    if bool(fires.all()) or not bool(fires.any()):
+        return None
+    x = activations.float()
+    direction = x[fires].mean(0) - x[~fires].mean(0)
+    direction = direction / direction.norm().clamp(min=_FLOOR)
+    beyond = (x[arm.rows.to(x.device)] - x[~fires].mean(0)) @ direction
+    sign = torch.where(beyond >= 0, -1.0, 1.0)
+    norms = arm.delta.float().norm(dim=1)
+    return ArmPlan("difference of means", arm.rows, (norms * sign)[:, None] * direction, arm.edited)
+
+
+def single_neurons(
+    arm: ArmPlan, activations: Float[Tensor, "n d_model"], draws: int, seed: int = 0
+) -> tuple[ArmPlan, ...]:
+    """Arms that put single coordinates of the residual to their mean over all problems, on the arm's problems.
+
+    Coordinates are drawn at random from the 3 x `draws` whose edits are nearest in size to the arm's; none twice.
+
+    Args:
+        arm: the arm to imitate.
+        activations: at the site, of all problems.
+        draws: how many; fewer come back where the residual has fewer coordinates.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: for a negative number of draws.
+    """
+    check_draws(draws)
+    x = activations.float()
+    moves = x.mean(0) - x[arm.rows.to(x.device)]
+    distance = (_log(moves.abs().mean(0)) - _log(torch.tensor(arm.edit_size))).abs()
+    pool = distance.argsort(stable=True)[: POOL_FACTOR * draws]
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))[:draws]
+    return tuple(_one_neuron(arm, moves, int(pool[i])) for i in order)
+
+
+def _one_neuron(arm: ArmPlan, moves: Float[Tensor, "m d_model"], neuron: int) -> ArmPlan:
+    delta = torch.zeros_like(moves)
+    delta[:, neuron] = moves[:, neuron]
+    return ArmPlan(f"neuron {neuron} to its mean", arm.rows, delta, arm.edited)
+
+
+def rank_among(effect: float, controls: Sequence[float]) -> float | None:
+    """Share of controls that are smaller than the effect in magnitude, ties counting half; None without controls.
+
+    1.0 means that no control did as much. With 20 controls, nothing finer than 1 in 21 can be said.
+    """
+    if not controls:
+        return None
+    from scipy.stats import percentileofscore
+
+    return float(percentileofscore([abs(value) for value in controls], abs(effect), kind="mean")) / 100.0
+
+
+def _log(values: Tensor) -> Tensor:
+    return values.clamp(min=_FLOOR).log()

@@ -1,0 +1,83 @@
+"""The words and names of a result: what was done, with which SAEs, and what a reader should know besides."""
+
+from collections.abc import Mapping, Sequence
+
+from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.summary import control_set
+from codi_int.sae.base import SAE
+from codi_int.types import ControlSet, Effect, Site
+
+LARGE = 100.0
+"""an edit so many times longer than the residual itself leaves little of it"""
+
+
+def name_of_saes(saes: Mapping[Site, SAE | None]) -> str:
+    """Where the SAEs come from, as far as they know."""
+    names = []
+    for sae in saes.values():
+        if sae is not None:
+            known = sae.config.provenance
+            names.append(f"{known.model}/{known.site}" if known.model and known.site else "unnamed")
+    return " + ".join(dict.fromkeys(names)) or "none"
+
+
+def control_sets(
+    clean: CleanPass,
+    sets: Mapping[str, Sequence[ArmPlan]],
+    scores: Sequence[ArmScores],
+    effect: Effect,
+) -> dict[str, ControlSet]:
+    """The control sets that hold any arm; their scores stand one set after the other."""
+    out, start = {}, 0
+    for name, plans in sets.items():
+        stop = start + len(plans)
+        if plans:
+            out[name] = control_set(clean, plans, scores[start:stop], effect)
+        start = stop
+    return out
+
+
+def notes_on(
+    edit: AtSites, saes: Mapping[Site, SAE | None], arm: ArmPlan, residual_norm: float, splice: str, memory: str
+) -> tuple[str, ...]:
+    """What a reader should know about an edit and its arms.
+
+    Args:
+        edit: the edit, with its sites.
+        saes: the SAE of each of them.
+        arm: what it adds.
+        residual_norm: mean norm of the undisturbed activations at the first site.
+        splice: how edited latents go back into the residual.
+        memory: what `memory_note` says.
+    """
+    notes = []
+    if splice == "replace" and any(sae is not None for sae in saes.values()):
+        notes.append(
+            "splice=replace: the effect includes what the SAE's reconstruction costs; see the reconstructed arm."
+        )
+    if len(edit.sites) > 1:
+        notes.append("Several sites: at each, the edit gets what arrives there under the edits before it.")
+    if bare := [str(site) for site, sae in saes.items() if sae is None]:
+        notes.append(f"No SAE at {', '.join(bare)}: there the reconstructed arm is the clean one.")
+    if arm.edit_size > LARGE * residual_norm:
+        notes.append(f"The edit is {arm.edit_size / residual_norm:.2g} times as long as the residual that it changes.")
+    return (*notes, memory) if memory else tuple(notes)
+
+
+def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
+    """Why there are fewer random-feature controls than were asked for."""
+    if asked and not (edit.features and edit.movable):
+        return ("No random-feature controls: the edit has no features, or no moved_to(features).",)
+    if 0 < made < asked:
+        return (f"Only {made} of {asked} controls: the SAE has too few other living features.",)
+    return ()
+
+
+def memory_note(clean: CleanPass) -> str:
+    """What the memory budget cost; empty where it cost nothing."""
+    kept, total = clean.shelf.n_kept, len(clean.batches)
+    if kept == total:
+        return ""
+    return f"The memory budget keeps {kept} of {total} batches of the clean pass; the others run again when needed."

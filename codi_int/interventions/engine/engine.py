@@ -1,0 +1,342 @@
+"""The intervention engine: one edit of a continuous thought on many problems, with its evidence."""
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, cast
+
+import torch
+
+from codi_int.errors import ConfigError, SiteError
+from codi_int.interventions.edits.basic import Edit, check_edit, check_features
+from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.edits.naming import edit_kind as edit_kind
+from codi_int.interventions.edits.naming import shared_setting
+from codi_int.interventions.edits.residual import ResidualEdit
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
+from codi_int.interventions.engine.baselines import baseline_arms
+from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, Progress, run_clean
+from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
+from codi_int.interventions.engine.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
+from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.engine.landing import Propagate, make_landing
+from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
+from codi_int.interventions.engine.scene import Scene as Scene
+from codi_int.interventions.engine.staging import Capture, Place, Unedited, no_sae, plan_sites
+from codi_int.interventions.engine.suffix import MAX_ROWS, SuffixRunner
+from codi_int.interventions.engine.summary import arm_outcomes, effect_between, operation_rows, summarize_arm
+from codi_int.interventions.evidence.compare import untested
+from codi_int.interventions.evidence.verdicts import dead_verdict
+from codi_int.model.hooked import CodiModel
+from codi_int.sae.base import SAE, check_fits
+from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
+
+CONFIDENCE = 0.95
+AnyEdit = Edit | ResidualEdit | AtSites | Any
+"""what the engine runs: an edit of latents, of the residual, or a table of them"""
+
+
+class FeatureInterventionEngine:
+    """Edits SAE features inside the continuous thoughts of a model and measures what becomes of the answers.
+
+    The clean pass over a set of problems is kept: later runs on the same problems only pay for what they change.
+    """
+
+    def __init__(
+        self,
+        model: CodiModel,
+        saes: Mapping[Site, SAE | None],
+        splice: str = "add",
+        propagate: str = "both",
+        memory_budget: int = MEMORY_BUDGET,
+        max_rows: int = MAX_ROWS,
+        method: str = "suffix",
+    ) -> None:
+        """
+        Args:
+            model: the model.
+            saes: the SAE of every site that edits may name; None for a site where only the residual itself is edited,
+                such as a whole thought.
+            splice: `add` adds decode(edit(f)) - decode(f) and so keeps the SAE's error; `replace` puts decode(edit(f))
+                in place of the residual. Edits of the residual itself know no such difference.
+            propagate: by which roads an edit may reach the answer: `both`, `cache` or `recurrence`.
+            memory_budget: bytes of keys and values that the clean pass may keep. What does not fit is computed again,
+                so a small budget costs time and no result; 0 keeps nothing.
+            max_rows: how many (edit, problem) rows run together at most; halved where memory runs out.
+            method: `suffix` runs only what comes after the site; `naive` runs the whole model for every edit.
+
+        Raises:
+            SAEError: for an SAE that was made for another site, width or model.
+            SiteError: for a site that the model does not have.
+            ConfigError: for a choice that does not exist, or roads on which no edit can reach the answer.
+        """
+        _one_of("splice", splice, ("add", "replace"))
+        _one_of("method", method, ("suffix", "naive"))
+        if not saes:
+            raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
+        if max_rows < 1 or memory_budget < 0:
+            raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
+        self.landings = {site: make_landing(model, site, propagate) for site in saes}
+        self.saes = {site: sae for site, sae in saes.items() if sae is not None}
+        for site, sae in self.saes.items():
+            check_fits(sae, model, site)
+        self.model, self.sites = model, tuple(saes)
+        self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
+        self.memory_budget, self.max_rows, self.method = memory_budget, max_rows, method
+        self._clean: CleanPass | None = None
+
+    @torch.no_grad()
+    def run(
+        self,
+        edit: AnyEdit,
+        problems: Sequence[Problem],
+        seed: int = 0,
+        controls: int = 20,
+        site: Site | None = None,
+        data: str | None = None,
+        sae_name: str | None = None,
+        progress: Progress | None = None,
+        directions: int = 0,
+        neurons: int = 0,
+        mean_difference: bool = False,
+    ) -> Result:
+        """Do one edit on all problems, with its controls.
+
+        Args:
+            edit: what to do: `Ablate`, `Amplify`, ..., `AtSites` for several sites, an object of your own with `label`
+                and `edit(latents)` or `edit_residual(activations)`.
+            problems: on which problems.
+            seed: of the controls and the resampling.
+            controls: how many matched random features get the same edit; 0 for none.
+            site: which of the engine's sites; may be left out where it has one, or where the edit names its sites.
+            data: what to call the problems in the result.
+            sae_name: what to call the SAE in the result.
+            progress: called with (stage, done, total).
+            directions: how many random directions move the same problems as far, as controls that know no SAE.
+            neurons: how many single coordinates of the residual are put to their mean on the same problems.
+            mean_difference: move the same problems as far along the difference between the means of those on which
+                the features fire and the others.
+
+        Raises:
+            FeatureError: for a feature that the SAE does not have.
+            SAEError: for an edit of latents at a site without an SAE.
+            HookError: for an edit that returns something unusable.
+            ConfigError: for an edit that overflows, in the residual or inside the model.
+        """
+        started = time.perf_counter()
+        table = self._check_request(edit, site, controls, directions, neurons)
+        scene = self.scene(problems, table.sites[0], progress)
+        arm, reconstruction = self.plan(scene, table), self._reconstruction(scene, table)
+        alive = bool(arm.edited.any())
+        rivals = self._rivals(scene, table, controls, seed) if alive else []
+        plain = baseline_arms(scene, arm, table.features, directions, neurons, mean_difference, seed)
+        sets = {"random_features": rivals, **plain}
+        plans = [arm, reconstruction, *chain.from_iterable(sets.values())]
+        scores = self.score(scene, plans, progress)
+        outcomes = {
+            "clean": scene.clean.outcomes,
+            "reconstructed": arm_outcomes(scene.clean, reconstruction, scores[1]),
+            "intervened": arm_outcomes(scene.clean, arm, scores[0]),
+        }
+        effect = self._effect(scene, edit, arm, outcomes, seed)
+        return Result(
+            experiment=self._experiment(edit, table, scene, seed, data, sae_name),
+            arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
+            effect=effect,
+            controls=control_sets(scene.clean, sets, scores[2:], effect),
+            by_operation=operation_rows(scene.clean.problems, outcomes["clean"], outcomes["intervened"]),
+            environment=describe_environment(
+                self.model, self._saes_of(table), scene.clean.problems, time.perf_counter() - started
+            ),
+            counts=count_work(scene, plans, scores),
+            outcomes=outcomes,
+            notes=self._notes(scene, table, arm) + controls_note(table, len(rivals), controls if alive else 0),
+        )
+
+    def run_many(
+        self,
+        edits: Sequence[AnyEdit],
+        problems: Sequence[Problem],
+        seed: int = 0,
+        controls: int = 20,
+        site: Site | None = None,
+        data: str | None = None,
+        sae_name: str | None = None,
+        progress: Progress | None = None,
+        directions: int = 0,
+        neurons: int = 0,
+        mean_difference: bool = False,
+    ) -> tuple[Result, ...]:
+        """`run` for several edits on one clean pass; see `family_of` for p-values adjusted over them.
+
+        Args and errors as in `run`; nothing runs where one of the edits cannot.
+        """
+        if not edits:
+            raise ConfigError("There is no edit to run.", "Give at least one.")
+        for edit in edits:
+            self._check_request(edit, site, controls, directions, neurons)
+        more = (directions, neurons, mean_difference)
+        return tuple(self.run(edit, problems, seed, controls, site, data, sae_name, progress, *more) for edit in edits)
+
+    @torch.no_grad()
+    def scene(self, problems: Sequence[Problem], site: Site | None = None, progress: Progress | None = None) -> Scene:
+        """The clean pass over some problems, made or taken from the last run, and the latents at a site."""
+        site = self._chosen(site)
+        clean = self._clean_pass(problems, progress)
+        return Scene(self._place(clean, site), clean, self.landings[site])
+
+    def score(self, scene: Scene, plans: Sequence[ArmPlan], progress: Progress | None = None) -> list[ArmScores]:
+        """What every row of some arms answers; ConfigError where the model's own numbers overflow under one."""
+        if self.method == "naive":
+            scores = [rerun_plan(self.model, scene.clean, scene.site, plan, self.propagate) for plan in plans]
+        else:
+            tell = (lambda done, total: progress("edited passes", done, total)) if progress else None
+            fast = self._runner(scene).run(plans, tell)
+            scores = rerun_close(self.model, scene.clean, scene.site, plans, fast, self.propagate)
+        for plan, found in zip(plans, scores, strict=True):
+            _check_finite(plan, found)
+        return scores
+
+    def plan(self, scene: Scene, edit: AnyEdit) -> ArmPlan:
+        """What an edit adds to which problems of a scene."""
+        return self.plan_all(scene, [edit])[0]
+
+    @torch.no_grad()
+    def plan_all(self, scene: Scene, edits: Sequence[AnyEdit], splice: Splice | None = None) -> list[ArmPlan]:
+        """Plans of edits that share their sites; the scene must be at the first of these."""
+        tables = [_table(edit, scene.site) for edit in edits]
+        sites = tables[0].sites if tables else ()
+        if any(table.sites != sites or table.sites[0] != scene.site for table in tables):
+            raise SiteError(f"The scene is at {scene.site}, and an edit begins at another site or has others besides.")
+        places = {site: scene.place if site == scene.site else self._place(scene.clean, site) for site in sites}
+        return plan_sites(tables, places, self._capture(scene), splice or self.splice) if tables else []
+
+    def _check_request(self, edit: AnyEdit, site: Site | None, *draws: int) -> AtSites:
+        """The edit as a table of sites, checked before the clean pass: nobody should wait to be told of a slip."""
+        if isinstance(edit, AtSites) and site is not None and site != edit.sites[0]:
+            raise SiteError(f"The edit names its own sites and does not begin at {site}.", "Leave site out.")
+        table = edit if isinstance(edit, AtSites) else _table(edit, self._chosen(site))
+        for where, part in table.pairs:
+            sae = self.saes.get(self._chosen(where))
+            if sae is None and not hasattr(part, "edit_residual"):
+                raise no_sae(where, f"{part.label!r} edits latents")
+            if sae is not None:
+                check_features(getattr(part, "features", ()), sae.d_sae)
+        for number in draws:
+            check_draws(number)
+        return table
+
+    def _chosen(self, site: Site | None) -> Site:
+        if site is None and len(self.sites) == 1:
+            return self.sites[0]
+        if site not in self.sites:
+            missing = "none was named" if site is None else f"it knows nothing of {site}"
+            raise SiteError(
+                f"The engine has the sites {', '.join(map(str, self.sites))}, and {missing}.",
+                "Name one of them, run(..., site=...), or give the engine another: {Site(14, 3): sae}.",
+            )
+        return site
+
+    def _clean_pass(self, problems: Sequence[Problem], progress: Progress | None) -> CleanPass:
+        if self._clean is None or self._clean.problems != tuple(problems):
+            bases = [landing.base for landing in self.landings.values() if landing.base is not None]
+            sites = tuple(dict.fromkeys((*self.sites, *bases)))
+            self._clean = run_clean(self.model, problems, sites, self.memory_budget, progress)
+        return self._clean
+
+    def _place(self, clean: CleanPass, site: Site) -> Place:
+        sae, activations = self.saes.get(site), clean.activations[site]
+        return Place(site, sae, activations, None if sae is None else sae.encode(activations).dense())
+
+    def _runner(self, scene: Scene) -> SuffixRunner:
+        return SuffixRunner(self.model, scene.clean, scene.landing, self.max_rows)
+
+    def _capture(self, scene: Scene) -> Capture:
+        """How to find out what arrives at a later site."""
+        if self.method == "suffix":
+            return self._runner(scene).capture
+        model, clean, road = self.model, scene.clean, self.propagate
+        return lambda plans, later: [recapture(model, clean, scene.site, plan, later, road) for plan in plans]
+
+    def _reconstruction(self, scene: Scene, table: AtSites) -> ArmPlan:
+        """What the SAEs alone do at the edit's sites."""
+        unedited = AtSites(tuple((site, Unedited()) for site in table.sites))
+        return self.plan_all(scene, [unedited], "replace")[0]
+
+    def _rivals(self, scene: Scene, table: AtSites, draws: int, seed: int) -> list[ArmPlan]:
+        """The same edit on matched random features of each site."""
+        if not draws or not (table.features and table.movable):
+            return []
+        drawn = []
+        for site, part in table.pairs:
+            at = self.scene(scene.clean.problems, site)
+            stats = feature_stats(at.latents, at.sae.W_dec.float().norm(dim=1))
+            drawn.append(matched_features(stats, part.features, draws, seed))
+        rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
+        return self.plan_all(scene, [table.moved_to(features) for features in rows])
+
+    def _effect(
+        self, scene: Scene, edit: AnyEdit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int
+    ) -> Effect:
+        if bool(arm.edited.any()):
+            return effect_between(outcomes["clean"], outcomes["intervened"], seed)
+        return untested(len(scene.clean.problems), CONFIDENCE, dead_verdict(edit, len(scene.clean.problems)))
+
+    def _saes_of(self, table: AtSites) -> list[SAE]:
+        return [self.saes[site] for site in table.sites if site in self.saes]
+
+    def _notes(self, scene: Scene, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
+        saes = {site: self.saes.get(site) for site in table.sites}
+        norm = float(scene.activations.float().norm(dim=1).mean())
+        return notes_on(table, saes, arm, norm, self.splice, memory_note(scene.clean))
+
+    def _experiment(
+        self, edit: AnyEdit, table: AtSites, scene: Scene, seed: int, data: str | None, sae_name: str | None
+    ) -> Experiment:
+        factor = shared_setting(edit, "factor")
+        return Experiment(
+            kind=edit_kind(edit),
+            features=tuple(getattr(edit, "features", ())),
+            site=scene.site,
+            mode=shared_setting(edit, "mode"),
+            factor=None if factor is None else float(factor),
+            splice=self.splice,
+            propagate=self.propagate,
+            model=self.model.name,
+            sae=sae_name or name_of_saes({site: self.saes.get(site) for site in table.sites}),
+            data=data or str(getattr(scene.clean.problems, "name", "unnamed")),
+            n_problems=len(scene.clean.problems),
+            seed=seed,
+            label=edit.label,
+            sites=table.sites,
+        )
+
+
+def _table(edit: AnyEdit, site: Site) -> AtSites:
+    """An edit as a table of sites, of which it may have but one."""
+    if isinstance(edit, AtSites):
+        return edit
+    check_edit(edit)
+    return AtSites(((site, edit),))
+
+
+def count_work(scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]) -> RunCounts:
+    """What was run and what was not."""
+    pairs, rows = len(plans) * len(scene.clean.problems), sum(len(plan.rows) for plan in plans)
+    changed, rerun = (sum(int(getattr(score, name).sum()) for score in scores) for name in ("changed", "rerun"))
+    return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)
+
+
+def _check_finite(plan: ArmPlan, scores: ArmScores) -> None:
+    bad = int((~torch.isfinite(scores.logprobs)).sum())
+    if bad:
+        raise ConfigError(
+            f"{plan.label!r} overflows inside the model: on {bad} of {len(plan.rows)} problems no log-probability "
+            "of the answer is left.",
+            "Use a smaller factor, or load the model as float32.",
+        )
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name}={value!r} does not exist.", f"It is one of {', '.join(known)}.")

@@ -1,0 +1,161 @@
+"""Where a change at a site enters the model again, and by which roads it can go on from there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.engine.arms import LaterChange, added
+from codi_int.model.chain import ChainState
+from codi_int.model.hooked import CodiModel
+from codi_int.model.hooks import Recorder, site_hook_name
+from codi_int.model.rollout import Rollout
+from codi_int.model.stack import tap
+from codi_int.types import Site
+
+Propagate = Literal["both", "cache", "recurrence"]
+
+
+class _AtPosition:
+    """A stack hook of one position: adds changes to the last token at hook points, and keeps what was asked for."""
+
+    def __init__(self, changes: Mapping[str, LaterChange], recorder: Recorder | None, position: int) -> None:
+        self._wanted = recorder.names(position) if recorder else frozenset()
+        self.names = frozenset(changes) | self._wanted
+        self._changes, self._recorder, self._position = changes, recorder, position
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensor:
+        if name in self._changes:
+            tensor = self._changes[name].made(tensor)
+        if self._recorder and name in self._wanted:
+            self._recorder.record(name, self._position, tensor)
+        return tensor
+
+
+@dataclass(frozen=True)
+class Landing:
+    """How to run the rest of one position after a change at a site."""
+
+    site: Site
+    """where the change is made"""
+    propagate: Propagate
+    """by which roads it may go on"""
+    base: Site | None
+    """the site whose clean activation the rest of the position starts from; None where no block is left to run"""
+    start: int
+    """the first block that runs again"""
+    hook: str | None
+    """hook point at which the change is added, where that is inside the first block"""
+
+    def enter(
+        self,
+        model: CodiModel,
+        rollout: Rollout,
+        rows: Int[Tensor, " m"],
+        delta: Float[Tensor, "m d_model"],
+        also: Sequence[LaterChange] = (),
+        recorder: Recorder | None = None,
+    ) -> ChainState:
+        """The state after the site's position (or the next one, for a changed thought) with the change made.
+
+        Args:
+            model: the model.
+            rollout: the clean pass of a batch.
+            rows: which of its rows, repeats allowed.
+            delta: what is added to each of them at the site.
+            also: what is added later in the same forward (see `in_same_forward`).
+            recorder: who keeps activations of this forward.
+        """
+        state = rollout.state_at(self.site.position, rows)
+        if self.site.component == "thought":
+            thought = model.next_thought(state)
+            return model.step_thought(state, added(thought, delta), recorder)
+        if self.site.component == "final_norm":
+            return ChainState(state.cache, added(state.hidden, delta), state.position, state.problem_ids)
+        assert self.base is not None
+        base = rollout.captured[self.base][rows]
+        changes = {site_hook_name(later.site): later for later in also}
+        if self.hook:
+            changes[self.hook] = LaterChange(self.site, delta)
+        hook = _AtPosition(changes, recorder, self.site.position)
+        return self._rest_of_position(model, state, base if self.hook else added(base, delta), hook)
+
+    def in_same_forward(self, site: Site) -> bool:
+        """Whether a later site lies in the forward that `enter` itself runs block by block."""
+        return site.position == self.site.position and site.component != "thought" and self.base is not None
+
+    def _rest_of_position(self, model: CodiModel, state: ChainState, x: Tensor, hook: _AtPosition) -> ChainState:
+        layers, cache = range(self.start, model.n_layers), state.cache
+        slot = slice(cache.length - 1, cache.length)
+        saved = [
+            (cache.keys[i][:, :, slot].clone(), cache.values[i][:, :, slot].clone())
+            for i in (layers if self.propagate == "recurrence" else ())
+        ]
+        x = x[:, None]
+        if self.base != self.site and not self.hook:  # mlp_out, whose block is over, but not yet its resid_post
+            assert self.base is not None
+            x = tap(hook, site_hook_name(self.base), x)
+        out = model.stack.final_norm(model.stack.run(x, cache, layers, hook), hook)
+        for i, (keys, values) in zip(layers, saved, strict=False):
+            cache.write(i, keys, values)  # not in place where gradients are wanted: then the tensors are new ones
+        if self.propagate == "cache":
+            return state
+        return ChainState(cache, out[:, -1], state.position, state.problem_ids)
+
+
+def make_landing(model: CodiModel, site: Site, propagate: Propagate | str = "both") -> Landing:
+    """How a change at `site` goes on.
+
+    Raises:
+        SiteError: for a site that the model does not have.
+        ConfigError: where the change cannot reach the answer by any road that is open.
+    """
+    if propagate not in ("both", "cache", "recurrence"):
+        raise ConfigError(f"propagate={propagate!r} does not exist.", "It is one of both, cache, recurrence.")
+    model.check_site(site)
+    start = _first_block(model, site)
+    _check_reach(model, site, propagate, start)
+    if site.layer is None:
+        return Landing(site, propagate, None, start, None)
+    if site.component in ("attn_out", "resid_mid"):
+        base = Site(site.layer, site.position, "resid_pre")
+        return Landing(site, propagate, base, start, f"blocks.{site.layer}.hook_{site.component}")
+    component: Literal["resid_pre", "resid_post"] = "resid_pre" if site.component == "resid_pre" else "resid_post"
+    return Landing(site, propagate, Site(site.layer, site.position, component), start, None)
+
+
+def _first_block(model: CodiModel, site: Site) -> int:
+    """What a block's MLP puts out is added to its `resid_post` as it is, so a change there starts one block later."""
+    if site.layer is None:
+        return model.n_layers
+    return site.layer + (1 if site.component in ("resid_post", "mlp_out") else 0)
+
+
+def _check_reach(model: CodiModel, site: Site, propagate: Propagate, start: int) -> None:
+    """ConfigError where no open road leads from the site to the answer: measuring there would be a silent no-op."""
+    last = site.position == model.n_thoughts
+    if site.component in ("attn_out", "resid_mid"):
+        start += 1  # the block's own keys and values were made before
+    cache_open = propagate != "recurrence" and start < model.n_layers
+    if site.layer is None:
+        cache_open = propagate == "both" and site.component == "thought" and not last
+    recurrence_open = propagate != "cache" and not last
+    if not (cache_open or recurrence_open):
+        raise ConfigError(
+            f"A change at {site} cannot reach the answer with propagate={propagate!r}: no later step reads it.",
+            f"Use an earlier position or layer, or propagate='both' (the last position is {model.n_thoughts}).",
+        )
+
+
+def remaining_thoughts(
+    model: CodiModel, state: ChainState, until: int | None = None, recorder: Recorder | None = None
+) -> ChainState:
+    """The state after the last thought, or after position `until`."""
+    with torch.no_grad():
+        while state.position < (model.n_thoughts if until is None else until):
+            state = model.step_thought(state, None, recorder)
+    return state

@@ -1,0 +1,121 @@
+"""The reference: a hook at the site and the whole model run again, question and all.
+
+Slow and plain. The engine uses it for rows that are too close to call, tests and benchmarks compare the fast path with
+it. It runs the very batches of the clean pass, because rounding may depend on a batch's shape.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores, LaterChange
+from codi_int.interventions.engine.clean import CleanPass, read_answers
+from codi_int.interventions.engine.landing import Propagate
+from codi_int.interventions.engine.suffix import Verified, verify
+from codi_int.model.hooked import CodiModel
+from codi_int.model.hooks import HookContext, HookFunction, HookPoint
+from codi_int.model.rollout import Rollout
+from codi_int.types import Number, Site
+
+
+def rerun_plan(
+    model: CodiModel,
+    clean: CleanPass,
+    site: Site,
+    plan: ArmPlan,
+    propagate: Propagate = "both",
+    only: Tensor | None = None,
+) -> ArmScores:
+    """Scores of a plan's rows by running the whole model with hooks.
+
+    Args:
+        model: the model.
+        clean: its clean pass, for the batches and the clean answers.
+        site: where the plan's change is added; its later changes know their own sites.
+        plan: what is added to which problems.
+        propagate: by which roads the change may go on.
+        only: [m] which rows are wanted; default all. Batches without any are not run.
+    """
+    wanted = torch.ones(len(plan.rows), dtype=torch.bool) if only is None else only
+    logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
+    answers: list[Number | None] = [None] * len(plan.rows)
+    for index, edited, places in _rollouts(model, clean, site, plan, propagate, wanted):
+        found = _compare(model, clean.shelf.at(index), edited)
+        numbers = read_answers(model, edited.decoded)
+        for row, i in places:
+            logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]
+    return ArmScores(logprobs, tuple(answers), changed, wanted)
+
+
+def recapture(
+    model: CodiModel, clean: CleanPass, site: Site, plan: ArmPlan, later: Site, propagate: Propagate = "both"
+) -> Float[Tensor, "m d_model"]:
+    """What arrives at a later site under a plan, for the plan's rows, by running the whole model with hooks."""
+    out = torch.empty(plan.delta.shape, dtype=model.dtype, device=model.device)
+    everything = torch.ones(len(plan.rows), dtype=torch.bool)
+    for _, edited, places in _rollouts(model, clean, site, plan, propagate, everything, [later]):
+        for row, i in places:
+            out[i] = edited.captured[later][row]
+    return out
+
+
+def _rollouts(
+    model: CodiModel,
+    clean: CleanPass,
+    site: Site,
+    plan: ArmPlan,
+    propagate: Propagate,
+    wanted: Tensor,
+    capture: Sequence[Site] = (),
+) -> Iterator[tuple[int, Rollout, list[tuple[int, int]]]]:
+    """(index of a batch, what it does with the changes, pairs of its rows and the plan's) where rows are wanted."""
+    place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
+    table: dict[Site | HookPoint | str, HookFunction] = {site: _changer(clean, LaterChange(site, plan.delta), place)}
+    table |= {later.site: _changer(clean, later, place) for later in plan.also}
+    for index in sorted(set(clean.batch_of[plan.rows[wanted]].tolist())):
+        batch = clean.batches[index]
+        with torch.no_grad(), model.hooks(table, propagate=propagate):
+            edited = model.rollout(batch, capture)
+        yield index, edited, [(row, place[problem]) for row, problem in enumerate(batch.rows) if problem in place]
+
+
+def _changer(clean: CleanPass, change: LaterChange, place: dict[int, int]) -> HookFunction:
+    """A hook that makes a plan's change in the problems that have one."""
+    index = {problem.id: i for i, problem in enumerate(clean.problems)}
+
+    def make(resid: Tensor, context: HookContext) -> Tensor:
+        places = torch.tensor([place.get(index[name], -1) for name in context.problem_ids])
+        rows, out = (places >= 0).nonzero()[:, 0], resid.clone()
+        out[rows] = change.of(places[rows].to(change.delta.device)).made(resid[rows])
+        return out
+
+    return make
+
+
+def _compare(model: CodiModel, clean: Rollout, edited: Rollout) -> Verified:
+    with torch.no_grad():
+        logits = model.teacher_force(edited.state_at(model.n_thoughts), clean.decoded.ids[:, :-1])
+    return verify(logits, clean.decoded, torch.arange(logits.shape[0], device=logits.device), 0.0)
+
+
+def rerun_close(
+    model: CodiModel,
+    clean: CleanPass,
+    site: Site,
+    plans: Sequence[ArmPlan],
+    scores: Sequence[ArmScores],
+    propagate: Propagate = "both",
+) -> list[ArmScores]:
+    """The scores with every row that was too close to call taken from a run of the whole model."""
+    out = []
+    for plan, fast in zip(plans, scores, strict=True):
+        if not bool(fast.rerun.any()):
+            out.append(fast)
+            continue
+        slow = rerun_plan(model, clean, site, plan, propagate, fast.rerun)
+        answers = tuple(s if again else f for s, f, again in zip(slow.answers, fast.answers, fast.rerun, strict=True))
+        logprobs = torch.where(fast.rerun, slow.logprobs, fast.logprobs)
+        out.append(ArmScores(logprobs, answers, torch.where(fast.rerun, slow.changed, fast.changed), fast.rerun))
+    return out

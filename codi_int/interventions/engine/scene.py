@@ -1,0 +1,48 @@
+"""What surrounds an edit: the clean pass, and what the undisturbed model has at the edit's site."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.landing import Landing
+from codi_int.interventions.engine.staging import Place, no_sae
+from codi_int.sae.base import SAE
+from codi_int.types import Site
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An edit's surroundings: everything that does not depend on which features it names."""
+
+    place: Place
+    """the (first) site, its SAE, and what the undisturbed model has there"""
+    clean: CleanPass
+    """the undisturbed model"""
+    landing: Landing
+    """how changes go on from the site"""
+
+    @property
+    def site(self) -> Site:
+        """Where."""
+        return self.place.site
+
+    @property
+    def activations(self) -> Float[Tensor, "n d_model"]:
+        """At the site, of the clean pass."""
+        return self.place.activations
+
+    @property
+    def sae(self) -> SAE:
+        """With what; SAEError at a site without an SAE."""
+        if self.place.sae is None:
+            raise no_sae(self.site, "features were asked for")
+        return self.place.sae
+
+    @property
+    def latents(self) -> Float[Tensor, "n d_sae"]:
+        """Of the clean activations; SAEError at a site without an SAE."""
+        if self.place.latents is None:
+            raise no_sae(self.site, "features were asked for")
+        return self.place.latents

@@ -1,0 +1,133 @@
+"""Planning an edit site by site: at each one, what arrives under the changes before it is encoded and edited.
+
+A plan holds numbers, so whoever runs it needs to know nothing about SAEs or edits. For one site they follow from the
+clean pass alone. For several, the rows that earlier sites touched are run up to the next one first; problems that
+nothing touched yet have their clean activations there, bit for bit. Each later site costs one more run of those rows,
+from the first site up to it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from codi_int.errors import SAEError
+from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.engine.arms import ArmPlan, Splice, joined, plan_edit, plan_residual
+from codi_int.interventions.engine.controls import random_directions
+from codi_int.sae.base import SAE
+from codi_int.types import Site
+
+Capture = Callable[[Sequence[ArmPlan], Site], list[Tensor]]
+"""what arrives at a later site under each plan, for the plan's rows"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One site of an edit: its SAE, and what the undisturbed model has there."""
+
+    site: Site
+    """where"""
+    sae: SAE | None
+    """with what; None for a site at which only the residual itself can be edited"""
+    activations: Float[Tensor, "n d_model"]
+    """of the clean pass"""
+    latents: Float[Tensor, "n d_sae"] | None
+    """of these activations"""
+
+
+@dataclass(frozen=True)
+class Unedited:
+    """Changes nothing; with splice `replace` it leaves what the SAE's reconstruction alone does."""
+
+    label: str = "reconstructed"
+
+    def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """The latents."""
+        return latents
+
+    def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """The activations: where no SAE is, there is nothing to reconstruct."""
+        return activations
+
+
+def plan_sites(
+    edits: Sequence[AtSites], places: Mapping[Site, Place], capture: Capture, splice: Splice = "add"
+) -> list[ArmPlan]:
+    """Plans of edits that all have the same sites.
+
+    Args:
+        edits: the edits.
+        places: every one of their sites.
+        capture: runs plans up to a later site.
+        splice: how edited latents go back into the residual.
+
+    Raises:
+        SAEError: for an edit of latents at a site without an SAE.
+        HookError, ConfigError: for an edit that returns something unusable or overflows.
+    """
+    first, *later = edits[0].sites
+    plans = [plan_place(edit.parts[0], places[first], splice=splice) for edit in edits]
+    for i, site in enumerate(later, 1):
+        arrived = capture(plans, site)
+        found = [
+            plan_place(edit.parts[i], places[site], arriving(places[site], plan, x), splice)
+            for edit, plan, x in zip(edits, plans, arrived, strict=True)
+        ]
+        plans = [joined(plan, site, more) for plan, more in zip(plans, found, strict=True)]
+    return [replace(plan, label=edit.label) for edit, plan in zip(edits, plans, strict=True)]
+
+
+def plan_place(edit: Any, clean: Place, now: Place | None = None, splice: Splice = "add") -> ArmPlan:
+    """What an edit adds at one site, of latents where it can and an SAE is there, else of the residual.
+
+    Args:
+        edit: the edit.
+        clean: the site in the undisturbed run.
+        now: the site as earlier changes have left it; default clean.
+        splice: how edited latents go back into the residual.
+
+    Raises:
+        SAEError: for an edit of latents at a site without an SAE.
+    """
+    now = now or clean
+    latent, residual = (callable(getattr(edit, name, None)) for name in ("edit", "edit_residual"))
+    if latent and now.sae is not None and now.latents is not None:
+        return plan_edit(edit, now.sae, now.activations, now.latents, splice, clean.latents)
+    if residual:
+        return plan_residual(edit, now.activations, clean.activations)
+    raise no_sae(now.site, f"{edit.label!r} edits latents")
+
+
+def no_sae(site: Site, why: str) -> SAEError:
+    """The error for a site that needs an SAE and has none."""
+    return SAEError(
+        f"There is no SAE at {site}, and {why}.",
+        f"Give the engine one, {{Site.parse('{site}'): sae}}, or edit the residual itself.",
+    )
+
+
+def arriving(place: Place, plan: ArmPlan, arrived: Float[Tensor, "m d_model"]) -> Place:
+    """A site as the changes of a plan have left it: its own rows as they arrived, all others clean."""
+    if not len(plan.rows):
+        return place
+    rows = plan.rows.to(arrived.device)
+    activations = place.activations.clone()
+    activations[rows] = arrived
+    if place.sae is None or place.latents is None:
+        return Place(place.site, None, activations, None)
+    latents = place.latents.clone()
+    latents[rows] = place.sae.encode(arrived).dense()
+    return Place(place.site, place.sae, activations, latents)
+
+
+def stray_directions(arm: ArmPlan, draws: int, seed: int) -> tuple[ArmPlan, ...]:
+    """Arms that move the same problems as far as `arm` does at each of its sites, along random directions."""
+    plans = random_directions(arm, draws, seed)
+    for i, later in enumerate(arm.also, 1):
+        at_site = ArmPlan(arm.label, arm.rows, later.delta, arm.edited)
+        more = random_directions(at_site, draws, seed + 1_000_003 * i)
+        plans = tuple(joined(plan, later.site, other) for plan, other in zip(plans, more, strict=True))
+    return plans

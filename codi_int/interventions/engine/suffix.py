@@ -1,0 +1,248 @@
+"""The suffix runner: only what comes after an edited site, for rows of many edits in one batch.
+
+For each row it feeds the clean answer's tokens in one forward. Where every greedy choice agrees the answer is the clean
+one; where not, the row writes its own answer. Where a choice is closer than float arithmetic can be trusted, the row is
+reported as uncertain and the engine runs it again with the whole model.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.edits.combined import reach_order
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores, LaterChange
+from codi_int.interventions.engine.clean import CleanPass, read_answers
+from codi_int.interventions.engine.landing import Landing, remaining_thoughts
+from codi_int.model.chain import ChainState, Decoded
+from codi_int.model.hooked import CodiModel
+from codi_int.model.hooks import HookFunction, HookPoint, Recorder, SiteRecorder
+from codi_int.model.rollout import Rollout
+from codi_int.types import Number, Site
+
+MAX_ROWS = 256
+"""rows that run together"""
+
+MARGIN_TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4, torch.float16: 0.1, torch.bfloat16: 0.5}
+"""top-two logit margins below this are not trusted: batches of another shape may round another way. In float32 that
+moves logits of codi-mini by 6e-6 (of a scale of 17), so this leaves room for models ten times as unsteady."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How some rows stand to the clean answers."""
+
+    logprobs: Float[Tensor, " rows"]
+    """log-probability of the clean answer, in nats"""
+    changed: Bool[Tensor, " rows"]
+    """some greedy choice differs"""
+    uncertain: Bool[Tensor, " rows"]
+    """some choice, up to the first that differs, is too close to call"""
+
+
+def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, tolerance: float) -> Verified:
+    """Compare greedy choices with the clean answers' tokens.
+
+    Args:
+        logits: [:, j] predicts the answer's token j.
+        clean: the clean answers of the batch.
+        rows: the batch's row that each of `logits` belongs to.
+        tolerance: the margin below which a choice is uncertain.
+    """
+    steps = logits.shape[1]
+    ids, counts = clean.ids[rows, :steps], clean.counts[rows]
+    counted = torch.arange(steps, device=ids.device) < counts[:, None]
+    scores = logits.float()
+    logprobs = scores.gather(2, ids[..., None])[..., 0] - scores.logsumexp(-1)
+    best = scores.topk(2, -1)
+    differs = (best.indices[..., 0] != ids) & counted
+    undecided = counted & (differs.cumsum(1) - differs.long() == 0)
+    close = best.values[..., 0] - best.values[..., 1] < tolerance
+    return Verified((logprobs * counted).sum(1), differs.any(1), (close & undecided).any(1))
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What is added at each site, for the pairs of all plans one after the other."""
+
+    problems: Int[Tensor, " pairs"]
+    """the problem of each pair"""
+    delta: Float[Tensor, "pairs d_model"]
+    """at the first site"""
+    also: tuple[LaterChange, ...]
+    """at later sites"""
+
+    def of(self, pairs: Int[Tensor, " chosen"]) -> "_Changes":
+        """The same for some of the pairs."""
+        chosen = pairs.to(self.delta.device)
+        return _Changes(self.problems[pairs], self.delta[chosen], tuple(later.of(chosen) for later in self.also))
+
+
+class SuffixRunner:
+    """Runs arms from their site onwards."""
+
+    def __init__(self, model: CodiModel, clean: CleanPass, landing: Landing, max_rows: int = MAX_ROWS) -> None:
+        self._model, self._clean, self._landing, self._max_rows = model, clean, landing, max_rows
+        self._tolerance = MARGIN_TOLERANCE[model.dtype]
+
+    @torch.no_grad()
+    def run(self, plans: Sequence[ArmPlan], progress: Callable[[int, int], None] | None = None) -> list[ArmScores]:
+        """Scores of every row of every plan; `rerun` marks the rows that are too close to call."""
+        changes = _changes(plans)
+        total = len(changes.problems)
+        logprobs, changed, close = torch.zeros(total), *torch.zeros(2, total, dtype=torch.bool)
+        answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
+
+        def score(rollout: Rollout, pairs: Tensor) -> None:
+            state, rows = self._state(rollout, changes.of(pairs)), self._rows(changes.problems[pairs])
+            found = self._verify(rollout, state, rows)
+            written = list(self._written(state, found.changed, pairs))
+            logprobs[pairs], changed[pairs], close[pairs] = (
+                found.logprobs.cpu(),
+                found.changed.cpu(),
+                found.uncertain.cpu(),
+            )
+            for pair, answer, unsure in written:
+                answers[pair] = answer
+                close[pair] |= unsure
+
+        done = 0
+        for count in self._each_chunk(changes.problems, score):
+            done += count
+            if progress:
+                progress(done, total)
+        return _per_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
+
+    @torch.no_grad()
+    def capture(self, plans: Sequence[ArmPlan], site: Site) -> list[Float[Tensor, "m d_model"]]:
+        """What arrives at a later site under each plan, for the plan's rows."""
+        changes = _changes(plans)
+        out = changes.delta.new_empty(changes.delta.shape, dtype=self._model.dtype, device=self._model.device)
+
+        def keep(rollout: Rollout, pairs: Tensor) -> None:
+            recorder = SiteRecorder([site])
+            self._state(rollout, changes.of(pairs), site, recorder)
+            out[pairs.to(out.device)] = recorder.captured[site]
+
+        for _ in self._each_chunk(changes.problems, keep):
+            pass
+        return list(out.split([len(plan.rows) for plan in plans]))
+
+    def _each_chunk(self, problems: Int[Tensor, " pairs"], work: Callable[[Rollout, Tensor], None]) -> Iterator[int]:
+        """Do some work on (the clean pass of a batch, some of the pairs whose problem it holds), batch by batch.
+
+        Where memory runs out the chunk is halved, and later ones are as small.
+
+        Yields:
+            how many pairs have been done.
+
+        Raises:
+            ConfigError: where not even a single row fits.
+        """
+        batch_of = self._clean.batch_of[problems]
+        order = batch_of.argsort(stable=True)
+        for index in sorted(set(batch_of.tolist())):
+            waiting, rollout = order[batch_of[order] == index], self._clean.shelf.at(index)
+            while len(waiting):
+                pairs = waiting[: self._max_rows]
+                if _fits(work, rollout, pairs):
+                    waiting = waiting[len(pairs) :]
+                    yield len(pairs)
+                else:
+                    self._max_rows = _half(len(pairs), self._model.device)
+
+    def _rows(self, problems: Int[Tensor, " pairs"]) -> Int[Tensor, " pairs"]:
+        return self._clean.row_of[problems].to(self._model.device)
+
+    def _state(
+        self, rollout: Rollout, changes: _Changes, until: Site | None = None, recorder: Recorder | None = None
+    ) -> ChainState:
+        """The state after the last thought, or when the site `until` has been reached, with all changes made."""
+        landing = self._landing
+        inside = [later for later in changes.also if landing.in_same_forward(later.site)]
+        onward: dict[Site | HookPoint | str, HookFunction] = {
+            later.site: _changer(later) for later in changes.also if not landing.in_same_forward(later.site)
+        }
+        last = None if until is None else until.position + (until.component == "thought")
+        with self._model.hooks(onward, landing.propagate):
+            state = landing.enter(self._model, rollout, self._rows(changes.problems), changes.delta, inside, recorder)
+            return remaining_thoughts(self._model, state, last, recorder)
+
+    def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
+        longest = int(rollout.decoded.counts[rows].max())
+        logits = self._model.teacher_force(state, rollout.decoded.ids[rows, : longest - 1])
+        return verify(logits, rollout.decoded, rows, self._tolerance)
+
+    def _written(self, state: ChainState, changed: Tensor, pairs: Tensor) -> Iterator[tuple[int, Number | None, bool]]:
+        """(pair, its answer, whether that is too close to call) for the rows that write something else."""
+        which = changed.nonzero()[:, 0]
+        if not len(which):
+            return
+        ids = tuple(state.problem_ids[i] for i in which.tolist())
+        part = ChainState(state.cache.gather(which), state.hidden[which], state.position, ids)
+        decoded = self._model.decode(part)
+        unsure = (decoded.margins < self._tolerance).any(1).tolist()
+        chosen = pairs[which.cpu()].tolist()
+        yield from zip(chosen, read_answers(self._model, decoded), unsure, strict=True)
+
+
+def _fits(work: Callable[[Rollout, Tensor], None], rollout: Rollout, pairs: Tensor) -> bool:
+    """Do the work; False where memory ran out."""
+    try:
+        work(rollout, pairs)
+        return True
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator raises the plain kind
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+    # out of the except block, for the error holds the tensors that filled the memory
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return False
+
+
+def _half(rows: int, device: torch.device) -> int:
+    if rows == 1:
+        raise ConfigError(
+            f"The memory of {device} does not hold a single row beside the clean pass.",
+            "Lower memory_budget, load the model as bfloat16, or leave the longest problems out.",
+        )
+    return (rows + 1) // 2
+
+
+def _changer(later: LaterChange) -> HookFunction:
+    """A hook that makes one change in each row."""
+    return lambda tensor, context: later.made(tensor)
+
+
+def _changes(plans: Sequence[ArmPlan]) -> _Changes:
+    """The changes of all plans; 0 at the later sites that only other plans have."""
+    sites = sorted({later.site for plan in plans for later in plan.also}, key=reach_order)
+    also = []
+    for site in sites:
+        of = [{later.site: later for later in plan.also}.get(site) for plan in plans]
+        nothing = [LaterChange(site, torch.zeros_like(plan.delta)) for plan in plans]
+        also.append(_together([change or none for change, none in zip(of, nothing, strict=True)]))
+    problems, delta = torch.cat([plan.rows for plan in plans]), torch.cat([plan.delta for plan in plans])
+    return _Changes(problems, delta, tuple(also))
+
+
+def _together(changes: Sequence[LaterChange]) -> LaterChange:
+    """The changes of all plans at one site, one after the other."""
+    delta = torch.cat([change.delta for change in changes])
+    if all(change.value is None for change in changes):
+        return LaterChange(changes[0].site, delta)
+    values = [torch.full_like(c.delta, torch.nan) if c.value is None else c.value for c in changes]
+    return LaterChange(changes[0].site, delta, torch.cat(values))
+
+
+def _per_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
+    """The scores of all pairs, cut back into plans."""
+    out, start = [], 0
+    for plan in plans:
+        part = slice(start, start + len(plan.rows))
+        out.append(ArmScores(scores.logprobs[part], scores.answers[part], scores.changed[part], scores.rerun[part]))
+        start = part.stop
+    return out

@@ -1,0 +1,1 @@
+"""Patches between problems, and predictions of what an intervention should do."""

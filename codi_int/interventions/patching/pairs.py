@@ -1,0 +1,229 @@
+"""Which problem lends its thought to which: pairs from a file, or found by what a step of theirs results in."""
+
+import csv
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from codi_int.data.reexecution import NumberRange, number_range
+from codi_int.errors import ConfigError, DataError
+from codi_int.interventions.engine.clean import same_number
+from codi_int.interventions.patching.predictions import patched_prediction
+from codi_int.types import Problem
+
+Kind = Literal["same", "different"]
+KINDS: tuple[Kind, ...] = ("same", "different")
+TRIES = 20
+"""sources that are looked at for one target and one way of matching"""
+
+MATCHES: tuple[tuple[str, Callable[[Problem, int], tuple[object, ...]]], ...] = (
+    ("the same operations in the same order", lambda p, i: tuple(step.operation for step in p.steps)),
+    ("as many steps and the same operation in this one", lambda p, i: (len(p.steps), p.steps[i].operation)),
+    ("the same operation in this step", lambda p, i: (p.steps[i].operation,)),
+)
+"""what a source has in common with its target, the strictest first"""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Sources for the problems of a run."""
+
+    sources: tuple[int, ...]
+    """for each problem the row of its source, or -1 where it has none"""
+    origin: str
+    """where the pairs come from, in words"""
+    matched: Mapping[str, int]
+    """what target and source have in common -> pairs; empty for pairs from a file"""
+
+    @property
+    def n_pairs(self) -> int:
+        """Problems that have a source."""
+        return sum(source >= 0 for source in self.sources)
+
+
+def read_pairs(path: str | Path, problems: Sequence[Problem]) -> Pairing:
+    """Pairs from a `.jsonl` or `.csv` file with the columns `target` and `source`, which hold ids of problems.
+
+    Raises:
+        DataError: for a file that cannot be read, an id that no problem has, a problem paired with itself, or a target
+            that stands twice; the message names the line.
+    """
+    path = Path(path)
+    rows = {problem.id: row for row, problem in enumerate(problems)}
+    sources, seen = [-1] * len(problems), dict[str, int]()
+    for line, target, source in _read(path):
+        where = f"{path}, line {line}"
+        for name in (target, source):
+            if name not in rows:
+                raise DataError(
+                    f"{where}: no problem has the id {name!r}; ids look like {problems[0].id!r}.",
+                    "Take ids of the problems of this run; --limit leaves out the later ones.",
+                )
+        if target == source:
+            raise DataError(f"{where}: {target!r} is paired with itself.", "Name another problem as its source.")
+        if target in seen:
+            raise DataError(
+                f"{where}: the target {target!r} stands in line {seen[target]} already.", "Give a target one source."
+            )
+        seen[target] = line
+        sources[rows[target]] = rows[source]
+    if not seen:
+        raise DataError(f"{path} holds no pairs.", 'A line is {"target": "id", "source": "id"}.')
+    return Pairing(tuple(sources), f"pairs of {path}", {})
+
+
+def find_pairs(problems: Sequence[Problem], kind: str, step: int, seed: int = 0) -> Pairing:
+    """A seeded source for every problem that has one: its result of a step is the same, or another one.
+
+    A source of another result is taken only where the target's predicted answer differs from its true one. Of both
+    kinds those are taken first that can tell a computed answer from a copied one: their own answer is neither the
+    target's nor the predicted one. Among these the best match is taken, in the order of `MATCHES`. No answer of a model
+    is looked at.
+
+    Args:
+        problems: of the run.
+        kind: `same` or `different`.
+        step: which step's result, counted from 1.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: for a step or kind that does not exist, or where no problem has a source.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"Pairs of the kind {kind!r} do not exist.", f"Kinds: {', '.join(KINDS)}.")
+    able = [row for row, problem in enumerate(problems) if len(problem.steps) >= step >= 1]
+    if not able:
+        most = max((len(problem.steps) for problem in problems), default=0)
+        raise ConfigError(f"No problem has a step {step}; the longest has {most}.", "Steps are counted from 1.")
+    search = _Search(problems, able, kind == "same", step, np.random.default_rng(seed))
+    sources, matched = [-1] * len(problems), Counter[str]()
+    for row in able:
+        source, match = search.source_of(row)
+        sources[row] = source
+        if source >= 0:
+            matched[match] += 1
+    if not matched:
+        raise ConfigError(
+            f"No two problems have {'the same result' if kind == 'same' else 'results'} in step {step} that can be "
+            f"exchanged.",
+            "Take more problems, or another step.",
+        )
+    origin = f"pairs with {'the same result' if kind == 'same' else 'different results'} in step {step}"
+    return Pairing(tuple(sources), origin, dict(matched.most_common()))
+
+
+class _Search:
+    """Looks for sources; holds problems grouped by everything that a match asks for."""
+
+    def __init__(
+        self, problems: Sequence[Problem], able: Sequence[int], same: bool, step: int, generator: np.random.Generator
+    ) -> None:
+        self._problems, self._same, self._step, self._generator = problems, same, step, generator
+        self._numbers: NumberRange = number_range(problems)
+        self._groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for row in able:
+            for key in self._keys(problems[row]):
+                self._groups[key].append(row)
+
+    def source_of(self, target: int) -> tuple[int, str]:
+        """(row of the source, what it has in common with the target); (-1, "") where there is none."""
+        second = (-1, "")
+        for key in self._keys(self._problems[target]):
+            group, name = self._groups[key], MATCHES[int(str(key[0]))][0]
+            order = self._generator.permutation(len(group))[:TRIES]
+            for source in (group[i] for i in order):
+                worth = self._worth(target, source)
+                if worth == 2:
+                    return source, name
+                if worth == 1 and second[0] < 0:
+                    second = (source, name)
+        return second
+
+    def _keys(self, problem: Problem) -> Iterator[tuple[object, ...]]:
+        index = self._step - 1
+        for level, (_, key) in enumerate(MATCHES):
+            result = (problem.steps[index].result,) if self._same else ()
+            yield (level, *result, *key(problem, index))
+
+    def _worth(self, target: int, source: int) -> int:
+        """0: no pair; 1: a pair; 2: a pair in which a copied answer is not the one that is expected."""
+        mine, theirs = self._problems[target], self._problems[source]
+        if mine.id == theirs.id:
+            return 0
+        if self._same:
+            return 1 if same_number(theirs.answer, mine.answer) else 2
+        prediction = patched_prediction(mine, theirs, self._step, self._numbers)
+        if not prediction.informative or prediction.answer is None:
+            return 0
+        return 1 if same_number(theirs.answer, prediction.answer) else 2
+
+
+def random_sources(sources: Sequence[int], draws: int, seed: int = 0) -> tuple[tuple[int, ...], ...]:
+    """Other sources for the same targets, drawn at random from all problems of the run: the controls of a patch.
+
+    A target never gets itself and never the source that it has in `sources`.
+
+    Args:
+        sources: for each problem the row of its source, or -1.
+        draws: how many sets.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: for a run of fewer than three problems, which have no other.
+    """
+    n, generator = len(sources), np.random.default_rng(seed)
+    if draws and n < 3:
+        raise ConfigError(f"Control patches take a third problem; this run has {n}.", "0 runs without controls.")
+    return tuple(tuple(_other(row, own, n, generator) for row, own in enumerate(sources)) for _ in range(draws))
+
+
+def _other(row: int, own: int, n: int, generator: np.random.Generator) -> int:
+    """A row that is neither of two."""
+    if own < 0:
+        return -1
+    drawn = int(generator.integers(n - 2))
+    for taken in sorted((row, own)):
+        drawn += drawn >= taken
+    return drawn
+
+
+def _read(path: Path) -> Iterator[tuple[int, str, str]]:
+    """(line, target, source) of every line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise DataError(f"{path} cannot be read: {reason}.", "Give the path of a .jsonl or .csv file.") from None
+    rows = _csv_rows(text) if path.suffix == ".csv" else _json_rows(text, path)
+    for line, row in rows:
+        ends = (row.get("target"), row.get("source"))
+        if not all(isinstance(end, str | int) and str(end).strip() for end in ends):
+            raise DataError(
+                f"{path}, line {line}: 'target' and 'source' are wanted, got {', '.join(map(str, row)) or 'nothing'}.",
+                "Both columns hold ids of problems.",
+            )
+        yield line, str(ends[0]).strip(), str(ends[1]).strip()
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    reader = csv.DictReader(text.splitlines())
+    for row in reader:
+        yield reader.line_num, {str(name): value for name, value in row.items()}
+
+
+def _json_rows(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: no JSON ({error.msg}).", "Each line is one object.") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number}: an object is wanted, not {type(row).__name__}.")
+        yield number, row

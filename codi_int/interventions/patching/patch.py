@@ -1,0 +1,195 @@
+"""Patches: something of one problem's thoughts put into another problem's, and what the answers should become.
+
+If a site holds the result of a step, a patch from a problem with another result there should turn the answer into the
+one that the target's own steps give with that result; a patch from a problem with the same result should change
+nothing. The two are each other's control. A third control puts random other problems in the sources' place and counts
+how often that gives the answers that were predicted for the real ones.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.edits.residual import InterchangeResidual
+from codi_int.interventions.edits.values import Interchange
+from codi_int.interventions.engine.clean import Progress, same_number
+from codi_int.interventions.engine.controls import check_draws
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
+from codi_int.interventions.evidence.verdicts import p_words
+from codi_int.interventions.patching.pairs import Pairing, random_sources
+from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
+from codi_int.interventions.patching.predicted_run import edited_outcomes, with_prediction
+from codi_int.interventions.patching.predictions import Predictions
+from codi_int.types import Outcome, Problem, Site
+
+RANDOM_SOURCES = "random sources"
+
+
+@dataclass(frozen=True)
+class Participants:
+    """The problems that a patch needs, and no others: targets and sources."""
+
+    problems: tuple[Problem, ...]
+    """in the order in which they stood"""
+    sources: tuple[int, ...]
+    """for each of them the row of its source, or -1 for one that only lends"""
+
+
+@dataclass(frozen=True)
+class ValueContrast:
+    """Patches of another value against patches of the same value, on the problems that got both."""
+
+    n: int
+    """problems that were the target of both"""
+    n_changed_different: int
+    """answers that became another one under the patch of another value"""
+    n_changed_same: int
+    """the same under the patch of the same value"""
+    estimate: float
+    """difference of the two shares"""
+    low: float
+    """lower end of its interval"""
+    high: float
+    """upper end"""
+    confidence: float
+    """level of the interval"""
+    p_value: float
+    """exact McNemar test, by problem"""
+    verdict: str
+    """the finding in words"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def participants(problems: Sequence[Problem], pairing: Pairing) -> Participants:
+    """Targets and sources of some pairs."""
+    targets = [row for row, source in enumerate(pairing.sources) if source >= 0]
+    needed = sorted({*targets, *(pairing.sources[row] for row in targets)})
+    place = {row: i for i, row in enumerate(needed)} | {-1: -1}
+    return Participants(tuple(problems[row] for row in needed), tuple(place[pairing.sources[row]] for row in needed))
+
+
+def patch_edit(sites: Sequence[Site], sources: Sequence[int], features: Sequence[int] | None = None) -> Any:
+    """The edit that a patch is.
+
+    Args:
+        sites: where; at several, each gets what the source's clean run has there.
+        sources: for each problem the row of its source, or -1.
+        features: the latents that are exchanged, `()` for all of them; None for the activation itself.
+
+    Raises:
+        ConfigError: for features of a place that no SAE reads, or no site at all.
+    """
+    if not sites:
+        raise ConfigError("A patch at no site changes nothing.", "Name at least one.")
+    rows = tuple(sources)
+    edit: Any = InterchangeResidual(rows) if features is None else Interchange(tuple(features) or None, rows)
+    return edit if len(sites) == 1 else AtSites(tuple((site, edit) for site in sites))
+
+
+@torch.no_grad()
+def run_patch(
+    engine: FeatureInterventionEngine,
+    people: Participants,
+    sites: Sequence[Site],
+    predictions: Predictions | None = None,
+    features: Sequence[int] | None = None,
+    controls: int = 20,
+    seed: int = 0,
+    data: str | None = None,
+    sae_name: str | None = None,
+    progress: Progress | None = None,
+) -> PredictedResult:
+    """Patch all targets, with what was predicted and the controls.
+
+    Args:
+        engine: the engine, which knows the sites; it needs their SAEs only for `features`.
+        people: targets and sources; see `participants`.
+        sites: where; a site of the component `thought` takes the whole vector that is fed next.
+        predictions: what the answers should become, one for each problem of `people`; see `predict_patch`.
+        features: the latents that are exchanged, `()` for all; None for the activation itself.
+        controls: how many times random other problems take the sources' place.
+        seed: of the controls.
+        data: what to call the problems.
+        sae_name: what to call the SAE.
+        progress: called with (stage, done, total).
+
+    Raises:
+        CodiError: as `FeatureInterventionEngine.run`.
+    """
+    started = time.perf_counter()
+    check_draws(controls)
+    edit = patch_edit(sites, people.sources, features)
+    predicts = predictions is not None and predictions.n_informative > 0
+    drawn = random_sources(people.sources, controls, seed) if predicts else ()
+    place = sites[0] if len(sites) == 1 else None
+    matched = controls if features else 0  # the same exchange of other features, where some are named
+    result = engine.run(edit, people.problems, seed, matched, place, data, sae_name, progress)
+    tested = None
+    if predictions is not None and predicts:
+        rivals = edited_outcomes(
+            engine, people.problems, [patch_edit(sites, sources, features) for sources in drawn], place, progress
+        )
+        arms = result.outcomes
+        tested = score_prediction(predictions, arms["clean"], arms["intervened"], rivals, RANDOM_SOURCES)
+    return with_prediction(result, predictions, tested, started, _lenders(people))
+
+
+def contrast_values(
+    same: PredictedResult, different: PredictedResult, confidence: float = 0.95
+) -> ValueContrast | None:
+    """How many more answers change when the value is another one; None where no problem got both patches."""
+    changes = [_changed(result) for result in (same, different)]
+    both = [problem for problem in changes[0] if problem in changes[1]]
+    if not both:
+        return None
+    before, after = (np.array([change[problem] for problem in both], dtype=bool) for change in changes)
+    counts = count_flips(before, after)
+    interval, p_value = score_interval(counts, confidence), mcnemar_exact(counts)
+    return ValueContrast(
+        n=counts.n,
+        n_changed_different=int(after.sum()),
+        n_changed_same=int(before.sum()),
+        estimate=counts.estimate,
+        low=interval.low,
+        high=interval.high,
+        confidence=confidence,
+        p_value=p_value,
+        verdict=_contrast_words(counts.n, int(after.sum()), int(before.sum()), p_value, 1.0 - confidence),
+    )
+
+
+def _changed(result: PredictedResult) -> dict[str, bool]:
+    """Target -> whether its answer became another one."""
+    targets = {row.problem_id for row in result.predictions if row.source_id is not None}
+    pairs = zip(result.outcomes["clean"], result.outcomes["intervened"], strict=True)
+    return {a.problem_id: not _alike(a, b) for a, b in pairs if a.problem_id in targets}
+
+
+def _alike(before: Outcome, after: Outcome) -> bool:
+    if before.answer is None or after.answer is None:
+        return before.answer is after.answer
+    return same_number(after.answer, before.answer)
+
+
+def _contrast_words(n: int, different: int, same: int, p_value: float, alpha: float) -> str:
+    counts = f"{different} of {n:,} answers change with another value and {same} with the same one ({p_words(p_value)})"
+    if p_value >= alpha:
+        return f"That the value matters is not shown: {counts}."
+    return f"The value matters: {counts}." if different > same else f"The same value disturbs more: {counts}."
+
+
+def _lenders(people: Participants) -> tuple[str, ...]:
+    count = sum(source < 0 for source in people.sources)
+    if not count:
+        return ()
+    return (f"{count:,} of the {len(people.problems):,} problems only lend a value; nothing is changed in them.",)

@@ -1,0 +1,299 @@
+"""Does the model give the predicted answers? Counted, tested against the clean model and against control edits."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.engine.clean import same_number
+from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, power
+from codi_int.interventions.evidence.verdicts import p_words
+from codi_int.interventions.patching.predictions import Prediction, Predictions
+from codi_int.types import Number, Outcome, Result
+
+HIT_RATE, CHANCE, POWER, ALPHA = 0.10, 0.01, 0.80, 0.05
+"""what the needed number of problems is worked out for: a share of predicted answers of 10% where 1% come by chance,
+found with 80% power at p < 0.05"""
+
+BECAME = ("predicted", "as before", "the source's", "another", "none")
+"""what an answer can have become, in order: the first that fits counts"""
+
+
+@dataclass(frozen=True)
+class PredictionControls:
+    """How often control edits gave the very answers that were predicted for the real one."""
+
+    kind: str
+    """what they are"""
+    hit_rates: tuple[float, ...]
+    """share of predicted answers of each control, over the informative problems that it touched"""
+    n_without: int
+    """controls that touched no informative problem and have no share"""
+    n_as_well: int
+    """controls whose share is at least the edit's"""
+    p_value: float | None
+    """share of controls, the edit itself counted among them, that did at least as well; None without controls"""
+
+
+@dataclass(frozen=True)
+class PredictionTest:
+    """Predicted answers against those that came."""
+
+    claim: str
+    """what was predicted, in words"""
+    n: int
+    """problems of the run"""
+    n_predicted: int
+    """problems with a prediction"""
+    not_predicted: Mapping[str, int]
+    """reason -> problems without one"""
+    n_informative: int
+    """problems whose prediction differs from the true answer"""
+    n_tested: int
+    """of those, problems that the edit touched: what everything below counts"""
+    n_ambiguous: int
+    """of those, problems in which an operand could have been the result of either of two earlier steps"""
+    n_hits: int
+    """the edited model gave exactly the predicted answer"""
+    hit_rate: float | None
+    """n_hits / n_tested; None where nothing could be tested"""
+    low: float | None
+    """lower end of its interval (Wilson)"""
+    high: float | None
+    """upper end"""
+    confidence: float
+    """level of the interval"""
+    n_hits_clean: int
+    """the clean model gave that answer already: agreement by chance"""
+    p_value: float | None
+    """exact McNemar test of n_hits against n_hits_clean, by problem"""
+    method: str
+    """the test"""
+    n_needed: int
+    """problems that would have to be tested to find `assumed_hit_rate` with 80% power"""
+    assumed_hit_rate: float
+    """the share of predicted answers that n_needed is worked out for"""
+    became: Mapping[str, int]
+    """what the tested problems' answers became: predicted, as before, the source's own, another, none"""
+    n_distinct: int | None
+    """for a patch: tested problems whose prediction is not the source's own answer, so that copying it is no hit"""
+    n_hits_distinct: int | None
+    """hits among them"""
+    controls: PredictionControls | None
+    """control edits, where there were any"""
+    verdict: str
+    """the finding in words"""
+
+
+@dataclass(frozen=True)
+class PredictedResult(Result):
+    """A result whose experiment said beforehand what should happen."""
+
+    prediction: PredictionTest | None = None
+    """whether it did; None where nothing that could be seen was predicted"""
+    predictions: tuple[Prediction, ...] = ()
+    """what was predicted, problem by problem"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As of any result, with the test; without the predictions of single problems."""
+        whole = super().to_dict()
+        del whole["predictions"]
+        return whole
+
+
+@cache
+def needed_problems(hit_rate: float = HIT_RATE, chance: float = CHANCE, target: float = POWER) -> int:
+    """How many informative problems the exact test needs to find a share of predicted answers.
+
+    The smallest number from which on the power stays at `target` or above (an exact test's power is a saw-tooth).
+
+    Args:
+        hit_rate: share of problems on which the edited model gives the predicted answer.
+        chance: share on which the clean model gives it.
+        target: power, at p < 0.05.
+
+    Raises:
+        ConfigError: where the rates leave nothing to find.
+    """
+    if not 0.0 <= chance < hit_rate <= 1.0:
+        raise ConfigError(f"A hit rate lies above chance ({chance}) and is at most 1, got {hit_rate}.")
+
+    def found(n: int) -> bool:
+        return power(n, chance * (1 - hit_rate), hit_rate * (1 - chance), ALPHA) >= target
+
+    n = 8
+    while not all(found(m) for m in range(n, n + 8)):
+        n *= 2
+    while n > 1 and found(n - 1):
+        n -= 1
+    return n
+
+
+def check_power(n: int, what: str, hit_rate: float = HIT_RATE) -> None:
+    """ConfigError where `n` informative problems are too few to answer the question at all."""
+    needed = needed_problems(hit_rate)
+    if n < needed:
+        raise ConfigError(
+            f"{n:,} {what}; to find a share of {hit_rate:.0%} predicted answers with {POWER:.0%} power it takes "
+            f"{needed:,}.",
+            "Take more problems (--data, a larger --limit), or run it anyway with --underpowered.",
+        )
+
+
+def score_prediction(
+    predictions: Predictions,
+    clean: Sequence[Outcome],
+    intervened: Sequence[Outcome],
+    controls: Sequence[Sequence[Outcome]] = (),
+    control_kind: str = "controls",
+    hit_rate: float = HIT_RATE,
+    confidence: float = 0.95,
+) -> PredictionTest:
+    """Count and test the predicted answers.
+
+    Args:
+        predictions: one for each problem.
+        clean: outcomes without the edit, in the same order.
+        intervened: outcomes with it.
+        controls: outcomes of each control edit.
+        control_kind: what the controls are.
+        hit_rate: the share for which the needed number of problems is worked out.
+        confidence: of the interval.
+    """
+    rows, informative = predictions.rows, np.array([row.informative for row in predictions.rows], dtype=bool)
+    tested = informative & _touched(intervened)
+    hits, before = _hits(rows, intervened) & tested, _hits(rows, clean) & tested
+    n_tested, n_hits = int(tested.sum()), int(hits.sum())
+    flips = count_flips(before[tested], hits[tested]) if n_tested else None
+    low, high = wilson(n_hits, n_tested, confidence)
+    distinct = _distinct(rows) & tested
+    patched = any(row.source_id is not None for row in rows)
+    rivals = _control_hits(rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None)
+    needed, p_value = needed_problems(hit_rate), None if flips is None else mcnemar_exact(flips)
+    return PredictionTest(
+        claim=predictions.claim,
+        n=len(rows),
+        n_predicted=sum(row.answer is not None for row in rows),
+        not_predicted=predictions.not_predicted,
+        n_informative=int(informative.sum()),
+        n_tested=n_tested,
+        n_ambiguous=sum(row.ambiguous for row, use in zip(rows, tested, strict=True) if use),
+        n_hits=n_hits,
+        hit_rate=n_hits / n_tested if n_tested else None,
+        low=low,
+        high=high,
+        confidence=confidence,
+        n_hits_clean=int(before.sum()),
+        p_value=p_value,
+        method="mcnemar-exact",
+        n_needed=needed,
+        assumed_hit_rate=hit_rate,
+        became=_became(rows, clean, intervened, tested),
+        n_distinct=int(distinct.sum()) if patched else None,
+        n_hits_distinct=int((hits & distinct).sum()) if patched else None,
+        controls=rivals,
+        verdict=_verdict(n_tested, n_hits, int(before.sum()), p_value, high, needed, rivals, hit_rate),
+    )
+
+
+def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float | None, float | None]:
+    """Wilson's interval for a share; none of it without any trial."""
+    if n == 0:
+        return None, None
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(hits, n, alpha=1.0 - confidence, method="wilson")
+    return float(low), float(high)
+
+
+def _touched(outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
+    return np.array([outcome.touched for outcome in outcomes], dtype=bool)
+
+
+def _hits(rows: Sequence[Prediction], outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
+    """Which problems got the predicted answer."""
+    pairs = zip(rows, outcomes, strict=True)
+    return np.array([row.answer is not None and same_number(o.answer, row.answer) for row, o in pairs], dtype=bool)
+
+
+def _distinct(rows: Sequence[Prediction]) -> NDArray[np.bool_]:
+    """Problems whose prediction is not what their source answers."""
+    return np.array(
+        [
+            row.answer is not None and row.source_answer is not None and not same_number(row.answer, row.source_answer)
+            for row in rows
+        ],
+        dtype=bool,
+    )
+
+
+def _control_hits(
+    rows: Sequence[Prediction],
+    informative: NDArray[np.bool_],
+    controls: Sequence[Sequence[Outcome]],
+    kind: str,
+    own: float | None,
+) -> PredictionControls | None:
+    """Each control's share over the informative problems that it touched."""
+    if not controls:
+        return None
+    rates, without = [], 0
+    for outcomes in controls:
+        tested = informative & _touched(outcomes)
+        if not tested.any():
+            without += 1
+            continue
+        rates.append(float(_hits(rows, outcomes)[tested].mean()))
+    as_well = sum(own is not None and rate >= own for rate in rates)
+    # the edit counts as one of the draws, or p could be zero (Phipson & Smyth 2010)
+    p_value = (1 + as_well) / (1 + len(rates)) if rates and own is not None else None
+    return PredictionControls(kind, tuple(rates), without, as_well, p_value)
+
+
+def _became(
+    rows: Sequence[Prediction], clean: Sequence[Outcome], intervened: Sequence[Outcome], tested: NDArray[np.bool_]
+) -> dict[str, int]:
+    """What the tested problems' answers became."""
+    counts: Counter[str] = Counter()
+    for row, before, after, use in zip(rows, clean, intervened, tested, strict=True):
+        if use:
+            counts[_what_became(row, before.answer, after.answer)] += 1
+    patched = any(row.source_id is not None for row in rows)
+    return {name: counts[name] for name in BECAME if patched or name != "the source's"}
+
+
+def _what_became(row: Prediction, before: Number | None, after: Number | None) -> str:
+    if after is None:
+        return "none"
+    references = ((row.answer, "predicted"), (before, "as before"), (row.source_answer, "the source's"))
+    return next((name for value, name in references if value is not None and same_number(after, value)), "another")
+
+
+def _verdict(
+    n: int,
+    hits: int,
+    clean: int,
+    p_value: float | None,
+    high: float | None,
+    needed: int,
+    rivals: PredictionControls | None,
+    assumed: float,
+) -> str:
+    """The finding in words; nothing is claimed below the needed number of problems."""
+    if n == 0 or p_value is None or high is None:
+        return "The edit touches no problem whose predicted answer differs from the true one: nothing can be said."
+    counts = f"{hits} of {n:,} answers are the predicted ones, {clean} before ({p_words(p_value)})"
+    if rivals is not None and rivals.p_value is not None:
+        counts += f"; {rivals.n_as_well or 'none'} of {len(rivals.hit_rates)} control edits did as well"
+    if p_value < ALPHA and hits > clean:
+        doubt = rivals is not None and rivals.n_as_well > 0 and (rivals.p_value or 0.0) >= ALPHA
+        but = " So do too many control edits to credit this one." if doubt else ""
+        return f"The prediction comes true on {hits / n:.0%} of the problems: {counts}.{but}"
+    if n < needed:
+        return f"Too few problems to tell: {counts}; {needed:,} are needed to find a share of {assumed:.0%}."
+    return f"The prediction does not come true beyond chance: {counts}. The interval ends at {high:.1%}."

@@ -1,0 +1,118 @@
+"""Runs of edits for which somebody said beforehand what they should do, with control edits that should not do it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from codi_int.interventions.edits.basic import MovableEdit
+from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.engine.clean import Progress
+from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.scene import Scene
+from codi_int.interventions.engine.summary import arm_outcomes
+from codi_int.interventions.patching.predicted import PredictedResult, PredictionTest, check_power, score_prediction
+from codi_int.interventions.patching.predictions import Predictions
+from codi_int.types import Outcome, Problem, Result, Site
+
+MATCHED = "the same edit of matched random features"
+
+
+@torch.no_grad()
+def run_predicted(
+    engine: FeatureInterventionEngine,
+    edit: MovableEdit,
+    problems: Sequence[Problem],
+    predictions: Predictions,
+    seed: int = 0,
+    controls: int = 20,
+    data: str | None = None,
+    sae_name: str | None = None,
+    progress: Progress | None = None,
+    directions: int = 0,
+    underpowered: bool = False,
+) -> PredictedResult:
+    """Do one edit of features on all problems and compare the answers with those predicted.
+
+    Args:
+        engine: the engine, of one site.
+        edit: such as `Swap(162, 165)`.
+        problems: on which problems.
+        predictions: what the answers should become, one for each problem; see `predict_answers`.
+        seed: of the controls.
+        controls: how many matched random features get the same edit.
+        data: what to call the problems.
+        sae_name: what to call the SAE.
+        progress: called with (stage, done, total).
+        directions: how many random directions move the same problems as far; they get no prediction.
+        underpowered: run even where too few informative problems are touched to answer the question.
+
+    Raises:
+        ConfigError: where too few informative problems are touched; an edit that touches no problem at all is an answer
+            and no error.
+        CodiError: as `FeatureInterventionEngine.run`.
+    """
+    started = time.perf_counter()
+    check_draws(controls)
+    scene = engine.scene(problems, None, progress)
+    rows = engine.plan(scene, edit).rows.tolist()
+    if rows and not underpowered:
+        informative = sum(predictions.rows[row].informative for row in rows)
+        check_power(
+            informative, f"of the {len(rows):,} touched problems have a predicted answer that is not the true one"
+        )
+    result = engine.run(
+        edit, problems, seed, controls, data=data, sae_name=sae_name, progress=progress, directions=directions
+    )
+    rivals = edited_outcomes(engine, problems, _matched(scene, edit, controls, seed) if rows else [], None, progress)
+    arms = result.outcomes
+    tested = score_prediction(predictions, arms["clean"], arms["intervened"], rivals, MATCHED)
+    return with_prediction(result, predictions, tested, started)
+
+
+def edited_outcomes(
+    engine: FeatureInterventionEngine,
+    problems: Sequence[Problem],
+    edits: Sequence[Any],
+    site: Site | None = None,
+    progress: Progress | None = None,
+) -> list[tuple[Outcome, ...]]:
+    """The outcomes of all problems under each of some edits that share their sites, by the engine's clean pass."""
+    if not edits:
+        return []
+    scene = engine.scene(problems, edits[0].sites[0] if isinstance(edits[0], AtSites) else site)
+    plans = engine.plan_all(scene, edits)
+    scores = engine.score(scene, plans, progress)
+    return [arm_outcomes(scene.clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
+
+
+def with_prediction(
+    result: Result,
+    predictions: Predictions | None,
+    tested: PredictionTest | None,
+    started: float,
+    notes: Sequence[str] = (),
+) -> PredictedResult:
+    """A result with what was predicted for it.
+
+    Args:
+        result: of the edit.
+        predictions: what was predicted.
+        tested: what came of it.
+        started: `time.perf_counter()` before everything, so that the controls' time counts.
+        notes: what a reader should know besides.
+    """
+    known = {f.name: getattr(result, f.name) for f in fields(Result)}
+    rows = predictions.rows if predictions else ()
+    known["notes"] = (*result.notes, *notes)
+    known["environment"] = replace(result.environment, seconds=round(time.perf_counter() - started, 3))
+    return PredictedResult(**known, prediction=tested, predictions=rows)
+
+
+def _matched(scene: Scene, edit: MovableEdit, draws: int, seed: int) -> list[Any]:
+    """The same edit on features that fire as often and move the residual as far: those that the engine draws, too."""
+    stats = feature_stats(scene.latents, scene.sae.W_dec.float().norm(dim=1))
+    return [edit.moved_to(features) for features in matched_features(stats, edit.features, draws, seed)]

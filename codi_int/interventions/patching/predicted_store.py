@@ -1,0 +1,62 @@
+"""A result with its predictions on disk: what `store` keeps, and predictions.parquet beside it."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from codi_int.errors import OutputError
+from codi_int.interventions.engine.store import prepare_folder, save_result
+from codi_int.interventions.patching.patch import ValueContrast
+from codi_int.interventions.patching.predicted import PredictedResult
+from codi_int.types import Number
+
+PREDICTIONS, CONTRAST = "predictions.parquet", "contrast.json"
+
+
+def save_predicted(result: PredictedResult, folder: str | Path, command: Sequence[str] = ()) -> Path:
+    """Write a result and the predictions for single problems into `folder`.
+
+    Raises:
+        OutputError: where the folder cannot be written to.
+    """
+    folder = prepare_folder(folder)
+    try:
+        _write_predictions(result, folder / PREDICTIONS)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Free some space.") from None
+    return save_result(result, folder, command, also=(PREDICTIONS,))
+
+
+def save_contrast(contrast: ValueContrast, folder: str | Path) -> None:
+    """Write how patches of two kinds compare, beside the folders of the two."""
+    (prepare_folder(folder) / CONTRAST).write_text(json.dumps(contrast.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def _write_predictions(result: PredictedResult, path: Path) -> None:
+    """One row per problem."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = result.predictions
+    table = pa.table(
+        {
+            "problem_id": [row.problem_id for row in rows],
+            "source_id": pa.array([row.source_id for row in rows], pa.string()),
+            "predicted": _numbers([row.answer for row in rows]),
+            "informative": [row.informative for row in rows],
+            "why_not": pa.array([row.why_not for row in rows], pa.string()),
+            "source_answer": _numbers([row.source_answer for row in rows]),
+            "clean": _numbers([outcome.answer for outcome in result.outcomes["clean"]]),
+            "intervened": _numbers([outcome.answer for outcome in result.outcomes["intervened"]]),
+        }
+    )
+    part = path.with_suffix(".part")
+    pq.write_table(table, part)
+    os.replace(part, path)
+
+
+def _numbers(values: Sequence[Number | None]) -> "object":
+    import pyarrow as pa
+
+    return pa.array([None if value is None else float(value) for value in values], pa.float64())

@@ -1,0 +1,229 @@
+"""What an intervention should do to the answers, said before it is done.
+
+A claim such as "addition and subtraction trade places" is carried out on the written steps of every problem; the answer
+that comes out is what the model should write if the claim holds. Only problems whose predicted answer differs from the
+true one can tell the claim from "nothing happens": they are the informative ones.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from codi_int.data.reexecution import (
+    NumberRange,
+    Reexecution,
+    exchange_operation,
+    number_range,
+    put_result,
+    replace_values,
+)
+from codi_int.data.steps import to_number
+from codi_int.errors import ConfigError
+from codi_int.interventions.engine.clean import same_number
+from codi_int.types import OPERATIONS, Number, Operation, Problem, Step
+
+NO_SOURCE, OTHER_END, UNASKED = "no source", "steps do not end in the answer", "no step named"
+
+
+@runtime_checkable
+class Claim(Protocol):
+    """What a prediction follows from."""
+
+    @property
+    def label(self) -> str:
+        """The claim in words."""
+
+    def carry_out(self, steps: Sequence[Step], numbers: NumberRange) -> Reexecution:
+        """The steps as they would be if the claim holds."""
+
+
+@dataclass(frozen=True)
+class ExchangeOperations:
+    """Two operations trade places."""
+
+    a: Operation
+    """one of them"""
+    b: Operation
+    """the other"""
+
+    @property
+    def label(self) -> str:
+        """The claim in words."""
+        return f"{self.a} and {self.b} trade places"
+
+    def carry_out(self, steps: Sequence[Step], numbers: NumberRange) -> Reexecution:
+        """The steps with the operations exchanged."""
+        return exchange_operation(steps, self.a, self.b, numbers)
+
+
+@dataclass(frozen=True)
+class ExchangeValues:
+    """Two values trade places, as a swap of two features does it: in both directions."""
+
+    a: Number
+    """one of them"""
+    b: Number
+    """the other"""
+
+    @property
+    def label(self) -> str:
+        """The claim in words."""
+        return f"{self.a} and {self.b} trade places"
+
+    def carry_out(self, steps: Sequence[Step], numbers: NumberRange) -> Reexecution:
+        """The steps with the values exchanged."""
+        return replace_values(steps, {self.a: self.b, self.b: self.a}, numbers)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What should become of one problem."""
+
+    problem_id: str
+    """which problem"""
+    answer: Number | None
+    """what the model should answer; None where nothing is predicted"""
+    informative: bool
+    """whether that differs from the true answer"""
+    why_not: str | None
+    """why nothing is predicted; None where something is"""
+    ambiguous: bool
+    """whether some operand could have been the result of either of two earlier steps"""
+    source_id: str | None = None
+    """the problem whose value is put in place, for a patch"""
+    source_answer: Number | None = None
+    """that problem's own answer: what a model that merely copies would write"""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What should become of all problems of a run."""
+
+    claim: str
+    """what it follows from, in words"""
+    rows: tuple[Prediction, ...]
+    """one for each problem, in their order"""
+
+    @property
+    def n_informative(self) -> int:
+        """Problems whose prediction differs from the true answer."""
+        return sum(row.informative for row in self.rows)
+
+    @property
+    def not_predicted(self) -> dict[str, int]:
+        """Reason -> problems without a prediction."""
+        return dict(Counter(row.why_not for row in self.rows if row.why_not).most_common())
+
+
+def parse_claim(text: str) -> ExchangeOperations | ExchangeValues:
+    """`addition:subtraction` or `value:12:50` as a claim.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    first, _, rest = text.partition(":")
+    if first == "value":
+        return _values(text, rest)
+    if first not in OPERATIONS or rest not in OPERATIONS:
+        raise ConfigError(
+            f"{text!r} is no prediction.",
+            f"Write two of {', '.join(OPERATIONS)}, as in addition:subtraction, or two values, as in value:12:50.",
+        )
+    if first == rest:
+        raise ConfigError(f"{text!r} exchanges {first} with itself.", "Name two different operations.")
+    return ExchangeOperations(first, rest)
+
+
+def predict_answers(claim: Claim, problems: Sequence[Problem]) -> Predictions:
+    """What a claim predicts for every problem.
+
+    Results must stay among the numbers that the problems hold (between the smallest and the largest, whole where all of
+    them are); where they do not, nothing is predicted.
+
+    Raises:
+        ConfigError: where the prediction differs from the true answer on no problem at all.
+    """
+    numbers = number_range(problems)
+    rows = tuple(_prediction(problem, claim.carry_out(problem.steps, numbers)) for problem in problems)
+    return _supported(Predictions(claim.label, rows))
+
+
+def predict_patch(problems: Sequence[Problem], sources: Sequence[int], step: int) -> Predictions:
+    """What every problem should answer if its result of one step were that of its source.
+
+    Args:
+        problems: of the run.
+        sources: for each problem the row of its source, or -1.
+        step: which step, counted from 1.
+    """
+    numbers = number_range(problems)
+    claim = f"the result of step {step} is the source's"
+    rows = tuple(
+        patched_prediction(problem, problems[source], step, numbers)
+        if source >= 0
+        else Prediction(problem.id, None, False, NO_SOURCE, False)
+        for problem, source in zip(problems, sources, strict=True)
+    )
+    return Predictions(claim, rows)
+
+
+def name_sources(problems: Sequence[Problem], sources: Sequence[int]) -> Predictions:
+    """Who lends to whom, with nothing predicted: for a patch of which nobody says what it moves."""
+    rows = (
+        Prediction(problem.id, None, False, UNASKED, False, problems[source].id, problems[source].answer)
+        if source >= 0
+        else Prediction(problem.id, None, False, NO_SOURCE, False)
+        for problem, source in zip(problems, sources, strict=True)
+    )
+    return Predictions("nothing", tuple(rows))
+
+
+def patched_prediction(target: Problem, source: Problem, step: int, numbers: NumberRange) -> Prediction:
+    """What `target` should answer with the result that `source` has in the same step (from 1)."""
+    if len(source.steps) < step:
+        again = Reexecution((), "not in the steps", 0)
+    else:
+        again = put_result(target.steps, step - 1, source.steps[step - 1].result, numbers)
+    return _prediction(target, again, source)
+
+
+def _prediction(problem: Problem, again: Reexecution, source: Problem | None = None) -> Prediction:
+    why_not: str | None = again.why_not
+    if problem.steps and not same_number(problem.steps[-1].result, problem.answer):
+        why_not = OTHER_END
+    answer = None if why_not else again.answer
+    informative = answer is not None and not same_number(answer, problem.answer)
+    identity, theirs = (source.id, source.answer) if source else (None, None)
+    return Prediction(problem.id, answer, informative, why_not, again.n_ambiguous > 0, identity, theirs)
+
+
+def _supported(predictions: Predictions) -> Predictions:
+    """The predictions; ConfigError where none of them could be seen."""
+    if predictions.n_informative:
+        return predictions
+    reasons = dict(predictions.not_predicted)
+    same = sum(row.answer is not None for row in predictions.rows)
+    if same:
+        reasons["answer stays the same"] = same
+    told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+    raise ConfigError(
+        f"No problem supports the prediction that {predictions.claim}: {told} of {len(predictions.rows):,}.",
+        "Predict something that changes an answer, or take other problems (--data, a larger --limit).",
+    )
+
+
+def _values(text: str, rest: str) -> ExchangeValues:
+    if not re.fullmatch(r"[^:]+:[^:]+", rest):
+        raise ConfigError(f"{text!r} is no prediction.", "Write two values, as in value:12:50.")
+    try:
+        a, b = (to_number(word) for word in rest.split(":"))
+    except ValueError:
+        a = b = math.nan
+    if not (math.isfinite(a) and math.isfinite(b)):
+        raise ConfigError(f"{text!r} names something that is no number.", "Write two, as in value:12:50.")
+    if a == b:
+        raise ConfigError(f"{text!r} exchanges a value with itself.", "Name two different values.")
+    return ExchangeValues(a, b)

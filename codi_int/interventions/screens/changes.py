@@ -1,0 +1,100 @@
+"""What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.clean import CleanPass, same_number
+from codi_int.interventions.evidence.continuous import logprob_effect
+from codi_int.interventions.evidence.paired import PairedCounts, mcnemar_exact, score_interval
+from codi_int.types import LogprobEffect, RunCounts
+
+RESAMPLES = 999
+"""draws of the bootstrap: few, for it runs once for each of hundreds of arms"""
+NO_WORK = RunCounts(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class ArmChange:
+    """One arm against the clean one, with a place for every problem."""
+
+    accuracy: NDArray[np.float64]
+    """1 where a wrong answer became right, -1 where a right one became wrong, else 0. [n]"""
+    logprob: NDArray[np.float64]
+    """change of the clean answer's log-probability in nats; exactly 0 where the arm touches nothing. [n]"""
+    touched: NDArray[np.bool_]
+    """whether the arm changed anything. [n]"""
+    answer: NDArray[np.bool_]
+    """whether another answer was given, right or wrong. [n]"""
+
+    @property
+    def counts(self) -> PairedCounts:
+        """The flips."""
+        return PairedCounts(self.accuracy.size, int((self.accuracy < 0).sum()), int((self.accuracy > 0).sum()))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An arm's effect in numbers."""
+
+    counts: PairedCounts
+    """flips"""
+    n_touched: int
+    """problems on which the arm changed anything"""
+    n_answer_changed: int
+    """problems that got another answer"""
+    low: float
+    """lower end of the interval for the change of accuracy"""
+    high: float
+    """upper end of it"""
+    p_value: float | None
+    """exact McNemar; None where no problem was touched"""
+    logprob: LogprobEffect
+    """the clean answer's log-probability"""
+
+
+def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
+    """What an arm changed on each problem of the clean pass."""
+    places, n = plan.rows.tolist(), len(clean.problems)
+    accuracy, logprob = np.zeros(n), np.zeros(n)
+    touched, answer = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
+    before = [clean.outcomes[i] for i in places]
+    right = [same_number(given, clean.problems[i].answer) for given, i in zip(scores.answers, places, strict=True)]
+    accuracy[places] = [float(r) - float(b.correct) for r, b in zip(right, before, strict=True)]
+    logprob[places] = scores.logprobs.double().numpy() - np.array([b.answer_logprob for b in before])
+    touched[places] = True
+    answer[places] = [given != b.answer for given, b in zip(scores.answers, before, strict=True)]
+    return ArmChange(accuracy, logprob, touched, answer)
+
+
+def measure_change(change: ArmChange, seed: int = 0, resamples: int = RESAMPLES) -> Measured:
+    """Tests and intervals of one arm; an arm that touches nothing has no p-value.
+
+    Args:
+        change: of every problem.
+        seed: of the bootstrap.
+        resamples: draws of the bootstrap.
+    """
+    counts, n_touched = change.counts, int(change.touched.sum())
+    interval = score_interval(counts)
+    return Measured(
+        counts=counts,
+        n_touched=n_touched,
+        n_answer_changed=int(change.answer.sum()),
+        low=interval.low if n_touched else 0.0,
+        high=interval.high if n_touched else 0.0,
+        p_value=mcnemar_exact(counts) if n_touched else None,
+        logprob=logprob_effect(change.logprob, seed=seed, method="wilcoxon", resamples=resamples),
+    )
+
+
+def n_correct(clean: CleanPass) -> int:
+    """Right answers of the undisturbed model."""
+    return sum(outcome.correct for outcome in clean.outcomes)
+
+
+def added(*counts: RunCounts) -> RunCounts:
+    """All the work together."""
+    return RunCounts(*(sum(column) for column in zip(*(asdict(one).values() for one in counts), strict=True)))

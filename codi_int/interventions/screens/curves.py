@@ -1,0 +1,233 @@
+"""Cumulative ablation: the top n features taken out together, against as many random ones, for growing n."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.edits.basic import Ablate, check_features
+from codi_int.interventions.engine.arms import ArmPlan
+from codi_int.interventions.engine.clean import Progress
+from codi_int.interventions.engine.controls import check_draws
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene, count_work
+from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
+from codi_int.types import Environment, Problem, RunCounts, Site
+
+ROWS_PER_GROUP = 4096
+"""(set, problem) rows that are scored together"""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What taking out so many features together did."""
+
+    n: int
+    """how many features"""
+    accuracy: float
+    """share of right answers with them out"""
+    estimate: float
+    """change of accuracy"""
+    low: float
+    """lower end of its interval"""
+    high: float
+    """upper end of its interval"""
+    logprob: float
+    """mean change of the clean answer's log-probability, nats"""
+    logprob_low: float
+    """lower end of its interval"""
+    logprob_high: float
+    """upper end of its interval"""
+    p_value: float | None
+    """exact McNemar; None where no problem was touched"""
+    n_touched: int
+    """problems on which the ablation changed anything"""
+
+
+@dataclass(frozen=True)
+class AblationCurve:
+    """A finished curve."""
+
+    site: Site
+    """where"""
+    order: str
+    """what ranks the features: attribution, screen or frequency"""
+    model: str
+    """name of the model"""
+    sae: str
+    """name of the SAE"""
+    data: str
+    """name of the problems"""
+    n_problems: int
+    """how many"""
+    n_correct: int
+    """right answers of the undisturbed model"""
+    n_living: int
+    """features that fire on any of the problems; only these are ranked and drawn"""
+    seed: int
+    """of the random sets and the bootstrap"""
+    features: tuple[int, ...]
+    """the living features in the order in which they are taken out, first the strongest"""
+    top: tuple[CurvePoint, ...]
+    """the first n of them, for growing n"""
+    random: tuple[tuple[CurvePoint, ...], ...]
+    """as many random living features, one tuple per draw; a draw's sets grow by adding features"""
+    counts: RunCounts
+    """work done and saved"""
+    environment: Environment
+    """versions, hashes, time"""
+
+    schema = "codi-int/curve@1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"schema": self.schema, **asdict(self)}
+
+
+def run_curve(
+    engine: FeatureInterventionEngine,
+    problems: Sequence[Problem],
+    ranking: Sequence[int],
+    order: str = "given",
+    sizes: Sequence[int] | None = None,
+    draws: int = 10,
+    seed: int = 0,
+    site: Site | None = None,
+    data: str = "unnamed",
+    sae_name: str = "unnamed",
+    progress: Progress | None = None,
+) -> AblationCurve:
+    """Ablate the first n features of a ranking together, and random sets of n living features beside them.
+
+    Args:
+        engine: model, SAE and the way edits are made.
+        problems: on which problems.
+        ranking: features, the strongest first; those that fire on no problem are passed over.
+        order: what to call the ranking.
+        sizes: the values of n; default 1, 2, 4, ... and all. Larger ones than there are features become all.
+        draws: how many random sets for each n; the sets of a draw grow by adding features.
+        seed: of the random sets and the bootstrap.
+        site: which of the engine's sites; may be left out where it has one.
+        data, sae_name: what to call the problems and the SAE.
+        progress: called with (stage, done, total); stage `curve` counts sets.
+
+    Raises:
+        ConfigError: for a size below 1, a negative number of draws, a feature ranked twice, or no living feature.
+        FeatureError: for a feature that the SAE does not have.
+    """
+    started = time.perf_counter()
+    check_draws(draws)
+    scene = engine.scene(problems, site, progress)
+    living = _living(scene)
+    ranked = [feature for feature in _checked(ranking, scene) if feature in living]
+    sizes = _sizes(sizes, len(ranked))
+    shuffled = _shuffled(sorted(living), draws, seed)
+    worker = _CurveWorker(engine, scene, seed, progress)
+    worker.run([one for features in (ranked, *shuffled) for one in first_of(features, sizes)])
+    return AblationCurve(
+        site=scene.site,
+        order=order,
+        model=engine.model.name,
+        sae=sae_name,
+        data=data,
+        n_problems=len(scene.clean.problems),
+        n_correct=n_correct(scene.clean),
+        n_living=len(living),
+        seed=seed,
+        features=tuple(ranked),
+        top=worker.line(ranked, sizes),
+        random=tuple(worker.line(features, sizes) for features in shuffled),
+        counts=worker.counts,
+        environment=describe_environment(engine.model, scene.sae, scene.clean.problems, time.perf_counter() - started),
+    )
+
+
+def default_sizes(n: int) -> tuple[int, ...]:
+    """1, 2, 4, ... below n, and n."""
+    return (*(2**i for i in range(n.bit_length()) if 2**i < n), n)
+
+
+class _CurveWorker:
+    """Scores sets of features, each set once, many of them in shared batches."""
+
+    def __init__(self, engine: FeatureInterventionEngine, scene: Scene, seed: int, progress: Progress | None) -> None:
+        self._engine, self._scene, self._seed, self._progress = engine, scene, seed, progress
+        self._known: dict[tuple[int, ...], CurvePoint] = {}
+        self.counts = NO_WORK
+
+    def run(self, sets: Sequence[tuple[int, ...]]) -> None:
+        """Measure sets in groups of about `ROWS_PER_GROUP` rows."""
+        wanted, group = list(dict.fromkeys(sets)), dict[tuple[int, ...], ArmPlan]()
+        for i, features in enumerate(wanted, 1):
+            group[features] = self._engine.plan(self._scene, Ablate(features))
+            if i == len(wanted) or sum(len(plan.rows) for plan in group.values()) >= ROWS_PER_GROUP:
+                self._score(group)
+                group = {}
+                if self._progress:
+                    self._progress("curve", i, len(wanted))
+
+    def line(self, features: Sequence[int], sizes: Sequence[int]) -> tuple[CurvePoint, ...]:
+        """The points of one ranking, once its sets have run."""
+        return tuple(self._known[one] for one in first_of(features, sizes))
+
+    def _score(self, group: Mapping[tuple[int, ...], ArmPlan]) -> None:
+        plans, scene = list(group.values()), self._scene
+        scores = self._engine.score(scene, plans)
+        self.counts = added(self.counts, count_work(scene, plans, scores))
+        for features, plan, score in zip(group, plans, scores, strict=True):
+            self._known[features] = self._point(features, arm_change(scene.clean, plan, score))
+
+    def _point(self, features: tuple[int, ...], change: ArmChange) -> CurvePoint:
+        found = measure_change(change, self._seed)
+        right = n_correct(self._scene.clean) + found.counts.fixed - found.counts.broken
+        return CurvePoint(
+            n=len(features),
+            accuracy=right / found.counts.n,
+            estimate=found.counts.estimate,
+            low=found.low,
+            high=found.high,
+            logprob=found.logprob.estimate,
+            logprob_low=found.logprob.low,
+            logprob_high=found.logprob.high,
+            p_value=found.p_value,
+            n_touched=found.n_touched,
+        )
+
+
+def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The first n features, for each n, as sets in one order."""
+    return tuple(tuple(sorted(features[:n])) for n in sizes)
+
+
+def _living(scene: Scene) -> set[int]:
+    fires = (scene.latents != 0).any(0).nonzero()[:, 0]
+    if not len(fires):
+        raise ConfigError(f"No feature fires at {scene.site} on these problems: there is nothing to take out.")
+    return set(fires.tolist())
+
+
+def _checked(ranking: Sequence[int], scene: Scene) -> list[int]:
+    ranked = check_features(ranking, scene.sae.d_sae)
+    if len(set(ranked)) < len(ranked):
+        raise ConfigError("The ranking names a feature twice.", "Give each feature once.")
+    return ranked
+
+
+def _sizes(sizes: Sequence[int] | None, n: int) -> tuple[int, ...]:
+    """The values of n to run, in ascending order, none above the number of ranked features."""
+    if n == 0:
+        raise ConfigError("No feature of the ranking fires on these problems.", "Rank features that fire.")
+    if sizes is None:
+        return default_sizes(n)
+    if not sizes or min(sizes) < 1:
+        raise ConfigError(f"Numbers of features start at 1, got {min(sizes, default=None)}.", "Use such as 1, 2, 4.")
+    return tuple(sorted({min(size, n) for size in sizes}))
+
+
+def _shuffled(living: Sequence[int], draws: int, seed: int) -> list[list[int]]:
+    """The living features in as many random orders."""
+    generator = torch.Generator().manual_seed(seed)
+    return [[living[i] for i in torch.randperm(len(living), generator=generator)] for _ in range(draws)]

@@ -1,0 +1,159 @@
+"""Pairs of features taken out together: is the joint effect the sum of the two?
+
+Where only one of the two fires, the joint edit is the edit of that one: those problems are not run twice and depart
+from the sum by exactly nothing. Only problems on which both fire can tell.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.edits.basic import Ablate, check_features
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.clean import Progress
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene, count_work
+from codi_int.interventions.screens import screen as screens
+from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change
+from codi_int.interventions.screens.screen import Screen, ScreenRow, assemble, finish_rows, measure_row
+from codi_int.types import Problem, RunCounts, Site
+
+Pair = tuple[int, int]
+Keep = Callable[[Sequence[ScreenRow], Sequence[PairRow]], None]
+
+
+def run_pairs(
+    engine: FeatureInterventionEngine,
+    problems: Sequence[Problem],
+    pairs: Sequence[Pair],
+    seed: int = 0,
+    site: Site | None = None,
+    data: str = "unnamed",
+    sae_name: str = "unnamed",
+    done_rows: Sequence[ScreenRow] = (),
+    done_pairs: Sequence[PairRow] = (),
+    keep: Keep | None = None,
+    progress: Progress | None = None,
+) -> Screen:
+    """Take out both features of every pair together and each alone; a screen of those features, with `pairs`.
+
+    Args:
+        engine: model, SAE and the way edits are made; its splice must be `add`.
+        problems: on which problems.
+        pairs: two features each; the same pair is run once, whichever way round.
+        seed: of the resampling and of the matched features.
+        site: which of the engine's sites; may be left out where it has one.
+        data, sae_name: what to call the problems and the SAE.
+        done_rows, done_pairs: what an earlier, interrupted run with the same settings has finished.
+        keep: called with all finished rows and pairs whenever more of them are finished.
+        progress: called with (stage, done, total).
+
+    Raises:
+        ConfigError: for no pair at all, a pair of a feature with itself, or a splice that drops the SAE's error.
+        FeatureError: for a feature that the SAE does not have.
+    """
+    started = time.perf_counter()
+    if engine.splice != "add":
+        raise ConfigError("Pairs need splice='add': without the SAE's error every arm has a cost of its own.")
+    wanted = check_pairs(pairs)
+    scene = engine.scene(problems, site, progress)
+    check_features([feature for pair in wanted for feature in pair], scene.sae.d_sae)
+    here = set(wanted)
+    work = _PairWorker(engine, scene, seed)
+    work.rows = {row.feature: row for row in done_rows if row.site == scene.site}
+    work.pairs = {(row.a, row.b): row for row in done_pairs if row.site == scene.site and (row.a, row.b) in here}
+    counts = work.run(wanted, keep, progress)
+    features = sorted({feature for pair in wanted for feature in pair})
+    rows = finish_rows([work.rows[feature] for feature in features], [scene], seed)
+    found = assemble(engine, [scene], rows, [counts], "ablate", seed, data, sae_name, started)
+    return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]))
+
+
+def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs without repeats, the smaller feature first; ConfigError where there is none, or one of equals."""
+    if not pairs:
+        raise ConfigError("There are no pairs to run.", "Give at least one pair of features.")
+    for a, b in pairs:
+        if a == b:
+            raise ConfigError(f"Feature {a} cannot be paired with itself.", "Name two different features.")
+    return list(dict.fromkeys((min(pair), max(pair)) for pair in pairs))
+
+
+class _PairWorker:
+    """Runs pairs in groups and collects the rows of pairs and of single features."""
+
+    def __init__(self, engine: FeatureInterventionEngine, scene: Scene, seed: int) -> None:
+        self._engine, self._scene, self._seed = engine, scene, seed
+        self.rows: dict[int, ScreenRow] = {}
+        self.pairs: dict[Pair, PairRow] = {}
+
+    def run(self, wanted: Sequence[Pair], keep: Keep | None, progress: Progress | None) -> RunCounts:
+        """All pairs; a group whose pairs are all finished is left out."""
+        counts, done = NO_WORK, 0
+        for group in self._groups(wanted):
+            if not self._finished(group):
+                counts = added(counts, self._score(group))
+                if keep:
+                    keep(list(self.rows.values()), list(self.pairs.values()))
+            done += len(group)
+            if progress:
+                progress("pairs", done, len(wanted))
+        return counts
+
+    def _finished(self, group: Sequence[Pair]) -> bool:
+        return set(group) <= self.pairs.keys() and {f for pair in group for f in pair} <= self.rows.keys()
+
+    def _groups(self, wanted: Sequence[Pair]) -> Iterator[list[Pair]]:
+        """Pairs in groups of about as many rows as a screen scores at once; a group needs nothing of another one."""
+        group: list[Pair] = []
+        size = 0
+        for pair in wanted:
+            group.append(pair)
+            size += sum(len(plan.rows) for plan in self._plans([pair]).values())
+            if size >= screens.ROWS_PER_GROUP:
+                yield group
+                group, size = [], 0
+        if group:
+            yield group
+
+    def _plans(self, group: Sequence[Pair]) -> dict[tuple[int, ...], ArmPlan]:
+        """Each feature alone on its problems, and both together where both fire."""
+        features = dict.fromkeys(feature for pair in group for feature in pair)
+        singles = {(f,): self._engine.plan(self._scene, Ablate(f)) for f in features}
+        return singles | {pair: self._joint(pair) for pair in group}
+
+    def _joint(self, pair: Pair) -> ArmPlan:
+        plan = self._engine.plan(self._scene, Ablate(pair))
+        both = (self._scene.latents[:, list(pair)] != 0).all(1)[plan.rows.to(self._scene.latents.device)]
+        return ArmPlan(plan.label, plan.rows[both.cpu()], plan.delta[both], plan.edited)
+
+    def _score(self, group: Sequence[Pair]) -> RunCounts:
+        plans = self._plans(group)
+        scores = dict(zip(plans, self._engine.score(self._scene, list(plans.values())), strict=True))
+        changes = {key: arm_change(self._scene.clean, plan, scores[key]) for key, plan in plans.items()}
+        self._keep_singles(plans, scores)
+        for a, b in group:
+            parts = (changes[a,], changes[b,])
+            joint = _filled(changes[a, b], parts)
+            self.pairs[a, b] = pair_row((a, b), self._scene.site, joint, parts, self._seed)
+        return count_work(self._scene, list(plans.values()), list(scores.values()))
+
+    def _keep_singles(
+        self, plans: Mapping[tuple[int, ...], ArmPlan], scores: Mapping[tuple[int, ...], ArmScores]
+    ) -> None:
+        for key, plan in plans.items():
+            if len(key) == 1 and key[0] not in self.rows:
+                self.rows[key[0]] = measure_row(self._scene, key[0], plan, scores[key], self._seed)
+
+
+def _filled(both: ArmChange, parts: tuple[ArmChange, ArmChange]) -> ArmChange:
+    """The joint change of all problems: measured where both fire, elsewhere that of the one that fires."""
+    first, second = parts
+    here = both.touched
+    return ArmChange(
+        accuracy=both.accuracy + (first.accuracy + second.accuracy) * ~here,
+        logprob=both.logprob + (first.logprob + second.logprob) * ~here,
+        touched=first.touched | second.touched,
+        answer=both.answer | ((first.answer | second.answer) & ~here),
+    )

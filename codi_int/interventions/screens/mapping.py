@@ -1,0 +1,258 @@
+"""Running the map of a chain of thought: every cell replaced by the mean over the problems, or by zero.
+
+One clean pass gives the residuals of all cells and their means. A cell then costs one suffix pass over all problems: a
+replaced residual touches every problem, so nothing can be skipped; the layers of one position share their batches.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.edits.combined import AtSites, reach_order
+from codi_int.interventions.engine.arms import ArmPlan, LaterChange
+from codi_int.interventions.engine.clean import Progress
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
+from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.engine.landing import make_landing
+from codi_int.interventions.evidence.families import adjust
+from codi_int.interventions.screens.additivity import adjust_all, interaction
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
+from codi_int.interventions.screens.thought_map import NO_ROAD, ROADS, SPLIT, MapCell, MapPlan, RoadSplit, ThoughtMap
+from codi_int.model.hooked import CodiModel
+from codi_int.types import Problem, Site
+
+POOL_BYTES = 2**28
+"""of the changes of cells that run together"""
+
+
+@dataclass(frozen=True, eq=False)
+class PutInPlace:
+    """Put one vector in place of every problem's activation."""
+
+    vector: Float[Tensor, " d_model"]
+    """what every problem gets"""
+    label: str
+    """the edit in words"""
+
+    def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """The vector in every row."""
+        return self.vector.to(activations).expand_as(activations)
+
+
+def whole_grid(model: CodiModel, thoughts: bool = True) -> tuple[Site, ...]:
+    """Every layer at every position, and the projected thought that each position makes."""
+    positions = range(model.n_thoughts + 1)
+    grid = tuple(Site(layer, p) for layer in range(model.n_layers) for p in positions)
+    return grid + (tuple(Site(None, p, "thought") for p in positions) if thoughts else ())
+
+
+def run_map(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    plan: MapPlan | None = None,
+    seed: int = 0,
+    data: str = "unnamed",
+    progress: Progress | None = None,
+    method: str = "suffix",
+) -> ThoughtMap:
+    """Replace the residual at every cell, one cell at a time, and measure what becomes of the answers.
+
+    Args:
+        model: the model.
+        problems: on which problems; the means are taken over them.
+        plan: which cells and how; default every cell of the model, by the mean, one position at a time.
+        seed: of the bootstrap.
+        data: what to call the problems.
+        progress: called with (stage, done, total); stage `map` counts cells.
+        method: of the engine: `suffix`, or `naive` for the whole model again for every cell.
+
+    Raises:
+        SiteError: for a cell that the model does not have.
+        ConfigError: where no cell has a road to the answer.
+        DataError: without problems.
+    """
+    started = time.perf_counter()
+    plan = plan or MapPlan(whole_grid(model))
+    for site in plan.sites:
+        model.check_site(site)
+    runs = [_Run(model, problems, plan, road, progress, method) for road in plan.roads]
+    if not any(site for run in runs for site in run.replaced.values()):
+        raise ConfigError(
+            f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
+            f"Name an earlier position or layer (the last position is {model.n_thoughts}), or propagate='both'.",
+        )
+    for i, run in enumerate(runs):
+        run.go(before=i * len(plan.sites), total=len(runs) * len(plan.sites))
+    cells = _adjusted([_cell(site, run, seed) for run in runs for site in plan.sites])
+    return ThoughtMap(
+        kind=plan.kind,
+        cumulative=plan.cumulative,
+        direction=plan.direction if plan.cumulative else None,
+        propagate=plan.propagate,
+        model=model.name,
+        data=data,
+        n_problems=len(problems),
+        n_correct=max(run.n_correct for run in runs),
+        seed=seed,
+        cells=cells,
+        splits=_splits(plan.sites, {run.road: run.changes for run in runs}, seed) if plan.propagate == SPLIT else (),
+        counts=added(*(run.counts for run in runs)),
+        environment=describe_environment(model, (), problems, time.perf_counter() - started),
+    )
+
+
+class _Run:
+    """All cells by one road."""
+
+    def __init__(
+        self,
+        model: CodiModel,
+        problems: Sequence[Problem],
+        plan: MapPlan,
+        road: str,
+        progress: Progress | None,
+        method: str,
+    ) -> None:
+        self._model, self._problems, self._plan, self._progress = model, problems, plan, progress
+        self._method = method
+        self.road, self.n_correct, self.counts = road, 0, NO_WORK
+        self.changes: dict[Site, ArmChange] = {}
+        self.replaced = {site: self._with_road(plan.replaced_with(site, model.n_thoughts)) for site in plan.sites}
+
+    def go(self, before: int, total: int) -> None:
+        """Run the cells; `before` of `total` are done already."""
+        sites = list(dict.fromkeys(site for group in self.replaced.values() for site in group))
+        if sites:
+            # made here and dropped at the end: with a clean pass for each road memory would be needed three times
+            engine = FeatureInterventionEngine(
+                self._model, dict.fromkeys(sites), propagate=self.road, method=self._method
+            )
+            means = self._instead(engine, sites)
+        done = before + sum(not group for group in self.replaced.values())
+        for pool in self._pools():
+            self._run_pool(engine, pool, means)
+            done += len(pool)
+            if self._progress:
+                self._progress("map", done, total)
+
+    def _with_road(self, sites: Iterable[Site]) -> tuple[Site, ...]:
+        """Those of the sites from which a change can reach the answer."""
+        return tuple(site for site in sites if _has_road(self._model, site, self.road))
+
+    def _instead(self, engine: FeatureInterventionEngine, sites: Sequence[Site]) -> dict[Site, PutInPlace]:
+        """What takes each site's activation's place."""
+        clean = engine.scene(self._problems, sites[0], self._progress).clean
+        self.n_correct = n_correct(clean)
+        means = {site: clean.activations[site].float().mean(0) for site in sites}
+        kind = self._plan.kind
+        return {
+            site: PutInPlace(mean if kind == "mean" else torch.zeros_like(mean), f"{kind} in place of {site}")
+            for site, mean in means.items()
+        }
+
+    def _pools(self) -> list[list[Site]]:
+        """The cells with a road, in groups that share batches: layers of one position, as many as memory is for."""
+        by_place: dict[tuple[int, str], list[Site]] = {}
+        for site, group in self.replaced.items():
+            if group:
+                by_place.setdefault((group[0].position, site.component), []).append(site)
+        pools = []
+        for cells in by_place.values():
+            # every cell of a pool holds a change, mostly of 0, for each place that any of them replaces
+            row = 8 * self._model.d_model * max(len(self.replaced[site]) for site in cells) * len(self._problems)
+            size = max(1, math.isqrt(POOL_BYTES // row))
+            pools += [cells[i : i + size] for i in range(0, len(cells), size)]
+        return pools
+
+    @torch.no_grad()
+    def _run_pool(
+        self, engine: FeatureInterventionEngine, cells: Sequence[Site], means: Mapping[Site, PutInPlace]
+    ) -> None:
+        """Run cells together from the lowest of their layers on."""
+        edits = [AtSites({one: means[one] for one in self.replaced[cell]}) for cell in cells]
+        anchor = min((edit.sites[0] for edit in edits), key=reach_order)
+        scene, plans = engine.scene(self._problems, anchor), []
+        for edit in edits:
+            first = edit.sites[0]
+            plans.append(_anchored(engine.plan(engine.scene(self._problems, first), edit), first, anchor))
+        scores = engine.score(scene, plans)
+        for cell, plan, score in zip(cells, plans, scores, strict=True):
+            self.changes[cell] = arm_change(scene.clean, plan, score)
+        self.counts = added(self.counts, count_work(scene, plans, scores))
+
+
+def _anchored(arm: ArmPlan, first: Site, anchor: Site) -> ArmPlan:
+    """The same arm begun at a lower layer, where it adds nothing: arms of one beginning share batches."""
+    if first == anchor:
+        return arm
+    later = (LaterChange(first, arm.delta, arm.value), *arm.also)
+    return ArmPlan(arm.label, arm.rows, torch.zeros_like(arm.delta), arm.edited, later)
+
+
+def _has_road(model: CodiModel, site: Site, road: str) -> bool:
+    try:
+        make_landing(model, site, road)
+    except ConfigError:
+        return False
+    return True
+
+
+def _cell(site: Site, run: _Run, seed: int) -> MapCell:
+    """One cell in numbers; p-values are adjusted once all cells are known."""
+    if site not in run.changes:
+        nothing = dict.fromkeys(name for name in MapCell.__dataclass_fields__ if name not in _OF_EVERY_CELL)
+        return MapCell(site=site, propagate=run.road, n_replaced=0, note=NO_ROAD, **nothing)
+    found = measure_change(run.changes[site], seed)
+    return MapCell(
+        site=site,
+        propagate=run.road,
+        n_replaced=len(run.replaced[site]),
+        estimate=found.counts.estimate,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        p_adjusted=None,
+        n_broken=found.counts.broken,
+        n_fixed=found.counts.fixed,
+        n_answer_changed=found.n_answer_changed,
+        logprob=found.logprob.estimate,
+        logprob_low=found.logprob.low,
+        logprob_high=found.logprob.high,
+        logprob_p=found.logprob.p_value,
+        logprob_p_adjusted=None,
+    )
+
+
+_OF_EVERY_CELL = ("site", "propagate", "n_replaced", "note")
+
+
+def _adjusted(cells: Sequence[MapCell]) -> tuple[MapCell, ...]:
+    """The cells with p-values adjusted over all that have a road, of all roads together."""
+    accuracy = adjust([cell.p_value for cell in cells], "benjamini-hochberg")
+    logprob = adjust([cell.logprob_p for cell in cells], "benjamini-hochberg")
+    return tuple(
+        replace(cell, p_adjusted=p, logprob_p_adjusted=q) for cell, p, q in zip(cells, accuracy, logprob, strict=True)
+    )
+
+
+def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], seed: int) -> tuple[RoadSplit, ...]:
+    """What the two roads do not add up to, for the sites that have both, adjusted over these sites."""
+    both = [site for site in sites if all(site in changes[road] for road in ROADS)]
+    joint = [changes["both"][site] for site in both]
+    parts = [[changes[road][site] for road in ROADS[1:]] for site in both]
+    accuracy = adjust_all(
+        [
+            interaction(j.accuracy, [c.accuracy for c in ps], seed, "permutation")
+            for j, ps in zip(joint, parts, strict=True)
+        ]
+    )
+    logprob = adjust_all(
+        [interaction(j.logprob, [c.logprob for c in ps], seed) for j, ps in zip(joint, parts, strict=True)]
+    )
+    return tuple(RoadSplit(site, a, b) for site, a, b in zip(both, accuracy, logprob, strict=True))

@@ -1,0 +1,315 @@
+"""The screen: the same edit on every feature of some sites, exactly, with the tests corrected over all of them."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.clean import Progress
+from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene, count_work, edit_kind
+from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.evidence.families import adjust
+from codi_int.interventions.screens.additivity import PairRow
+from codi_int.interventions.screens.changes import NO_WORK, added, arm_change, measure_change, n_correct
+from codi_int.types import Environment, Problem, RunCounts, Site
+
+ROWS_PER_GROUP = 4096
+"""(feature, problem) rows that are scored before their features count as finished"""
+Key = tuple[Site, int]
+
+
+@dataclass(frozen=True)
+class ScreenRow:
+    """What the edit of one feature did."""
+
+    site: Site
+    """where"""
+    feature: int
+    """which feature"""
+    firing_rate: float
+    """share of problems on which it fires"""
+    edit_size: float
+    """mean norm of what the edit adds to a touched residual"""
+    n_touched: int
+    """problems on which the edit changed anything at all"""
+    n_broken: int
+    """right before, wrong after"""
+    n_fixed: int
+    """wrong before, right after"""
+    n_answer_changed: int
+    """problems that got another answer"""
+    estimate: float
+    """change of accuracy"""
+    low: float
+    """lower end of its interval"""
+    high: float
+    """upper end of its interval"""
+    p_value: float | None
+    """exact McNemar; None for a dead feature"""
+    p_adjusted: float | None
+    """Benjamini-Hochberg over the features of the screen that fire, all sites together"""
+    logprob: float
+    """mean change of the clean answer's log-probability, nats"""
+    logprob_low: float
+    """lower end of its interval"""
+    logprob_high: float
+    """upper end of its interval"""
+    logprob_p: float | None
+    """Wilcoxon signed ranks; None for a dead feature"""
+    logprob_p_adjusted: float | None
+    """Benjamini-Hochberg over the features that fire, all sites together"""
+    rank: float | None = None
+    """share of matched features of the site whose change of accuracy is smaller in magnitude"""
+    rank_logprob: float | None = None
+    """the same for the log-probability"""
+
+
+@dataclass(frozen=True)
+class ScreenSite:
+    """One of a screen's sites."""
+
+    site: Site
+    """where"""
+    sae: str
+    """name of its SAE"""
+    sae_sha256: str
+    """of the SAE's weights"""
+    n_features: int
+    """features that were screened there"""
+    n_living: int
+    """how many of them the edit touches any problem of"""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A finished screen."""
+
+    kind: str
+    """what was done to each feature"""
+    site: Site
+    """where; the first of several sites"""
+    model: str
+    """name of the model"""
+    sae: str
+    """name of the SAE; of the first of several sites"""
+    data: str
+    """name of the problems"""
+    n_problems: int
+    """how many"""
+    n_correct: int
+    """right answers of the undisturbed model"""
+    seed: int
+    """of the bootstrap and of the matched features"""
+    rows: tuple[ScreenRow, ...]
+    """one per feature, site by site, in the order of the features"""
+    counts: RunCounts
+    """work done and saved"""
+    environment: Environment
+    """versions, hashes, time; for the SAEs of several sites see `sites`"""
+    sites: tuple[ScreenSite, ...]
+    """every site, in the order asked for"""
+    pairs: tuple[PairRow, ...] = ()
+    """features that were also taken out two at a time"""
+
+    schema = "codi-int/screen@1"
+
+    def ranked(self) -> tuple[ScreenRow, ...]:
+        """Strongest effects first: by accuracy's p-value, then by the log-probability's size."""
+        return tuple(sorted(self.rows, key=_strength))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; a row's site is a word such as L14.P3."""
+        rows = [{**asdict(row), "site": str(row.site)} for row in self.rows]
+        pairs = [{**asdict(row), "site": str(row.site)} for row in self.pairs]
+        return {"schema": self.schema, **asdict(self), "rows": rows, "pairs": pairs}
+
+
+def run_screen(
+    engine: FeatureInterventionEngine,
+    problems: Sequence[Problem],
+    features: Sequence[int] | Mapping[Site, Sequence[int]] | None = None,
+    make_edit: Callable[[int], MovableEdit] = Ablate,
+    seed: int = 0,
+    site: Site | Sequence[Site] | None = None,
+    data: str = "unnamed",
+    sae_name: str | Mapping[Site, str] = "unnamed",
+    done: Sequence[ScreenRow] = (),
+    keep: Callable[[Sequence[ScreenRow]], None] | None = None,
+    progress: Progress | None = None,
+) -> Screen:
+    """Do one edit on every feature and measure each.
+
+    Args:
+        engine: model, SAEs and the way edits are made.
+        problems: on which problems.
+        features: which features, in the order in which they are run, of every site or site by site; default all.
+        make_edit: from a feature to its edit; default zero ablation.
+        seed: of the bootstrap and of the matched features.
+        site: which of the engine's sites; default all of them.
+        data, sae_name: what to call the problems and the SAE, or the SAE of each site.
+        done: rows of an earlier, interrupted screen with the same settings; they are taken as they are.
+        keep: called with all finished rows whenever more of them are finished.
+        progress: called with (stage, done, total); the stage of a site counts its features.
+
+    Raises:
+        FeatureError: for a feature that an SAE does not have.
+        SiteError: for a site that the engine has no SAE for.
+    """
+    started = time.perf_counter()
+    scenes = [engine.scene(problems, one, progress) for one in chosen_sites(engine, site)]
+    wanted = {scene.site: _wanted(features, scene) for scene in scenes}
+    rows = {(row.site, row.feature): row for row in done if row.feature in wanted.get(row.site, ())}
+    work = _Worker(engine, make_edit, seed, rows, keep, progress, several=len(scenes) > 1)
+    counts = [work.run(scene, wanted[scene.site]) for scene in scenes]
+    ordered = [rows[scene.site, feature] for scene in scenes for feature in sorted(wanted[scene.site])]
+    kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
+    return assemble(engine, scenes, finish_rows(ordered, scenes, seed), counts, kind, seed, data, sae_name, started)
+
+
+class _Worker:
+    """Runs the features of one site after the other and collects their rows."""
+
+    def __init__(
+        self,
+        engine: FeatureInterventionEngine,
+        make_edit: Callable[[int], MovableEdit],
+        seed: int,
+        rows: dict[Key, ScreenRow],
+        keep: Callable[[Sequence[ScreenRow]], None] | None,
+        progress: Progress | None,
+        several: bool,
+    ) -> None:
+        self._engine, self._make_edit, self._seed, self._rows = engine, make_edit, seed, rows
+        self._keep, self._progress, self._several = keep, progress, several
+
+    def run(self, scene: Scene, wanted: Sequence[int]) -> RunCounts:
+        """Screen a site; finished features are left out."""
+        counts, done = NO_WORK, 0
+        # grouped before finished ones are left out: what shares a batch, and so rounding, is the same on a second try
+        for plans in self._groups(scene, wanted):
+            if not {(scene.site, f) for f in plans} <= self._rows.keys():
+                counts = added(counts, self._score(scene, plans))
+                if self._keep:
+                    self._keep(list(self._rows.values()))
+            done += len(plans)
+            if self._progress:
+                self._progress(f"screen {scene.site}" if self._several else "screen", done, len(wanted))
+        return counts
+
+    def _groups(self, scene: Scene, wanted: Sequence[int]) -> Iterator[dict[int, ArmPlan]]:
+        """Features in groups of about `ROWS_PER_GROUP` rows: enough for full batches, few enough to save in between."""
+        group: dict[int, ArmPlan] = {}
+        for feature in wanted:
+            group[feature] = self._engine.plan(scene, self._make_edit(feature))
+            if sum(len(plan.rows) for plan in group.values()) >= ROWS_PER_GROUP:
+                yield group
+                group = {}
+        if group:
+            yield group
+
+    def _score(self, scene: Scene, plans: Mapping[int, ArmPlan]) -> RunCounts:
+        scores = self._engine.score(scene, list(plans.values()))
+        for (feature, plan), score in zip(plans.items(), scores, strict=True):
+            self._rows[scene.site, feature] = measure_row(scene, feature, plan, score, self._seed)
+        return count_work(scene, list(plans.values()), scores)
+
+
+def chosen_sites(engine: FeatureInterventionEngine, site: Site | Sequence[Site] | None) -> tuple[Site, ...]:
+    """The sites that a screen is to run at; default all that the engine has."""
+    if site is None:
+        return tuple(engine.saes)
+    return (site,) if isinstance(site, Site) else tuple(dict.fromkeys(site))
+
+
+def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, scene: Scene) -> list[int]:
+    listed = features.get(scene.site, ()) if isinstance(features, Mapping) else features
+    return list(range(scene.sae.d_sae)) if listed is None else check_features(listed, scene.sae.d_sae)
+
+
+def measure_row(scene: Scene, feature: int, plan: ArmPlan, scores: ArmScores, seed: int) -> ScreenRow:
+    """One feature's effect; p-values are adjusted once all are known."""
+    found = measure_change(arm_change(scene.clean, plan, scores), seed)
+    return ScreenRow(
+        site=scene.site,
+        feature=feature,
+        firing_rate=plan.firing_rate,
+        edit_size=plan.edit_size,
+        n_touched=found.n_touched,
+        n_broken=found.counts.broken,
+        n_fixed=found.counts.fixed,
+        n_answer_changed=found.n_answer_changed,
+        estimate=found.counts.estimate,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        p_adjusted=None,
+        logprob=found.logprob.estimate,
+        logprob_low=found.logprob.low,
+        logprob_high=found.logprob.high,
+        logprob_p=found.logprob.p_value,
+        logprob_p_adjusted=None,
+    )
+
+
+def finish_rows(rows: Sequence[ScreenRow], scenes: Sequence[Scene], seed: int) -> tuple[ScreenRow, ...]:
+    """The rows with p-values adjusted over all of them, and each placed among features of its site that are like it."""
+    accuracy = adjust([row.p_value for row in rows], "benjamini-hochberg")
+    logprob = adjust([row.logprob_p for row in rows], "benjamini-hochberg")
+    placed = {(row.site, row.feature): row for scene in scenes for row in _placed(rows, scene, seed)}
+    return tuple(
+        replace(placed[row.site, row.feature], p_adjusted=p, logprob_p_adjusted=q)
+        for row, p, q in zip(rows, accuracy, logprob, strict=True)
+    )
+
+
+def _placed(rows: Sequence[ScreenRow], scene: Scene, seed: int) -> Iterator[ScreenRow]:
+    """The rows of one site with their ranks among matched features."""
+    stats = feature_stats(scene.latents, scene.sae.W_dec.detach().float().norm(dim=1))
+    of = {row.feature: row for row in rows if row.site == scene.site}
+    for row in of.values():
+        drawn = [f for (f,) in matched_features(stats, [row.feature], seed=seed) if f in of] if row.n_touched else []
+        rank = rank_among(row.estimate, [of[f].estimate for f in drawn])
+        yield replace(row, rank=rank, rank_logprob=rank_among(row.logprob, [of[f].logprob for f in drawn]))
+
+
+def assemble(
+    engine: FeatureInterventionEngine,
+    scenes: Sequence[Scene],
+    rows: tuple[ScreenRow, ...],
+    counts: Sequence[RunCounts],
+    kind: str,
+    seed: int,
+    data: str,
+    sae_name: str | Mapping[Site, str],
+    started: float,
+) -> Screen:
+    """The finished screen's record; `started` is the time of `time.perf_counter` at its beginning."""
+    first = scenes[0]
+    sites = tuple(_describe(scene, rows, sae_name) for scene in scenes)
+    return Screen(
+        kind=kind,
+        site=first.site,
+        model=engine.model.name,
+        sae=sites[0].sae,
+        data=data,
+        n_problems=len(first.clean.problems),
+        n_correct=n_correct(first.clean),
+        seed=seed,
+        rows=rows,
+        counts=added(*counts),
+        environment=describe_environment(engine.model, first.sae, first.clean.problems, time.perf_counter() - started),
+        sites=sites,
+    )
+
+
+def _describe(scene: Scene, rows: Sequence[ScreenRow], sae_name: str | Mapping[Site, str]) -> ScreenSite:
+    own = [row for row in rows if row.site == scene.site]
+    name = sae_name if isinstance(sae_name, str) else sae_name.get(scene.site, "unnamed")
+    return ScreenSite(scene.site, name, scene.sae.sha256, len(own), sum(row.n_touched > 0 for row in own))
+
+
+def _strength(row: ScreenRow) -> tuple[float, float]:
+    return (1.0 if row.p_value is None else row.p_value, -abs(row.logprob))

@@ -1,0 +1,85 @@
+"""A screen on disk: finished rows while it runs, so that an interrupted one goes on; table and JSON at its end."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codi_int.errors import CodiError, OutputError
+from codi_int.interventions.engine.files import replace_file, save_document
+from codi_int.interventions.screens.additivity import Interaction, PairRow
+from codi_int.interventions.screens.screen import ScreenRow
+from codi_int.types import Site
+
+FINISHED = "finished.json"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What an interrupted screen has left."""
+
+    rows: tuple[ScreenRow, ...] = ()
+    """features"""
+    pairs: tuple[PairRow, ...] = ()
+    """pairs of features"""
+
+
+class ScreenFolder:
+    """Where one screen keeps its rows. Rows of another screen in the same folder are refused, not mixed."""
+
+    def __init__(self, folder: Path, settings: dict[str, str | int]) -> None:
+        """
+        Args:
+            folder: an existing folder.
+            settings: what makes two screens the same one; compared when the folder holds rows already.
+        """
+        self._path = folder / FINISHED
+        self._folder, self._settings = folder, settings
+
+    def finished(self) -> Finished:
+        """What an interrupted run of the same screen has left.
+
+        Raises:
+            OutputError: where the folder holds rows of another screen, or a file that is none of ours.
+        """
+        if not self._path.exists():
+            return Finished()
+        try:
+            kept = json.loads(self._path.read_text())
+            rows = tuple(ScreenRow(**{**row, "site": Site.parse(row["site"])}) for row in kept["rows"])
+            found = Finished(rows, tuple(_pair(row) for row in kept["pairs"]))
+            settings = dict(kept["settings"])
+        except (OSError, ValueError, KeyError, TypeError, CodiError):
+            raise OutputError(f"{self._path} cannot be read.", "Remove it, or give another folder.") from None
+        if settings != self._settings:
+            other = next(k for k in {**settings, **self._settings} if settings.get(k) != self._settings.get(k))
+            raise OutputError(
+                f"{self._folder} holds a screen with {other} {settings.get(other)}, not {self._settings.get(other)}.",
+                "Give another folder, or the settings of that screen.",
+            )
+        return found
+
+    def keep(self, rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> None:
+        """Write everything that is finished, in one go."""
+        kept = {"settings": self._settings, "rows": [_flat(row) for row in rows], "pairs": [_flat(p) for p in pairs]}
+        replace_file(self._path, json.dumps(kept, allow_nan=False).encode())
+
+    def finish(self, document: dict[str, Any], rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> list[str]:
+        """Write the finished screen: Parquet tables of its features and pairs, and the whole as JSON.
+
+        Returns:
+            the names of the files.
+        """
+        tables = {"screen": [_flat(row) for row in rows], "pairs": [_flat(row) for row in pairs]}
+        return save_document(self._folder, "screen", document, tables)
+
+
+def _flat(row: ScreenRow | PairRow) -> dict[str, Any]:
+    """A row with its site in one word."""
+    return {**asdict(row), "site": str(row.site)}
+
+
+def _pair(row: dict[str, Any]) -> PairRow:
+    parts = {name: Interaction(**row[name]) for name in ("interaction", "interaction_logprob")}
+    return PairRow(**{**row, **parts, "site": Site.parse(row["site"])})

@@ -1,0 +1,149 @@
+"""The map of a chain of thought: what is lost when the residual at a layer and position says nothing of its problem."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.screens.additivity import Interaction
+from codi_int.types import Environment, RunCounts, Site
+
+KINDS = ("mean", "zero")
+ROADS = ("both", "cache", "recurrence")
+SPLIT = "split"
+DIRECTIONS = ("onwards", "upto")
+NO_ROAD = "no road: nothing that comes later reads this place"
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """Which cells, and what is done to each."""
+
+    sites: tuple[Site, ...]
+    """the cells"""
+    kind: str = "mean"
+    """what takes the residual's place: `mean` over the problems of the run, or `zero`"""
+    propagate: str = "both"
+    """`both`, `cache`, `recurrence`, or `split` for all three"""
+    cumulative: bool = False
+    """replace several positions together, at the same layer"""
+    direction: str = "onwards"
+    """which ones: `onwards` from the cell's own position to the last, or `upto` it from thought 1 on"""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("kind", self.kind, KINDS),
+            ("propagate", self.propagate, (*ROADS, SPLIT)),
+            ("direction", self.direction, DIRECTIONS),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name}={value!r} does not exist.", f"It is one of {', '.join(known)}.")
+        if not self.sites:
+            raise ConfigError("A map has at least one cell, got none.", "Name a layer and a position.")
+
+    @property
+    def roads(self) -> tuple[str, ...]:
+        """The roads that every cell is run with."""
+        return ROADS if self.propagate == SPLIT else (self.propagate,)
+
+    def replaced_with(self, site: Site, n_thoughts: int) -> tuple[Site, ...]:
+        """The sites that a cell replaces together."""
+        if not self.cumulative:
+            return (site,)
+        onwards = range(site.position, n_thoughts + 1)
+        upto = range(min(1, site.position), site.position + 1)
+        return tuple(replace(site, position=p) for p in (onwards if self.direction == "onwards" else upto))
+
+
+@dataclass(frozen=True)
+class MapCell:
+    """What replacing the residual at one layer and position did; no numbers where nothing later reads it."""
+
+    site: Site
+    """where; the first place that is replaced, where a cell replaces several positions"""
+    propagate: str
+    """by which roads the change could go on: both, cache or recurrence"""
+    n_replaced: int
+    """how many positions were replaced together; 0 for a cell without a road"""
+    estimate: float | None
+    """change of accuracy"""
+    low: float | None
+    """lower end of its interval"""
+    high: float | None
+    """upper end of its interval"""
+    p_value: float | None
+    """exact McNemar"""
+    p_adjusted: float | None
+    """Benjamini-Hochberg over all cells of the map that have a road"""
+    n_broken: int | None
+    """right before, wrong after"""
+    n_fixed: int | None
+    """wrong before, right after"""
+    n_answer_changed: int | None
+    """problems that got another answer"""
+    logprob: float | None
+    """mean change of the clean answer's log-probability, nats"""
+    logprob_low: float | None
+    """lower end of its interval"""
+    logprob_high: float | None
+    """upper end of its interval"""
+    logprob_p: float | None
+    """Wilcoxon signed ranks"""
+    logprob_p_adjusted: float | None
+    """Benjamini-Hochberg over all cells that have a road"""
+    note: str = ""
+    """why there are no numbers, where there are none"""
+
+    @property
+    def has_road(self) -> bool:
+        """Whether the change can reach the answer at all."""
+        return not self.note
+
+
+@dataclass(frozen=True)
+class RoadSplit:
+    """How much of a cell's effect goes by which road, and what the two roads do not add up to."""
+
+    site: Site
+    """where"""
+    accuracy: Interaction
+    """effect by both roads minus (by the cache alone + by the recurrence alone), change of accuracy"""
+    logprob: Interaction
+    """the same in nats of the clean answer's log-probability"""
+
+
+@dataclass(frozen=True)
+class ThoughtMap:
+    """A finished map."""
+
+    kind: str
+    """what takes the residual's place: mean (over the problems) or zero"""
+    cumulative: bool
+    """whether a cell replaces several positions together"""
+    direction: str | None
+    """which positions a cumulative cell replaces: onwards (its own to the last) or upto (thoughts 1 to its own)"""
+    propagate: str
+    """both, cache, recurrence, or split: every cell three times, by both roads and by either alone"""
+    model: str
+    """name of the model"""
+    data: str
+    """name of the problems"""
+    n_problems: int
+    """how many"""
+    n_correct: int
+    """right answers of the undisturbed model"""
+    seed: int
+    """of the bootstrap"""
+    cells: tuple[MapCell, ...]
+    """by road, then layer, then position; layer None, at the end, is the projected thought that a position makes"""
+    splits: tuple[RoadSplit, ...]
+    """one for each site whose two roads are both open, where the roads were told apart"""
+    counts: RunCounts
+    """work done and saved"""
+    environment: Environment
+    """versions, hashes, time"""
+
+    schema = "codi-int/map@1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"schema": self.schema, **asdict(self)}
