@@ -18,9 +18,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(READY)  ## ablate one feature of a continuous thought and see what it does to 1,495 answers
 	$(BIN)/codi-int ablate --feature 449 --layer 14
 
+# one thread for each worker: the models of the tests are too small to gain from a second one
 test: $(READY)  ## the whole test suite
 	mkdir -p $(PYTEST_DEBUG_TEMPROOT)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

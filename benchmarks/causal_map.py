@@ -63,7 +63,7 @@ def elsewhere(folder: Path) -> tuple[Part, ...]:
     sae = ("--sae", str(folder / TRAINED.name))
     screen = ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution", *sae)
     return (
-        Part("screen-elsewhere", screen, ("volcano", "effects")),
+        Part("screen-elsewhere", screen, ("volcano-accuracy", "volcano-logprob", "effects")),
         Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1", *sae), ("curve",), 500),
     )
 
@@ -79,6 +79,17 @@ def pairs(folder: Path, site: str) -> Part:
     layer, position = site[1:].split(".P")
     words = ("screen", "--layer", layer, "--position", position, "--pairs", str(file), "--sae")
     return Part("pairs", (*words, str(folder / TRAINED.name)), ("pairs",))
+
+
+def strongest(folder: Path) -> Part:
+    """The feature that changes accuracy most surely, with every control there is."""
+    rows = json.loads((common.ROOT / folder / "screen-elsewhere" / "screen.json").read_text())["rows"]
+    row = min((row for row in rows if row["p_value"] is not None), key=lambda row: row["p_value"])
+    layer, position = row["site"][1:].split(".P")
+    (sae,) = (common.ROOT / folder / TRAINED.name / row["site"]).iterdir()
+    words = ("ablate", "--feature", str(row["feature"]), "--layer", layer, "--position", position)
+    controls = ("--directions", "20", "--neurons", "20")
+    return Part("strongest", (*words, *controls, "--sae", str(folder / TRAINED.name / row["site"] / sae.name)))
 
 
 def do(part: Part, folder: Path, limit: int | None) -> None:
@@ -115,8 +126,9 @@ def main() -> None:
     parts = [*MAPS, *PUBLISHED, TRAINED, *elsewhere(folder)]
     for part in parts:
         do(part, folder, limit)
-    parts.append(pairs(folder, SITES[0]))
-    do(parts[-1], folder, limit)
+    for part in (strongest(folder), pairs(folder, SITES[0])):
+        parts.append(part)
+        do(part, folder, limit)
     if limit is not None:
         return
     for part in parts:
