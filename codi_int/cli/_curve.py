@@ -117,7 +117,7 @@ def curve_page(found: AblationCurve) -> Group:
 def _table(found: AblationCurve) -> Table:
     draws = f"{len(found.random)} random sets"
     out = table("n", "accuracy", "change", "95% interval", draws, "nats", "95% interval", draws)
-    out.padding = (0, 2, 0, 0)
+    out.padding = (0, 1, 0, 0)
     for i, point in enumerate(found.top):
         others = [line[i] for line in found.random]
         accuracies = [points(end.estimate) for end in _ends(others, "estimate")]

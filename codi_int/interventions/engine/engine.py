@@ -23,7 +23,7 @@ from codi_int.interventions.engine.landing import Propagate, make_landing
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.scene import Scene as Scene
 from codi_int.interventions.engine.staging import Capture, Place, Unedited, no_sae, plan_sites
-from codi_int.interventions.engine.suffix import MAX_ROWS, SuffixRunner
+from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settled
 from codi_int.interventions.engine.summary import arm_outcomes, effect_between, operation_rows, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
@@ -195,7 +195,8 @@ class FeatureInterventionEngine:
             scores = rerun_close(self.model, scene.clean, scene.site, plans, fast, self.propagate)
         for plan, found in zip(plans, scores, strict=True):
             _check_finite(plan, found)
-        return scores
+        tolerance = LOGPROB_TOLERANCE[self.model.dtype]
+        return [settled(plan, found, scene.clean, tolerance) for plan, found in zip(plans, scores, strict=True)]
 
     def plan(self, scene: Scene, edit: AnyEdit) -> ArmPlan:
         """What an edit adds to which problems of a scene."""
