@@ -85,8 +85,8 @@ def intervene_many(edits: Mapping[str, Edit], setting: Setting) -> None:
         engine, problems, sae_name = prepare(setting, report)
         family = family_of(
             engine.run_many(
-                list(edits.values()), problems, setting.seed, setting.controls, data=setting.data, sae_name=sae_name,
-                progress=report, directions=setting.directions, neurons=setting.neurons,
+                list(edits.values()), problems, seed=setting.seed, controls=setting.controls, data=setting.data,
+                sae_name=sae_name, progress=report, directions=setting.directions, neurons=setting.neurons,
                 mean_difference=setting.neurons > 0,
             )
         )  # fmt: skip

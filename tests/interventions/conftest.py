@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 import codi_int
 from codi_int.data.stories import load_stories
 from codi_int.data.story_tokenizer import build_tokenizer
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
@@ -100,6 +102,27 @@ def model(request: pytest.FixtureRequest) -> CodiModel:
 def llama() -> CodiModel:
     """One architecture, where the other would show nothing new."""
     return make_model("llama")
+
+
+@pytest.fixture(scope="session")
+def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The problems with the model's own answers as true ones: every answer that changes is a wrong one."""
+    answers = llama.answer(problems)
+    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
+
+
+@pytest.fixture(scope="session")
+def engine_at(
+    llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]
+) -> Callable[..., FeatureInterventionEngine]:
+    """Makes engines with an SAE at each of some sites; feature 31 of the first one never fires."""
+
+    def make(*sites: Site) -> FeatureInterventionEngine:
+        saes = {site: sae_at(llama, site) for site in sites}
+        saes[sites[0]].W_enc.data[:, 31] = 0.0
+        return FeatureInterventionEngine(llama, saes)
+
+    return make
 
 
 @pytest.fixture(scope="session")

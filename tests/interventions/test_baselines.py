@@ -1,7 +1,6 @@
 """Baselines as the engine runs them: against hooks that do the same to the residual."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,23 +14,14 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.summary import control_set
 from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.model.hooked import CodiModel
-from codi_int.sae import TopKSAE
 from codi_int.types import Outcome, Problem, Result, Site
 
 SITE, OTHER, FEATURE = Site(2, 3), Site(1, 4), 17
 
 
 @pytest.fixture(scope="module")
-def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    answers = llama.answer(problems)
-    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
-
-
-@pytest.fixture(scope="module")
-def engine(llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]) -> FeatureInterventionEngine:
-    sae = sae_at(llama, SITE)
-    sae.W_enc.data[:, 31] = 0.0
-    return FeatureInterventionEngine(llama, {SITE: sae, OTHER: sae_at(llama, OTHER)})
+def engine(engine_at: Callable[..., FeatureInterventionEngine]) -> FeatureInterventionEngine:
+    return engine_at(SITE, OTHER)
 
 
 @pytest.fixture(scope="module")

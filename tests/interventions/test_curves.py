@@ -1,7 +1,6 @@
 """Cumulative ablation against hooks on the whole model, and rankings against what they are made of."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.screens.curves import AblationCurve, default_sizes, run_curve
 from codi_int.interventions.screens.rankings import rank_features
 from codi_int.interventions.screens.screen import run_screen
-from codi_int.model.hooked import CodiModel
-from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site
 
 SITE = Site(2, 3)
@@ -21,16 +18,8 @@ RANKING = (17, 4, 31, 9, 2, 30, 5)
 
 
 @pytest.fixture(scope="module")
-def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    answers = llama.answer(problems)
-    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
-
-
-@pytest.fixture(scope="module")
-def engine(llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]) -> FeatureInterventionEngine:
-    sae = sae_at(llama, SITE)
-    sae.W_enc.data[:, 31] = 0.0  # one that never fires
-    return FeatureInterventionEngine(llama, {SITE: sae})
+def engine(engine_at: Callable[..., FeatureInterventionEngine]) -> FeatureInterventionEngine:
+    return engine_at(SITE)
 
 
 @pytest.fixture(scope="module")

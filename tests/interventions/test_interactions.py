@@ -1,7 +1,6 @@
 """Pairs against hooks that ablate two features in the middle of the model, and their tests against scipy."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from codi_int.interventions.screens import screen as screen_module
 from codi_int.interventions.screens.additivity import PairRow, interaction
 from codi_int.interventions.screens.interactions import run_pairs
 from codi_int.interventions.screens.screen import Screen, ScreenRow, run_screen
-from codi_int.model.hooked import CodiModel
-from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site
 
 SITE = Site(2, 3)
@@ -23,16 +20,8 @@ PAIRS = ((4, 17), (17, 3), (2, 9), (31, 4))
 
 
 @pytest.fixture(scope="module")
-def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    answers = llama.answer(problems)
-    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
-
-
-@pytest.fixture(scope="module")
-def engine(llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]) -> FeatureInterventionEngine:
-    sae = sae_at(llama, SITE)
-    sae.W_enc.data[:, 31] = 0.0  # one that never fires
-    return FeatureInterventionEngine(llama, {SITE: sae})
+def engine(engine_at: Callable[..., FeatureInterventionEngine]) -> FeatureInterventionEngine:
+    return engine_at(SITE)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,6 @@ from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.screens.roads import ROADS, split_effect
-from codi_int.model.hooked import CodiModel
-from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Site
 
 SITE, OTHER, TOP = Site(2, 3), Site(1, 4), Site(3, 2)
@@ -21,16 +19,8 @@ FEATURES = tuple(range(12))
 
 
 @pytest.fixture(scope="module")
-def right(llama: CodiModel, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    answers = llama.answer(problems)
-    return tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(problems, answers, strict=True))
-
-
-@pytest.fixture(scope="module")
-def engine(llama: CodiModel, sae_at: Callable[[CodiModel, Site], TopKSAE]) -> FeatureInterventionEngine:
-    saes = {site: sae_at(llama, site) for site in (SITE, OTHER, TOP)}
-    saes[SITE].W_enc.data[:, 31] = 0.0
-    return FeatureInterventionEngine(llama, saes)
+def engine(engine_at: Callable[..., FeatureInterventionEngine]) -> FeatureInterventionEngine:
+    return engine_at(SITE, OTHER, TOP)
 
 
 def correct(engine: FeatureInterventionEngine, problems: Sequence[Problem], road: str, factor: float) -> np.ndarray:

@@ -31,7 +31,7 @@ class LaterChange:
     model's norm makes it as large as any other.
     """
 
-    def of(self, chosen: Int[Tensor, " chosen"]) -> "LaterChange":
+    def of(self, chosen: Tensor) -> "LaterChange":
         """The same for some of the rows."""
         return LaterChange(self.site, self.delta[chosen], None if self.value is None else self.value[chosen])
 
@@ -60,6 +60,13 @@ class ArmPlan:
     """what is added at further sites, in the order in which the model reaches them"""
     value: Float[Tensor, "m d_model"] | None = None
     """what stands at the (first) site afterwards, where an edit of the residual says so"""
+
+    def of(self, chosen: Tensor) -> "ArmPlan":
+        """The same for some of the rows, by a mask or by indices in ascending order."""
+        here = chosen.to(self.delta.device)
+        value = None if self.value is None else self.value[here]
+        also = tuple(later.of(here) for later in self.also)
+        return ArmPlan(self.label, self.rows[chosen.cpu()], self.delta[here], self.edited, also, value)
 
     @property
     def firing_rate(self) -> float:

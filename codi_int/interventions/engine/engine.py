@@ -24,7 +24,7 @@ from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_pl
 from codi_int.interventions.engine.scene import Scene as Scene
 from codi_int.interventions.engine.staging import Capture, Place, Unedited, no_sae, plan_sites
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settled
-from codi_int.interventions.engine.summary import arm_outcomes, effect_between, operation_rows, summarize_arm
+from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
@@ -126,57 +126,38 @@ class FeatureInterventionEngine:
         started = time.perf_counter()
         table = self._check_request(edit, site, controls, directions, neurons)
         scene = self.scene(problems, table.sites[0], progress)
-        arm, reconstruction = self.plan(scene, table), self._reconstruction(scene, table)
+        arm = self.plan(scene, table)
         alive = bool(arm.edited.any())
         rivals = self._rivals(scene, table, controls, seed) if alive else []
         plain = baseline_arms(scene, arm, table.features, directions, neurons, mean_difference, seed)
         sets = {"random_features": rivals, **plain}
-        plans = [arm, reconstruction, *chain.from_iterable(sets.values())]
+        plans = [arm, self._reconstruction(scene, table), *chain.from_iterable(sets.values())]
         scores = self.score(scene, plans, progress)
-        outcomes = {
-            "clean": scene.clean.outcomes,
-            "reconstructed": arm_outcomes(scene.clean, reconstruction, scores[1]),
-            "intervened": arm_outcomes(scene.clean, arm, scores[0]),
-        }
+        outcomes = outcomes_of_arms(scene.clean, plans, scores)
         effect = self._effect(scene, edit, arm, outcomes, seed)
+        spent = time.perf_counter() - started
         return Result(
             experiment=self._experiment(edit, table, scene, seed, data, sae_name),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
             effect=effect,
             controls=control_sets(scene.clean, sets, scores[2:], effect),
             by_operation=operation_rows(scene.clean.problems, outcomes["clean"], outcomes["intervened"]),
-            environment=describe_environment(
-                self.model, self._saes_of(table), scene.clean.problems, time.perf_counter() - started
-            ),
+            environment=describe_environment(self.model, self._saes_of(table), scene.clean.problems, spent),
             counts=count_work(scene, plans, scores),
             outcomes=outcomes,
             notes=self._notes(scene, table, arm) + controls_note(table, len(rivals), controls if alive else 0),
         )
 
-    def run_many(
-        self,
-        edits: Sequence[AnyEdit],
-        problems: Sequence[Problem],
-        seed: int = 0,
-        controls: int = 20,
-        site: Site | None = None,
-        data: str | None = None,
-        sae_name: str | None = None,
-        progress: Progress | None = None,
-        directions: int = 0,
-        neurons: int = 0,
-        mean_difference: bool = False,
-    ) -> tuple[Result, ...]:
+    def run_many(self, edits: Sequence[AnyEdit], problems: Sequence[Problem], **settings: Any) -> tuple[Result, ...]:
         """`run` for several edits on one clean pass; see `family_of` for p-values adjusted over them.
 
-        Args and errors as in `run`; nothing runs where one of the edits cannot.
+        Settings and errors are those of `run`; nothing runs where one of the edits cannot.
         """
         if not edits:
             raise ConfigError("There is no edit to run.", "Give at least one.")
         for edit in edits:
-            self._check_request(edit, site, controls, directions, neurons)
-        more = (directions, neurons, mean_difference)
-        return tuple(self.run(edit, problems, seed, controls, site, data, sae_name, progress, *more) for edit in edits)
+            self._check_request(edit, settings.get("site"))
+        return tuple(self.run(edit, problems, **settings) for edit in edits)
 
     @torch.no_grad()
     def scene(self, problems: Sequence[Problem], site: Site | None = None, progress: Progress | None = None) -> Scene:
@@ -187,12 +168,13 @@ class FeatureInterventionEngine:
 
     def score(self, scene: Scene, plans: Sequence[ArmPlan], progress: Progress | None = None) -> list[ArmScores]:
         """What every row of some arms answers; ConfigError where the model's own numbers overflow under one."""
+        road = scene.landing.propagate
         if self.method == "naive":
-            scores = [rerun_plan(self.model, scene.clean, scene.site, plan, self.propagate) for plan in plans]
+            scores = [rerun_plan(self.model, scene.clean, scene.site, plan, road) for plan in plans]
         else:
             tell = (lambda done, total: progress("edited passes", done, total)) if progress else None
             fast = self._runner(scene).run(plans, tell)
-            scores = rerun_close(self.model, scene.clean, scene.site, plans, fast, self.propagate)
+            scores = rerun_close(self.model, scene.clean, scene.site, plans, fast, road)
         for plan, found in zip(plans, scores, strict=True):
             _check_finite(plan, found)
         tolerance = LOGPROB_TOLERANCE[self.model.dtype]

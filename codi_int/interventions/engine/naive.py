@@ -4,16 +4,17 @@ Slow and plain. The engine uses it for rows that are too close to call, tests an
 it. It runs the very batches of the clean pass, because rounding may depend on a batch's shape.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, LaterChange
 from codi_int.interventions.engine.clean import CleanPass, read_answers
 from codi_int.interventions.engine.landing import Propagate
-from codi_int.interventions.engine.suffix import Verified, verify
+from codi_int.interventions.engine.suffix import Verified, changes_of, verify
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
 from codi_int.model.rollout import Rollout
@@ -26,7 +27,6 @@ def rerun_plan(
     site: Site,
     plan: ArmPlan,
     propagate: Propagate = "both",
-    only: Tensor | None = None,
 ) -> ArmScores:
     """Scores of a plan's rows by running the whole model with hooks.
 
@@ -36,17 +36,15 @@ def rerun_plan(
         site: where the plan's change is added; its later changes know their own sites.
         plan: what is added to which problems.
         propagate: by which roads the change may go on.
-        only: [m] which rows are wanted; default all. Batches without any are not run.
     """
-    wanted = torch.ones(len(plan.rows), dtype=torch.bool) if only is None else only
     logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
-    for index, edited, places in _rollouts(model, clean, site, plan, propagate, wanted):
+    for index, edited, places in _rollouts(model, clean, site, plan, propagate):
         found = _compare(model, clean.shelf.at(index), edited)
         numbers = read_answers(model, edited.decoded)
         for row, i in places:
             logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]
-    return ArmScores(logprobs, tuple(answers), changed, wanted)
+    return ArmScores(logprobs, tuple(answers), changed, torch.ones(len(plan.rows), dtype=torch.bool))
 
 
 def recapture(
@@ -54,8 +52,7 @@ def recapture(
 ) -> Float[Tensor, "m d_model"]:
     """What arrives at a later site under a plan, for the plan's rows, by running the whole model with hooks."""
     out = torch.empty(plan.delta.shape, dtype=model.dtype, device=model.device)
-    everything = torch.ones(len(plan.rows), dtype=torch.bool)
-    for _, edited, places in _rollouts(model, clean, site, plan, propagate, everything, [later]):
+    for _, edited, places in _rollouts(model, clean, site, plan, propagate, [later]):
         for row, i in places:
             out[i] = edited.captured[later][row]
     return out
@@ -67,14 +64,13 @@ def _rollouts(
     site: Site,
     plan: ArmPlan,
     propagate: Propagate,
-    wanted: Tensor,
     capture: Sequence[Site] = (),
 ) -> Iterator[tuple[int, Rollout, list[tuple[int, int]]]]:
-    """(index of a batch, what it does with the changes, pairs of its rows and the plan's) where rows are wanted."""
+    """(index of a batch, what it does with the changes, pairs of its rows and the plan's) where the plan has rows."""
     place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
     table: dict[Site | HookPoint | str, HookFunction] = {site: _changer(clean, LaterChange(site, plan.delta), place)}
     table |= {later.site: _changer(clean, later, place) for later in plan.also}
-    for index in sorted(set(clean.batch_of[plan.rows[wanted]].tolist())):
+    for index in sorted(set(clean.batch_of[plan.rows].tolist())):
         batch = clean.batches[index]
         with torch.no_grad(), model.hooks(table, propagate=propagate):
             edited = model.rollout(batch, capture)
@@ -108,14 +104,37 @@ def rerun_close(
     scores: Sequence[ArmScores],
     propagate: Propagate = "both",
 ) -> list[ArmScores]:
-    """The scores with every row that was too close to call taken from a run of the whole model."""
-    out = []
-    for plan, fast in zip(plans, scores, strict=True):
-        if not bool(fast.rerun.any()):
-            out.append(fast)
-            continue
-        slow = rerun_plan(model, clean, site, plan, propagate, fast.rerun)
-        answers = tuple(s if again else f for s, f, again in zip(slow.answers, fast.answers, fast.rerun, strict=True))
-        logprobs = torch.where(fast.rerun, slow.logprobs, fast.logprobs)
-        out.append(ArmScores(logprobs, answers, torch.where(fast.rerun, slow.changed, fast.changed), fast.rerun))
-    return out
+    """The scores with every row that was too close to call taken from a run of the whole model.
+
+    Rows of different arms share a run wherever they are different problems.
+    """
+    close = changes_of([plan.of(fast.rerun) for plan, fast in zip(plans, scores, strict=True)])
+    slow: dict[int, tuple[Number | None, float, bool]] = {}
+    for pairs in _passes(close.problems):
+        part = close.of(pairs)
+        untold = torch.zeros(len(clean.problems), dtype=torch.bool)
+        plan = ArmPlan("close", part.problems, part.delta, untold, part.also)
+        again = rerun_plan(model, clean, site, plan, propagate)
+        rows = zip(again.answers, again.logprobs.tolist(), again.changed.tolist(), strict=True)
+        slow |= dict(zip(pairs.tolist(), rows, strict=True))
+    found = iter(slow[i] for i in range(len(close.problems)))
+    return [_with(fast, found) for fast in scores]
+
+
+def _passes(problems: Int[Tensor, " pairs"]) -> list[Int[Tensor, " some"]]:
+    """Pairs in groups that name each problem once, in the order of the problems: a group is one run of the model."""
+    seen: Counter[int] = Counter()
+    groups: dict[int, list[int]] = {}
+    for pair in problems.argsort(stable=True).tolist():
+        problem = int(problems[pair])
+        groups.setdefault(seen[problem], []).append(pair)
+        seen[problem] += 1
+    return [torch.tensor(group) for group in groups.values()]
+
+
+def _with(fast: ArmScores, slow: Iterator[tuple[Number | None, float, bool]]) -> ArmScores:
+    """Scores whose close rows are replaced by the next ones of the whole model."""
+    answers, logprobs, changed = list(fast.answers), fast.logprobs.clone(), fast.changed.clone()
+    for row in fast.rerun.nonzero()[:, 0].tolist():
+        answers[row], logprobs[row], changed[row] = next(slow)
+    return ArmScores(logprobs, tuple(answers), changed, fast.rerun)

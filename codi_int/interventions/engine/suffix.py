@@ -70,7 +70,7 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
 
 
 @dataclass(frozen=True)
-class _Changes:
+class Changes:
     """What is added at each site, for the pairs of all plans one after the other."""
 
     problems: Int[Tensor, " pairs"]
@@ -80,10 +80,10 @@ class _Changes:
     also: tuple[LaterChange, ...]
     """at later sites"""
 
-    def of(self, pairs: Int[Tensor, " chosen"]) -> "_Changes":
+    def of(self, pairs: Int[Tensor, " chosen"]) -> "Changes":
         """The same for some of the pairs."""
         chosen = pairs.to(self.delta.device)
-        return _Changes(self.problems[pairs], self.delta[chosen], tuple(later.of(chosen) for later in self.also))
+        return Changes(self.problems[pairs], self.delta[chosen], tuple(later.of(chosen) for later in self.also))
 
 
 class SuffixRunner:
@@ -96,7 +96,7 @@ class SuffixRunner:
     @torch.no_grad()
     def run(self, plans: Sequence[ArmPlan], progress: Callable[[int, int], None] | None = None) -> list[ArmScores]:
         """Scores of every row of every plan; `rerun` marks the rows that are too close to call."""
-        changes = _changes(plans)
+        changes = changes_of(plans)
         total = len(changes.problems)
         logprobs, changed, close = torch.zeros(total), *torch.zeros(2, total, dtype=torch.bool)
         answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
@@ -124,7 +124,7 @@ class SuffixRunner:
     @torch.no_grad()
     def capture(self, plans: Sequence[ArmPlan], site: Site) -> list[Float[Tensor, "m d_model"]]:
         """What arrives at a later site under each plan, for the plan's rows."""
-        changes = _changes(plans)
+        changes = changes_of(plans)
         out = changes.delta.new_empty(changes.delta.shape, dtype=self._model.dtype, device=self._model.device)
 
         def keep(rollout: Rollout, pairs: Tensor) -> None:
@@ -163,7 +163,7 @@ class SuffixRunner:
         return self._clean.row_of[problems].to(self._model.device)
 
     def _state(
-        self, rollout: Rollout, changes: _Changes, until: Site | None = None, recorder: Recorder | None = None
+        self, rollout: Rollout, changes: Changes, until: Site | None = None, recorder: Recorder | None = None
     ) -> ChainState:
         """The state after the last thought, or when the site `until` has been reached, with all changes made."""
         landing = self._landing
@@ -222,7 +222,7 @@ def _changer(later: LaterChange) -> HookFunction:
     return lambda tensor, context: later.made(tensor)
 
 
-def _changes(plans: Sequence[ArmPlan]) -> _Changes:
+def changes_of(plans: Sequence[ArmPlan]) -> Changes:
     """The changes of all plans; 0 at the later sites that only other plans have."""
     sites = sorted({later.site for plan in plans for later in plan.also}, key=reach_order)
     also = []
@@ -231,7 +231,7 @@ def _changes(plans: Sequence[ArmPlan]) -> _Changes:
         nothing = [LaterChange(site, torch.zeros_like(plan.delta)) for plan in plans]
         also.append(_together([change or none for change, none in zip(of, nothing, strict=True)]))
     problems, delta = torch.cat([plan.rows for plan in plans]), torch.cat([plan.delta for plan in plans])
-    return _Changes(problems, delta, tuple(also))
+    return Changes(problems, delta, tuple(also))
 
 
 def _together(changes: Sequence[LaterChange]) -> LaterChange:

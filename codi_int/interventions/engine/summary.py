@@ -69,6 +69,17 @@ def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Ou
     return tuple(outcomes)
 
 
+def outcomes_of_arms(
+    clean: CleanPass, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]
+) -> dict[str, tuple[Outcome, ...]]:
+    """The three arms by name; the intervened and the reconstructed one are the first two of the plans."""
+    return {
+        "clean": clean.outcomes,
+        "reconstructed": arm_outcomes(clean, plans[1], scores[1]),
+        "intervened": arm_outcomes(clean, plans[0], scores[0]),
+    }
+
+
 def summarize_arm(outcomes: Sequence[Outcome]) -> Arm:
     """Accuracy over all problems."""
     n_correct = sum(outcome.correct for outcome in outcomes)

@@ -126,7 +126,7 @@ class _PairWorker:
     def _joint(self, pair: Pair) -> ArmPlan:
         plan = self._engine.plan(self._scene, Ablate(pair))
         both = (self._scene.latents[:, list(pair)] != 0).all(1)[plan.rows.to(self._scene.latents.device)]
-        return ArmPlan(plan.label, plan.rows[both.cpu()], plan.delta[both], plan.edited)
+        return plan.of(both)
 
     def _score(self, group: Sequence[Pair]) -> RunCounts:
         plans = self._plans(group)

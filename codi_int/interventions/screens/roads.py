@@ -1,7 +1,7 @@
 """One edit by both roads and by each alone: how much of its effect goes by the cache, how much by the recurrence."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -11,9 +11,7 @@ from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
 from codi_int.interventions.engine.landing import make_landing
-from codi_int.interventions.engine.naive import rerun_close
 from codi_int.interventions.engine.scene import Scene
-from codi_int.interventions.engine.suffix import SuffixRunner
 from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.interventions.screens.additivity import Interaction, interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
@@ -93,10 +91,8 @@ def split_effect(
 @torch.no_grad()
 def _by_road(engine: FeatureInterventionEngine, scene: Scene, arm: ArmPlan, road: str) -> ArmChange:
     """What the arm changes with only this road open; the plan and the clean pass are the same for every road."""
-    landing = make_landing(engine.model, scene.site, road)
-    fast = SuffixRunner(engine.model, scene.clean, landing, engine.max_rows).run([arm])
-    scores = rerun_close(engine.model, scene.clean, scene.site, [arm], fast, landing.propagate)
-    return arm_change(scene.clean, arm, scores[0])
+    open_here = replace(scene, landing=make_landing(engine.model, scene.site, road))
+    return arm_change(scene.clean, arm, engine.score(open_here, [arm])[0])
 
 
 def _effect(scene: Scene, change: ArmChange, seed: int) -> Effect:
