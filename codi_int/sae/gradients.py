@@ -6,22 +6,29 @@ With `E` [d_sae, d_in] for the encoder's transpose and `D` for the decoder (both
     g = 2 (x' - x) / (n d_in)           dD = f' g          df = g D' where f was kept
     dE = df' (x - s b_dec)              db_enc = sum df    db_dec = sum g - s (sum df) E
 
-(s is 1 where the decoder bias is subtracted from the input). `dense` does this with whole matrices, of any
-leading shape. `sparse` touches only the k kept features of each row and serves one SAE on a CPU; it pays from
-about d_sae / k = 12 on. Both can multiply in bfloat16, which halves the time on CPUs that have it; sums of
-gradients and all weights stay float32.
+(s is 1 where the decoder bias is subtracted from the input). `dense` does this with whole matrices, of any leading
+shape; `sparse` touches only the k kept features of each row and serves one SAE on a CPU. Both multiply in the dtype
+of the narrow weights: bfloat16 halves the time on CPUs that have it. Weights and sums over rows stay float32.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from codi_int.sae.kernels import eager, reference
 
-SPARSE_FROM = {"float32": 5, "bfloat16": 12}
-"""d_sae / k from which `sparse` is the faster one on a CPU (benchmarks/sae_train_cpu.py), by kind of product"""
+SPARSE_FROM = 4
+"""d_sae / k from which `sparse` is the faster one on a CPU (benchmarks/sae_train_cpu.py)"""
+
+SPARSE_DF_FROM = 10
+"""d_sae / k from which it also takes the gradients of the kept values one by one instead of with a whole product"""
+
+FEW = 32
+"""k below which `torch.topk` is the fastest selection on a CPU"""
 
 
 class Weights(NamedTuple):
@@ -37,85 +44,131 @@ class Weights(NamedTuple):
     """[d_in] decoder bias"""
 
 
-class Batch(NamedTuple):
-    """Rows to train on."""
-
-    x: Tensor
-    """[n, d_in] rows in float32"""
-    narrow: Tensor
-    """the same rows in the dtype of the products"""
-
-
 class Step(NamedTuple):
     """What one batch gives."""
 
-    grads: Weights
-    """gradients of the loss"""
+    grad: Callable[[str, slice], Tensor]
+    """gradient of the loss by the weights of this name, for some of the features; E and D in the dtype of the
+    products. They are multiplied out when asked for, so that they need not all be held at once"""
     mse: Tensor
     """mean squared error, one for each SAE of the stack"""
     fired: Tensor
     """[d_sae] rows on which each feature fired"""
 
 
-def dense(w: Weights, batch: Batch, k: int, ks: Tensor | None, rule: str, subtract: bool) -> Step:
-    """One step with whole matrices; `ks` [stack, 1, 1] cuts the k of each SAE where they differ."""
-    dtype = batch.narrow.dtype
-    shift = w.b_dec.unsqueeze(-2) if subtract else None
-    x_in = batch.narrow if shift is None else (batch.x - shift).to(dtype)
-    pre = torch.matmul(x_in, w.E.to(dtype).mT).float() + w.b_enc.unsqueeze(-2)
-    indices = _select(pre, k, rule)
-    kept = pre.gather(-1, indices)
-    values = reference.activate(kept, rule)
-    if ks is not None:
-        values = values * (torch.arange(k, device=pre.device) < ks)
-    f = torch.zeros_like(pre, dtype=dtype).scatter_(-1, indices, values.to(dtype))
-    D = w.D.to(dtype)
-    residual = torch.matmul(f, D).float() + w.b_dec.unsqueeze(-2) - batch.x
-    g = residual * (2.0 / (residual.shape[-2] * residual.shape[-1]))
+def dense(w: Weights, narrow: Weights, x: Tensor, k: int, ks: Tensor | None, rule: str, subtract: bool) -> Step:
+    """One step with whole matrices; `ks` [stack, 1, 1] cuts the k of each SAE where they differ.
+
+    Args:
+        w: the weights, float32.
+        narrow: the same with E and D in the dtype of the products.
+        x: [n, d_in] rows to train on, float32; [stack, n, d_in] for a stack.
+        k: features to keep, the largest k of the stack.
+        ks: the k of each SAE where they differ.
+        rule: `abs` or `relu`.
+        subtract: whether the decoder bias is subtracted from the input.
+    """
+    dtype = narrow.E.dtype
+    x_in = (x - w.b_dec.unsqueeze(-2) if subtract else x).to(dtype)
+    pre = torch.matmul(x_in, narrow.E.mT).float().add_(w.b_enc.unsqueeze(-2))
+    f = _activations(pre, k, ks, rule).to(dtype)
+    silent = f == 0
+    residual = torch.matmul(f, narrow.D).float().add_(w.b_dec.unsqueeze(-2)).sub_(x)
+    mse, g = _loss(residual)
     g_narrow = g.to(dtype)
-    df = torch.where(f != 0, torch.matmul(g_narrow, D.mT), 0.0)
-    db_enc = df.float().sum(dim=-2)
+    df = torch.matmul(g_narrow, narrow.D.mT).masked_fill_(silent, 0.0)
+    db_enc = df.sum(dim=-2, dtype=torch.float32)
     db_dec = g.sum(dim=-2)
     if subtract:
         db_dec = db_dec - torch.matmul(db_enc.unsqueeze(-2), w.E).squeeze(-2)
-    grads = Weights(torch.matmul(df.mT, x_in).float(), db_enc, torch.matmul(f.mT, g_narrow).float(), db_dec)
-    return Step(grads, residual.square().mean(dim=(-2, -1)), (f != 0).sum(dim=-2))
+
+    def grad(name: str, some: slice) -> Tensor:
+        match name:
+            case "E":
+                return torch.matmul(df[..., some].mT, x_in)
+            case "D":
+                return torch.matmul(f[..., some].mT, g_narrow)
+        return db_enc[..., some] if name == "b_enc" else db_dec
+
+    return Step(grad, mse, x.shape[-2] - silent.sum(dim=-2))
 
 
-def sparse(w: Weights, batch: Batch, k: int, rule: str, subtract: bool) -> Step:
-    """The same step for one SAE, touching only what was kept."""
-    dtype = batch.narrow.dtype
-    x_in = batch.x - w.b_dec if subtract else batch.x
-    pre = torch.matmul(x_in.to(dtype) if subtract else batch.narrow, w.E.to(dtype).mT).float() + w.b_enc
+def sparse(w: Weights, narrow: Weights, x: Tensor, k: int, rule: str, subtract: bool) -> Step:
+    """The same step for one SAE on a CPU, touching only what was kept; arguments as in `dense`."""
+    dtype = narrow.E.dtype
+    x_in = (x - w.b_dec if subtract else x).to(dtype)
+    pre = torch.matmul(x_in, narrow.E.mT).float().add_(w.b_enc)
+    indices = _kept_indices(pre, k, rule)
+    values = reference.activate(pre.gather(-1, indices), rule)
+    few = len(w.E) >= k * SPARSE_DF_FROM
+    leaf = values.to(dtype, copy=True).requires_grad_(few)
+    with torch.set_grad_enabled(few):
+        rebuilt = embedding_bag(indices, narrow.D, mode="sum", per_sample_weights=leaf)
+    mse, g = _loss(rebuilt.detach().float().add_(w.b_dec).sub_(x))
+    g_narrow = g.to(dtype)
+    if few:
+        (df,) = torch.autograd.grad(rebuilt, leaf, g_narrow)
+    else:
+        df = torch.matmul(g_narrow, narrow.D.mT).gather(-1, indices)
+    silent = values == 0
+    df = df.masked_fill_(silent, 0.0).flatten()
+    d_sae, features = len(w.E), indices.flatten().numpy()
+    by_feature = features.astype(np.min_scalar_type(d_sae)).argsort(kind="stable")
+    rows, order = torch.from_numpy(by_feature // k), torch.from_numpy(by_feature)
+    weights = {"E": df.index_select(0, order), "D": leaf.detach().flatten().index_select(0, order)}
+    counts = np.bincount(features, minlength=d_sae)
+    edges = np.concatenate([[0], counts.cumsum()])
+    fired = torch.from_numpy(counts - np.bincount(features[silent.flatten().numpy()], minlength=d_sae))
+    db_enc = torch.zeros_like(w.b_enc).index_add_(0, indices.flatten(), df.float())
+    db_dec = g.sum(dim=0) - db_enc @ w.E if subtract else g.sum(dim=0)
+
+    def grad(name: str, some: slice) -> Tensor:
+        match name:
+            case "b_enc":
+                return db_enc[some]
+            case "b_dec":
+                return db_dec
+        start, stop, _ = some.indices(d_sae)
+        first, last = int(edges[start]), int(edges[stop])
+        starts, source = torch.from_numpy(edges[start:stop] - first), x_in if name == "E" else g_narrow
+        theirs = weights[name][first:last]
+        return embedding_bag(rows[first:last], source, starts, mode="sum", per_sample_weights=theirs)
+
+    return Step(grad, mse, fired)
+
+
+def _loss(residual: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean squared error of each SAE, and its gradient [*, n, d_in] in the residual's place."""
+    scale = 1.0 / (residual.shape[-2] * residual.shape[-1])
+    flat = residual.flatten(-2)
+    return torch.linalg.vecdot(flat, flat) * scale, residual.mul_(2 * scale)
+
+
+def _activations(pre: Tensor, k: int, ks: Tensor | None, rule: str) -> Tensor:
+    """The pre-activations through their rule, with 0 for all but the k kept entries of a row."""
+    if not pre.is_cuda and ks is None:
+        kept = eager.kept(reference.keys(pre, rule).flatten(0, -2), k).view_as(pre)
+        return reference.activate(torch.where(kept, pre, 0.0), rule)
     indices = _select(pre, k, rule)
     values = reference.activate(pre.gather(-1, indices), rule)
-    with torch.enable_grad():
-        leaf = values.detach().requires_grad_()
-        rebuilt = embedding_bag(indices, w.D, mode="sum", per_sample_weights=leaf)
-    residual = rebuilt.detach() + w.b_dec - batch.x
-    g = residual * (2.0 / residual.numel())
-    (df,) = torch.autograd.grad(rebuilt, leaf, g)
-    df = torch.where(values != 0, df, 0.0)
-    by_feature = indices.flatten().sort(stable=True)
-    rows, order = by_feature.indices // k, by_feature.indices
-    fired = torch.bincount(indices.flatten(), weights=(values != 0).flatten().float(), minlength=pre.shape[1])
-    counts = torch.bincount(by_feature.values, minlength=pre.shape[1])
-    starts = counts.cumsum(0) - counts
+    if ks is not None:
+        values = values * (torch.arange(k, device=pre.device) < ks)
+    return torch.zeros_like(pre).scatter_(-1, indices, values)
 
-    def by_row(source: Tensor, weights: Tensor) -> Tensor:
-        """[d_sae, d_in]: for each feature the weighted sum of the rows that kept it."""
-        return embedding_bag(rows, source, starts, mode="sum", per_sample_weights=weights.flatten()[order])
 
-    db_enc = torch.zeros_like(w.b_enc).index_add_(0, indices.flatten(), df.flatten())
-    db_dec = g.sum(dim=0) - db_enc @ w.E if subtract else g.sum(dim=0)
-    return Step(Weights(by_row(x_in, df), db_enc, by_row(g, values), db_dec), residual.square().mean(), fired.long())
+def _kept_indices(pre: Tensor, k: int, rule: str) -> Tensor:
+    """[n, k] indices of the kept features in any order, on a CPU."""
+    key = reference.keys(pre, rule)
+    if k < FEW:
+        return eager.select(key, k)
+    places = np.flatnonzero(eager.kept(key, k).numpy()).reshape(-1, k)
+    return torch.from_numpy(places - pre.shape[1] * np.arange(len(places))[:, None])
 
 
 def _select(pre: Tensor, k: int, rule: str) -> Tensor:
     """Indices of the kept features, largest key first; ties to the lower index, without a host sync on a GPU."""
     if not pre.is_cuda:
-        flat = eager.select(reference.keys(pre, rule).flatten(0, -2), k)
-        return flat.view(*pre.shape[:-1], k)
+        return eager.select(reference.keys(pre, rule).flatten(0, -2), k).view(*pre.shape[:-1], k)
     from codi_int.sae.kernels import encode_triton
 
     if pre.shape[-1] <= encode_triton.SINGLE.chunk:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from codi_int.errors import ConfigError
+from codi_int.sae.adam import Adam
 from codi_int.sae.base import SAE
 from codi_int.sae.config import Provenance, check_choice, check_positive
-from codi_int.sae.gradients import SPARSE_FROM, Batch, Step, Weights, dense, sparse
+from codi_int.sae.gradients import SPARSE_FROM, Step, Weights, dense, sparse
 from codi_int.sae.metrics import check_activations
 from codi_int.sae.objectives import Objective
 from codi_int.sae.recipe import SAETrainingConfig
@@ -143,15 +144,14 @@ class _Stack:
     def __init__(self, jobs: Sequence[SAEJob], products: torch.dtype) -> None:
         self.jobs = jobs
         self.config = jobs[0].config
-        self.products = products
         self.generators = [torch.Generator().manual_seed(job.config.seed) for job in jobs]
         self.objectives = [_initial(job, seed) for job, seed in zip(jobs, self.generators, strict=True)]
         shared = {id(job.activations): job.activations.detach().float() for job in jobs}
-        narrow = {key: rows.to(products) for key, rows in shared.items()}
         self.rows = [shared[id(job.activations)] for job in jobs]
-        self.narrow = [narrow[id(job.activations)] for job in jobs]
         self.weights = self._stacked()
-        self.adam = torch.optim.Adam(self._parameter_groups(), fused=True)
+        rates = [job.config.learning_rate for job in jobs]
+        frozen = () if self.config.decoder_bias else ("b_dec",)
+        self.adam = Adam(self.weights, rates, products, frozen, unit_rows=self.config.decoder_norm == "unit")
 
     def _stacked(self) -> Weights:
         """All weights on a leading axis."""
@@ -163,19 +163,6 @@ class _Stack:
                 torch.stack([sae.W_dec for sae in saes]),
                 torch.stack([sae.b_dec for sae in saes]),
             )
-
-    def _parameter_groups(self) -> list[dict[str, object]]:
-        """One group for each learning rate: whole stacks where all SAEs share it, else views into them."""
-        trained = self.weights if self.config.decoder_bias else self.weights[:3]
-        rates = sorted({job.config.learning_rate for job in self.jobs})
-        places: dict[float, list[int | slice]] = {rate: [] for rate in rates}
-        if len(rates) == 1:
-            places[rates[0]] = [slice(None)]
-        else:
-            for place, job in enumerate(self.jobs):
-                places[job.config.learning_rate].append(place)
-        self.places = list(places.values())
-        return [{"params": [w[i] for i in places[rate] for w in trained], "lr": rate} for rate in rates]
 
     def epoch(self, epoch: int) -> tuple[EpochRecord, ...]:
         """One pass over every SAE's rows in its own order; one host sync, at the end."""
@@ -196,37 +183,24 @@ class _Stack:
     def step(self, rows: Tensor, ks: list[int]) -> Step:
         """One step of Adam for the whole stack."""
         step = self._gradients(rows, ks)
-        n_trained = 4 if self.config.decoder_bias else 3
-        for places, group in zip(self.places, self.adam.param_groups, strict=True):
-            grads = [grad[place] for place in places for grad in step.grads[:n_trained]]
-            for parameter, grad in zip(group["params"], grads, strict=True):
-                parameter.grad = grad
-        self.adam.step()
-        if self.config.decoder_norm == "unit":
-            D = self.weights.D
-            D.div_(D.norm(dim=-1, keepdim=True).clamp(min=1e-8))
+        self.adam.step(step.grad)
         return step
 
     def _gradients(self, rows: Tensor, ks: list[int]) -> Step:
         """Gradients of the stack: whole matrices, or the sparse way for a lone SAE on a CPU."""
         rule, subtract, k = self.config.rule, self.config.apply_b_dec_to_input, max(ks)
         if len(ks) > 1:
-            batch = Batch(self._rows(self.rows, rows), self._rows(self.narrow, rows))
             cuts = None if min(ks) == k else torch.tensor(ks, device=rows.device)[:, None, None]
-            return dense(self.weights, batch, k, cuts, rule, subtract)
+            x = torch.stack([own.index_select(0, chosen) for own, chosen in zip(self.rows, rows, strict=True)])
+            return dense(self.weights, self.adam.narrow, x, k, cuts, rule, subtract)
         alone = Weights(*(tensor[0] for tensor in self.weights))
-        batch = Batch(self.rows[0][rows[0]], self.narrow[0][rows[0]])
-        few = self.config.d_sae >= k * SPARSE_FROM[str(self.products).removeprefix("torch.")]
-        if few and not rows.is_cuda:
-            step = sparse(alone, batch, k, rule, subtract)
+        narrow = Weights(*(tensor[0] for tensor in self.adam.narrow))
+        x = self.rows[0].index_select(0, rows[0])
+        if self.config.d_sae >= k * SPARSE_FROM and not rows.is_cuda:
+            step = sparse(alone, narrow, x, k, rule, subtract)
         else:
-            step = dense(alone, batch, k, None, rule, subtract)
-        return Step(Weights(*(grad[None] for grad in step.grads)), step.mse[None], step.fired[None])
-
-    @staticmethod
-    def _rows(data: list[Tensor], rows: Tensor) -> Tensor:
-        """[stack, batch, d_in]: every SAE's own rows of its own data."""
-        return torch.stack([values[chosen] for values, chosen in zip(data, rows, strict=True)])
+            step = dense(alone, narrow, x, k, None, rule, subtract)
+        return Step(lambda name, some: step.grad(name, some)[None], step.mse[None], step.fired[None])
 
     def trained(self, place: int) -> SAE:
         """The SAE at this place of the stack, pruned where its recipe says so."""

@@ -91,7 +91,7 @@ def check_activations(activations: Tensor, least_rows: int) -> None:
             f"Activations of shape {list(activations.shape)} were given; at least {least_rows} rows [n, d] are needed.",
             "Capture more problems, or take a smaller batch.",
         )
-    if not bool(torch.isfinite(activations).all()):
+    if not all(torch.isfinite(extreme) for extreme in activations.aminmax()):
         raise DataError("The activations contain NaN or inf.", "Capture them again; 16 bit may have overflowed.")
     if not bool((activations != activations[0]).any()):
         raise DataError("The activations are constant: every row is the same.", "Check site and data of the capture.")

@@ -64,3 +64,18 @@ def test_all_implementations_agree():
     for other in others:
         assert torch.equal(first.indices, other.indices)
         torch.testing.assert_close(first.values, other.values)
+
+
+@pytest.mark.parametrize("width", [7, 300, 512, 700, 1024, 2048])
+@pytest.mark.parametrize("k", [1, 5, 40, 100, 255, 300, 2048])
+def test_kept_marks_what_the_reference_selects(width, k):
+    k = min(k, width)
+    key = torch.randn(9, width, generator=torch.Generator().manual_seed(k))
+    key[1] = key[1].round()  # ties everywhere
+    key[2] = 0.0
+    key[3, width // 2] = torch.nan
+    key[4, ::3] = torch.inf
+    before = key.clone()
+    expected = torch.zeros(9, width, dtype=torch.bool).scatter_(1, reference.select(key, k), True)
+    assert torch.equal(eager.kept(key, k), expected)
+    assert torch.equal(key.nan_to_num(), before.nan_to_num())

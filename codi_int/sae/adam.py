@@ -1,0 +1,98 @@
+"""Adam over the weights of a stack of SAEs, in pieces that are updated while they lie in the cache.
+
+An SAE of a few hundred features spends half of its training time on a CPU moving memory: gradients are written and
+widened, weights and moments updated, weights narrowed for the next products. Done piece by piece, only weights and
+moments travel. The arithmetic is that of `torch.optim.Adam(fused=True)`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+from codi_int.sae.gradients import Weights
+
+PIECE_BYTES = 4 * 2**20
+"""size of a piece on a CPU: large enough for two cores, small enough for their caches"""
+
+EVERYTHING = slice(None)
+
+_Part = tuple[str, slice]
+"""name of the weights, which features"""
+
+
+class Adam:
+    """Holds the weights of a stack, float32, and updates them.
+
+    Args:
+        weights: with a leading axis for the SAEs of the stack; changed in place by every step.
+        rates: learning rate of each SAE.
+        products: dtype that matrices are multiplied in.
+        frozen: names of weights that are not trained.
+        unit_rows: whether the rows of D are brought back to norm 1 after each step.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        rates: Sequence[float],
+        products: torch.dtype = torch.float32,
+        frozen: Sequence[str] = (),
+        unit_rows: bool = False,
+    ) -> None:
+        self.weights = weights
+        self.narrow = weights._replace(E=weights.E.to(products), D=weights.D.to(products))
+        self._unit_rows = unit_rows
+        trained = [name for name in Weights._fields if name not in frozen]
+        self._pieces = [(parts, _updates(weights, parts, rates)) for parts in _divide(weights, trained)]
+
+    @torch.no_grad()
+    def step(self, grad: Callable[[str, slice], Tensor]) -> None:
+        """Update the weights and their narrow copies; `grad` is that of `Step`."""
+        for parts, updates in self._pieces:
+            grads = [grad(name, some).float() for name, some in parts]
+            for update in updates:
+                update(grads)
+            for name, some in parts:
+                self._follow(getattr(self.weights, name)[:, some], getattr(self.narrow, name)[:, some], name)
+
+    def _follow(self, values: Tensor, narrow: Tensor, name: str) -> None:
+        """What else changes with some updated weights."""
+        if name == "D" and self._unit_rows:
+            values.div_(values.norm(dim=-1, keepdim=True).clamp(min=1e-8))
+        if narrow.dtype != values.dtype:
+            narrow.copy_(values)
+
+
+def _divide(weights: Weights, names: Sequence[str]) -> list[list[_Part]]:
+    """What is updated in one go: everything on a GPU, on a CPU some rows of one matrix."""
+    if weights.E.is_cuda:
+        return [[(name, EVERYTHING) for name in names]]
+    step = max(1, PIECE_BYTES // (4 * weights.E.shape[-1]))
+    rows = [slice(start, start + step) for start in range(0, weights.E.shape[1], step)]
+    pieces = [[(name, some)] for name in ("E", "D") for some in rows]
+    pieces[-1] += [(name, EVERYTHING) for name in names if name not in ("E", "D")]
+    return pieces
+
+
+def _updates(weights: Weights, parts: Sequence[_Part], rates: Sequence[float]) -> list[Callable[[list[Tensor]], None]]:
+    """One update, with moments of its own, for all SAEs of a GPU, else for each, whose rows are contiguous then."""
+    together = weights.E.is_cuda and len(set(rates)) == 1
+    stacks = [EVERYTHING] if together else [slice(place, place + 1) for place in range(len(rates))]
+    values = [getattr(weights, name)[:, some] for name, some in parts]
+    return [_update([value[saes] for value in values], saes, rate) for saes, rate in zip(stacks, rates, strict=False)]
+
+
+def _update(values: list[Tensor], saes: slice, rate: float) -> Callable[[list[Tensor]], None]:
+    """The update of some weights, given the gradients of all SAEs."""
+    means, squares = ([torch.zeros_like(value) for value in values] for _ in range(2))
+    steps = [torch.zeros((), device=value.device) for value in values]
+
+    def update(grads: list[Tensor]) -> None:
+        adam(
+            values, [grad[saes] for grad in grads], means, squares, [], steps, fused=True,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+
+    return update
