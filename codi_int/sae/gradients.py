@@ -27,7 +27,7 @@ SPARSE_FROM = 4
 SPARSE_DF_FROM = 10
 """d_sae / k from which it also takes the gradients of the kept values one by one instead of with a whole product"""
 
-FEW = 32
+FEW = 8
 """k below which `torch.topk` is the fastest selection on a CPU"""
 
 
