@@ -45,7 +45,8 @@ def train(peer: str, x: Tensor, configs: Sequence[SAETrainingConfig]) -> None:
         for config in configs:
             plain(x, config)
         return
-    train_many([SAEJob(x, config) for config in configs], "bfloat16" if "bfloat16" in peer else "float32")
+    products = "bfloat16" if "bfloat16" in peer else "float32"
+    train_many([SAEJob(x, replace(config, products=products)) for config in configs])
 
 
 def point(peer: str, d_sae: int, k: int, rows: int, saes: int) -> dict[str, Any]:

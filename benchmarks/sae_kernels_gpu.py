@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -238,7 +238,8 @@ def sweep(n: int, d_in: int, d_saes: tuple[int, ...], sites: int, device: str, e
     floor = ADAM_BYTES * sweep_weights(d_in, d_saes, sites) * n_steps / copy_bandwidth(device) * 1e3
     for products in ("float32", "bfloat16"):
         began = time.perf_counter()
-        train_many([SAEJob(x, recipe) for x in data for recipe in recipes], products, memory_gib=60.0)
+        grid = [replace(recipe, products=products) for recipe in recipes]
+        train_many([SAEJob(x, recipe) for x in data for recipe in grid], memory_gib=60.0)
         spent = (time.perf_counter() - began) * 1e3
         name = f"codi-int, {products}, {sites * len(recipes)} SAEs"
         rows.append(report(Row("sweep", name, 0, 0, spent, share_of_floor=floor / spent)))

@@ -200,7 +200,7 @@ def ours(products: str) -> Callable[[Tensor, SAETrainingConfig], TopKSAE]:
     """Our trainer with this kind of products."""
 
     def train(x: Tensor, config: SAETrainingConfig) -> TopKSAE:
-        return train_many([SAEJob(x, config)], products=products)[0].sae
+        return train_many([SAEJob(x, replace(config, products=products))])[0].sae
 
     return train
 

@@ -15,14 +15,13 @@ from torch import Tensor
 from codi_int.errors import ConfigError
 from codi_int.sae.adam import Adam
 from codi_int.sae.base import SAE
-from codi_int.sae.config import Provenance, check_choice, check_positive
+from codi_int.sae.config import Provenance, check_positive
 from codi_int.sae.gradients import SPARSE_FROM, Step, Weights, dense, sparse
 from codi_int.sae.metrics import check_activations
 from codi_int.sae.objectives import Objective
 from codi_int.sae.recipe import SAETrainingConfig
 from codi_int.sae.training import EpochRecord, TrainedSAE, check_batch, epoch_order, initial, pruned
 
-PRODUCTS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BYTES_PER_WEIGHT = 24
 """weight, gradient, two moments of Adam, and copies in the dtype of the products"""
 
@@ -51,7 +50,6 @@ class GridEpoch:
 
 def train_many(
     jobs: Sequence[SAEJob],
-    products: str = "float32",
     memory_gib: float = 4.0,
     on_epoch: Callable[[GridEpoch], None] | None = None,
     on_trained: Callable[[int, TrainedSAE], None] | None = None,
@@ -60,7 +58,6 @@ def train_many(
 
     Args:
         jobs: any mixture of shapes, k, rates, seeds and data on one device.
-        products: `float32`, or `bfloat16` for matrix products at half the precision of the inputs.
         memory_gib: bound on what one stack may hold on a GPU, besides the activations.
         on_epoch: called after every epoch of every stack.
         on_trained: called with the job's number as soon as it is done, so that it can be saved.
@@ -69,14 +66,13 @@ def train_many(
         ConfigError: a recipe that cannot be stacked, fewer rows than a batch, one SAE that exceeds the budget.
         DataError: NaN, inf or constant activations.
     """
-    check_choice("products", products, tuple(PRODUCTS))
     check_positive("memory_gib", memory_gib)
     checked: set[int] = set()
     for job in jobs:
         _check_job(job, memory_gib, checked)
     results: dict[int, TrainedSAE] = {}
     for numbers in _stacks(jobs, memory_gib):
-        stack = _Stack([jobs[number] for number in numbers], PRODUCTS[products])
+        stack = _Stack([jobs[number] for number in numbers])
         curves = []
         for epoch in range(stack.config.epochs):
             curves.append(stack.epoch(epoch))
@@ -98,7 +94,7 @@ def bytes_needed(config: SAETrainingConfig, d_in: int) -> int:
 
 def check_stackable(config: SAETrainingConfig, d_in: int, memory_gib: float) -> None:
     """ConfigError for a recipe that cannot be stacked, or that exceeds the budget by itself."""
-    if config.architecture != "topk" or config.aux is not None:
+    if not config.stackable:
         raise ConfigError(
             f"Only 'topk' without auxiliary loss can be stacked, not {config.architecture!r} with aux={config.aux}.",
             "Train it alone: train_sae, or codi-int sae train.",
@@ -141,7 +137,7 @@ def _stacks(jobs: Sequence[SAEJob], memory_gib: float) -> list[tuple[int, ...]]:
 class _Stack:
     """Some SAEs of one shape while they are trained."""
 
-    def __init__(self, jobs: Sequence[SAEJob], products: torch.dtype) -> None:
+    def __init__(self, jobs: Sequence[SAEJob]) -> None:
         self.jobs = jobs
         self.config = jobs[0].config
         self.generators = [torch.Generator().manual_seed(job.config.seed) for job in jobs]
@@ -150,6 +146,7 @@ class _Stack:
         self.rows = [shared[id(job.activations)] for job in jobs]
         self.weights = self._stacked()
         rates = [job.config.learning_rate for job in jobs]
+        products: torch.dtype = getattr(torch, self.config.products)
         frozen = () if self.config.decoder_bias else ("b_dec",)
         self.adam = Adam(self.weights, rates, products, frozen, unit_rows=self.config.decoder_norm == "unit")
 

@@ -9,6 +9,7 @@ TRAINABLE = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated", "standard")
 TAKES_K = ("topk", "batchtopk", "matryoshka")
 BIAS_INITS = ("linear", "zero", "mean")
 DECODER_NORMS = ("init", "unit")
+PRODUCTS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ class SAETrainingConfig:
     """penalty of the architectures that take no k"""
     prune_dead: bool = False
     """whether features that fire on no training row are dropped at the end, which makes d_sae smaller"""
+    products: str = "float32"
+    """dtype that matrices are multiplied in; `bfloat16` is much faster where it is built in, and for plain `topk` only.
+    Weights, sums and Adam stay float32"""
 
     def __post_init__(self) -> None:
         for name in ("d_sae", "epochs", "batch_size"):
@@ -120,6 +124,11 @@ class SAETrainingConfig:
         check_choice("rule", self.rule, RULES)
         check_choice("bias_init", self.bias_init, BIAS_INITS)
         check_choice("decoder_norm", self.decoder_norm, DECODER_NORMS)
+        check_choice("products", self.products, PRODUCTS)
+        if self.products != "float32" and not self.stackable:
+            raise ConfigError(
+                f"Products in {self.products} are for 'topk' without auxiliary loss.", "Leave products out."
+            )
         self._check_sparsity()
         self._check_widths()
 
@@ -154,6 +163,11 @@ class SAETrainingConfig:
         rising = all(a < b for a, b in zip((0, *self.widths), self.widths, strict=False))
         if not rising or (self.widths and self.widths[-1] > self.d_sae):
             raise ConfigError(f"widths {self.widths} must rise within 1..{self.d_sae}.", "Give such as (64, 128, 256).")
+
+    @property
+    def stackable(self) -> bool:
+        """Whether `train_many` can train it: TopK without auxiliary loss."""
+        return self.architecture == "topk" and self.aux is None
 
     def prefixes(self) -> tuple[int, ...]:
         """Widths of the nested dictionaries, the whole one last."""

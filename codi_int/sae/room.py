@@ -12,8 +12,8 @@ from codi_int.types import Site
 
 GIB = 2**30
 CPU = torch.device("cpu")
-COPIES_OF_ROWS = 3
-"""the activations themselves, the residual while they are measured, and a copy in the dtype of the products"""
+COPIES_OF_ROWS = 2
+"""the activations themselves, and the residual while they are measured"""
 
 
 def check_disk(folder: Path, need: int, what: str) -> None:

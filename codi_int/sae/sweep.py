@@ -30,7 +30,6 @@ def run_sweep(
     grid: SweepGrid,
     out: str | Path,
     provenance: Provenance | None = None,
-    products: str = "float32",
     memory_gib: float = 4.0,
     on_epoch: Callable[[Site, GridEpoch], None] | None = None,
     on_saved: Callable[[SweepRow], None] | None = None,
@@ -41,7 +40,7 @@ def run_sweep(
         sites: may be a generator, so that the activations of one site at a time are in memory. The disk is then
             looked at site by site, else for all at the start.
         provenance: model and data, noted with every SAE.
-        products, memory_gib: see `train_many`.
+        memory_gib: see `train_many`.
         on_epoch: called with the site and news of each stack.
         on_saved: called for every SAE as soon as it is on disk.
 
@@ -60,7 +59,7 @@ def run_sweep(
     rows: list[SweepRow] = []
     for site in sites:
         check_sae_room(out, grid, [site.train.site], site.train.values.shape[1])
-        rows += _sweep_site(site, grid, out, known, products, memory_gib, on_epoch, on_saved)
+        rows += _sweep_site(site, grid, out, known, memory_gib, on_epoch, on_saved)
     write_table(rows, out)
     return tuple(rows)
 
@@ -70,7 +69,6 @@ def _sweep_site(
     grid: SweepGrid,
     out: Path,
     known: Provenance,
-    products: str,
     memory_gib: float,
     on_epoch: Callable[[Site, GridEpoch], None] | None,
     on_saved: Callable[[SweepRow], None] | None,
@@ -92,7 +90,7 @@ def _sweep_site(
             on_saved(row)
 
     tell = None if on_epoch is None else lambda news: on_epoch(name, news)
-    train_many(jobs, products, memory_gib, tell, save)
+    train_many(jobs, memory_gib, tell, save)
     return [row for row in found.values() if row is not None]
 
 

@@ -19,6 +19,9 @@ from codi_int.sae.objectives import OBJECTIVES, Objective
 from codi_int.sae.recipe import SAETrainingConfig
 from codi_int.types import SiteActivations
 
+ANY_MEMORY = 1e6
+"""GiB; a single SAE is not bounded"""
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -82,6 +85,8 @@ def train_sae(
     x = activations.detach().float()
     check_activations(x, least_rows=2)
     check_batch(x.shape[0], config.batch_size)
+    if config.products != "float32":
+        return _train_stacked(x, config, known, on_epoch)
     known = replace(known, seed=config.seed, recipe=asdict(config))
     generator = torch.Generator().manual_seed(config.seed)
     run = _Run(initial(x, config, known, generator))
@@ -92,6 +97,19 @@ def train_sae(
             on_epoch(curve[-1])
     sae = run.objective.finish(x).requires_grad_(False)
     return TrainedSAE(pruned(sae, x) if config.prune_dead else sae, tuple(curve))
+
+
+def _train_stacked(
+    x: Float[Tensor, "n d_in"],
+    config: SAETrainingConfig,
+    known: Provenance,
+    on_epoch: Callable[[EpochRecord], None] | None,
+) -> TrainedSAE:
+    """`train_sae` by the trainer of stacks, the one that has other products than float32."""
+    from codi_int.sae.many import SAEJob, train_many
+
+    tell = None if on_epoch is None else lambda news: on_epoch(news.records[0])
+    return train_many([SAEJob(x, config, known)], memory_gib=ANY_MEMORY, on_epoch=tell)[0]
 
 
 def check_batch(n_rows: int, batch_size: int) -> None:

@@ -89,7 +89,9 @@ def test_every_setting_that_stacks(data, changes):
 
 
 def test_bfloat16_products_reach_the_same_quality(data):
-    exact, fast = (train_many([SAEJob(data[0], BASE)], products=kind)[0].sae for kind in ("float32", "bfloat16"))
+    exact, fast = (
+        train_many([SAEJob(data[0], replace(BASE, products=kind))])[0].sae for kind in ("float32", "bfloat16")
+    )
     both = [measure(sae, data[0]).explained_variance for sae in (exact, fast)]
     assert both[1] == pytest.approx(both[0], abs=0.02)
 
@@ -156,7 +158,20 @@ def test_broken_activations_stop_everything_before_it_starts(data, bad):
 
 def test_unknown_products(data):
     with pytest.raises(ConfigError, match="Known: float32, bfloat16"):
-        train_many([SAEJob(data[0], BASE)], products="float8")
+        replace(BASE, products="float8")
+    with pytest.raises(ConfigError, match="'topk' without auxiliary loss"):
+        replace(BASE, architecture="batchtopk", products="bfloat16")
+    with pytest.raises(ConfigError, match="'topk' without auxiliary loss"):
+        replace(BASE, aux=AuxK(), products="bfloat16")
+
+
+def test_one_sae_with_narrow_products_is_trained_as_in_a_stack(data):
+    config, seen = replace(BASE, products="bfloat16", epochs=3), []
+    alone = train_sae(data[0], config, on_epoch=seen.append)
+    (stacked,) = train_many([SAEJob(data[0], config)])
+    assert torch.equal(alone.sae.W_enc, stacked.sae.W_enc)
+    assert tuple(seen) == alone.curve == stacked.curve
+    assert alone.sae.config.provenance.recipe["products"] == "bfloat16"
 
 
 @pytest.fixture(scope="module")

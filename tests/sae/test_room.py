@@ -41,7 +41,7 @@ def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert free is None or free > torch.zeros(1000).numel() * 4
     monkeypatch.setattr(module, "available_memory", lambda device: 2**30)
     check_memory(2**30, "The rows")
-    with pytest.raises(ConfigError, match=r"The rows take 3\.00 GiB of memory; 1\.00 GiB are available") as caught:
+    with pytest.raises(ConfigError, match=r"The rows take 2\.00 GiB of memory; 1\.00 GiB are available") as caught:
         check_memory(site_bytes(2**18, 2**10), "The rows")
     assert caught.value.remedy
     monkeypatch.setattr(module, "available_memory", lambda device: None)
