@@ -2,6 +2,7 @@
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from codi_int.types import Site
 TRAINING = "SAE epochs"
 
 
-class SweepProgress:
+class SweepProgress(ABC):
     """Turns a sweep's news into (stage, done, total, words) for whoever shows them."""
 
     def __init__(self, n_epochs: int) -> None:
@@ -42,9 +43,9 @@ class SweepProgress:
         """One SAE is on the disk."""
         self._saved += 1
 
+    @abstractmethod
     def show(self, stage: str, done: int, total: int, words: str) -> None:
-        """Show it; subclasses say how."""
-        raise NotImplementedError
+        """Show it."""
 
 
 class _Lines(SweepProgress):
