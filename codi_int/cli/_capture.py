@@ -1,8 +1,7 @@
 """What `codi-int capture` does once its options are read. Loaded when it runs, for it is heavy."""
 
 import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._tables import table
+from codi_int.cli.capture import CaptureOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.model.chain import PADDINGS
@@ -17,57 +17,31 @@ from codi_int.model.loading import load_model
 from codi_int.sae.captures import SIDECAR, Capture, capture_to_disk, layer_file, read_sidecar
 
 
-@dataclass(frozen=True)
-class CaptureSetting:
-    """What the options say."""
-
-    out: Path
-    """folder of the capture"""
-    layers: tuple[int, ...] | None
-    """blocks; None for all"""
-    positions: tuple[int, ...] | None
-    """positions; None for all"""
-    model: str
-    """name or folder"""
-    data: str
-    """name or file"""
-    limit: int | None
-    """how many problems"""
-    dtype: str
-    """float32 or bfloat16"""
-    padding: str
-    """masked or official"""
-    device: str
-    """where to run"""
-    as_json: bool
-    """whether to print JSON"""
-
-
-def capture_and_print(setting: CaptureSetting) -> None:
+def capture_and_print(options: CaptureOptions) -> None:
     """Capture as the options say and print what lies on the disk."""
     with progress() as report:
         try:
-            found = _run(setting, report)
+            found = _run(options, report)
         except KeyboardInterrupt:
-            if (setting.out / SIDECAR).exists():
-                info = read_sidecar(setting.out)
-                kept = f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {setting.out}"
+            if (options.out / SIDECAR).exists():
+                info = read_sidecar(options.out)
+                kept = f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {options.out}"
                 print(f"{kept}; the command goes on there.", file=sys.stderr)
             raise
-    if setting.as_json:
+    if options.as_json:
         print_json(capture_document(found))
     else:
         stdout().print(capture_page(found))
 
 
-def _run(setting: CaptureSetting, report: Report) -> Capture:
-    if setting.padding not in PADDINGS:
-        raise ConfigError(f"--padding {setting.padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
-    problems = load_problems(setting.data, setting.limit)
-    model = load_model(setting.model, device=setting.device)
+def _run(options: CaptureOptions, report: Report) -> Capture:
+    if options.padding not in PADDINGS:
+        raise ConfigError(f"--padding {options.padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
     return capture_to_disk(
-        model, problems, setting.out, setting.data, setting.layers, setting.positions, setting.dtype,
-        padding=setting.padding, progress=lambda done, total: report("problems captured", done, total),
+        model, problems, options.out, options.data, options.layers or None, options.positions or None, options.dtype,
+        padding=options.padding, progress=lambda done, total: report("problems captured", done, total),
     )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from codi_int.cli._console import quieten
 from codi_int.cli._tables import table
+from codi_int.cli.doctor import DoctorOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.model.describe import TYPICAL_TOKENS, ModelDescription, describe_model
@@ -47,29 +47,21 @@ class Checkup:
         return Group(*parts, *([] if self.parity is None else ["", _parity(self.parity, self.model.dtype)]))
 
 
-def examine(
-    name: str,
-    base: str | None,
-    lora_alpha: float | None,
-    remove_eos: bool | None,
-    n_thoughts: int | None,
-    n_parity: int,
-    data: str,
-    dtype: str,
-    device: str,
-    save: Path | None,
-) -> Checkup:
+def examine(options: DoctorOptions) -> Checkup:
     """Load a model, describe it, compare it, keep it."""
     quieten()
-    if n_parity < 0:
-        raise ConfigError(f"--parity is {n_parity}; it is a number of problems.", "0 leaves the comparison out.")
-    problems = load_problems(data, n_parity) if n_parity else ()
-    model = load_model(name, base, lora_alpha, remove_eos, n_thoughts, device, dtype)
+    if options.parity < 0:
+        raise ConfigError(f"--parity is {options.parity}; it is a number of problems.", "0 leaves the comparison out.")
+    problems = load_problems(options.data, options.parity) if options.parity else ()
+    model = load_model(
+        options.model, options.base, options.lora_alpha, options.remove_eos, options.thoughts, options.device,
+        options.dtype,
+    )  # fmt: skip
     parity = check_parity(model, problems) if problems else None
     checkup = Checkup(describe_model(model), parity)
-    if save is not None:
-        model.save(save)
-        print(f"Saved in {save}: give it as --model.", file=sys.stderr)
+    if options.save is not None:
+        model.save(options.save)
+        print(f"Saved in {options.save}: give it as --model.", file=sys.stderr)
     return checkup
 
 

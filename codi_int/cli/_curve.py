@@ -1,8 +1,7 @@
 """What `codi-int curve` does once its options are read. Loaded when it runs, for it is heavy."""
 
 import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,6 +11,7 @@ from rich.text import Text
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._sites import saes_for
 from codi_int.cli._tables import points, table
+from codi_int.cli.curve import CurveOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.controls import check_draws
@@ -25,71 +25,39 @@ from codi_int.sae.store import load_sae
 from codi_int.types import Site
 
 
-@dataclass(frozen=True)
-class CurveSetting:
-    """What the options say."""
-
-    layer: int
-    """block"""
-    position: int
-    """thought position"""
-    order: str
-    """what ranks the features"""
-    sizes: tuple[int, ...]
-    """how many to take out; none for 1, 2, 4, ..., all"""
-    draws: int
-    """random sets for each size"""
-    model: str
-    """name or folder"""
-    sae: str | None
-    """name or folder; None for the one that belongs to model, layer and position"""
-    data: str
-    """name or file"""
-    limit: int | None
-    """how many problems"""
-    seed: int
-    """of everything random"""
-    device: str
-    """where to run"""
-    as_json: bool
-    """whether to print JSON"""
-    out: Path | None
-    """where to keep the curve"""
-
-
-def print_curve(setting: CurveSetting) -> None:
+def print_curve(options: CurveOptions) -> None:
     """Run a curve as the options say, keep it where they ask for it, and print it."""
-    if setting.order not in ORDERS:
-        raise ConfigError(f"--order {setting.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
-    if setting.sizes and min(setting.sizes) < 1:
-        raise ConfigError(f"--n starts at 1, got {min(setting.sizes)}.", "Write --n 1 --n 8, for example.")
-    check_draws(setting.draws)
-    if setting.out is not None:
-        prepare_folder(setting.out)
+    if options.order not in ORDERS:
+        raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    if options.sizes and min(options.sizes) < 1:
+        raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1 --n 8, for example.")
+    check_draws(options.draws)
+    if options.out is not None:
+        prepare_folder(options.out)
     with progress() as report:
-        found = _run(setting, report)
-    if setting.out is not None:
+        found = _run(options, report)
+    if options.out is not None:
         from codi_int.cli._figures import keep_figures
 
-        files = save_document(setting.out, "curve", found.to_dict(), {"curve": _rows(found)})
-        print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
-        keep_figures(found.to_dict(), setting.out)
-    if setting.as_json:
+        files = save_document(options.out, "curve", found.to_dict(), {"curve": _rows(found)})
+        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(found.to_dict(), options.out)
+    if options.as_json:
         print_json(found.to_dict())
     else:
         stdout().print(curve_page(found))
 
 
-def _run(setting: CurveSetting, report: Report) -> AblationCurve:
-    site, problems = Site(setting.layer, setting.position), load_problems(setting.data, setting.limit)
-    model = load_model(setting.model, device=setting.device)
+def _run(options: CurveOptions, report: Report) -> AblationCurve:
+    site, problems = Site(options.layer, options.position), load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
     model.check_site(site)
-    (name,) = saes_for(setting.model, setting.sae, [site]).values()
-    engine = FeatureInterventionEngine(model, {site: load_sae(name, device=setting.device)})
-    ranking = rank_features(engine, problems, setting.order, setting.seed, progress=report)
+    (name,) = saes_for(options.model, options.sae, [site]).values()
+    engine = FeatureInterventionEngine(model, {site: load_sae(name, device=options.device)})
+    ranking = rank_features(engine, problems, options.order, options.seed, progress=report)
     return run_curve(
-        engine, problems, ranking, setting.order, setting.sizes or None, setting.draws, setting.seed,
-        data=setting.data, sae_name=name, progress=report,
+        engine, problems, ranking, options.order, options.sizes or None, options.draws, options.seed,
+        data=options.data, sae_name=name, progress=report,
     )  # fmt: skip
 
 

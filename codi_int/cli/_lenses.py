@@ -13,6 +13,7 @@ from rich.text import Text
 from codi_int.cli._console import progress, quieten
 from codi_int.cli._tables import table
 from codi_int.cli._traces import asked
+from codi_int.cli.lens import LensOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError, DataError
 from codi_int.interventions.engine.store import prepare_folder
@@ -25,24 +26,6 @@ TOP_OF_ONE, TOP_OF_ALL = 3, 5
 
 
 @dataclass(frozen=True)
-class LensSetting:
-    """What the options say."""
-
-    model: str
-    """name or folder"""
-    data: str
-    """name or file"""
-    limit: int | None
-    """how many problems"""
-    device: str
-    """where to run"""
-    top: int | None
-    """top tokens; None for the usual number"""
-    out: Path | None
-    """where to keep what was found"""
-
-
-@dataclass(frozen=True)
 class LensFindings:
     """What the lens shows, for machines and for people."""
 
@@ -52,23 +35,23 @@ class LensFindings:
     """for the terminal"""
 
 
-def look_into_one(setting: LensSetting, question: str | None, index: int | None) -> LensFindings:
+def look_into_one(options: LensOptions) -> LensFindings:
     """The grid of one problem."""
     quieten()
-    problem = _chosen(setting, question, index)
+    problem = _chosen(options)
     grid = lens_grid(
-        load_model(setting.model, device=setting.device), problem, TOP_OF_ONE if setting.top is None else setting.top
+        load_model(options.model, device=options.device), problem, TOP_OF_ONE if options.top is None else options.top
     )
-    document: dict[str, Any] = {**grid.to_dict(), "answer": None} if question else grid.to_dict()
-    _keep(document, setting.out)
-    return LensFindings(document, _grid_page(grid, known=question is None))
+    document: dict[str, Any] = {**grid.to_dict(), "answer": None} if options.question else grid.to_dict()
+    _keep(document, options.out)
+    return LensFindings(document, _grid_page(grid, known=options.question is None))
 
 
-def look_over_all(setting: LensSetting) -> LensFindings:
+def look_over_all(options: LensOptions) -> LensFindings:
     """The shares over a data set, and their picture."""
-    problems = load_problems(setting.data, setting.limit)
-    if setting.out is not None:
-        prepare_folder(setting.out)
+    problems = load_problems(options.data, options.limit)
+    if options.out is not None:
+        prepare_folder(options.out)
     with progress() as report:
         done = 0
 
@@ -77,22 +60,23 @@ def look_over_all(setting: LensSetting) -> LensFindings:
             done += n
             report("thoughts", done, len(problems))
 
-        model = load_model(setting.model, device=setting.device)
-        top = TOP_OF_ALL if setting.top is None else setting.top
-        found = lens_frequencies(model, problems, setting.data, top, progress=count)
-    _keep(found.to_dict(), setting.out)
-    if setting.out is not None:
-        draw_lens(found, setting.out)
-        print(f"Kept in {setting.out}: lens.json, lens.png, lens.svg", file=sys.stderr)
+        model = load_model(options.model, device=options.device)
+        top = TOP_OF_ALL if options.top is None else options.top
+        found = lens_frequencies(model, problems, options.data, top, progress=count)
+    _keep(found.to_dict(), options.out)
+    if options.out is not None:
+        draw_lens(found, options.out)
+        print(f"Kept in {options.out}: lens.json, lens.png, lens.svg", file=sys.stderr)
     return LensFindings(found.to_dict(), _report_page(found))
 
 
-def _chosen(setting: LensSetting, question: str | None, index: int | None) -> Problem:
+def _chosen(options: LensOptions) -> Problem:
+    question, index = options.question, options.problem
     if question is not None and index is not None:
         raise ConfigError("A question and --problem cannot go together.", "Give one of them.")
     if index is None:
         return asked([question or ""])[0]
-    problems = load_problems(setting.data, setting.limit)
+    problems = load_problems(options.data, options.limit)
     if not 0 <= index < len(problems):
         raise DataError(f"Problem {index} does not exist: there are 0 to {len(problems) - 1}.", "Choose another one.")
     return problems[index]

@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._tables import nats, p_text, points, table
+from codi_int.cli.map import MapOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
@@ -26,81 +26,47 @@ ALPHA, SHOWN = 0.05, 12
 THOUGHTS = "thought"
 
 
-@dataclass(frozen=True)
-class MapSetting:
-    """What the options say."""
-
-    layers: tuple[int, ...]
-    """blocks; none for all"""
-    positions: tuple[int, ...]
-    """positions; none for all"""
-    thoughts: bool | None
-    """whether the projected thoughts have a row; None for where all layers have one"""
-    mode: str
-    """mean or zero"""
-    cumulative: bool
-    """several positions together"""
-    direction: str
-    """which ones"""
-    propagate: str
-    """by which road"""
-    model: str
-    """name or folder"""
-    data: str
-    """name or file"""
-    limit: int | None
-    """how many problems"""
-    seed: int
-    """of everything random"""
-    device: str
-    """where to run"""
-    as_json: bool
-    """whether to print JSON"""
-    out: Path | None
-    """where to keep the map"""
-
-
-def print_map(setting: MapSetting) -> None:
+def print_map(options: MapOptions) -> None:
     """Run a map as the options say, keep it where they ask for it, and print it."""
     # said before anything is loaded: the settings alone can be wrong
-    MapPlan((Site(0, 0),), setting.mode, setting.propagate, setting.cumulative, setting.direction)
-    if setting.direction != "onwards" and not setting.cumulative:
-        raise ConfigError(f"--direction {setting.direction} says what --cumulative replaces.", "Add --cumulative.")
-    if setting.out is not None:
-        prepare_folder(setting.out)
+    MapPlan((Site(0, 0),), options.mode, options.propagate, options.cumulative, options.direction)
+    if options.direction != "onwards" and not options.cumulative:
+        raise ConfigError(f"--direction {options.direction} says what --cumulative replaces.", "Add --cumulative.")
+    if options.out is not None:
+        prepare_folder(options.out)
     with progress() as report:
-        found = _run(setting, report)
-    if setting.out is not None:
+        found = _run(options, report)
+    if options.out is not None:
         from codi_int.cli._figures import keep_figures
 
-        files = save_document(setting.out, "map", found.to_dict(), _tables_of(found))
-        print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
-        keep_figures(found.to_dict(), setting.out)
-    if setting.as_json:
+        files = save_document(options.out, "map", found.to_dict(), _tables_of(found))
+        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(found.to_dict(), options.out)
+    if options.as_json:
         print_json(found.to_dict())
     else:
         stdout().print(map_page(found))
 
 
-def _run(setting: MapSetting, report: Report) -> ThoughtMap:
-    problems = load_problems(setting.data, setting.limit)
-    model = load_model(setting.model, device=setting.device)
-    plan = MapPlan(_sites(setting, model), setting.mode, setting.propagate, setting.cumulative, setting.direction)
-    return run_map(model, problems, plan, setting.seed, setting.data, report)
+def _run(options: MapOptions, report: Report) -> ThoughtMap:
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
+    plan = MapPlan(_sites(options, model), options.mode, options.propagate, options.cumulative, options.direction)
+    return run_map(model, problems, plan, options.seed, options.data, report)
 
 
-def _sites(setting: MapSetting, model: CodiModel) -> tuple[Site, ...]:
+def _sites(options: MapOptions, model: CodiModel) -> tuple[Site, ...]:
     """The cells asked for; SiteError where the model does not have one."""
-    for layer in setting.layers:
+    for layer in options.layers:
         model.check_site(Site(layer, 0))
-    for position in setting.positions:
+    for position in options.positions:
         model.check_site(Site(0, position))
-    thoughts = not setting.layers if setting.thoughts is None else setting.thoughts
+    thoughts = not options.layers if options.thoughts is None else options.thoughts
     return tuple(
         site
         for site in whole_grid(model, thoughts)
-        if (site.layer is None or not setting.layers or site.layer in setting.layers)
-        and (not setting.positions or site.position in setting.positions)
+        if (site.layer is None or not options.layers or site.layer in options.layers)
+        and (not options.positions or site.position in options.positions)
     )
 
 

@@ -1,7 +1,9 @@
-"""Options that mean the same in every command, and how their text becomes values."""
+"""Options that several commands take, and how their text becomes values."""
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,44 +33,6 @@ def number(option: str) -> Callable[[str | float], float]:
             raise ConfigError(f"{option} takes a number, got {text!r}.", f"Write {option} 5, for example.") from None
 
     return parse
-
-
-Layer = Annotated[int, typer.Option(parser=whole("--layer"), metavar="N", help="Block, counted from 0.")]
-Position = Annotated[
-    int, typer.Option(parser=whole("--position"), metavar="N", help="0 is the bot token, 1 to 6 are the thoughts.")
-]
-Layers = Annotated[list[str], typer.Option("--layer", metavar="N", help="Blocks; 14, or 0-15, or several times.")]
-Positions = Annotated[
-    list[str],
-    typer.Option("--position", metavar="N", help="0 is the bot token, 1 to 6 are the thoughts; 1-6, or several times."),
-]
-Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")]
-Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: the model's own at that site]")]
-Data = Annotated[str, typer.Option(help="stories:validation, gsm8k:test, or a .jsonl file.")]
-Limit = Annotated[
-    int | None, typer.Option(parser=whole("--limit"), metavar="N", help="Only the first so many problems.")
-]
-Seed = Annotated[int, typer.Option(parser=whole("--seed"), metavar="N", help="Of everything random.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
-Controls = Annotated[
-    int,
-    typer.Option(parser=whole("--controls"), metavar="N", help="Matched random features that get the same edit."),
-]
-Directions = Annotated[
-    int,
-    typer.Option(parser=whole("--directions"), metavar="N", help="Random directions that move as many as far."),
-]
-Neurons = Annotated[
-    int,
-    typer.Option(
-        parser=whole("--neurons"), metavar="N", help="Single neurons put to their mean, and the difference of means."
-    ),
-]
-Splice = Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")]
-Propagate = Annotated[str, typer.Option(help="By which road: both, cache or recurrence.")]
-Roads = Annotated[str, typer.Option(help="By which road: both, cache, recurrence; split tells them apart.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manifest in this folder.")]
 
 
 def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int, ...]:
@@ -102,3 +66,85 @@ def whole_numbers(texts: Sequence[str], option: str) -> tuple[int, ...]:
             )
         numbers += range(first, last + 1)
     return tuple(dict.fromkeys(numbers))
+
+
+Layer = Annotated[int, typer.Option(parser=whole("--layer"), metavar="N", help="Block, counted from 0.")]
+Position = Annotated[
+    int, typer.Option(parser=whole("--position"), metavar="N", help="0 is the bot token, 1 to 6 are the thoughts.")
+]
+Layers = Annotated[
+    tuple[int, ...],
+    typer.Option("--layer", metavar="N", help="Blocks; 14, or 0-15, or several times."),
+    partial(whole_numbers, option="--layer"),
+]
+Positions = Annotated[
+    tuple[int, ...],
+    typer.Option("--position", metavar="N", help="0 is the bot token, 1 to 6 are the thoughts; 1-6, or several times."),
+    partial(whole_numbers, option="--position"),
+]
+Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: the model's own at that site]")]
+Data = Annotated[str, typer.Option(help="stories:validation, gsm8k:test, or a .jsonl file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manifest in this folder.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """A model, problems for it, and how to print."""
+
+    model: Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")] = "codi-mini"
+    data: Data = "stories:validation"
+    limit: Annotated[
+        int | None, typer.Option(parser=whole("--limit"), metavar="N", help="Only the first so many problems.")
+    ] = None
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu"
+    as_json: Json = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ModelOptions):
+    """A run that draws at random and can be kept."""
+
+    seed: Annotated[int, typer.Option(parser=whole("--seed"), metavar="N", help="Of everything random.")] = 0
+    out: Out = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteOptions:
+    """One site with its SAE."""
+
+    layer: Layer
+    position: Position = 3
+    sae: Sae = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditOptions(RunOptions):
+    """How an edit reaches the model, and what stands beside it."""
+
+    controls: Annotated[
+        int,
+        typer.Option(parser=whole("--controls"), metavar="N", help="Matched random features that get the same edit."),
+    ] = 20
+    directions: Annotated[
+        int,
+        typer.Option(parser=whole("--directions"), metavar="N", help="Random directions that move as many as far."),
+    ] = 0
+    neurons: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--neurons"),
+            metavar="N",
+            help="Single neurons put to their mean, and the difference of means.",
+        ),
+    ] = 0
+    splice: Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")] = "add"
+    propagate: Annotated[
+        str,
+        typer.Option(help="By which road: both, cache, recurrence; split tells them apart."),
+    ] = "both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterventionOptions(SiteOptions, EditOptions):
+    """An edit of features at one site."""

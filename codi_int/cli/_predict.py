@@ -3,7 +3,8 @@
 import sys
 
 from codi_int.cli._console import print_json, progress, stdout
-from codi_int.cli._intervene import Setting, prepare
+from codi_int.cli._intervene import prepare
+from codi_int.cli._options import InterventionOptions
 from codi_int.cli._prediction_pages import predicted_page
 from codi_int.interventions.edits.basic import MovableEdit
 from codi_int.interventions.engine.store import prepare_folder
@@ -12,22 +13,22 @@ from codi_int.interventions.patching.predicted_store import save_predicted
 from codi_int.interventions.patching.predictions import parse_claim, predict_answers
 
 
-def intervene_predicted(edit: MovableEdit, setting: Setting, claim: str, underpowered: bool) -> None:
+def intervene_predicted(edit: MovableEdit, options: InterventionOptions, claim: str, underpowered: bool) -> None:
     """Run one edit as the options say, with what it should do, keep it where they ask for it, and print it."""
     parsed = parse_claim(claim)
-    if setting.out is not None:
-        prepare_folder(setting.out)
+    if options.out is not None:
+        prepare_folder(options.out)
     with progress() as report:
-        engine, problems, sae_name = prepare(setting, report)
+        engine, problems, sae_name = prepare(options, report)
         predictions = predict_answers(parsed, problems)
         result = run_predicted(
-            engine, edit, problems, predictions, setting.seed, setting.controls, setting.data, sae_name, report,
-            setting.directions, underpowered,
+            engine, edit, problems, predictions, options.seed, options.controls, options.data, sae_name, report,
+            options.directions, underpowered,
         )  # fmt: skip
-    if setting.out is not None:
-        folder = save_predicted(result, setting.out, ["codi-int", *sys.argv[1:]])
+    if options.out is not None:
+        folder = save_predicted(result, options.out, ["codi-int", *sys.argv[1:]])
         print(f"Kept in {folder}: result.json, outcomes.parquet, predictions.parquet, manifest.json", file=sys.stderr)
-    if setting.as_json:
+    if options.as_json:
         print_json(result.to_dict())
     else:
         stdout().print(predicted_page(result))

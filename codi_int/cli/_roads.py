@@ -8,7 +8,8 @@ from rich.console import Group
 from rich.text import Text
 
 from codi_int.cli._console import print_json, progress, stdout
-from codi_int.cli._intervene import Setting, prepare
+from codi_int.cli._intervene import prepare
+from codi_int.cli._options import InterventionOptions
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.files import save_document
@@ -18,19 +19,19 @@ from codi_int.interventions.screens.roads import ROADS, EffectByRoad, split_effe
 NAMES = {"both": "by both roads", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
 
 
-def print_split(edit: Edit, setting: Setting) -> None:
+def print_split(edit: Edit, options: InterventionOptions) -> None:
     """Run an edit by every road, keep what comes out where that is asked for, and print it."""
-    if setting.out is not None:
-        prepare_folder(setting.out)
+    if options.out is not None:
+        prepare_folder(options.out)
     with progress() as report:
-        engine, problems, sae = prepare(replace(setting, propagate="both"), report)
-        found = split_effect(engine, edit, problems, setting.seed, progress=report)
-    about = {"model": engine.model.name, "sae": sae, "data": setting.data, "n_problems": len(problems)}
-    document = {**found.to_dict(), **about, "seed": setting.seed}
-    if setting.out is not None:
-        names = save_document(setting.out, "roads", document, {})
-        print(f"Kept in {setting.out}: {', '.join(names)}", file=sys.stderr)
-    if setting.as_json:
+        engine, problems, sae = prepare(replace(options, propagate="both"), report)
+        found = split_effect(engine, edit, problems, options.seed, progress=report)
+    about = {"model": engine.model.name, "sae": sae, "data": options.data, "n_problems": len(problems)}
+    document = {**found.to_dict(), **about, "seed": options.seed}
+    if options.out is not None:
+        names = save_document(options.out, "roads", document, {})
+        print(f"Kept in {options.out}: {', '.join(names)}", file=sys.stderr)
+    if options.as_json:
         print_json(document)
     else:
         stdout().print(roads_page(found, document))

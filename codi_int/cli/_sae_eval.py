@@ -4,13 +4,13 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._sae_pages import evaluation_page
+from codi_int.cli.sae_eval import EvalOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import OutputError, SAEError
 from codi_int.interventions.engine.store import prepare_folder
@@ -24,46 +24,16 @@ from codi_int.sae.sweep_table import FREQUENCIES
 from codi_int.types import Problem, Site
 
 
-@dataclass(frozen=True)
-class EvalSetting:
-    """What the options say."""
-
-    saes: tuple[str, ...]
-    """names and folders"""
-    layer: int | None
-    """block of SAEs that do not know theirs"""
-    position: int | None
-    """their position"""
-    splice: bool
-    """whether to run the model with every SAE in place"""
-    train_data: str
-    """problems for the dead share on training rows, or none"""
-    captures: Path | None
-    """folder of captures"""
-    model: str
-    """name or folder"""
-    data: str
-    """held-out problems"""
-    limit: int | None
-    """how many of each"""
-    device: str
-    """where to run"""
-    as_json: bool
-    """whether to print JSON"""
-    out: Path | None
-    """where to keep the tables"""
-
-
-def evaluate_and_print(setting: EvalSetting) -> None:
+def evaluate_and_print(options: EvalOptions) -> None:
     """Measure as the options say, keep and print."""
-    names = sae_names(setting.saes)
-    if setting.out is not None:
-        prepare_folder(setting.out)
+    names = sae_names(options.saes)
+    if options.out is not None:
+        prepare_folder(options.out)
     with progress() as report:
-        found = _run(setting, names, report)
-    if setting.out is not None:
-        _keep(found, setting.out)
-    if setting.as_json:
+        found = _run(options, names, report)
+    if options.out is not None:
+        _keep(found, options.out)
+    if options.as_json:
         print_json(found.to_dict())
     else:
         stdout().print(evaluation_page(found))
@@ -85,22 +55,22 @@ def sae_names(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _run(setting: EvalSetting, names: Sequence[str], report: Report) -> SAEEvaluation:
-    problems = load_problems(setting.data, setting.limit)
-    training = None if setting.train_data == "none" else load_problems(setting.train_data, setting.limit)
-    saes = {name: load_sae(name, device=setting.device) for name in names}
-    sites = {name: site_of(name, sae, setting.layer, setting.position) for name, sae in saes.items()}
-    model = load_model(setting.model, device=setting.device)
+def _run(options: EvalOptions, names: Sequence[str], report: Report) -> SAEEvaluation:
+    problems = load_problems(options.data, options.limit)
+    training = None if options.train_data == "none" else load_problems(options.train_data, options.limit)
+    saes = {name: load_sae(name, device=options.device) for name in names}
+    sites = {name: site_of(name, sae, options.layer, options.position) for name, sae in saes.items()}
+    model = load_model(options.model, device=options.device)
     check_saes(model, saes, sites)
 
     def rows(problems: Sequence[Problem], data: str, name: str) -> Activations:
-        return _rows(model, problems, list(dict.fromkeys(sites.values())), data, name, setting.captures, report)
+        return _rows(model, problems, list(dict.fromkeys(sites.values())), data, name, options.captures, report)
 
     data = EvaluationData(
-        setting.data, problems, rows(problems, setting.data, HELD_OUT), training,
-        None if training is None else rows(training, setting.train_data, TRAIN),
+        options.data, problems, rows(problems, options.data, HELD_OUT), training,
+        None if training is None else rows(training, options.train_data, TRAIN),
     )  # fmt: skip
-    return evaluate_saes(model, saes, sites, data, setting.splice, report)
+    return evaluate_saes(model, saes, sites, data, options.splice, report)
 
 
 def _rows(

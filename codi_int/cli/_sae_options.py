@@ -1,14 +1,24 @@
-"""Options that the commands of the SAE laboratory share, and how their text becomes values."""
+"""Options that the commands of the SAE laboratory share."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Recipe = Annotated[Path | None, typer.Option(help="JSON file with further fields of SAETrainingConfig.")]
+from codi_int.cli._options import ModelOptions
+
 Captures = Annotated[Path | None, typer.Option(help="Folder of captures `train` and `held-out`, made where missing.")]
-TrainData = Annotated[str, typer.Option(help="Problems to train on.")]
-HeldOut = Annotated[str, typer.Option("--held-out", help="Problems to measure on.")]
-Epochs = Annotated[
-    int | None, typer.Option(metavar="N", help="Passes over the rows.  [default: 25, or the recipe's]", min=1)
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ModelOptions):
+    """By which recipe, and on what rows."""
+
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Passes over the rows.  [default: 25, or the recipe's]", min=1)
+    ] = None
+    recipe: Annotated[Path | None, typer.Option(help="JSON file with further fields of SAETrainingConfig.")] = None
+    captures: Captures = None
+    data: Annotated[str, typer.Option(help="Problems to train on.")] = "stories:sae"
+    held_out: Annotated[str, typer.Option("--held-out", help="Problems to measure on.")] = "stories:validation"

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._feature_pairs import load_feature_pairs
 from codi_int.cli._screen_pages import screen_page
 from codi_int.cli._sites import saes_for
+from codi_int.cli.screen import ScreenOptions
 from codi_int.data.problems import load_problems, problems_sha256
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import check_features
@@ -25,42 +25,6 @@ from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Site
 
 ORDERS = ("index", "attribution")
-
-
-@dataclass(frozen=True)
-class ScreenSetting:
-    """What the options say."""
-
-    layers: tuple[int, ...]
-    """blocks"""
-    positions: tuple[int, ...]
-    """thought positions"""
-    features: tuple[int, ...] | None
-    """which features; None for all"""
-    pairs: Path | None
-    """file of pairs to run instead"""
-    order: str
-    """in which order they run"""
-    steps: int
-    """of the attribution that orders them"""
-    top: int
-    """how many rows to print"""
-    model: str
-    """name or folder"""
-    sae: str | None
-    """name or folder; None for those that belong to model, layer and position"""
-    data: str
-    """name or file"""
-    limit: int | None
-    """how many problems"""
-    seed: int
-    """of everything random"""
-    device: str
-    """where to run"""
-    as_json: bool
-    """whether to print JSON"""
-    out: Path | None
-    """where to keep the screen"""
 
 
 @dataclass(frozen=True)
@@ -91,118 +55,118 @@ class _Found:
         return {**self.screen.to_dict(), "agreement": [asdict(one) for one in self.agreements]}
 
 
-def print_screen(setting: ScreenSetting) -> None:
+def print_screen(options: ScreenOptions) -> None:
     """Run a screen as the options say and print it."""
-    _check(setting)
-    if setting.out is not None:
-        prepare_folder(setting.out)
+    _check(options)
+    if options.out is not None:
+        prepare_folder(options.out)
     with progress() as report:
-        found = _run(setting, report)
-    if setting.as_json:
+        found = _run(options, report)
+    if options.as_json:
         print_json(found.document())
     else:
-        stdout().print(screen_page(found.screen, found.agreements, setting.top))
+        stdout().print(screen_page(found.screen, found.agreements, options.top))
 
 
-def _check(setting: ScreenSetting) -> None:
+def _check(options: ScreenOptions) -> None:
     """Slips that need no model to see."""
-    if setting.order not in ORDERS:
-        raise ConfigError(f"--order {setting.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
-    if setting.steps < 1 or (setting.steps > 1 and setting.order == "index"):
+    if options.order not in ORDERS:
+        raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    if options.steps < 1 or (options.steps > 1 and options.order == "index"):
         raise ConfigError(
-            f"--steps {setting.steps} cannot be: it counts the gradients that --order attribution averages.",
+            f"--steps {options.steps} cannot be: it counts the gradients that --order attribution averages.",
             "Add --order attribution and 1 step or more.",
         )
-    if setting.pairs is None:
+    if options.pairs is None:
         return
-    if setting.features is not None or setting.order != "index":
+    if options.features or options.order != "index":
         raise ConfigError(
             "--pairs brings its own features and order.", "Leave out --feature and --order, or leave out --pairs."
         )
-    if len(setting.layers) * len(setting.positions) > 1:
+    if len(options.layers) * len(options.positions) > 1:
         raise ConfigError("--pairs are features of one site.", "Name one --layer and one --position.")
 
 
-def _run(setting: ScreenSetting, report: Report) -> _Found:
-    pairs = None if setting.pairs is None else check_pairs(load_feature_pairs(setting.pairs))
-    stage = _load(setting)
+def _run(options: ScreenOptions, report: Report) -> _Found:
+    pairs = None if options.pairs is None else check_pairs(load_feature_pairs(options.pairs))
+    stage = _load(options)
     for sae in stage.engine.saes.values():
-        check_features(setting.features or [f for pair in pairs or () for f in pair], sae.d_sae)
+        check_features(options.features or [f for pair in pairs or () for f in pair], sae.d_sae)
     done = stage.folder.finished() if stage.folder else Finished()
     if done.rows:
-        print(f"Going on: {_amount(done)} are finished in {setting.out}.", file=sys.stderr)
+        print(f"Going on: {_amount(done)} are finished in {options.out}.", file=sys.stderr)
     try:
         found = (
-            _screened(setting, stage, done, report) if pairs is None else _paired(setting, stage, pairs, done, report)
+            _screened(options, stage, done, report) if pairs is None else _paired(options, stage, pairs, done, report)
         )
     except KeyboardInterrupt:
         if stage.folder:
             kept = _amount(stage.folder.finished())
-            print(f"{kept} are kept in {setting.out}; the command goes on there.", file=sys.stderr)
+            print(f"{kept} are kept in {options.out}; the command goes on there.", file=sys.stderr)
         raise
-    if stage.folder and setting.out:
+    if stage.folder and options.out:
         from codi_int.cli._figures import keep_figures
 
         document = found.document()
         files = stage.folder.finish(document, found.screen.rows, found.screen.pairs)
-        print(f"Kept in {setting.out}: {', '.join(files)}", file=sys.stderr)
-        keep_figures(document, setting.out)
+        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(document, options.out)
     return found
 
 
-def _load(setting: ScreenSetting) -> _Stage:
+def _load(options: ScreenOptions) -> _Stage:
     """Load what the options name, cheapest errors first."""
-    sites = [Site(layer, position) for layer in setting.layers for position in setting.positions]
-    problems = load_problems(setting.data, setting.limit)
-    model = load_model(setting.model, device=setting.device)
+    sites = [Site(layer, position) for layer in options.layers for position in options.positions]
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
     for site in sites:
         model.check_site(site)
-    names = saes_for(setting.model, setting.sae, sites)
-    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=setting.device) for s, n in names.items()})
-    return _Stage(engine, names, problems, _folder(setting, engine, problems))
+    names = saes_for(options.model, options.sae, sites)
+    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=options.device) for s, n in names.items()})
+    return _Stage(engine, names, problems, _folder(options, engine, problems))
 
 
 def _folder(
-    setting: ScreenSetting, engine: FeatureInterventionEngine, problems: Sequence[Problem]
+    options: ScreenOptions, engine: FeatureInterventionEngine, problems: Sequence[Problem]
 ) -> ScreenFolder | None:
-    if setting.out is None:
+    if options.out is None:
         return None
     sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
     hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
-    kind = "ablate" if setting.pairs is None else "ablate pairs"
-    return ScreenFolder(setting.out, {"kind": kind, "site": sites, "seed": setting.seed, **hashes})
+    kind = "ablate" if options.pairs is None else "ablate pairs"
+    return ScreenFolder(options.out, {"kind": kind, "site": sites, "seed": options.seed, **hashes})
 
 
-def _screened(setting: ScreenSetting, stage: _Stage, done: Finished, report: Report) -> _Found:
+def _screened(options: ScreenOptions, stage: _Stage, done: Finished, report: Report) -> _Found:
     """All features of all sites, in the order asked for; none is left out, whatever attribution says."""
-    engine, predicted = stage.engine, _predicted(setting, stage, report)
-    features = {site: _ordered(setting, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
+    engine, predicted = stage.engine, _predicted(options, stage, report)
+    features = {site: _ordered(options, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
     screen = run_screen(
-        engine, stage.problems, features, seed=setting.seed, data=setting.data, sae_name=stage.names, done=done.rows,
+        engine, stage.problems, features, seed=options.seed, data=options.data, sae_name=stage.names, done=done.rows,
         keep=stage.folder.keep if stage.folder else None, progress=report,
     )  # fmt: skip
     able = [site for site in screen.sites if site.n_living > 1]
     return _Found(screen, tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted))
 
 
-def _predicted(setting: ScreenSetting, stage: _Stage, report: Report) -> dict[Site, Attribution]:
-    if setting.order == "index":
+def _predicted(options: ScreenOptions, stage: _Stage, report: Report) -> dict[Site, Attribution]:
+    if options.order == "index":
         return {}
     engine = stage.engine
-    return attribute_sites(engine, [engine.scene(stage.problems, site, report) for site in engine.saes], setting.steps)
+    return attribute_sites(engine, [engine.scene(stage.problems, site, report) for site in engine.saes], options.steps)
 
 
-def _ordered(setting: ScreenSetting, predicted: Attribution | None, d_sae: int) -> Sequence[int]:
-    wanted = range(d_sae) if setting.features is None else setting.features
+def _ordered(options: ScreenOptions, predicted: Attribution | None, d_sae: int) -> Sequence[int]:
+    wanted = options.features or range(d_sae)
     return list(wanted) if predicted is None else [f for f in predicted.order() if f in set(wanted)]
 
 
 def _paired(
-    setting: ScreenSetting, stage: _Stage, pairs: Sequence[tuple[int, int]], done: Finished, report: Report
+    options: ScreenOptions, stage: _Stage, pairs: Sequence[tuple[int, int]], done: Finished, report: Report
 ) -> _Found:
     (name,) = stage.names.values()
     screen = run_pairs(
-        stage.engine, stage.problems, pairs, seed=setting.seed, data=setting.data, sae_name=name,
+        stage.engine, stage.problems, pairs, seed=options.seed, data=options.data, sae_name=name,
         done_rows=done.rows, done_pairs=done.pairs, keep=stage.folder.keep if stage.folder else None, progress=report,
     )  # fmt: skip
     return _Found(screen, ())

@@ -1,44 +1,50 @@
 """`codi-int doctor`: what a checkpoint is, what was assumed about it, and whether it is run rightly."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._signature import with_options
 
 
-def doctor(
-    model: o.Model = "codi-mini",
-    base: Annotated[str | None, typer.Option(help="Base model of an official checkpoint: folder or hub name.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(o.ModelOptions):
+    """What no file tells about the model, and what to do with it."""
+
+    base: Annotated[str | None, typer.Option(help="Base model of an official checkpoint: folder or hub name.")] = None
     lora_alpha: Annotated[
         float | None,
         typer.Option(parser=o.number("--lora-alpha"), metavar="X", help="LoRA's alpha, which no file tells."),
-    ] = None,
+    ] = None
     remove_eos: Annotated[
         bool | None, typer.Option("--remove-eos/--keep-eos", help="Whether no eos stands before the bot token.")
-    ] = None,
+    ] = None
     thoughts: Annotated[
         int | None, typer.Option(parser=o.whole("--thoughts"), metavar="N", help="Thoughts, which no file tells.")
-    ] = None,
+    ] = None
     parity: Annotated[
         int, typer.Option(parser=o.whole("--parity"), metavar="N", help="Compare so many with a plain loop.")
-    ] = 0,
-    data: o.Data = "stories:validation",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    device: o.Device = "cpu",
-    save: Annotated[Path | None, typer.Option(help="Write the model here, merged: other commands take it.")] = None,
-    as_json: o.Json = False,
-) -> None:
+    ] = 0
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32"
+    save: Annotated[Path | None, typer.Option(help="Write the model here, merged: other commands take it.")] = None
+    limit: int | None = field(default=None, init=False)
+    """--parity says how many problems"""
+
+
+@with_options
+def doctor(options: DoctorOptions) -> None:
     """Look at a model before you trust it: what was found, what was assumed, sizes, memory, hashes.
 
     Example: codi-int doctor --model codi-mini --parity 8
     """
-    from codi_int.cli._checkup import Checkup, examine
+    from codi_int.cli._checkup import examine
     from codi_int.cli._console import print_json, stdout
 
-    checkup: Checkup = examine(model, base, lora_alpha, remove_eos, thoughts, parity, data, dtype, device, save)
-    if as_json:
+    checkup = examine(options)
+    if options.as_json:
         print_json(checkup.to_dict())
     else:
         stdout().print(checkup.page())

@@ -1,33 +1,37 @@
 """`codi-int eval`: how well a model answers."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._signature import with_options
 
 
-def evaluate(
-    model: o.Model = "codi-mini",
-    data: o.Data = "stories:validation",
-    limit: o.Limit = None,
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(o.ModelOptions):
+    """What else to measure, and by which rules."""
+
     replace: Annotated[
         bool, typer.Option("--replace-thoughts", help="Also measure how much of the accuracy needs the thoughts.")
-    ] = False,
-    written: Annotated[bool, typer.Option("--written-chain", help="Also measure the written chain.")] = False,
+    ] = False
+    written: Annotated[bool, typer.Option("--written-chain", help="Also measure the written chain.")] = False
     padding: Annotated[
-        str, typer.Option(help="masked, or official: padding leaks as in the published evaluation.")
-    ] = "masked",
+        str,
+        typer.Option(help="masked, or official: padding leaks as in the published evaluation."),
+    ] = "masked"
     rule: Annotated[
         str | None, typer.Option(help="after-phrase, or last: the published rule.  [default: the model's]")
-    ] = None,
+    ] = None
     batch_size: Annotated[
         int | None,
         typer.Option(parser=o.whole("--batch-size"), metavar="N", help="[default: what fits into memory]"),
-    ] = None,
-    device: o.Device = "cpu",
-    as_json: o.Json = False,
-) -> None:
+    ] = None
+
+
+@with_options
+def evaluate(options: EvaluateOptions) -> None:
     """Accuracy through thoughts with 95% intervals, by number of steps and by operation."""
     from codi_int.cli._console import print_json, progress, stdout
     from codi_int.cli._tables import evaluation_page
@@ -36,12 +40,13 @@ def evaluate(
     from codi_int.interventions.evaluation import evaluate as evaluate_model
     from codi_int.model.loading import load_model
 
+    rules = options.padding, options.rule, options.batch_size
     with progress() as report:
-        problems = load_problems(data, limit)
-        check_settings(padding, rule, batch_size, replace)
-        loaded = load_model(model, device=device)
-        found = evaluate_model(loaded, problems, data, replace, written, report, padding, rule, batch_size)
-    if as_json:
+        problems = load_problems(options.data, options.limit)
+        check_settings(*rules, options.replace)
+        model = load_model(options.model, device=options.device)
+        found = evaluate_model(model, problems, options.data, options.replace, options.written, report, *rules)
+    if options.as_json:
         print_json(found.to_dict())
     else:
         stdout().print(evaluation_page(found))

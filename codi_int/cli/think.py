@@ -1,30 +1,30 @@
 """`codi-int think`: what a model does with one problem, or some."""
 
 import sys
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._signature import with_options
 
 
-def think(
-    question: Annotated[list[str] | None, typer.Argument(help="Questions; without any, problems of --data.")] = None,
-    model: o.Model = "codi-mini",
-    data: o.Data = "stories:validation",
-    limit: Annotated[
-        int, typer.Option(parser=o.whole("--limit"), metavar="N", help="How many problems of --data.")
-    ] = 1,
-    written: Annotated[bool, typer.Option("--written", help="Also the written chain, without thoughts.")] = False,
-    device: o.Device = "cpu",
-    as_json: o.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ThinkOptions(o.ModelOptions):
+    """What to think about, and in which ways."""
+
+    question: Annotated[list[str] | None, typer.Argument(help="Questions; without any, problems of --data.")] = None
+    limit: Annotated[int, typer.Option(parser=o.whole("--limit"), metavar="N", help="How many problems of --data.")] = 1
+    written: Annotated[bool, typer.Option("--written", help="Also the written chain, without thoughts.")] = False
+
+
+@with_options
+def think(options: ThinkOptions) -> None:
     """Think about some problems: the length of each thought, the answer and its text.
 
     Example: codi-int think --limit 3
     """
-    from dataclasses import asdict
-
     from codi_int.cli._console import print_json, quieten, stdout
     from codi_int.cli._traces import asked, traces_page
     from codi_int.data.problems import load_problems
@@ -32,15 +32,15 @@ def think(
     from codi_int.model.trace import trace_problems
 
     quieten()
-    problems = asked(question) if question else load_problems(data, limit)
-    found = trace_problems(load_model(model, device=device), problems, written)
-    truths = [None if question else problem.answer for problem in problems]
+    problems = asked(options.question) if options.question else load_problems(options.data, options.limit)
+    found = trace_problems(load_model(options.model, device=options.device), problems, options.written)
+    truths = [None if options.question else problem.answer for problem in problems]
     for trace in found:
         if trace.n_unknown:
             words = f"{trace.n_unknown} of {trace.n_tokens} tokens"
             print(f"warning: {trace.problem_id}: {words} are not in the model's vocabulary", file=sys.stderr)
-    if as_json:
+    if options.as_json:
         rows = [{**asdict(trace), "true_answer": truth} for trace, truth in zip(found, truths, strict=True)]
-        print_json({"schema": "codi-int/thoughts@1", "model": model, "problems": rows})
+        print_json({"schema": "codi-int/thoughts@1", "model": options.model, "problems": rows})
     else:
         stdout().print(traces_page(found, truths))
