@@ -18,6 +18,10 @@ class TrainingOptions(ModelOptions):
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes over the rows.  [default: 25, or the recipe's]", min=1)
     ] = None
+    products: Annotated[
+        str | None,
+        typer.Option(help="dtype of matrix products: float32, or bfloat16.  [default: float32, or the recipe's]"),
+    ] = None
     recipe: Annotated[Path | None, typer.Option(help="JSON file with further fields of SAETrainingConfig.")] = None
     captures: Captures = None
     data: Annotated[str, typer.Option(help="Problems to train on.")] = "stories:sae"

@@ -44,7 +44,13 @@ def sweep_and_print(options: SweepOptions) -> None:
 
 def sweep_plan(options: SweepOptions) -> SweepPlan:
     """The plan, with all that can be checked without a model."""
-    given = {"d_sae": max(options.features), "k": min(options.k), "seed": 0, "epochs": options.epochs}
+    given = {
+        "d_sae": max(options.features),
+        "k": min(options.k),
+        "seed": 0,
+        "epochs": options.epochs,
+        "products": options.products,
+    }
     recipe = read_recipe(options.recipe, {}, given)
     return SweepPlan(
         sites=tuple(Site(layer, position) for layer in options.layers for position in options.positions),

@@ -45,7 +45,8 @@ def _config(options: TrainOptions) -> SAETrainingConfig:
         d_sae = adaptive_d_sae(options.k)
     elif options.features is not None:
         (d_sae,) = whole_numbers([options.features], "--features")[:1]
-    given = {name: getattr(options, name) for name in ("k", "architecture", "rule", "epochs", "seed")}
+    names = ("k", "architecture", "rule", "epochs", "seed", "products")
+    given = {name: getattr(options, name) for name in names}
     return read_recipe(options.recipe, {"d_sae": D_SAE}, {**given, "d_sae": d_sae})
 
 

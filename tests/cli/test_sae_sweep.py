@@ -239,3 +239,13 @@ def test_half_written_saes_are_named(run: Callable, words: tuple[str, ...], tmp_
     missing = run(*words)
     assert missing.code == 2
     assert "d16_k2_s0 is half-written: cfg.json is missing" in missing.err
+
+
+def test_a_folder_holds_one_kind_of_products(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
+    ran = run(*words, "--products", "bfloat16")
+    assert ran.code == 0, ran.err
+    (sae, *_) = sorted((tmp_path / "sweep" / "L2.P3").iterdir())
+    assert load_sae(sae).config.provenance.recipe["products"] == "bfloat16"
+    refused = run(*words)
+    assert refused.code == 2
+    assert "holds a sweep with products bfloat16, not float32" in refused.err

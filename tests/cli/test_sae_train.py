@@ -36,6 +36,13 @@ def test_options_win_over_the_recipe_and_that_over_the_defaults(
     assert f"{known.measures['explained_variance']:.4f}" in ran.page
 
 
+def test_products_in_bfloat16_are_noted(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
+    ran = run(*words, "--products", "bfloat16")
+    assert ran.code == 0, ran.err
+    assert load_sae(tmp_path / "sae").config.provenance.recipe["products"] == "bfloat16"
+    assert "Known: float32, bfloat16" in run(*words, "--products", "float16").err
+
+
 @pytest.mark.parametrize(
     ("architecture", "more", "saved_as"),
     [
