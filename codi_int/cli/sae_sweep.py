@@ -45,6 +45,7 @@ def sweep(options: SweepOptions) -> None:
     """Train and measure every combination of layers, positions, k, features and seeds; the default is a published grid.
 
     A stopped sweep goes on where it was, and a larger grid takes up a smaller one in the same folder.
+
     Example: codi-int sae sweep --k 5,10,20,100 --features 512,1024 --seed 0,1 --out runs/sweep
     """
     from codi_int.cli._sae_sweep import sweep_and_print

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -110,16 +111,14 @@ def sparse(w: Weights, narrow: Weights, x: Tensor, k: int, rule: str, subtract: 
         (df,) = torch.autograd.grad(rebuilt, leaf, g_narrow)
     else:
         df = torch.matmul(g_narrow, narrow.D.mT).gather(-1, indices)
-    silent = values == 0
-    df = df.masked_fill_(silent, 0.0).flatten()
-    d_sae, features = len(w.E), indices.flatten().numpy()
-    by_feature = features.astype(np.min_scalar_type(d_sae)).argsort(kind="stable")
+    silent = (values == 0).flatten()
+    df = df.flatten().masked_fill_(silent, 0.0)
+    features, d_sae = indices.flatten(), len(w.E)
+    by_feature, edges = _by_feature(features.numpy(), d_sae)
     rows, order = torch.from_numpy(by_feature // k), torch.from_numpy(by_feature)
     weights = {"E": df.index_select(0, order), "D": leaf.detach().flatten().index_select(0, order)}
-    counts = np.bincount(features, minlength=d_sae)
-    edges = np.concatenate([[0], counts.cumsum()])
-    fired = torch.from_numpy(counts - np.bincount(features[silent.flatten().numpy()], minlength=d_sae))
-    db_enc = torch.zeros_like(w.b_enc).index_add_(0, indices.flatten(), df.float())
+    fired = torch.from_numpy(np.diff(edges)) - torch.bincount(features[silent], minlength=d_sae)
+    db_enc = torch.zeros_like(w.b_enc).index_add_(0, features, df.float())
     db_dec = g.sum(dim=0) - db_enc @ w.E if subtract else g.sum(dim=0)
 
     def grad(name: str, some: slice) -> Tensor:
@@ -135,6 +134,13 @@ def sparse(w: Weights, narrow: Weights, x: Tensor, k: int, rule: str, subtract: 
         return embedding_bag(rows[first:last], source, starts, mode="sum", per_sample_weights=theirs)
 
     return Step(grad, mse, fired)
+
+
+def _by_feature(features: NDArray[np.int64], d_sae: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order of kept entries that sorts them by feature, and [d_sae + 1] where each feature's begin in it."""
+    narrow = features.astype(np.min_scalar_type(d_sae))  # numpy sorts 16 bits by radix
+    edges = np.concatenate([[0], np.bincount(features, minlength=d_sae).cumsum()])
+    return narrow.argsort(kind="stable"), edges
 
 
 def _loss(residual: Tensor) -> tuple[Tensor, Tensor]:
