@@ -107,8 +107,10 @@ def sparse(w: Weights, narrow: Weights, x: Tensor, k: int, rule: str, subtract: 
         rebuilt = embedding_bag(indices, narrow.D, mode="sum", per_sample_weights=leaf)
     mse, g = _loss(rebuilt.detach().float().add_(w.b_dec).sub_(x))
     g_narrow = g.to(dtype)
-    if few:
-        (df,) = torch.autograd.grad(rebuilt, leaf, g_narrow)
+    if few:  # of a scalar, because torch would load sympy to check a gradient that is handed in
+        with torch.enable_grad():
+            along = (rebuilt * g_narrow).sum()
+        (df,) = torch.autograd.grad(along, leaf)
     else:
         df = torch.matmul(g_narrow, narrow.D.mT).gather(-1, indices)
     silent = (values == 0).flatten()
