@@ -31,6 +31,7 @@ class Adam:
         products: dtype that matrices are multiplied in.
         frozen: names of weights that are not trained.
         unit_rows: whether the rows of D are brought back to norm 1 after each step.
+        whole: whether everything is updated in one go; None: on a GPU, whose memory is fast and whose launches cost.
     """
 
     def __init__(
@@ -40,12 +41,16 @@ class Adam:
         products: torch.dtype = torch.float32,
         frozen: Sequence[str] = (),
         unit_rows: bool = False,
+        whole: bool | None = None,
     ) -> None:
         self.weights = weights
         self.narrow = weights._replace(E=weights.E.to(products), D=weights.D.to(products))
         self._unit_rows = unit_rows
         trained = [name for name in Weights._fields if name not in frozen]
-        self._pieces = [(parts, _updates(weights, parts, rates)) for parts in _divide(weights, trained)]
+        whole = weights.E.is_cuda if whole is None else whole
+        pieces = [[(name, EVERYTHING) for name in trained]] if whole else _divide(weights, trained)
+        together = whole and len(set(rates)) == 1
+        self._pieces = [(parts, _updates(weights, parts, rates, together)) for parts in pieces]
 
     @torch.no_grad()
     def step(self, grad: Callable[[str, slice], Tensor]) -> None:
@@ -66,9 +71,7 @@ class Adam:
 
 
 def _divide(weights: Weights, names: Sequence[str]) -> list[list[_Part]]:
-    """What is updated in one go: everything on a GPU, on a CPU some rows of one matrix."""
-    if weights.E.is_cuda:
-        return [[(name, EVERYTHING) for name in names]]
+    """Pieces of some rows of one matrix, the last one with all that is small."""
     step = max(1, PIECE_BYTES // (4 * weights.E.shape[-1]))
     rows = [slice(start, start + step) for start in range(0, weights.E.shape[1], step)]
     pieces = [[(name, some)] for name in ("E", "D") for some in rows]
@@ -76,22 +79,26 @@ def _divide(weights: Weights, names: Sequence[str]) -> list[list[_Part]]:
     return pieces
 
 
-def _updates(weights: Weights, parts: Sequence[_Part], rates: Sequence[float]) -> list[Callable[[list[Tensor]], None]]:
-    """One update, with moments of its own, for all SAEs of a GPU, else for each, whose rows are contiguous then."""
-    together = weights.E.is_cuda and len(set(rates)) == 1
-    stacks = [EVERYTHING] if together else [slice(place, place + 1) for place in range(len(rates))]
-    values = [getattr(weights, name)[:, some] for name, some in parts]
-    return [_update([value[saes] for value in values], saes, rate) for saes, rate in zip(stacks, rates, strict=False)]
+def _updates(
+    weights: Weights, parts: Sequence[_Part], rates: Sequence[float], together: bool
+) -> list[Callable[[list[Tensor]], None]]:
+    """One update for each learning rate; SAEs that are not updated together are apart in it, each in one stretch."""
+    stacks: dict[float, list[slice]] = {rates[0]: [EVERYTHING]} if together else {}
+    for place, rate in enumerate(() if together else rates):
+        stacks.setdefault(rate, []).append(slice(place, place + 1))
+    wholes = [getattr(weights, name)[:, some] for name, some in parts]
+    return [_update(wholes, saes, rate) for rate, saes in stacks.items()]
 
 
-def _update(values: list[Tensor], saes: slice, rate: float) -> Callable[[list[Tensor]], None]:
-    """The update of some weights, given the gradients of all SAEs."""
+def _update(wholes: list[Tensor], saes: list[slice], rate: float) -> Callable[[list[Tensor]], None]:
+    """The update of some weights of some SAEs, given the gradients of all."""
+    values = [whole[some] for whole in wholes for some in saes]
     means, squares = ([torch.zeros_like(value) for value in values] for _ in range(2))
     steps = [torch.zeros((), device=value.device) for value in values]
 
     def update(grads: list[Tensor]) -> None:
         adam(
-            values, [grad[saes] for grad in grads], means, squares, [], steps, fused=True,
+            values, [grad[some] for grad in grads for some in saes], means, squares, [], steps, fused=True,
             amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip
 

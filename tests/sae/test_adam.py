@@ -36,12 +36,12 @@ def by_torch(rates: list[float], frozen: tuple[str, ...], unit_rows: bool, steps
     return Weights(*(torch.stack(values) for values in zip(*alone, strict=True)))
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 4 * D_IN * 5, 2**22], ids=["a row", "five rows", "all"])
+@pytest.mark.parametrize("piece_bytes", [1, 4 * D_IN * 5, 2**22, None], ids=["a row", "five rows", "a matrix", "whole"])
 @pytest.mark.parametrize("rates", [[1e-2] * 3, [1e-2, 1e-3, 1e-2]], ids=["one rate", "two rates"])
 @pytest.mark.parametrize(("frozen", "unit_rows"), [((), False), (("b_dec",), True)], ids=["plain", "frozen and unit"])
 def test_pieces_are_updated_as_the_whole_would_be(monkeypatch, piece_bytes, rates, frozen, unit_rows):
     monkeypatch.setattr(room, "PIECE_BYTES", piece_bytes)
-    stack = Adam(drawn(0), rates, torch.bfloat16, frozen, unit_rows)
+    stack = Adam(drawn(0), rates, torch.bfloat16, frozen, unit_rows, whole=piece_bytes is None)
     for step in range(4):
         grads = drawn(10 + step)
 
