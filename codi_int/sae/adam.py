@@ -1,8 +1,8 @@
 """Adam over the weights of a stack of SAEs, in pieces that are updated while they lie in the cache.
 
-An SAE of a few hundred features spends half of its training time on a CPU moving memory: gradients are written and
-widened, weights and moments updated, weights narrowed for the next products. Done piece by piece, only weights and
-moments travel. The arithmetic is that of `torch.optim.Adam(fused=True)`.
+On a CPU much of a training step is memory that moves: gradients are written and widened, weights and moments updated,
+weights narrowed for the next products. Done piece by piece, only weights and moments travel. The arithmetic is that
+of `torch.optim.Adam(fused=True)`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch.optim.adam import adam
 from codi_int.sae.gradients import Weights
 
 PIECE_BYTES = 4 * 2**20
-"""size of a piece on a CPU: large enough for two cores, small enough for their caches"""
+"""size of a piece on a CPU: large enough for two cores, small enough for their caches (benchmarks/sae_step_cpu.py)"""
 
 EVERYTHING = slice(None)
 

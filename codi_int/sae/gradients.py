@@ -23,13 +23,13 @@ from torch.nn.functional import embedding_bag
 from codi_int.sae.kernels import eager, reference
 
 SPARSE_FROM = 4
-"""d_sae / k from which `sparse` is the faster one on a CPU (benchmarks/sae_train_cpu.py)"""
+"""d_sae / k from which `sparse` is the faster one on a CPU (benchmarks/sae_step_cpu.py)"""
 
 SPARSE_DF_FROM = 10
 """d_sae / k from which it also takes the gradients of the kept values one by one instead of with a whole product"""
 
 FEW = 8
-"""k below which `torch.topk` is the fastest selection on a CPU"""
+"""k below which `torch.topk` is the fastest selection on a CPU (benchmarks/sae_step_cpu.py)"""
 
 
 class Weights(NamedTuple):

@@ -82,11 +82,11 @@ def train_sae(
     known = provenance or Provenance()
     if isinstance(activations, SiteActivations):
         known, activations = replace(known, site=activations.site), activations.values
+    if config.products != "float32":
+        return _train_stacked(activations, config, known, on_epoch)
     x = activations.detach().float()
     check_activations(x, least_rows=2)
     check_batch(x.shape[0], config.batch_size)
-    if config.products != "float32":
-        return _train_stacked(x, config, known, on_epoch)
     known = replace(known, seed=config.seed, recipe=asdict(config))
     generator = torch.Generator().manual_seed(config.seed)
     run = _Run(initial(x, config, known, generator))

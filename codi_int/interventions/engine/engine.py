@@ -127,10 +127,9 @@ class FeatureInterventionEngine:
         table = self._check_request(edit, site, controls, directions, neurons)
         scene = self.scene(problems, table.sites[0], progress)
         arm = self.plan(scene, table)
-        alive = bool(arm.edited.any())
-        rivals = self._rivals(scene, table, controls, seed) if alive else []
-        plain = baseline_arms(scene, arm, table.features, directions, neurons, mean_difference, seed)
-        sets = {"random_features": rivals, **plain}
+        asked = controls if bool(arm.edited.any()) else 0
+        sets = {"random_features": self._rivals(scene, table, asked, seed)}
+        sets |= baseline_arms(scene, arm, table.features, directions, neurons, mean_difference, seed)
         plans = [arm, self._reconstruction(scene, table), *chain.from_iterable(sets.values())]
         scores = self.score(scene, plans, progress)
         outcomes = outcomes_of_arms(scene.clean, plans, scores)
@@ -145,7 +144,7 @@ class FeatureInterventionEngine:
             environment=describe_environment(self.model, self._saes_of(table), scene.clean.problems, spent),
             counts=count_work(scene, plans, scores),
             outcomes=outcomes,
-            notes=self._notes(scene, table, arm) + controls_note(table, len(rivals), controls if alive else 0),
+            notes=self._notes(scene, table, arm) + controls_note(table, len(sets["random_features"]), asked),
         )
 
     def run_many(self, edits: Sequence[AnyEdit], problems: Sequence[Problem], **settings: Any) -> tuple[Result, ...]:
@@ -246,17 +245,17 @@ class FeatureInterventionEngine:
         unedited = AtSites(tuple((site, Unedited()) for site in table.sites))
         return self.plan_all(scene, [unedited], "replace")[0]
 
-    def _rivals(self, scene: Scene, table: AtSites, draws: int, seed: int) -> list[ArmPlan]:
+    def _rivals(self, scene: Scene, table: AtSites, draws: int, seed: int) -> tuple[ArmPlan, ...]:
         """The same edit on matched random features of each site."""
         if not draws or not (table.features and table.movable):
-            return []
+            return ()
         drawn = []
         for site, part in table.pairs:
             at = self.scene(scene.clean.problems, site)
             stats = feature_stats(at.latents, at.sae.W_dec.float().norm(dim=1))
             drawn.append(matched_features(stats, part.features, draws, seed))
         rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
-        return self.plan_all(scene, [table.moved_to(features) for features in rows])
+        return tuple(self.plan_all(scene, [table.moved_to(features) for features in rows]))
 
     def _effect(
         self, scene: Scene, edit: AnyEdit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int

@@ -108,6 +108,8 @@ def rerun_close(
 
     Rows of different arms share a run wherever they are different problems.
     """
+    if not any(bool(fast.rerun.any()) for fast in scores):
+        return list(scores)
     close = changes_of([plan.of(fast.rerun) for plan, fast in zip(plans, scores, strict=True)])
     slow: dict[int, tuple[Number | None, float, bool]] = {}
     for pairs in _passes(close.problems):

@@ -127,22 +127,13 @@ def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequenc
         b=pair[1],
         n_touched=found.n_touched,
         n_both=int((first.touched & second.touched).sum()),
-        n_broken=found.counts.broken,
-        n_fixed=found.counts.fixed,
-        n_answer_changed=found.n_answer_changed,
-        estimate=found.counts.estimate,
-        low=found.low,
-        high=found.high,
-        p_value=found.p_value,
         estimate_a=first.counts.estimate,
         estimate_b=second.counts.estimate,
-        logprob=found.logprob.estimate,
-        logprob_low=found.logprob.low,
-        logprob_high=found.logprob.high,
         logprob_a=float(first.logprob.mean()),
         logprob_b=float(second.logprob.mean()),
         interaction=interaction(joint.accuracy, [c.accuracy for c in parts], seed, "permutation"),
         interaction_logprob=interaction(joint.logprob, [c.logprob for c in parts], seed),
+        **found.columns(),
     )
 
 

@@ -1,6 +1,7 @@
 """What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,21 @@ class Measured:
     """exact McNemar; None where no problem was touched"""
     logprob: LogprobEffect
     """the clean answer's log-probability"""
+
+    def columns(self) -> dict[str, Any]:
+        """What the rows of screens, pairs and maps have in common, by the names of their fields."""
+        return {
+            "n_broken": self.counts.broken,
+            "n_fixed": self.counts.fixed,
+            "n_answer_changed": self.n_answer_changed,
+            "estimate": self.counts.estimate,
+            "low": self.low,
+            "high": self.high,
+            "p_value": self.p_value,
+            "logprob": self.logprob.estimate,
+            "logprob_low": self.logprob.low,
+            "logprob_high": self.logprob.high,
+        }
 
 
 def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:

@@ -213,19 +213,10 @@ def _cell(site: Site, run: _Run, seed: int) -> MapCell:
         site=site,
         propagate=run.road,
         n_replaced=len(run.replaced[site]),
-        estimate=found.counts.estimate,
-        low=found.low,
-        high=found.high,
-        p_value=found.p_value,
         p_adjusted=None,
-        n_broken=found.counts.broken,
-        n_fixed=found.counts.fixed,
-        n_answer_changed=found.n_answer_changed,
-        logprob=found.logprob.estimate,
-        logprob_low=found.logprob.low,
-        logprob_high=found.logprob.high,
         logprob_p=found.logprob.p_value,
         logprob_p_adjusted=None,
+        **found.columns(),
     )
 
 

@@ -238,19 +238,10 @@ def measure_row(scene: Scene, feature: int, plan: ArmPlan, scores: ArmScores, se
         firing_rate=plan.firing_rate,
         edit_size=plan.edit_size,
         n_touched=found.n_touched,
-        n_broken=found.counts.broken,
-        n_fixed=found.counts.fixed,
-        n_answer_changed=found.n_answer_changed,
-        estimate=found.counts.estimate,
-        low=found.low,
-        high=found.high,
-        p_value=found.p_value,
         p_adjusted=None,
-        logprob=found.logprob.estimate,
-        logprob_low=found.logprob.low,
-        logprob_high=found.logprob.high,
         logprob_p=found.logprob.p_value,
         logprob_p_adjusted=None,
+        **found.columns(),
     )
 
 
