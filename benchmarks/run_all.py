@@ -14,7 +14,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PEERS = HERE.parent / "build" / "peers"
 TAKES_PEERS = ("peers.py", "sae_kernels_gpu.py", "sae_train_cpu.py")
-TAKES_QUICK = ("peers.py", "sae_growth.py", "sae_train_cpu.py", "screen_gpu.py", "screen_growth.py", "screen_speed.py")
+TAKES_QUICK = (
+    "peers.py", "sae_growth.py", "sae_step_cpu.py", "sae_train_cpu.py", "screen_gpu.py", "screen_growth.py",
+    "screen_speed.py",
+)  # fmt: skip
 
 
 def runs(quick: bool) -> list[list[str]]:

@@ -1,8 +1,8 @@
-"""Adam over the weights of a stack of SAEs, in pieces that are updated while they lie in the cache.
+"""Adam over the weights of a stack of SAEs, on a CPU in pieces that are updated while they lie in the cache.
 
-On a CPU much of a training step is memory that moves: gradients are written and widened, weights and moments updated,
-weights narrowed for the next products. Done piece by piece, only weights and moments travel. The arithmetic is that
-of `torch.optim.Adam(fused=True)`.
+Gradients are written and widened, weights and moments updated, weights narrowed for the next products: done piece by
+piece, only weights and moments travel through memory. It pays where they do not fit into the cache anyway
+(benchmarks/sae_step_cpu.py). The arithmetic is that of `torch.optim.Adam(fused=True)`.
 """
 
 from collections.abc import Callable, Sequence
