@@ -13,7 +13,7 @@ import _common as common
 import numpy as np
 
 import codi_int as ci
-from codi_int.interventions.engine.clean import same_number
+from codi_int.data.answers import is_right
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.patching.pairs import KINDS, find_pairs
 from codi_int.interventions.patching.patch import Participants, participants, patch_edit
@@ -38,7 +38,7 @@ def all_sites(layers: Sequence[int], positions: Sequence[int]) -> list[Site]:
 def changed(people: Participants, clean: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, bool]:
     """Target -> whether its answer became another one."""
     return {
-        b.problem_id: b.answer is None or a.answer is None or not same_number(b.answer, a.answer)
+        b.problem_id: b.answer is None or a.answer is None or not is_right(b.answer, a.answer)
         for a, b, source in zip(clean, after, people.sources, strict=True)
         if source >= 0
     }

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codi_int.data.answers import extract_answer, parse_steps
+    from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import load_problems
     from codi_int.errors import CodiError
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
@@ -85,6 +85,7 @@ _HOMES = {
     "encode_topk": "sae.kernels",
     "extract_answer": "data.answers",
     "find_pairs": "interventions.patching.pairs",
+    "is_right": "data.answers",
     "load_model": "model.loading",
     "load_problems": "data.problems",
     "load_sae": "sae.store",
@@ -141,6 +142,7 @@ __all__ = [
     "encode_topk",
     "extract_answer",
     "find_pairs",
+    "is_right",
     "load_model",
     "load_problems",
     "load_sae",

@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from codi_int.cli._tables import table
+from codi_int.data.answers import is_right
 from codi_int.errors import DataError
-from codi_int.interventions.engine.clean import same_number
 from codi_int.model.trace import ThoughtTrace
 from codi_int.types import Number, Problem
 
@@ -42,4 +42,4 @@ def _verdict(answer: Number | None, truth: Number | None) -> Text:
     said = "no number" if answer is None else str(answer)
     if truth is None:
         return Text(f"answer: {said}")
-    return Text(f"answer: {said}, {'right' if same_number(answer, truth) else f'wrong: it is {truth}'}", style="bold")
+    return Text(f"answer: {said}, {'right' if is_right(answer, truth) else f'wrong: it is {truth}'}", style="bold")

@@ -1,4 +1,4 @@
-"""Reading the answer out of a completion: the one answer extractor of the project."""
+"""Reading the answer out of a completion, and grading it: the one extractor and the one grader of the project."""
 
 import re
 from typing import Literal
@@ -7,10 +7,22 @@ from codi_int.data.steps import SIGN_OF, parse_steps, to_number, write_step
 from codi_int.errors import ConfigError
 from codi_int.types import Number
 
-__all__ = ["ANSWER_RULES", "SIGN_OF", "AnswerRule", "extract_answer", "parse_steps", "to_number", "write_step"]
+__all__ = [
+    "ANSWER_RULES",
+    "SIGN_OF",
+    "AnswerRule",
+    "extract_answer",
+    "is_right",
+    "parse_steps",
+    "to_number",
+    "write_step",
+]
 
 AnswerRule = Literal["after-phrase", "last"]
 ANSWER_RULES: tuple[AnswerRule, ...] = ("after-phrase", "last")
+
+RELATIVE_TOLERANCE = 1e-6
+"""how far an answer may be from a true answer that is no whole number, as a share of the latter"""
 
 _NUMBER = r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+"
 _PHRASE = re.compile(rf"[Tt]he\s+answer\s+is\s*:?\s*[$€£]?\s*({_NUMBER})")
@@ -34,3 +46,21 @@ def extract_answer(text: str, rule: str = "after-phrase") -> Number | None:
         return to_number(numbers[-1]) if numbers else None
     match = _PHRASE.search(text)
     return to_number(match.group(1)) if match else None
+
+
+def is_right(given: Number | None, true: Number) -> bool:
+    """Whether an answer is the true one: the only rule of being right in the project.
+
+    A whole true answer is right only when equalled, however large it is: 1,234,568 is not 1,234,567. Any other may be
+    missed by one millionth of itself, so that 0.333333 is 1/3.
+
+    Args:
+        given: what was answered; None, which is never right, where no number was.
+        true: the true answer.
+    """
+    if given is None:
+        return False
+    if isinstance(true, int) or true.is_integer():
+        return given == true
+    # 0.333333 lies exactly one millionth of 1/3 below it; the last factor keeps rounding from deciding that case
+    return abs(given - true) <= RELATIVE_TOLERANCE * abs(true) * (1 + 1e-9)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codi_int.data.answers import extract_answer
+from codi_int.data.answers import extract_answer, is_right
 from codi_int.model.hooked import CodiModel, Progress
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
 from codi_int.types import Problem, Site
@@ -60,7 +60,7 @@ def replace_thoughts(
         completions = model.answer(problems, progress=progress)
     read = rule or model.config.answer_rule
     pairs = zip(completions, problems, strict=True)
-    correct = tuple(extract_answer(c.text, read) == p.answer for c, p in pairs)
+    correct = tuple(is_right(extract_answer(c.text, read), p.answer) for c, p in pairs)
     return ThoughtDependence(tuple(positions), correct)
 
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from codi_int.data.answers import ANSWER_RULES, extract_answer
+from codi_int.data.answers import ANSWER_RULES, extract_answer, is_right
 from codi_int.errors import ConfigError
 from codi_int.interventions.dependence import mean_residuals, replace_thoughts
-from codi_int.interventions.engine.clean import same_number
 from codi_int.model.chain import PADDINGS, Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import answer_within_memory
@@ -110,7 +109,7 @@ def evaluate(
         model, problems, batch_size, cast("Padding", padding), _counter(report, "answers", len(problems))
     )
     answers = [extract_answer(completion.text, rule) for completion in run.completions]
-    correct = [same_number(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
+    correct = [is_right(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
     every, split = _replaced(model, problems, rule, report) if replace else ((), ())
     return Evaluation(
         model=model.name,
@@ -180,7 +179,7 @@ def _written(
     """Accuracy through the written chain, overall and by number of steps."""
     chains = model.write_chain(problems, progress=_counter(report, "written chains", len(problems)))
     pairs = zip(chains, problems, strict=True)
-    correct = [same_number(extract_answer(chain.text, rule), p.answer) for chain, p in pairs]
+    correct = [is_right(extract_answer(chain.text, rule), p.answer) for chain, p in pairs]
     return accuracy_row("all", correct), *_by_steps(problems, correct)
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from codi_int.data.answers import extract_answer
+from codi_int.data.answers import extract_answer, is_right
 from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
@@ -174,4 +174,4 @@ def _written(model: CodiModel, state: ChainState, rows: Bool[Tensor, " batch"]) 
 
 
 def _n_correct(answers: Sequence[Number | None], truth: Sequence[Number]) -> int:
-    return sum(a is not None and abs(a - t) < 1e-6 for a, t in zip(answers, truth, strict=True))
+    return sum(is_right(given, true) for given, true in zip(answers, truth, strict=True))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codi_int.data.answers import extract_answer, parse_steps, write_step
+from codi_int.data.answers import extract_answer, is_right, parse_steps, write_step
 from codi_int.errors import ConfigError
 from codi_int.types import Step
 
@@ -39,6 +39,29 @@ def test_whole_numbers_are_integers():
 def test_unknown_rule_is_refused():
     with pytest.raises(ConfigError, match="after-phrase, last"):
         extract_answer("1", rule="first")
+
+
+@pytest.mark.parametrize(
+    ("given", "true", "right"),
+    [
+        (12, 12, True),
+        (12.0, 12, True),
+        (12, 12.0, True),
+        (None, 0, False),
+        (1_234_568, 1_234_567, False),
+        (2_000_000_000.5, 2_000_000_000, False),
+        (0.000_001, 0, False),
+        (10**400, 12, False),
+        (0.333333, 1 / 3, True),
+        (0.33333, 1 / 3, False),
+        (-2.5000024, -2.5, True),
+        (-2.500003, -2.5, False),
+        (2.5, -2.5, False),
+        (float("nan"), 2.5, False),
+    ],
+)
+def test_only_a_true_answer_that_is_no_whole_number_may_be_missed(given, true, right):
+    assert is_right(given, true) is right
 
 
 def test_steps_of_a_written_solution():

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codi_int.data.answers import extract_answer
+from codi_int.data.answers import extract_answer, is_right
 from codi_int.errors import DataError
 from codi_int.model.chain import Decoded
 from codi_int.model.hooked import CodiModel
@@ -107,12 +107,7 @@ def run_clean(
 
 def make_outcome(problem: Problem, answer: Number | None, logprob: float, touched: bool) -> Outcome:
     """How a problem went."""
-    return Outcome(problem.id, answer, same_number(answer, problem.answer), logprob, touched)
-
-
-def same_number(given: Number | None, true: Number) -> bool:
-    """Whether an answer is right; decimals may differ in the sixth significant digit."""
-    return given is not None and abs(given - true) <= 1e-6 * max(1.0, abs(true))
+    return Outcome(problem.id, answer, is_right(answer, problem.answer), logprob, touched)
 
 
 def read_answers(model: CodiModel, decoded: Decoded) -> tuple[Number | None, ...]:

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from codi_int.data.answers import is_right
 from codi_int.data.reexecution import NumberRange, number_range
 from codi_int.errors import ConfigError, DataError
-from codi_int.interventions.engine.clean import same_number
 from codi_int.interventions.patching.predictions import patched_prediction
 from codi_int.types import Problem
 
@@ -156,11 +156,11 @@ class _Search:
         if mine.id == theirs.id:
             return 0
         if self._same:
-            return 1 if same_number(theirs.answer, mine.answer) else 2
+            return 1 if is_right(theirs.answer, mine.answer) else 2
         prediction = patched_prediction(mine, theirs, self._step, self._numbers)
         if not prediction.informative or prediction.answer is None:
             return 0
-        return 1 if same_number(theirs.answer, prediction.answer) else 2
+        return 1 if is_right(theirs.answer, prediction.answer) else 2
 
 
 def random_sources(sources: Sequence[int], draws: int, seed: int = 0) -> tuple[tuple[int, ...], ...]:

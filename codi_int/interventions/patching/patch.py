@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.residual import InterchangeResidual
 from codi_int.interventions.edits.values import Interchange
-from codi_int.interventions.engine.clean import Progress, same_number
+from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import check_draws
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
@@ -178,7 +179,7 @@ def _changed(result: PredictedResult) -> dict[str, bool]:
 def _alike(before: Outcome, after: Outcome) -> bool:
     if before.answer is None or after.answer is None:
         return before.answer is after.answer
-    return same_number(after.answer, before.answer)
+    return is_right(after.answer, before.answer)
 
 
 def _contrast_words(n: int, different: int, same: int, p_value: float, alpha: float) -> str:

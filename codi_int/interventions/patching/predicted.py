@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.clean import same_number
 from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, power
 from codi_int.interventions.evidence.verdicts import p_words
 from codi_int.interventions.patching.predictions import Prediction, Predictions
@@ -218,14 +218,14 @@ def _touched(outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
 def _hits(rows: Sequence[Prediction], outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
     """Which problems got the predicted answer."""
     pairs = zip(rows, outcomes, strict=True)
-    return np.array([row.answer is not None and same_number(o.answer, row.answer) for row, o in pairs], dtype=bool)
+    return np.array([row.answer is not None and is_right(o.answer, row.answer) for row, o in pairs], dtype=bool)
 
 
 def _distinct(rows: Sequence[Prediction]) -> NDArray[np.bool_]:
     """Problems whose prediction is not what their source answers."""
     return np.array(
         [
-            row.answer is not None and row.source_answer is not None and not same_number(row.answer, row.source_answer)
+            row.answer is not None and row.source_answer is not None and not is_right(row.answer, row.source_answer)
             for row in rows
         ],
         dtype=bool,
@@ -271,7 +271,7 @@ def _what_became(row: Prediction, before: Number | None, after: Number | None) -
     if after is None:
         return "none"
     references = ((row.answer, "predicted"), (before, "as before"), (row.source_answer, "the source's"))
-    return next((name for value, name in references if value is not None and same_number(after, value)), "another")
+    return next((name for value, name in references if value is not None and is_right(after, value)), "another")
 
 
 def _verdict(

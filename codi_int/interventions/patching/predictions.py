@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from codi_int.data.answers import is_right
 from codi_int.data.reexecution import (
     NumberRange,
     Reexecution,
@@ -22,7 +23,6 @@ from codi_int.data.reexecution import (
 )
 from codi_int.data.steps import to_number
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.clean import same_number
 from codi_int.types import OPERATIONS, Number, Operation, Problem, Step
 
 NO_SOURCE, OTHER_END, UNASKED = "no source", "steps do not end in the answer", "no step named"
@@ -192,10 +192,10 @@ def patched_prediction(target: Problem, source: Problem, step: int, numbers: Num
 
 def _prediction(problem: Problem, again: Reexecution, source: Problem | None = None) -> Prediction:
     why_not: str | None = again.why_not
-    if problem.steps and not same_number(problem.steps[-1].result, problem.answer):
+    if problem.steps and not is_right(problem.steps[-1].result, problem.answer):
         why_not = OTHER_END
     answer = None if why_not else again.answer
-    informative = answer is not None and not same_number(answer, problem.answer)
+    informative = answer is not None and not is_right(answer, problem.answer)
     identity, theirs = (source.id, source.answer) if source else (None, None)
     return Prediction(problem.id, answer, informative, why_not, again.n_ambiguous > 0, identity, theirs)
 

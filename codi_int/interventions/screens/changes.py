@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codi_int.data.answers import is_right
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.clean import CleanPass, same_number
+from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.evidence.continuous import logprob_effect
 from codi_int.interventions.evidence.paired import PairedCounts, mcnemar_exact, score_interval
 from codi_int.types import LogprobEffect, RunCounts
@@ -77,7 +78,7 @@ def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
     accuracy, logprob = np.zeros(n), np.zeros(n)
     touched, answer = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
     before = [clean.outcomes[i] for i in places]
-    right = [same_number(given, clean.problems[i].answer) for given, i in zip(scores.answers, places, strict=True)]
+    right = [is_right(given, clean.problems[i].answer) for given, i in zip(scores.answers, places, strict=True)]
     accuracy[places] = [float(r) - float(b.correct) for r, b in zip(right, before, strict=True)]
     logprob[places] = scores.logprobs.double().numpy() - np.array([b.answer_logprob for b in before])
     touched[places] = True
