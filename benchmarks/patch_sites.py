@@ -53,7 +53,7 @@ def step_rows(engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Proble
         predictions = predict_patch(people.problems, people.sources, step)
         after[kind] = {}
         for site in engine.sites:
-            clean = engine.scene(people.problems, site).clean.outcomes
+            clean = engine.site_context(people.problems, site).clean.outcomes
             (outcomes,) = edited_outcomes(engine, people.problems, [patch_edit([site], people.sources)], site)
             after[kind][site] = changed(people, clean, outcomes)
             if kind == "different":

@@ -197,10 +197,10 @@ def in_order(model: CodiModel, problems: Sequence[Problem], answer: Callable[[Qu
 
 def engine_answers(engine: FeatureInterventionEngine, problems: Sequence[Problem], feature: int = FEATURE) -> Answers:
     """The engine's answers; only the arm asked for, without controls and statistics, as the peers do it."""
-    scene = engine.scene(problems)
-    plan = engine.plan(scene, ci.Ablate(feature))
-    answers = [outcome.answer for outcome in scene.clean.outcomes]
-    for row, answer in zip(plan.rows.tolist(), engine.score(scene, [plan])[0].answers, strict=True):
+    context = engine.site_context(problems)
+    plan = engine.plan(context, ci.Ablate(feature))
+    answers = [outcome.answer for outcome in context.clean.outcomes]
+    for row, answer in zip(plan.rows.tolist(), engine.score(context, [plan])[0].answers, strict=True):
         answers[row] = answer
     return answers
 

@@ -114,18 +114,18 @@ def measure(shape: Shape, device: str, dtype: torch.dtype, sample: int) -> list[
     FeatureInterventionEngine(model, {SITE: sae}).run(ci.Ablate(0), problems[:16], controls=0)  # warm up
     found = timed_screen(engine, problems, common.matmul_rate(8192 if device == "cuda" else 512, device, dtype))
     memory = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else common.peak_mib()
-    scene = engine.scene(problems)
-    features = sample_of(scene, sample)
+    context = engine.site_context(problems)
+    features = sample_of(context, sample)
     everyone = [(features[0], i) for i in range(len(problems))]
-    tried = {size: naive(model, scene, everyone, size)[0] for size in shape.batch_sizes}
+    tried = {size: naive(model, context, everyone, size)[0] for size in shape.batch_sizes}
     best = min(tried, key=lambda size: tried[size])
-    all_s = [naive(model, scene, [(f, i) for i in range(len(problems))], best)[0] for f in features]
-    firing = {f: engine.plan(scene, ci.Ablate(f)).rows.tolist() for f in features}
-    firing_s = [naive(model, scene, [(f, i) for i in firing[f]], best)[0] for f in features]
+    all_s = [naive(model, context, [(f, i) for i in range(len(problems))], best)[0] for f in features]
+    firing = {f: engine.plan(context, ci.Ablate(f)).rows.tolist() for f in features}
+    firing_s = [naive(model, context, [(f, i) for i in firing[f]], best)[0] for f in features]
     per_row = sum(firing_s) / sum(map(len, firing.values()))
     whole = {
         "hooked re-run, all problems": sum(all_s) / len(all_s) * shape.d_sae,
-        "hooked re-run, firing problems": per_row * int((scene.latents != 0).sum()),
+        "hooked re-run, firing problems": per_row * int((context.latents != 0).sum()),
     }
     rows: list[dict[str, Any]] = [{"how": "codi-int screen", **found, "peak_mib": memory}]
     return rows + [{"how": how, "seconds": seconds, "batch_size": best} for how, seconds in whole.items()]

@@ -55,7 +55,7 @@ def screen_point(features: int, problems: int, sites: int) -> dict[str, Any]:
     watch = common.Stopwatch()
     engine = FeatureInterventionEngine(model, dict.fromkeys(SITES[:sites], sae))
     with watch.at("clean"):
-        engine.scene(given, SITES[0])
+        engine.site_context(given, SITES[0])
     rows = 0
     with watch.at("screen"):
         for site in SITES[:sites]:
@@ -92,8 +92,8 @@ def ablate_part(problems: int, repeats: int) -> dict[str, Any]:
     edit = ci.Ablate(FEATURE)
     engine.run(edit, given)
     first = time.perf_counter()
-    scene = engine.scene(given)
-    arm_alone = median_s(lambda: engine.score(scene, [engine.plan(scene, edit)]), repeats)
+    context = engine.site_context(given)
+    arm_alone = median_s(lambda: engine.score(context, [engine.plan(context, edit)]), repeats)
     return {
         "problems": problems,
         "load_s": loaded - started,
@@ -101,7 +101,7 @@ def ablate_part(problems: int, repeats: int) -> dict[str, Any]:
         "warm_run_s": median_s(lambda: engine.run(edit, given), repeats),
         "warm_run_without_controls_s": median_s(lambda: engine.run(edit, given, controls=0), repeats),
         "arm_alone_s": arm_alone,
-        "rows_of_the_arm": len(engine.plan(scene, edit).rows),
+        "rows_of_the_arm": len(engine.plan(context, edit).rows),
         "peak_mib": common.peak_mib(),
     }
 

@@ -30,7 +30,7 @@ from torch import Tensor
 import codi_int as ci
 from codi_int.interventions.engine import engine as engine_module
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext
 from codi_int.interventions.screens.screen import run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext
@@ -55,7 +55,7 @@ def flops_per_token(model: CodiModel, length: int) -> int:
     return 2 * weights + 4 * heads * length
 
 
-def suffix_flops(model: CodiModel, scene: Scene, touched: Tensor, changed: Tensor) -> int:
+def suffix_flops(model: CodiModel, context: SiteContext, touched: Tensor, changed: Tensor) -> int:
     """Arithmetic that no exact method that starts at the site can avoid.
 
     Args:
@@ -67,8 +67,8 @@ def suffix_flops(model: CodiModel, scene: Scene, touched: Tensor, changed: Tenso
     thoughts = model.n_thoughts - position
     projection = 4 * model.d_model * model.config.prj_dim
     total = 0
-    for index, batch in enumerate(scene.clean.batches):
-        counts = scene.clean.shelf.at(index).decoded.counts.tolist()
+    for index, batch in enumerate(context.clean.batches):
+        counts = context.clean.rollouts.at(index).decoded.counts.tolist()
         length = batch.ids.shape[1] + model.n_thoughts
         token = flops_per_token(model, length)
         for row, steps in zip(batch.rows, counts, strict=True):
@@ -84,8 +84,8 @@ def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem],
     touched, changed = torch.zeros(2, len(problems), dtype=torch.long)
     score = engine.score
 
-    def scored(scene: Scene, plans: Sequence[ArmPlan], *rest: object) -> list[ArmScores]:
-        out = score(scene, plans, *rest)  # type: ignore[arg-type]
+    def scored(context: SiteContext, plans: Sequence[ArmPlan], *rest: object) -> list[ArmScores]:
+        out = score(context, plans, *rest)  # type: ignore[arg-type]
         for plan, scores in zip(plans, out, strict=True):
             touched[plan.rows] += 1
             changed[plan.rows] += scores.changed.long()
@@ -93,7 +93,7 @@ def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem],
 
     started = time.perf_counter()
     with watch.at("clean pass"):
-        scene = engine.scene(problems)
+        context = engine.site_context(problems)
     rerun = watch.around("slow re-runs", engine_module.rerun_close)
     timed = watch.around("suffix", scored)
     with patch.object(engine_module, "rerun_close", rerun), patch.object(engine, "score", timed):
@@ -102,7 +102,7 @@ def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem],
     parts = dict(watch.seconds)
     parts["suffix"] -= parts["slow re-runs"]
     parts["plans and statistics"] = total - sum(parts.values())
-    flops = suffix_flops(engine.model, scene, touched, changed)
+    flops = suffix_flops(engine.model, context, touched, changed)
     return {
         "seconds": total,
         "parts_s": parts,
@@ -138,29 +138,31 @@ class Ablation:
 
 
 def naive(
-    model: CodiModel, scene: Scene, pairs: Sequence[tuple[int, int]], batch_size: int
+    model: CodiModel, context: SiteContext, pairs: Sequence[tuple[int, int]], batch_size: int
 ) -> tuple[float, list[Number | None]]:
     """Seconds and answers of (feature, problem) pairs by a hook and the whole model."""
-    problems = [replace(scene.clean.problems[i], id=f"{f}/{i}") for f, i in pairs]
+    problems = [replace(context.clean.problems[i], id=f"{f}/{i}") for f, i in pairs]
     features = {problem.id: f for problem, (f, _) in zip(problems, pairs, strict=True)}
     started = time.perf_counter()
-    with torch.no_grad(), model.hooks({SITE: Ablation(scene.sae, features)}):
+    with torch.no_grad(), model.hooks({SITE: Ablation(context.sae, features)}):
         answers = model.answer(problems, batch_size=batch_size)
     return time.perf_counter() - started, [completion.answer for completion in answers]
 
 
-def sample_of(scene: Scene, size: int) -> list[int]:
+def sample_of(context: SiteContext, size: int) -> list[int]:
     """Features that fire, drawn with a seed."""
-    living = (scene.latents != 0).any(0).nonzero()[:, 0].tolist()
+    living = (context.latents != 0).any(0).nonzero()[:, 0].tolist()
     return sorted(random.Random(0).sample(living, min(size, len(living))))
 
 
-def exact_answers(engine: FeatureInterventionEngine, scene: Scene, features: Sequence[int]) -> list[list[object]]:
+def exact_answers(
+    engine: FeatureInterventionEngine, context: SiteContext, features: Sequence[int]
+) -> list[list[object]]:
     """The screen's answers: for every feature one per problem."""
-    plans = [engine.plan(scene, ci.Ablate(f)) for f in features]
+    plans = [engine.plan(context, ci.Ablate(f)) for f in features]
     out = []
-    for plan, scores in zip(plans, engine.score(scene, plans), strict=True):
-        answers: list[object] = [outcome.answer for outcome in scene.clean.outcomes]
+    for plan, scores in zip(plans, engine.score(context, plans), strict=True):
+        answers: list[object] = [outcome.answer for outcome in context.clean.outcomes]
         for row, answer in zip(plan.rows.tolist(), scores.answers, strict=True):
             answers[row] = answer
         out.append(answers)
@@ -170,24 +172,24 @@ def exact_answers(engine: FeatureInterventionEngine, scene: Scene, features: Seq
 def naive_part(limit: int | None, size: int, batch_sizes: Sequence[int]) -> dict[str, object]:
     """The three kinds of re-run on a sample of features, and how their answers compare."""
     model, engine, problems = load(limit)
-    scene = engine.scene(problems)
-    features, n = sample_of(scene, size), len(problems)
+    context = engine.site_context(problems)
+    features, n = sample_of(context, size), len(problems)
     everyone = range(n)
-    naive(model, scene, [(features[0], i) for i in everyone][:128], 128)  # warm up
-    tried = {b: naive(model, scene, [(features[0], i) for i in everyone], b)[0] for b in batch_sizes}
+    naive(model, context, [(features[0], i) for i in everyone][:128], 128)  # warm up
+    tried = {b: naive(model, context, [(features[0], i) for i in everyone], b)[0] for b in batch_sizes}
     best = min(tried, key=lambda b: tried[b])
-    firing = {f: engine.plan(scene, ci.Ablate(f)).rows.tolist() for f in features}
-    exact = exact_answers(engine, scene, features)
+    firing = {f: engine.plan(context, ci.Ablate(f)).rows.tolist() for f in features}
+    exact = exact_answers(engine, context, features)
     spent: dict[str, list[float]] = {"all problems": [], "firing problems": [], "shared batches": []}
     equal = 0
     for f, truth in zip(features, exact, strict=True):
-        seconds, answers = naive(model, scene, [(f, i) for i in everyone], best)
+        seconds, answers = naive(model, context, [(f, i) for i in everyone], best)
         spent["all problems"].append(seconds)
         equal += sum(a == t for a, t in zip(answers, truth, strict=True))
-        spent["firing problems"].append(naive(model, scene, [(f, i) for i in firing[f]], best)[0])
+        spent["firing problems"].append(naive(model, context, [(f, i) for i in firing[f]], best)[0])
     shared = [(f, i) for f in features for i in firing[f]]
-    spent["shared batches"].append(naive(model, scene, shared, best)[0])
-    rows_in_all = int((scene.latents != 0).sum())
+    spent["shared batches"].append(naive(model, context, shared, best)[0])
+    rows_in_all = int((context.latents != 0).sum())
     return {
         "features": features,
         "rows": len(shared),

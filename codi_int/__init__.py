@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.curves import AblationCurve, run_curve
     from codi_int.interventions.screens.interactions import run_pairs
     from codi_int.interventions.screens.mapping import run_map
+    from codi_int.interventions.screens.paths import split_effect
     from codi_int.interventions.screens.rankings import rank_features
-    from codi_int.interventions.screens.roads import split_effect
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
     from codi_int.model.hooked import CodiModel
@@ -104,7 +104,7 @@ _HOMES = {
     "run_screen": "interventions.screens.screen",
     "save_figures": "report.figures",
     "save_model": "model.store",
-    "split_effect": "interventions.screens.roads",
+    "split_effect": "interventions.screens.paths",
 }
 
 __all__ = [

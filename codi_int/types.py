@@ -299,7 +299,7 @@ class Experiment:
     splice: Literal["add", "replace"]
     """how the edited latents go back into the residual"""
     propagate: Literal["both", "cache", "recurrence"]
-    """by which roads the edit may reach the answer"""
+    """by which paths the edit may reach the answer"""
     model: str
     """name of the model"""
     sae: str

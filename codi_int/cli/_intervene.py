@@ -20,7 +20,7 @@ from codi_int.types import Problem, Result, Site
 def intervene(edit: Edit, options: InterventionOptions) -> None:
     """Run one edit as the options say, keep it where they ask for it, and print it."""
     if options.propagate == "split":
-        from codi_int.cli._roads import print_split
+        from codi_int.cli._paths import print_split
 
         print_split(edit, options)
         return

@@ -17,7 +17,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
 from codi_int.interventions.engine.store import prepare_folder
 from codi_int.interventions.screens.mapping import run_map, whole_grid
-from codi_int.interventions.screens.thought_map import MapCell, MapPlan, RoadSplit, ThoughtMap
+from codi_int.interventions.screens.thought_map import MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
 from codi_int.types import Site
@@ -72,19 +72,19 @@ def _sites(options: MapOptions, model: CodiModel) -> tuple[Site, ...]:
 
 def _tables_of(found: ThoughtMap) -> dict[str, list[dict[str, Any]]]:
     """A row for each cell and each split, with sites in one word."""
-    tables: dict[str, Sequence[MapCell] | Sequence[RoadSplit]] = {"map": found.cells, "splits": found.splits}
+    tables: dict[str, Sequence[MapCell] | Sequence[PathSplit]] = {"map": found.cells, "splits": found.splits}
     return {name: [{**asdict(row), "site": str(row.site)} for row in rows] for name, rows in tables.items()}
 
 
 def map_page(found: ThoughtMap) -> Group:
-    """Layers downwards, positions to the right: accuracy and nats for every road, and how they add up."""
+    """Layers downwards, positions to the right: accuracy and nats for every path, and how they add up."""
     parts: list[RenderableType] = [_head(found)]
-    for road in dict.fromkeys(cell.propagate for cell in found.cells):
-        cells = [cell for cell in found.cells if cell.propagate == road]
-        roads = "" if found.propagate == "both" else f", by {'both roads' if road == 'both' else f'the {road} alone'}"
-        parts += ["", Text(f"change of accuracy, points; layers by positions{roads}", style="bold")]
+    for path in dict.fromkeys(cell.propagate for cell in found.cells):
+        cells = [cell for cell in found.cells if cell.propagate == path]
+        paths = "" if found.propagate == "both" else f", by {'both paths' if path == 'both' else f'the {path} alone'}"
+        parts += ["", Text(f"change of accuracy, points; layers by positions{paths}", style="bold")]
         parts += [_grid(cells, _accuracy), ""]
-        parts += [Text(f"change of the clean answer's log-probability, nats{roads}", style="bold")]
+        parts += [Text(f"change of the clean answer's log-probability, nats{paths}", style="bold")]
         parts += [_grid(cells, _logprob)]
     if found.splits:
         parts += ["", *_split(found)]
@@ -111,11 +111,11 @@ def _grid(cells: Sequence[MapCell], show: Callable[[MapCell], str]) -> Table:
 
 
 def _accuracy(cell: MapCell) -> str:
-    return "no road" if cell.estimate is None else points(cell.estimate) + _star(cell.p_adjusted)
+    return "no path" if cell.estimate is None else points(cell.estimate) + _star(cell.p_adjusted)
 
 
 def _logprob(cell: MapCell) -> str:
-    return "no road" if cell.logprob is None else f"{cell.logprob:+.3f}{_star(cell.logprob_p_adjusted)}"
+    return "no path" if cell.logprob is None else f"{cell.logprob:+.3f}{_star(cell.logprob_p_adjusted)}"
 
 
 def _star(p_value: float | None) -> str:
@@ -123,13 +123,13 @@ def _star(p_value: float | None) -> str:
 
 
 def _split(found: ThoughtMap) -> list[RenderableType]:
-    """The cells with most to lose: what goes by which road, in nats."""
+    """The cells with most to lose: what goes by which path, in nats."""
     nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
     ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
     out = table("nats", "both roads", "cache", "recurrence", "both - (cache + recurrence)", "interval", "p (BH)")
     out.padding = (0, 2, 0, 0)
     for one in ordered:
-        both, cache, recurrence = (nats(nats_of[one.site, road] or 0.0) for road in ("both", "cache", "recurrence"))
+        both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))
         rest = one.logprob
         out.add_row(
             str(one.site), both, cache, recurrence, nats(rest.estimate), f"{nats(rest.low)} to {nats(rest.high)}",
@@ -141,16 +141,16 @@ def _split(found: ThoughtMap) -> list[RenderableType]:
 
 
 def _verdict(found: ThoughtMap) -> str:
-    open_cells = [cell for cell in found.cells if cell.has_road]
+    open_cells = [cell for cell in found.cells if cell.has_path]
     answers = sum(cell.p_adjusted is not None and cell.p_adjusted < ALPHA for cell in open_cells)
     logprobs = sum(cell.logprob_p_adjusted is not None and cell.logprob_p_adjusted < ALPHA for cell in open_cells)
     closed = len(found.cells) - len(open_cells)
-    what = "cells (each by each road)" if found.propagate == "split" else "cells"
+    what = "cells (each by each path)" if found.propagate == "split" else "cells"
     text = (
         f"Of {len(open_cells)} {what}, {answers} change accuracy and {logprobs} the clean answer's log-probability "
         "(*), at 5% false discoveries (Benjamini-Hochberg over all of them)."
     )
-    return text + (f" From {closed} cells no road leads to the answer: nothing later reads them." if closed else "")
+    return text + (f" From {closed} cells no path leads to the answer: nothing later reads them." if closed else "")
 
 
 def _footer(found: ThoughtMap) -> Text:

@@ -141,7 +141,7 @@ class EditOptions(RunOptions):
     splice: Annotated[str, typer.Option(help="add keeps the SAE's error, replace drops it.")] = "add"
     propagate: Annotated[
         str,
-        typer.Option(help="By which road: both, cache, recurrence; split tells them apart."),
+        typer.Option(help="By which path: both, cache, recurrence; split tells them apart."),
     ] = "both"
 
 

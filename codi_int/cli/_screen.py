@@ -153,7 +153,9 @@ def _predicted(options: ScreenOptions, stage: _Stage, report: Report) -> dict[Si
     if options.order == "index":
         return {}
     engine = stage.engine
-    return attribute_sites(engine, [engine.scene(stage.problems, site, report) for site in engine.saes], options.steps)
+    return attribute_sites(
+        engine, [engine.site_context(stage.problems, site, report) for site in engine.saes], options.steps
+    )
 
 
 def _ordered(options: ScreenOptions, predicted: Attribution | None, d_sae: int) -> Sequence[int]:

@@ -36,7 +36,7 @@ class MapOptions(o.RunOptions):
         str, typer.Option(help="What --cumulative replaces: onwards, or upto for thoughts 1 to the position.")
     ] = "onwards"
     propagate: Annotated[
-        str, typer.Option(help="By which road: both, cache, recurrence, or split to tell them apart.")
+        str, typer.Option(help="By which path: both, cache, recurrence, or split to tell them apart.")
     ] = "both"
 
 

@@ -29,7 +29,7 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def encode_words(text: str) -> list[int]:
-    """Token ids of a text, without special tokens; the fast road for training."""
+    """Token ids of a text, without special tokens; the fast path for training."""
     ids = _ids()
     return [ids[token] for token in split_words(text)]
 

@@ -205,9 +205,9 @@ class Chain:
     def _forward(
         self, x: Tensor, cache: KVCache, position: Position, ids: tuple[str, ...], recorder: Recorder | None
     ) -> Tensor:
-        """Run all blocks and the final norm on the last claimed slots, with the hooks of both roads.
+        """Run all blocks and the final norm on the last claimed slots, with the hooks of both paths.
 
-        Where some hook is to reach the answer by one road only, the step runs twice: the states of the first run go
+        Where some hook is to reach the answer by one path only, the step runs twice: the states of the first run go
         on into the recurrence, the keys and values of the second one stay in the cache.
         """
         onward, kept = self._entries(position, "recurrence"), self._entries(position, "cache")
@@ -221,10 +221,10 @@ class Chain:
     def _run(self, x: Tensor, cache: KVCache, hook: StepHook | None) -> Tensor:
         return self.stack.final_norm(self.stack.run(x, cache, hook=hook), hook)
 
-    def _entries(self, position: Position, road: Literal["cache", "recurrence"]) -> tuple[HookEntry, ...]:
-        """The users' hooks at a position that may reach the answer by a road; while writing there is but one road."""
-        roads = ("both", road) if position != "answer" else ("both", "cache", "recurrence")
-        return tuple(e for s in self._sessions if s.propagate in roads for e in s.active_at(position))
+    def _entries(self, position: Position, path: Literal["cache", "recurrence"]) -> tuple[HookEntry, ...]:
+        """The users' hooks at a position that may reach the answer by a path; while writing there is but one path."""
+        paths = ("both", path) if position != "answer" else ("both", "cache", "recurrence")
+        return tuple(e for s in self._sessions if s.propagate in paths for e in s.active_at(position))
 
     def _hook(
         self, entries: tuple[HookEntry, ...], recorder: Recorder | None, position: Position, ids: tuple[str, ...]

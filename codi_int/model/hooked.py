@@ -111,7 +111,7 @@ class CodiModel(Chain):
             table: from a `Site` to fn(tensor [batch, d_model], context), from a TransformerLens name (or a `HookPoint`,
                 which limits one to some positions) to fn(tensor, hook) on the whole tensor. A function returns what
                 takes the tensor's place, or None where it only reads.
-            propagate: by which road a change reaches the answer: through the keys and values that later positions read
+            propagate: by which path a change reaches the answer: through the keys and values that later positions read
                 (`cache`), through the next thought (`recurrence`), or `both`.
 
         Yields:

@@ -1,4 +1,4 @@
-"""Figures of causes: the position x layer map, its two roads, and cumulative ablation against random sets."""
+"""Figures of causes: the position x layer map, its two paths, and cumulative ablation against random sets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-ROADS = {"both": "both roads", "cache": "cache only", "recurrence": "recurrence only"}
+PATHS = {"both": "both roads", "cache": "cache only", "recurrence": "recurrence only"}
 FEW_LAYERS = 8
 """rows of a map for whose height the label of its scale needs a second line"""
 
 
 def map_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/map@1` document: `map`, or for several roads `map-accuracy` and `map-logprob`.
+    """Draw a `codi-int/map@1` document: `map`, or for several paths `map-accuracy` and `map-logprob`.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -33,12 +33,12 @@ def map_figures(document: Document, out: str | Path) -> list[Path]:
 
 @styled
 def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) -> "matplotlib.figure.Figure":
-    """Heatmaps, positions to the right and layers upwards: one panel for each measure, or for each road of one measure.
+    """Heatmaps, positions to the right and layers upwards: one panel for each measure, or for each path of one measure.
 
-    White is no change. A dot: significant after Benjamini-Hochberg. Hatched: no road leads from there to the answer.
+    White is no change. A dot: significant after Benjamini-Hochberg. Hatched: no path leads from there to the answer.
     """
-    roads = _roads(document)
-    panels = [(measure, road) for measure in measures for road in roads]
+    paths = _roads(document)
+    panels = [(measure, path) for measure in measures for path in paths]
     layers = sorted({_layer(cell) for cell in document["cells"]})
     height = 1.35 + 0.16 * max(len(layers), FEW_LAYERS)
     width = COLUMN if len(panels) == 1 else PAGE
@@ -49,11 +49,11 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
         tables = {i: _map_table(document, measure, panels[i][1], layers) for i in mine}
         norm = signed_scale(list(tables.values()))
         for i, table in tables.items():
-            road = panels[i][1]
+            path = panels[i][1]
             image = heatmap(axes[i], table, norm, SIGNED, _layer_names(layers), _position_names(document),
-                            marked=_significant(document, measure, road, layers))  # fmt: skip
+                            marked=_significant(document, measure, path, layers))  # fmt: skip
             axes[i].set_xlabel("position")
-            axes[i].set_title(ROADS[road] if len(roads) > 1 else "")
+            axes[i].set_title(PATHS[path] if len(paths) > 1 else "")
         bar = figure.colorbar(image, ax=[axes[i] for i in mine], shrink=0.9, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
         bar.set_label(fill(measure.label, 28) if len(layers) <= FEW_LAYERS else measure.label)
@@ -85,20 +85,20 @@ def _layer_names(layers: Sequence[int]) -> list[str]:
     return ["fed" if layer == -1 else str(layer) if layer % step == 0 else "" for layer in layers]
 
 
-def _map_table(document: Document, measure: Measure, road: str, layers: Sequence[int]) -> Table:
-    """Values by layer and position; None where no cell is or no road leads."""
-    cells = [cell for cell in document["cells"] if cell["propagate"] == road]
+def _map_table(document: Document, measure: Measure, path: str, layers: Sequence[int]) -> Table:
+    """Values by layer and position; None where no cell is or no path leads."""
+    cells = [cell for cell in document["cells"] if cell["propagate"] == path]
     found = {(_layer(cell), int(cell["site"]["position"])): cell[measure.effect] for cell in cells}
     rows = [[found.get((layer, position)) for position in _positions(document)] for layer in layers]
     return [[None if value is None else measure.factor * value for value in row] for row in rows]
 
 
-def _significant(document: Document, measure: Measure, road: str, layers: Sequence[int]) -> list[tuple[int, int]]:
+def _significant(document: Document, measure: Measure, path: str, layers: Sequence[int]) -> list[tuple[int, int]]:
     """(row, column) of the cells whose adjusted p-value is below 5 %."""
     key, positions = measure.p_adjusted, _positions(document)
     return [
         (layers.index(_layer(cell)), positions.index(int(cell["site"]["position"])))
-        for cell in document["cells"] if cell["propagate"] == road and cell[key] is not None and cell[key] < ALPHA
+        for cell in document["cells"] if cell["propagate"] == path and cell[key] is not None and cell[key] < ALPHA
     ]  # fmt: skip
 
 
@@ -113,9 +113,9 @@ def _map_title(document: Document) -> str:
 
 def _map_caption(document: Document) -> str:
     with_road = sum(cell["estimate"] is not None for cell in document["cells"])
-    road = "" if len(_roads(document)) > 1 else f", change passed on by {ROADS[_roads(document)[0]]}"
+    path = "" if len(_roads(document)) > 1 else f", change passed on by {PATHS[_roads(document)[0]]}"
     parts = [
-        f"{document['model']} on {setting(document)}{road}.",
+        f"{document['model']} on {setting(document)}{path}.",
         f"Dots: p\u00a0<\u00a00.05 after Benjamini-Hochberg over {with_road} cells.",
     ]
     if with_road < len(document["cells"]):

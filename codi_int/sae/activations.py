@@ -1,4 +1,4 @@
-"""The one road from problems to activations: thought about at once, or kept in a capture on disk and read there."""
+"""The one path from problems to activations: thought about at once, or kept in a capture on disk and read there."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

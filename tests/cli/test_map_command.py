@@ -35,14 +35,14 @@ def test_pages_and_files_hold_the_same_cells(run: Callable, words: tuple[str, ..
     assert rows[-1]["estimate"] is None
     page = run(*given).page
     assert "zero in place of the residual at one layer and position" in page
-    assert page.count("no road ") == 3  # both tables and the sentence
-    assert "From 1 cells no road leads to the answer" in page
+    assert page.count("no path ") == 3  # both tables and the sentence
+    assert "From 1 cells no path leads to the answer" in page
 
 
 def test_roads_can_be_told_apart(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
     given = (*words, "--layer", "1", "--position", "2-3", "--thoughts", "--propagate", "split")
     page = run(*given, "--out", str(tmp_path)).page
-    assert "by both roads" in page
+    assert "by both paths" in page
     assert "by the cache alone" in page
     assert "both - (cache + recurrence)" in page
     document = json.loads((tmp_path / "map.json").read_text())

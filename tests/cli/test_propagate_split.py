@@ -1,4 +1,4 @@
-"""--propagate split: one edit, taken apart by road."""
+"""--propagate split: one edit, taken apart by path."""
 
 import json
 from collections.abc import Callable
@@ -19,11 +19,11 @@ def test_each_road_is_what_that_road_alone_gives(
     given = (*command, "--feature", str(shelf.living), *words)
     document = json.loads(run(*given, "--json", "--out", str(tmp_path)).out)
     assert json.loads((tmp_path / "roads.json").read_text()) == document
-    for road in ("both", "cache", "recurrence"):
-        alone = json.loads(run(*given[:-1], road, "--controls", "0", "--json").out)["effect"]
+    for path in ("both", "cache", "recurrence"):
+        alone = json.loads(run(*given[:-1], path, "--controls", "0", "--json").out)["effect"]
         for name in ("estimate", "n_broken", "n_fixed", "n_answer_changed", "n_touched", "p_value"):
-            assert document[road][name] == alone[name], (road, name)
-        assert document[road]["logprob"]["estimate"] == pytest.approx(alone["logprob"]["estimate"], abs=1e-5)
+            assert document[path][name] == alone[name], (path, name)
+        assert document[path]["logprob"]["estimate"] == pytest.approx(alone["logprob"]["estimate"], abs=1e-5)
     page = run(*given).page
     assert "by the recurrence alone" in page
     assert "both - (cache + recurrence)" in page

@@ -34,7 +34,7 @@ def screen(engine: FeatureInterventionEngine, problems: tuple[Problem, ...]) -> 
 def test_correlations_are_scipys(
     engine: FeatureInterventionEngine, problems: tuple[Problem, ...], screen: Screen
 ) -> None:
-    predicted = attribute(engine, engine.scene(problems))
+    predicted = attribute(engine, engine.site_context(problems))
     found = agreement(predicted, screen)
     living = [row for row in screen.rows if row.n_touched]
     assert found.n == len(living) == 31

@@ -9,7 +9,7 @@ from torch import Tensor
 from codi_int.errors import ConfigError, HookError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.engine.arms import edited_latents, plan_edit
-from codi_int.interventions.engine.staging import Unedited
+from codi_int.interventions.engine.planning import Unedited
 from codi_int.sae import SAEConfig, TopKSAE
 
 

@@ -9,7 +9,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.clean import CleanPass, Shelf
+from codi_int.interventions.engine.clean import CleanPass, RolloutCache
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.summary import control_set
 from codi_int.interventions.evidence.compare import compare_paired
@@ -94,7 +94,7 @@ def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:
     problems = tuple(Problem(str(i), "?", 1, ()) for i in range(100))
     outcomes = tuple(Outcome(str(i), int(i >= 3), i >= 3, -1.0, touched=False) for i in range(100))
     nowhere = torch.zeros(100, dtype=torch.long)
-    clean = CleanPass(problems, (), Shelf(llama, (), (), 0), {}, torch.zeros(100), outcomes, nowhere, nowhere)
+    clean = CleanPass(problems, (), RolloutCache(llama, (), (), 0), {}, torch.zeros(100), outcomes, nowhere, nowhere)
     fixes_one = torch.tensor([0])
     arm = ArmPlan("control", fixes_one, torch.ones(1, 4), torch.arange(100) == 0)
     scores = ArmScores(torch.tensor([-1.0]), (1,), torch.tensor([True]), torch.tensor([False]))

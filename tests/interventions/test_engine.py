@@ -111,7 +111,7 @@ def answer_of(model: CodiModel, ids: list[int]) -> int | None:
 
 
 WAYS = [(edit, "add", "both") for edit in (*EDITS, Halved())] + [
-    (Amplify(4, 5.0), splice, road) for splice in ("add", "replace") for road in ("cache", "recurrence")
+    (Amplify(4, 5.0), splice, path) for splice in ("add", "replace") for path in ("cache", "recurrence")
 ]
 
 

@@ -65,8 +65,8 @@ def test_controls_of_several_sites_move_the_edit_of_each(
     assert f"Only {features.draws} of 4 controls: the SAE has too few other living features." in several.notes
     assert all("L1.P2" in label and "L2.P4" in label for label in features.labels)
     assert "4, 9" not in " ".join(features.labels)
-    scene = engine.scene(problems, EARLY)
-    plan = engine.plan(scene, BOTH)
+    context = engine.site_context(problems, EARLY)
+    plan = engine.plan(context, BOTH)
     sizes = torch.cat([plan.delta, plan.also[0].delta], 1).norm(dim=1)
     assert plan.edit_size == pytest.approx(float(sizes.mean()), rel=1e-5)
     assert directions.edit_sizes == pytest.approx([plan.edit_size] * 3, rel=1e-4)
@@ -253,15 +253,15 @@ def test_nothing_runs_where_one_of_many_edits_cannot(
 
 def test_arms_of_different_sites_share_a_run(engine: FeatureInterventionEngine, problems: tuple[Problem, ...]) -> None:
     """One call may score arms that go on at other sites, or at none; each gets what it gets alone."""
-    scene = engine.scene(problems, EARLY)
+    context = engine.site_context(problems, EARLY)
     edits = [
         AtSites({EARLY: Amplify(4, 3.0)}),
         AtSites({EARLY: Amplify(4, 3.0), LATE: Amplify(5, 4.0)}),
         AtSites({EARLY: Ablate((9, 10)), THOUGHT: InterchangeResidual(AWAY)}),
     ]
-    plans = [engine.plan(scene, edit) for edit in edits]
+    plans = [engine.plan(context, edit) for edit in edits]
     assert [[later.site for later in plan.also] for plan in plans] == [[], [LATE], [THOUGHT]]
-    together, alone = engine.score(scene, plans), [engine.score(scene, [plan])[0] for plan in plans]
+    together, alone = engine.score(context, plans), [engine.score(context, [plan])[0] for plan in plans]
     for one, other in zip(together, alone, strict=True):
         assert one.answers == other.answers
         torch.testing.assert_close(one.logprobs, other.logprobs, rtol=1e-4, atol=1e-4)

@@ -49,7 +49,7 @@ class Stage:
         return site if site.layer is None else replace(site, layer=site.layer * self.model.n_layers // 4)
 
     def engine(self, splice: str, method: str) -> FeatureInterventionEngine:
-        """One engine for all cases that keep both roads open, so that the clean pass runs once."""
+        """One engine for all cases that keep both paths open, so that the clean pass runs once."""
         if (splice, method) not in self.engines:
             self.engines[splice, method] = FeatureInterventionEngine(
                 self.model, self.saes, splice=splice, max_rows=self.max_rows, method=method
@@ -231,17 +231,17 @@ def assert_same(stage: Stage, case: Case, method: str) -> None:
         engine = stage.engine(case.splice, method)
     else:
         saes = {site: stage.saes[site] if hasattr(part, "edit") else None for site, part in edit.pairs}
-        road = {"propagate": case.propagate, "max_rows": stage.max_rows}
-        engine = FeatureInterventionEngine(stage.model, saes, method=method, **road)
-    scene = engine.scene(stage.problems, edit.sites[0])
-    plan = engine.plan(scene, edit)
-    outcomes = arm_outcomes(scene.clean, plan, engine.score(scene, [plan])[0])
+        path = {"propagate": case.propagate, "max_rows": stage.max_rows}
+        engine = FeatureInterventionEngine(stage.model, saes, method=method, **path)
+    context = engine.site_context(stage.problems, edit.sites[0])
+    plan = engine.plan(context, edit)
+    outcomes = arm_outcomes(context.clean, plan, engine.score(context, [plan])[0])
     answers, logprobs = hooked(stage, case)
     assert [outcome.answer for outcome in outcomes] == answers
     ours = torch.tensor([outcome.answer_logprob for outcome in outcomes])
     torch.testing.assert_close(ours, logprobs, rtol=1e-4, atol=1e-4)
-    assert (ours - scene.clean.logprobs).abs().max() > 1e-3, "the edit did nothing, so nothing was compared"
-    untouched = [(clean, o) for clean, o in zip(scene.clean.outcomes, outcomes, strict=True) if not o.touched]
+    assert (ours - context.clean.logprobs).abs().max() > 1e-3, "the edit did nothing, so nothing was compared"
+    untouched = [(clean, o) for clean, o in zip(context.clean.outcomes, outcomes, strict=True) if not o.touched]
     assert all(clean == outcome for clean, outcome in untouched)
 
 
@@ -259,7 +259,7 @@ def test_a_problem_that_no_site_touches_is_the_clean_one(small: Stage) -> None:
     first, second = Site(2, 2), Site(2, 4)
     edit = AtSites({first: Interchange(None, (-1, 0, *[-1] * 6)), second: Interchange(None, (*[-1] * 7, 0))})
     engine = small.engine("add", "suffix")
-    plan = engine.plan(engine.scene(small.problems, first), edit)
+    plan = engine.plan(engine.site_context(small.problems, first), edit)
     assert plan.rows.tolist() == [1, 7]
     assert [plan.delta[1].any(), plan.also[0].delta[0].any()] == [False, False]
     assert plan.edit_size > 0

@@ -52,8 +52,8 @@ def flips(model: CodiModel, problems: Sequence[Problem], after: np.ndarray) -> t
     return int((before & ~after).sum()), int((~before & after).sum())
 
 
-def cell_of(found: ThoughtMap, site: Site, road: str = "both") -> MapCell:
-    return next(cell for cell in found.cells if (cell.site, cell.propagate) == (site, road))
+def cell_of(found: ThoughtMap, site: Site, path: str = "both") -> MapCell:
+    return next(cell for cell in found.cells if (cell.site, cell.propagate) == (site, path))
 
 
 @pytest.mark.parametrize("kind", ["mean", "zero"])
@@ -89,11 +89,11 @@ def test_cumulative_cells_replace_several_positions(
     assert (found.cumulative, found.direction) == (True, direction)
 
 
-@pytest.mark.parametrize("road", ["cache", "recurrence"])
-def test_a_cut_road_is_what_hooks_with_that_road_do(llama: CodiModel, own: tuple[Problem, ...], road: str) -> None:
-    found = run_map(llama, own, MapPlan((Site(2, 3), Site(0, 5)), "zero", propagate=road))
+@pytest.mark.parametrize("path", ["cache", "recurrence"])
+def test_a_cut_road_is_what_hooks_with_that_road_do(llama: CodiModel, own: tuple[Problem, ...], path: str) -> None:
+    found = run_map(llama, own, MapPlan((Site(2, 3), Site(0, 5)), "zero", propagate=path))
     for cell in found.cells:
-        after = correct_under_hooks(llama, own, [cell.site], "zero", road)
+        after = correct_under_hooks(llama, own, [cell.site], "zero", path)
         assert (cell.n_broken, cell.n_fixed) == flips(llama, own, after)
 
 
@@ -104,7 +104,7 @@ def test_the_suffix_path_and_the_whole_model_agree(llama: CodiModel, own: tuple[
             assert (one.site, one.n_broken, one.n_fixed, one.n_answer_changed) == (
                 other.site, other.n_broken, other.n_fixed, other.n_answer_changed,
             )  # fmt: skip
-            if one.has_road:
+            if one.has_path:
                 assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
 
 
@@ -126,21 +126,21 @@ def test_layers_that_share_batches_give_what_each_gives_alone(
 
 def test_where_no_road_leads_no_number_is_given(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
     found = run_map(llama, problems[:8], MapPlan(SITES, propagate="split"))
-    closed = {(str(cell.site), cell.propagate) for cell in found.cells if not cell.has_road}
+    closed = {(str(cell.site), cell.propagate) for cell in found.cells if not cell.has_path}
     assert closed == {
         ("L3.P6", "both"), ("L3.P6", "cache"), ("L3.P6", "recurrence"), ("L2.P6", "recurrence"),
         ("L3.P5", "cache"), ("P2.thought", "cache"),
     }  # fmt: skip
     for cell in found.cells:
-        assert (cell.estimate is None) == (cell.logprob is None) == (cell.p_adjusted is None) == (not cell.has_road)
-        assert cell.has_road or "no road" in cell.note
+        assert (cell.estimate is None) == (cell.logprob is None) == (cell.p_adjusted is None) == (not cell.has_path)
+        assert cell.has_path or "no path" in cell.note
 
 
 def test_roads_are_split_and_what_is_left_over_is_tested(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
     found = run_map(llama, problems[:8], MapPlan(SITES, propagate="split"))
     assert [split.site for split in found.splits] == [Site(0, 1), Site(2, 3), Site(1, 0)]
     for split in found.splits:
-        both, cache, recurrence = (cell_of(found, split.site, road) for road in ("both", "cache", "recurrence"))
+        both, cache, recurrence = (cell_of(found, split.site, path) for path in ("both", "cache", "recurrence"))
         rest = both.logprob - cache.logprob - recurrence.logprob
         assert split.logprob.estimate == pytest.approx(rest, abs=1e-9)
         assert split.accuracy.estimate == pytest.approx(both.estimate - cache.estimate - recurrence.estimate)
@@ -152,7 +152,7 @@ def test_roads_are_split_and_what_is_left_over_is_tested(llama: CodiModel, probl
 
 def test_p_values_are_adjusted_over_all_cells_with_a_road(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
     found = run_map(llama, problems[:8], MapPlan(SITES))
-    tested = [cell for cell in found.cells if cell.has_road]
+    tested = [cell for cell in found.cells if cell.has_path]
     expected = false_discovery_control([cell.logprob_p for cell in tested])
     assert [cell.logprob_p_adjusted for cell in tested] == pytest.approx(list(expected))
     assert len(tested) == len(SITES) - 1

@@ -61,9 +61,9 @@ def test_the_test_is_statsmodels_mcnemar_and_the_interval_wilsons() -> None:
 
 def test_controls_rank_the_edit() -> None:
     claim, before, after = predicted(5, 6, 7, 8), outcomes(1, 1, 1, 1), outcomes(5, 6, 1, 1)
-    rivals = [outcomes(5, 6, 7, 1), outcomes(5, 1, 1, 1), outcomes(1, 1, 1, 1), outcomes(5, 6, 1, 1)]
-    rivals.append(outcomes(1, 1, 1, 1, touched=False))
-    test = score_prediction(claim, before, after, rivals, "random")
+    matched_controls = [outcomes(5, 6, 7, 1), outcomes(5, 1, 1, 1), outcomes(1, 1, 1, 1), outcomes(5, 6, 1, 1)]
+    matched_controls.append(outcomes(1, 1, 1, 1, touched=False))
+    test = score_prediction(claim, before, after, matched_controls, "random")
     assert test.controls is not None
     assert test.controls.hit_rates == (0.75, 0.25, 0.0, 0.5)
     assert (test.controls.n_without, test.controls.n_as_well, test.controls.p_value) == (1, 2, 3 / 5)

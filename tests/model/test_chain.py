@@ -1,4 +1,4 @@
-"""The low-level pieces: the published padding, both roads of an edit, gradients and half precision."""
+"""The low-level pieces: the published padding, both paths of an edit, gradients and half precision."""
 
 import copy
 from collections.abc import Callable
@@ -67,8 +67,8 @@ def test_unknown_padding_is_refused(llama: Any, problems: list[Any]) -> None:
 
 
 @torch.no_grad()
-def one_road(model: Any, ids: list[int], site: Site, road: str) -> tuple[Tensor, Tensor]:
-    """Thoughts and answer logits when zeros at `site` reach the answer by one road, with plain Hugging Face parts."""
+def one_road(model: Any, ids: list[int], site: Site, path: str) -> tuple[Tensor, Tensor]:
+    """Thoughts and answer logits when zeros at `site` reach the answer by one path, with plain Hugging Face parts."""
     from transformers import DynamicCache
 
     def zero(module: Any, args: Any, out: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def one_road(model: Any, ids: list[int], site: Site, road: str) -> tuple[Tensor,
         if position == site.position:
             other = copy.deepcopy(cache)
             changed, clean = edited(**args, past_key_values=other), model.hf(**args, past_key_values=cache)
-            cache, out = (other, clean) if road == "cache" else (cache, changed)
+            cache, out = (other, clean) if path == "cache" else (cache, changed)
         else:
             out = model.hf(**args, past_key_values=cache)
         thoughts.append(model.projection(out.hidden_states[-1][:, -1:]))
@@ -100,20 +100,20 @@ def one_road(model: Any, ids: list[int], site: Site, road: str) -> tuple[Tensor,
     return torch.cat(thoughts[:6], 1)[0], logits[0, -1]
 
 
-@pytest.mark.parametrize("road", ["cache", "recurrence"])
+@pytest.mark.parametrize("path", ["cache", "recurrence"])
 @pytest.mark.parametrize("position", [0, 3])
-def test_each_road_alone(road: Any, position: int, llama: Any, problems: list[Any]) -> None:
+def test_each_road_alone(path: Any, position: int, llama: Any, problems: list[Any]) -> None:
     site = Site(1, position)
     ids = llama.encode_question(problems[1])
-    thoughts, logits = one_road(llama, list(ids), site, road)
-    with llama.hooks({site: lambda r, c: torch.zeros_like(r)}, propagate=road):
+    thoughts, logits = one_road(llama, list(ids), site, path)
+    with llama.hooks({site: lambda r, c: torch.zeros_like(r)}, propagate=path):
         ours = llama.think(problems[1:2])
         (rollout,) = llama.rollouts(problems[1:2])
     torch.testing.assert_close(ours.thoughts[0], thoughts, **CLOSE)
     torch.testing.assert_close(llama.teacher_force(rollout.state_at(6), rollout.decoded.ids)[0, 0], logits, **CLOSE)
     clean = llama.think(problems[1:2]).thoughts
     changed_next = bool((ours.thoughts - clean)[0, position].abs().max() > 1e-4)
-    assert changed_next == (road == "recurrence")
+    assert changed_next == (path == "recurrence")
 
 
 def test_an_edit_at_the_last_position_reaches_the_answer_through_the_cache_only(
@@ -127,7 +127,7 @@ def test_an_edit_at_the_last_position_reaches_the_answer_through_the_cache_only(
 
     zero = {Site(1, 6): lambda r, c: torch.zeros_like(r)}
     clean, both, cache, recurrence = (
-        logits(table, road) for table, road in (({}, "both"), (zero, "both"), (zero, "cache"), (zero, "recurrence"))
+        logits(table, path) for table, path in (({}, "both"), (zero, "both"), (zero, "cache"), (zero, "recurrence"))
     )
     assert torch.equal(clean, recurrence)
     torch.testing.assert_close(both, cache)

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
-from codi_int.interventions.screens.thought_map import NO_ROAD, MapCell, ThoughtMap
+from codi_int.interventions.screens.thought_map import NO_PATH, MapCell, ThoughtMap
 from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
 from codi_int.report.documents import MEASURES
 from codi_int.types import Environment, RunCounts, Site
@@ -16,11 +16,11 @@ COUNTS = RunCounts(1, 0, 1, 0, 0)
 ENVIRONMENT = Environment("0", "0", "m", "s", "d", 1, "cpu", "float32", 1.0)
 
 
-def cell(site: Site, effect: float | None, road: str = "both", p: float = 0.5) -> MapCell:
+def cell(site: Site, effect: float | None, path: str = "both", p: float = 0.5) -> MapCell:
     if effect is None:
-        return MapCell(site, road, 0, *[None] * 13, NO_ROAD)
+        return MapCell(site, path, 0, *[None] * 13, NO_PATH)
     accuracy, logprob = (effect, effect - 0.1, effect + 0.1, p, p, 5, 1, 7), (2 * effect, effect - 1, effect + 1, p, p)
-    return MapCell(site, road, 1, *accuracy, *logprob)
+    return MapCell(site, path, 1, *accuracy, *logprob)
 
 
 def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False) -> dict:
@@ -83,17 +83,17 @@ def test_the_caption_says_how_many_problems_and_tests() -> None:
 
 
 def test_roads_stand_side_by_side_on_one_scale(tmp_path: Path) -> None:
-    roads = document(
+    paths = document(
         cell(Site(0, 1), -0.5),
         cell(Site(0, 1), -0.25, "cache"),
         cell(Site(0, 1), None, "recurrence"),
         propagate="split",
     )
-    panels = maps(map_figure(roads))
+    panels = maps(map_figure(paths))
     assert [axis.get_title("left") for axis in panels] == ["both roads", "cache only", "recurrence only"]
     assert {axis.images[0].get_clim() for axis in panels} == {(-50.0, 50.0)}
     assert hatched(panels[2]) == {(0, 0)}
-    names = [path.name for path in map_figures(roads, tmp_path)]
+    names = [path.name for path in map_figures(paths, tmp_path)]
     assert names == ["map-accuracy.png", "map-accuracy.svg", "map-logprob.png", "map-logprob.svg"]
 
 

@@ -1,4 +1,4 @@
-"""One road to activations: in memory and from disk they are the same, and a capture of something else is refused."""
+"""One path to activations: in memory and from disk they are the same, and a capture of something else is refused."""
 
 import pytest
 import torch

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import difference_of_means, single_neurons
-from codi_int.interventions.engine.scene import Scene
-from codi_int.interventions.engine.staging import stray_directions
+from codi_int.interventions.engine.planning import stray_directions
+from codi_int.interventions.engine.site_context import SiteContext
 
 
 def baseline_arms(
-    scene: Scene,
+    context: SiteContext,
     arm: ArmPlan,
     features: Sequence[int],
     directions: int = 0,
@@ -22,7 +22,7 @@ def baseline_arms(
     Neurons and the difference of means belong to one site and are left out for an arm that changes several.
 
     Args:
-        scene: what surrounds the edit.
+        context: what surrounds the edit.
         arm: the arm to imitate.
         features: the features that the edit names; without any there is no difference of means.
         directions: how many random directions.
@@ -34,8 +34,8 @@ def baseline_arms(
         return {}
     found = {"random_directions": stray_directions(arm, directions, seed)}
     if not arm.also:
-        found["single_neurons"] = single_neurons(arm, scene.activations, neurons, seed)
-        if mean_difference and features and scene.place.latents is not None:
-            plan = difference_of_means(arm, scene.activations, scene.latents, features)
+        found["single_neurons"] = single_neurons(arm, context.activations, neurons, seed)
+        if mean_difference and features and context.place.latents is not None:
+            plan = difference_of_means(arm, context.activations, context.latents, features)
             found["difference_of_means"] = () if plan is None else (plan,)
     return found

@@ -22,7 +22,7 @@ MEMORY_BUDGET = 2 * 1024**3
 small budget costs time, and 0 keeps nothing"""
 
 
-class Shelf:
+class RolloutCache:
     """The rollouts of a clean pass: kept while the budget lasts, made again where it did not."""
 
     def __init__(self, model: CodiModel, batches: Sequence[QuestionBatch], sites: tuple[Site, ...], budget: int):
@@ -55,7 +55,7 @@ class CleanPass:
     """in the order given"""
     batches: tuple[QuestionBatch, ...]
     """the same problems, grouped by length of the question"""
-    shelf: Shelf
+    rollouts: RolloutCache
     """their rollouts"""
     activations: dict[Site, Float[Tensor, "n d_model"]]
     """at every site asked for, in the order of the problems"""
@@ -84,14 +84,14 @@ def run_clean(
     problems = tuple(problems)
     _check(problems)
     batches = tuple(model.batches(problems))
-    shelf = Shelf(model, batches, tuple(sites), budget)
+    rollouts = RolloutCache(model, batches, tuple(sites), budget)
     batch_of, row_of = torch.empty(len(problems), dtype=torch.long), torch.empty(len(problems), dtype=torch.long)
     found = {site: torch.empty(len(problems), model.d_model, dtype=model.dtype, device=model.device) for site in sites}
     logprobs = torch.empty(len(problems), device=model.device)
     outcomes: list[Outcome | None] = [None] * len(problems)
     done = 0
     for index, batch in enumerate(batches):
-        rollout, rows = shelf.at(index), list(batch.rows)
+        rollout, rows = rollouts.at(index), list(batch.rows)
         batch_of[rows], row_of[rows] = index, torch.arange(len(rows))
         logprobs[rows] = rollout.decoded.total_logprob
         for site in sites:
@@ -102,7 +102,7 @@ def run_clean(
         if progress:
             progress("clean pass", done, len(problems))
     finished = tuple(outcome for outcome in outcomes if outcome is not None)
-    return CleanPass(problems, batches, shelf, found, logprobs, finished, batch_of, row_of)
+    return CleanPass(problems, batches, rollouts, found, logprobs, finished, batch_of, row_of)
 
 
 def make_outcome(problem: Problem, answer: Number | None, logprob: float, touched: bool) -> Outcome:

@@ -77,7 +77,7 @@ def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
 
 def memory_note(clean: CleanPass) -> str:
     """What the memory budget cost; empty where it cost nothing."""
-    kept, total = clean.shelf.n_kept, len(clean.batches)
+    kept, total = clean.rollouts.n_kept, len(clean.batches)
     if kept == total:
         return ""
     return f"The memory budget keeps {kept} of {total} batches of the clean pass; the others run again when needed."

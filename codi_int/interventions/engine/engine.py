@@ -19,10 +19,10 @@ from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, Progre
 from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
 from codi_int.interventions.engine.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.engine.landing import Propagate, make_landing
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
-from codi_int.interventions.engine.scene import Scene as Scene
-from codi_int.interventions.engine.staging import Capture, Place, Unedited, no_sae, plan_sites
+from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
+from codi_int.interventions.engine.resume import Propagate, make_resume_point
+from codi_int.interventions.engine.site_context import SiteContext as SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settled
 from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
@@ -59,7 +59,7 @@ class FeatureInterventionEngine:
                 such as a whole thought.
             splice: `add` adds decode(edit(f)) - decode(f) and so keeps the SAE's error; `replace` puts decode(edit(f))
                 in place of the residual. Edits of the residual itself know no such difference.
-            propagate: by which roads an edit may reach the answer: `both`, `cache` or `recurrence`.
+            propagate: by which paths an edit may reach the answer: `both`, `cache` or `recurrence`.
             memory_budget: bytes of keys and values that the clean pass may keep. What does not fit is computed again,
                 so a small budget costs time and no result; 0 keeps nothing.
             max_rows: how many (edit, problem) rows run together at most; halved where memory runs out.
@@ -68,7 +68,7 @@ class FeatureInterventionEngine:
         Raises:
             SAEError: for an SAE that was made for another site, width or model.
             SiteError: for a site that the model does not have.
-            ConfigError: for a choice that does not exist, or roads on which no edit can reach the answer.
+            ConfigError: for a choice that does not exist, or paths on which no edit can reach the answer.
         """
         _one_of("splice", splice, ("add", "replace"))
         _one_of("method", method, ("suffix", "naive"))
@@ -76,7 +76,7 @@ class FeatureInterventionEngine:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
         if max_rows < 1 or memory_budget < 0:
             raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
-        self.landings = {site: make_landing(model, site, propagate) for site in saes}
+        self.resume_points = {site: make_resume_point(model, site, propagate) for site in saes}
         self.saes = {site: sae for site, sae in saes.items() if sae is not None}
         for site, sae in self.saes.items():
             check_fits(sae, model, site)
@@ -125,26 +125,26 @@ class FeatureInterventionEngine:
         """
         started = time.perf_counter()
         table = self._check_request(edit, site, controls, directions, neurons)
-        scene = self.scene(problems, table.sites[0], progress)
-        arm = self.plan(scene, table)
+        context = self.site_context(problems, table.sites[0], progress)
+        arm = self.plan(context, table)
         asked = controls if bool(arm.edited.any()) else 0
-        sets = {"random_features": self._rivals(scene, table, asked, seed)}
-        sets |= baseline_arms(scene, arm, table.features, directions, neurons, mean_difference, seed)
-        plans = [arm, self._reconstruction(scene, table), *chain.from_iterable(sets.values())]
-        scores = self.score(scene, plans, progress)
-        outcomes = outcomes_of_arms(scene.clean, plans, scores)
-        effect = self._effect(scene, edit, arm, outcomes, seed)
+        sets = {"random_features": self._matched_controls(context, table, asked, seed)}
+        sets |= baseline_arms(context, arm, table.features, directions, neurons, mean_difference, seed)
+        plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
+        scores = self.score(context, plans, progress)
+        outcomes = outcomes_of_arms(context.clean, plans, scores)
+        effect = self._effect(context, edit, arm, outcomes, seed)
         spent = time.perf_counter() - started
         return Result(
-            experiment=self._experiment(edit, table, scene, seed, data, sae_name),
+            experiment=self._experiment(edit, table, context, seed, data, sae_name),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
             effect=effect,
-            controls=control_sets(scene.clean, sets, scores[2:], effect),
-            by_operation=operation_rows(scene.clean.problems, outcomes["clean"], outcomes["intervened"]),
-            environment=describe_environment(self.model, self._saes_of(table), scene.clean.problems, spent),
-            counts=count_work(scene, plans, scores),
+            controls=control_sets(context.clean, sets, scores[2:], effect),
+            by_operation=operation_rows(context.clean.problems, outcomes["clean"], outcomes["intervened"]),
+            environment=describe_environment(self.model, self._saes_of(table), context.clean.problems, spent),
+            counts=count_work(context, plans, scores),
             outcomes=outcomes,
-            notes=self._notes(scene, table, arm) + controls_note(table, len(sets["random_features"]), asked),
+            notes=self._notes(context, table, arm) + controls_note(table, len(sets["random_features"]), asked),
         )
 
     def run_many(self, edits: Sequence[AnyEdit], problems: Sequence[Problem], **settings: Any) -> tuple[Result, ...]:
@@ -159,39 +159,45 @@ class FeatureInterventionEngine:
         return tuple(self.run(edit, problems, **settings) for edit in edits)
 
     @torch.no_grad()
-    def scene(self, problems: Sequence[Problem], site: Site | None = None, progress: Progress | None = None) -> Scene:
+    def site_context(
+        self, problems: Sequence[Problem], site: Site | None = None, progress: Progress | None = None
+    ) -> SiteContext:
         """The clean pass over some problems, made or taken from the last run, and the latents at a site."""
         site = self._chosen(site)
         clean = self._clean_pass(problems, progress)
-        return Scene(self._place(clean, site), clean, self.landings[site])
+        return SiteContext(self._place(clean, site), clean, self.resume_points[site])
 
-    def score(self, scene: Scene, plans: Sequence[ArmPlan], progress: Progress | None = None) -> list[ArmScores]:
+    def score(
+        self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None = None
+    ) -> list[ArmScores]:
         """What every row of some arms answers; ConfigError where the model's own numbers overflow under one."""
-        road = scene.landing.propagate
+        path = context.resume_point.propagate
         if self.method == "naive":
-            scores = [rerun_plan(self.model, scene.clean, scene.site, plan, road) for plan in plans]
+            scores = [rerun_plan(self.model, context.clean, context.site, plan, path) for plan in plans]
         else:
             tell = (lambda done, total: progress("edited passes", done, total)) if progress else None
-            fast = self._runner(scene).run(plans, tell)
-            scores = rerun_close(self.model, scene.clean, scene.site, plans, fast, road)
+            fast = self._runner(context).run(plans, tell)
+            scores = rerun_close(self.model, context.clean, context.site, plans, fast, path)
         for plan, found in zip(plans, scores, strict=True):
             _check_finite(plan, found)
         tolerance = LOGPROB_TOLERANCE[self.model.dtype]
-        return [settled(plan, found, scene.clean, tolerance) for plan, found in zip(plans, scores, strict=True)]
+        return [settled(plan, found, context.clean, tolerance) for plan, found in zip(plans, scores, strict=True)]
 
-    def plan(self, scene: Scene, edit: AnyEdit) -> ArmPlan:
-        """What an edit adds to which problems of a scene."""
-        return self.plan_all(scene, [edit])[0]
+    def plan(self, context: SiteContext, edit: AnyEdit) -> ArmPlan:
+        """What an edit adds to which problems of a context."""
+        return self.plan_all(context, [edit])[0]
 
     @torch.no_grad()
-    def plan_all(self, scene: Scene, edits: Sequence[AnyEdit], splice: Splice | None = None) -> list[ArmPlan]:
-        """Plans of edits that share their sites; the scene must be at the first of these."""
-        tables = [_table(edit, scene.site) for edit in edits]
+    def plan_all(self, context: SiteContext, edits: Sequence[AnyEdit], splice: Splice | None = None) -> list[ArmPlan]:
+        """Plans of edits that share their sites; the context must be at the first of these."""
+        tables = [_table(edit, context.site) for edit in edits]
         sites = tables[0].sites if tables else ()
-        if any(table.sites != sites or table.sites[0] != scene.site for table in tables):
-            raise SiteError(f"The scene is at {scene.site}, and an edit begins at another site or has others besides.")
-        places = {site: scene.place if site == scene.site else self._place(scene.clean, site) for site in sites}
-        return plan_sites(tables, places, self._capture(scene), splice or self.splice) if tables else []
+        if any(table.sites != sites or table.sites[0] != context.site for table in tables):
+            raise SiteError(
+                f"The context is at {context.site}, and an edit begins at another site or has others besides."
+            )
+        places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
+        return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
 
     def _check_request(self, edit: AnyEdit, site: Site | None, *draws: int) -> AtSites:
         """The edit as a table of sites, checked before the clean pass: nobody should wait to be told of a slip."""
@@ -221,73 +227,73 @@ class FeatureInterventionEngine:
 
     def _clean_pass(self, problems: Sequence[Problem], progress: Progress | None) -> CleanPass:
         if self._clean is None or self._clean.problems != tuple(problems):
-            bases = [landing.base for landing in self.landings.values() if landing.base is not None]
+            bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
             sites = tuple(dict.fromkeys((*self.sites, *bases)))
             self._clean = run_clean(self.model, problems, sites, self.memory_budget, progress)
         return self._clean
 
-    def _place(self, clean: CleanPass, site: Site) -> Place:
+    def _place(self, clean: CleanPass, site: Site) -> SiteState:
         sae, activations = self.saes.get(site), clean.activations[site]
-        return Place(site, sae, activations, None if sae is None else sae.encode(activations).dense())
+        return SiteState(site, sae, activations, None if sae is None else sae.encode(activations).dense())
 
-    def _runner(self, scene: Scene) -> SuffixRunner:
-        return SuffixRunner(self.model, scene.clean, scene.landing, self.max_rows)
+    def _runner(self, context: SiteContext) -> SuffixRunner:
+        return SuffixRunner(self.model, context.clean, context.resume_point, self.max_rows)
 
-    def _capture(self, scene: Scene) -> Capture:
+    def _capture(self, context: SiteContext) -> Capture:
         """How to find out what arrives at a later site."""
         if self.method == "suffix":
-            return self._runner(scene).capture
-        model, clean, road = self.model, scene.clean, self.propagate
-        return lambda plans, later: [recapture(model, clean, scene.site, plan, later, road) for plan in plans]
+            return self._runner(context).capture
+        model, clean, path = self.model, context.clean, self.propagate
+        return lambda plans, later: [recapture(model, clean, context.site, plan, later, path) for plan in plans]
 
-    def _reconstruction(self, scene: Scene, table: AtSites) -> ArmPlan:
+    def _reconstruction(self, context: SiteContext, table: AtSites) -> ArmPlan:
         """What the SAEs alone do at the edit's sites."""
         unedited = AtSites(tuple((site, Unedited()) for site in table.sites))
-        return self.plan_all(scene, [unedited], "replace")[0]
+        return self.plan_all(context, [unedited], "replace")[0]
 
-    def _rivals(self, scene: Scene, table: AtSites, draws: int, seed: int) -> tuple[ArmPlan, ...]:
+    def _matched_controls(self, context: SiteContext, table: AtSites, draws: int, seed: int) -> tuple[ArmPlan, ...]:
         """The same edit on matched random features of each site."""
         if not draws or not (table.features and table.movable):
             return ()
         drawn = []
         for site, part in table.pairs:
-            at = self.scene(scene.clean.problems, site)
+            at = self.site_context(context.clean.problems, site)
             stats = feature_stats(at.latents, at.sae.W_dec.float().norm(dim=1))
             drawn.append(matched_features(stats, part.features, draws, seed))
         rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
-        return tuple(self.plan_all(scene, [table.moved_to(features) for features in rows]))
+        return tuple(self.plan_all(context, [table.moved_to(features) for features in rows]))
 
     def _effect(
-        self, scene: Scene, edit: AnyEdit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int
+        self, context: SiteContext, edit: AnyEdit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int
     ) -> Effect:
         if bool(arm.edited.any()):
             return effect_between(outcomes["clean"], outcomes["intervened"], seed)
-        return untested(len(scene.clean.problems), CONFIDENCE, dead_verdict(edit, len(scene.clean.problems)))
+        return untested(len(context.clean.problems), CONFIDENCE, dead_verdict(edit, len(context.clean.problems)))
 
     def _saes_of(self, table: AtSites) -> list[SAE]:
         return [self.saes[site] for site in table.sites if site in self.saes]
 
-    def _notes(self, scene: Scene, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
+    def _notes(self, context: SiteContext, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
         saes = {site: self.saes.get(site) for site in table.sites}
-        norm = float(scene.activations.float().norm(dim=1).mean())
-        return notes_on(table, saes, arm, norm, self.splice, memory_note(scene.clean))
+        norm = float(context.activations.float().norm(dim=1).mean())
+        return notes_on(table, saes, arm, norm, self.splice, memory_note(context.clean))
 
     def _experiment(
-        self, edit: AnyEdit, table: AtSites, scene: Scene, seed: int, data: str | None, sae_name: str | None
+        self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str | None, sae_name: str | None
     ) -> Experiment:
         factor = shared_setting(edit, "factor")
         return Experiment(
             kind=edit_kind(edit),
             features=tuple(getattr(edit, "features", ())),
-            site=scene.site,
+            site=context.site,
             mode=shared_setting(edit, "mode"),
             factor=None if factor is None else float(factor),
             splice=self.splice,
             propagate=self.propagate,
             model=self.model.name,
             sae=sae_name or name_of_saes({site: self.saes.get(site) for site in table.sites}),
-            data=data or str(getattr(scene.clean.problems, "name", "unnamed")),
-            n_problems=len(scene.clean.problems),
+            data=data or str(getattr(context.clean.problems, "name", "unnamed")),
+            n_problems=len(context.clean.problems),
             seed=seed,
             label=edit.label,
             sites=table.sites,
@@ -302,9 +308,9 @@ def _table(edit: AnyEdit, site: Site) -> AtSites:
     return AtSites(((site, edit),))
 
 
-def count_work(scene: Scene, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]) -> RunCounts:
+def count_work(context: SiteContext, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]) -> RunCounts:
     """What was run and what was not."""
-    pairs, rows = len(plans) * len(scene.clean.problems), sum(len(plan.rows) for plan in plans)
+    pairs, rows = len(plans) * len(context.clean.problems), sum(len(plan.rows) for plan in plans)
     changed, rerun = (sum(int(getattr(score, name).sum()) for score in scores) for name in ("changed", "rerun"))
     return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)
 

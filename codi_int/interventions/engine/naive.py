@@ -13,7 +13,7 @@ from torch import Tensor
 
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, LaterChange
 from codi_int.interventions.engine.clean import CleanPass, read_answers
-from codi_int.interventions.engine.landing import Propagate
+from codi_int.interventions.engine.resume import Propagate
 from codi_int.interventions.engine.suffix import Verified, changes_of, verify
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
@@ -35,12 +35,12 @@ def rerun_plan(
         clean: its clean pass, for the batches and the clean answers.
         site: where the plan's change is added; its later changes know their own sites.
         plan: what is added to which problems.
-        propagate: by which roads the change may go on.
+        propagate: by which paths the change may go on.
     """
     logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
     for index, edited, places in _rollouts(model, clean, site, plan, propagate):
-        found = _compare(model, clean.shelf.at(index), edited)
+        found = _compare(model, clean.rollouts.at(index), edited)
         numbers = read_answers(model, edited.decoded)
         for row, i in places:
             logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]

@@ -16,7 +16,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import reach_order
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, LaterChange
 from codi_int.interventions.engine.clean import CleanPass, read_answers
-from codi_int.interventions.engine.landing import Landing, remaining_thoughts
+from codi_int.interventions.engine.resume import ResumePoint, remaining_thoughts
 from codi_int.model.chain import ChainState, Decoded
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookFunction, HookPoint, Recorder, SiteRecorder
@@ -89,8 +89,8 @@ class Changes:
 class SuffixRunner:
     """Runs arms from their site onwards."""
 
-    def __init__(self, model: CodiModel, clean: CleanPass, landing: Landing, max_rows: int = MAX_ROWS) -> None:
-        self._model, self._clean, self._landing, self._max_rows = model, clean, landing, max_rows
+    def __init__(self, model: CodiModel, clean: CleanPass, resume_point: ResumePoint, max_rows: int = MAX_ROWS) -> None:
+        self._model, self._clean, self._landing, self._max_rows = model, clean, resume_point, max_rows
         self._tolerance = MARGIN_TOLERANCE[model.dtype]
 
     @torch.no_grad()
@@ -150,7 +150,7 @@ class SuffixRunner:
         batch_of = self._clean.batch_of[problems]
         order = batch_of.argsort(stable=True)
         for index in sorted(set(batch_of.tolist())):
-            waiting, rollout = order[batch_of[order] == index], self._clean.shelf.at(index)
+            waiting, rollout = order[batch_of[order] == index], self._clean.rollouts.at(index)
             while len(waiting):
                 pairs = waiting[: self._max_rows]
                 if _fits(work, rollout, pairs):
@@ -166,14 +166,16 @@ class SuffixRunner:
         self, rollout: Rollout, changes: Changes, until: Site | None = None, recorder: Recorder | None = None
     ) -> ChainState:
         """The state after the last thought, or when the site `until` has been reached, with all changes made."""
-        landing = self._landing
-        inside = [later for later in changes.also if landing.in_same_forward(later.site)]
+        resume_point = self._landing
+        inside = [later for later in changes.also if resume_point.in_same_forward(later.site)]
         onward: dict[Site | HookPoint | str, HookFunction] = {
-            later.site: _changer(later) for later in changes.also if not landing.in_same_forward(later.site)
+            later.site: _changer(later) for later in changes.also if not resume_point.in_same_forward(later.site)
         }
         last = None if until is None else until.position + (until.component == "thought")
-        with self._model.hooks(onward, landing.propagate):
-            state = landing.enter(self._model, rollout, self._rows(changes.problems), changes.delta, inside, recorder)
+        with self._model.hooks(onward, resume_point.propagate):
+            state = resume_point.enter(
+                self._model, rollout, self._rows(changes.problems), changes.delta, inside, recorder
+            )
             return remaining_thoughts(self._model, state, last, recorder)
 
     def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:

@@ -137,11 +137,11 @@ def run_patch(
     result = engine.run(edit, people.problems, seed, matched, place, data, sae_name, progress)
     tested = None
     if predictions is not None and predicts:
-        rivals = edited_outcomes(
+        matched_controls = edited_outcomes(
             engine, people.problems, [patch_edit(sites, sources, features) for sources in drawn], place, progress
         )
         arms = result.outcomes
-        tested = score_prediction(predictions, arms["clean"], arms["intervened"], rivals, RANDOM_SOURCES)
+        tested = score_prediction(predictions, arms["clean"], arms["intervened"], matched_controls, RANDOM_SOURCES)
     return with_prediction(result, predictions, tested, started, _lenders(people))
 
 

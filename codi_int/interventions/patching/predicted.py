@@ -173,7 +173,7 @@ def score_prediction(
     low, high = wilson(n_hits, n_tested, confidence)
     distinct = _distinct(rows) & tested
     patched = any(row.source_id is not None for row in rows)
-    rivals = _control_hits(rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None)
+    matched_controls = _control_hits(rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None)
     needed, p_value = needed_problems(hit_rate), None if flips is None else mcnemar_exact(flips)
     return PredictionTest(
         claim=predictions.claim,
@@ -196,8 +196,8 @@ def score_prediction(
         became=_became(rows, clean, intervened, tested),
         n_distinct=int(distinct.sum()) if patched else None,
         n_hits_distinct=int((hits & distinct).sum()) if patched else None,
-        controls=rivals,
-        verdict=_verdict(n_tested, n_hits, int(before.sum()), p_value, high, needed, rivals, hit_rate),
+        controls=matched_controls,
+        verdict=_verdict(n_tested, n_hits, int(before.sum()), p_value, high, needed, matched_controls, hit_rate),
     )
 
 
@@ -281,17 +281,23 @@ def _verdict(
     p_value: float | None,
     high: float | None,
     needed: int,
-    rivals: PredictionControls | None,
+    matched_controls: PredictionControls | None,
     assumed: float,
 ) -> str:
     """The finding in words; nothing is claimed below the needed number of problems."""
     if n == 0 or p_value is None or high is None:
         return "The edit touches no problem whose predicted answer differs from the true one: nothing can be said."
     counts = f"{hits} of {n:,} answers are the predicted ones, {clean} before ({p_words(p_value)})"
-    if rivals is not None and rivals.p_value is not None:
-        counts += f"; {rivals.n_as_well or 'none'} of {len(rivals.hit_rates)} control edits did as well"
+    if matched_controls is not None and matched_controls.p_value is not None:
+        counts += (
+            f"; {matched_controls.n_as_well or 'none'} of {len(matched_controls.hit_rates)} control edits did as well"
+        )
     if p_value < ALPHA and hits > clean:
-        doubt = rivals is not None and rivals.n_as_well > 0 and (rivals.p_value or 0.0) >= ALPHA
+        doubt = (
+            matched_controls is not None
+            and matched_controls.n_as_well > 0
+            and (matched_controls.p_value or 0.0) >= ALPHA
+        )
         but = " So do too many control edits to credit this one." if doubt else ""
         return f"The prediction comes true on {hits / n:.0%} of the problems: {counts}.{but}"
     if n < needed:

@@ -12,7 +12,7 @@ from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.engine.scene import Scene
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.summary import arm_outcomes
 from codi_int.interventions.patching.predicted import PredictedResult, PredictionTest, check_power, score_prediction
 from codi_int.interventions.patching.predictions import Predictions
@@ -57,8 +57,8 @@ def run_predicted(
     """
     started = time.perf_counter()
     check_draws(controls)
-    scene = engine.scene(problems, None, progress)
-    rows = engine.plan(scene, edit).rows.tolist()
+    context = engine.site_context(problems, None, progress)
+    rows = engine.plan(context, edit).rows.tolist()
     if rows and not underpowered:
         informative = sum(predictions.rows[row].informative for row in rows)
         check_power(
@@ -67,9 +67,11 @@ def run_predicted(
     result = engine.run(
         edit, problems, seed, controls, data=data, sae_name=sae_name, progress=progress, directions=directions
     )
-    rivals = edited_outcomes(engine, problems, _matched(scene, edit, controls, seed) if rows else [], None, progress)
+    matched_controls = edited_outcomes(
+        engine, problems, _matched(context, edit, controls, seed) if rows else [], None, progress
+    )
     arms = result.outcomes
-    tested = score_prediction(predictions, arms["clean"], arms["intervened"], rivals, MATCHED)
+    tested = score_prediction(predictions, arms["clean"], arms["intervened"], matched_controls, MATCHED)
     return with_prediction(result, predictions, tested, started)
 
 
@@ -83,10 +85,10 @@ def edited_outcomes(
     """The outcomes of all problems under each of some edits that share their sites, by the engine's clean pass."""
     if not edits:
         return []
-    scene = engine.scene(problems, edits[0].sites[0] if isinstance(edits[0], AtSites) else site)
-    plans = engine.plan_all(scene, edits)
-    scores = engine.score(scene, plans, progress)
-    return [arm_outcomes(scene.clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
+    context = engine.site_context(problems, edits[0].sites[0] if isinstance(edits[0], AtSites) else site)
+    plans = engine.plan_all(context, edits)
+    scores = engine.score(context, plans, progress)
+    return [arm_outcomes(context.clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
 
 
 def with_prediction(
@@ -112,7 +114,7 @@ def with_prediction(
     return PredictedResult(**known, prediction=tested, predictions=rows)
 
 
-def _matched(scene: Scene, edit: MovableEdit, draws: int, seed: int) -> list[Any]:
+def _matched(context: SiteContext, edit: MovableEdit, draws: int, seed: int) -> list[Any]:
     """The same edit on features that fire as often and move the residual as far: those that the engine draws, too."""
-    stats = feature_stats(scene.latents, scene.sae.W_dec.float().norm(dim=1))
+    stats = feature_stats(context.latents, context.sae.W_dec.float().norm(dim=1))
     return [edit.moved_to(features) for features in matched_features(stats, edit.features, draws, seed)]

@@ -1,1 +1,1 @@
-"""Many edits: screens of features and pairs, attribution, maps, cumulative curves, roads."""
+"""Many edits: screens of features and pairs, attribution, maps, cumulative curves, paths."""

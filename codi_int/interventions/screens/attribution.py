@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene
-from codi_int.interventions.engine.landing import Landing
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext
+from codi_int.interventions.engine.resume import ResumePoint
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext
@@ -39,12 +39,12 @@ class Attribution:
         return tuple(self.absolute.argsort(descending=True, stable=True).tolist())
 
 
-def attribute(engine: FeatureInterventionEngine, scene: Scene, steps: int = 1) -> Attribution:
+def attribute(engine: FeatureInterventionEngine, context: SiteContext, steps: int = 1) -> Attribution:
     """Predict the effect of ablating every feature, in `steps` backward passes over the problems.
 
     Args:
-        engine: whose model and roads of propagation.
-        scene: the clean pass and the latents at the site.
+        engine: whose model and paths of propagation.
+        context: the clean pass and the latents at the site.
         steps: 1 for the gradient at the clean residual; more for integrated gradients.
 
     Raises:
@@ -52,50 +52,50 @@ def attribute(engine: FeatureInterventionEngine, scene: Scene, steps: int = 1) -
     """
     if steps < 1:
         raise ConfigError(f"Attribution needs at least one step, got {steps}.", "1 is gradient times activation.")
-    total = torch.zeros_like(scene.activations, dtype=torch.float32)
-    features_part = (scene.latents.to(scene.sae.W_dec.dtype) @ scene.sae.W_dec).detach().float()
+    total = torch.zeros_like(context.activations, dtype=torch.float32)
+    features_part = (context.latents.to(context.sae.W_dec.dtype) @ context.sae.W_dec).detach().float()
     for step in range(steps):
         # the middle of each of `steps` equal stretches from "no feature" (share 1 taken away) to the clean residual
         missing = 0.0 if steps == 1 else 1.0 - (step + 0.5) / steps
-        total += _gradients(engine.model, scene, -missing * features_part) / steps
-    return _attribution(scene, total, steps)
+        total += _gradients(engine.model, context, -missing * features_part) / steps
+    return _attribution(context, total, steps)
 
 
 def attribute_sites(
-    engine: FeatureInterventionEngine, scenes: Sequence[Scene], steps: int = 1
+    engine: FeatureInterventionEngine, contexts: Sequence[SiteContext], steps: int = 1
 ) -> dict[Site, Attribution]:
     """Predict the effect of ablating every feature of several sites.
 
     The gradient at every site comes out of one backward pass over the problems, whatever the number of sites.
     Integrated gradients walk a path of each site's own, the other sites being left clean, and take `steps` passes per
-    site; so does an engine that cuts one of the two roads.
+    site; so does an engine that cuts one of the two paths.
 
     Args:
-        engine: whose model and roads of propagation.
-        scenes: of one clean pass; one for each site.
+        engine: whose model and paths of propagation.
+        contexts: of one clean pass; one for each site.
         steps: as in `attribute`.
 
     Raises:
         ConfigError: for less than one step.
     """
-    if steps != 1 or len(scenes) == 1 or engine.propagate != "both":
-        return {scene.site: attribute(engine, scene, steps) for scene in scenes}
-    found = _joint_gradients(engine.model, scenes)
-    return {scene.site: _attribution(scene, found[scene.site], 1) for scene in scenes}
+    if steps != 1 or len(contexts) == 1 or engine.propagate != "both":
+        return {context.site: attribute(engine, context, steps) for context in contexts}
+    found = _joint_gradients(engine.model, contexts)
+    return {context.site: _attribution(context, found[context.site], 1) for context in contexts}
 
 
-def _attribution(scene: Scene, gradients: Float[Tensor, "n d_model"], steps: int) -> Attribution:
+def _attribution(context: SiteContext, gradients: Float[Tensor, "n d_model"], steps: int) -> Attribution:
     """What gradients with respect to the residual say of each feature's part of it."""
-    per_pair = -scene.latents.float() * (gradients @ scene.sae.W_dec.detach().float().T)
+    per_pair = -context.latents.float() * (gradients @ context.sae.W_dec.detach().float().T)
     return Attribution(per_pair.mean(0), per_pair.abs().mean(0), steps)
 
 
-def _joint_gradients(model: CodiModel, scenes: Sequence[Scene]) -> dict[Site, Float[Tensor, "n d_model"]]:
+def _joint_gradients(model: CodiModel, contexts: Sequence[SiteContext]) -> dict[Site, Float[Tensor, "n d_model"]]:
     """Gradient of each problem's clean answer's log-probability at all sites, from one backward pass per batch."""
-    clean = scenes[0].clean
-    out = {scene.site: torch.zeros_like(scene.activations, dtype=torch.float32) for scene in scenes}
+    clean = contexts[0].clean
+    out = {context.site: torch.zeros_like(context.activations, dtype=torch.float32) for context in contexts}
     for index, batch in enumerate(clean.batches):
-        rows, rollout = list(batch.rows), clean.shelf.at(index)
+        rows, rollout = list(batch.rows), clean.rollouts.at(index)
         deltas = {site: found.new_zeros(len(rows), model.d_model).requires_grad_(True) for site, found in out.items()}
         with torch.enable_grad(), model.hooks({site: _adder(delta) for site, delta in deltas.items()}):
             state = _before(model, rollout, list(deltas))
@@ -119,22 +119,24 @@ def _before(model: CodiModel, rollout: Rollout, sites: Sequence[Site]) -> ChainS
     return model.prefill(rollout.batch.ids, rollout.batch.mask, rollout.problem_ids)
 
 
-def _gradients(model: CodiModel, scene: Scene, offset: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+def _gradients(
+    model: CodiModel, context: SiteContext, offset: Float[Tensor, "n d_model"]
+) -> Float[Tensor, "n d_model"]:
     """Gradient of each problem's clean answer's log-probability with respect to its residual at the site."""
     out = torch.zeros_like(offset)
-    for index, batch in enumerate(scene.clean.batches):
+    for index, batch in enumerate(context.clean.batches):
         rows = list(batch.rows)
         delta = offset[rows].clone().requires_grad_(True)
         with torch.enable_grad():
-            score = _logprob(model, scene.clean.shelf.at(index), scene.landing, delta)
+            score = _logprob(model, context.clean.rollouts.at(index), context.resume_point, delta)
             out[rows] = torch.autograd.grad(score, delta)[0]
     return out
 
 
-def _logprob(model: CodiModel, rollout: Rollout, landing: Landing, delta: Tensor) -> Tensor:
+def _logprob(model: CodiModel, rollout: Rollout, resume_point: ResumePoint, delta: Tensor) -> Tensor:
     """Summed log-probability of the batch's clean answers with `delta` added at the site."""
     rows = torch.arange(len(rollout.problem_ids), device=delta.device)
-    state = landing.enter(model, rollout, rows, delta)
+    state = resume_point.enter(model, rollout, rows, delta)
     while state.position < model.n_thoughts:
         state = model.step_thought(state)
     return _answer_logprob(model, rollout, state)

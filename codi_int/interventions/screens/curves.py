@@ -12,7 +12,7 @@ from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import check_draws
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene, count_work
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
 from codi_int.types import Environment, Problem, RunCounts, Site
@@ -120,28 +120,30 @@ def run_curve(
     """
     started = time.perf_counter()
     check_draws(draws)
-    scene = engine.scene(problems, site, progress)
-    living = _living(scene)
-    ranked = [feature for feature in _checked(ranking, scene) if feature in living]
+    context = engine.site_context(problems, site, progress)
+    living = _living(context)
+    ranked = [feature for feature in _checked(ranking, context) if feature in living]
     sizes = _sizes(sizes, len(ranked))
     shuffled = _shuffled(sorted(living), draws, seed)
-    worker = _CurveWorker(engine, scene, seed, progress)
+    worker = _CurveWorker(engine, context, seed, progress)
     worker.run([one for features in (ranked, *shuffled) for one in first_of(features, sizes)])
     return AblationCurve(
-        site=scene.site,
+        site=context.site,
         order=order,
         model=engine.model.name,
         sae=sae_name,
         data=data,
-        n_problems=len(scene.clean.problems),
-        n_correct=n_correct(scene.clean),
+        n_problems=len(context.clean.problems),
+        n_correct=n_correct(context.clean),
         n_living=len(living),
         seed=seed,
         features=tuple(ranked),
         top=worker.line(ranked, sizes),
         random=tuple(worker.line(features, sizes) for features in shuffled),
         counts=worker.counts,
-        environment=describe_environment(engine.model, scene.sae, scene.clean.problems, time.perf_counter() - started),
+        environment=describe_environment(
+            engine.model, context.sae, context.clean.problems, time.perf_counter() - started
+        ),
     )
 
 
@@ -153,8 +155,10 @@ def default_sizes(n: int) -> tuple[int, ...]:
 class _CurveWorker:
     """Scores sets of features, each set once, many of them in shared batches."""
 
-    def __init__(self, engine: FeatureInterventionEngine, scene: Scene, seed: int, progress: Progress | None) -> None:
-        self._engine, self._scene, self._seed, self._progress = engine, scene, seed, progress
+    def __init__(
+        self, engine: FeatureInterventionEngine, context: SiteContext, seed: int, progress: Progress | None
+    ) -> None:
+        self._engine, self._context, self._seed, self._progress = engine, context, seed, progress
         self._known: dict[tuple[int, ...], CurvePoint] = {}
         self.counts = NO_WORK
 
@@ -162,7 +166,7 @@ class _CurveWorker:
         """Measure sets in groups of about `ROWS_PER_GROUP` rows."""
         wanted, group = list(dict.fromkeys(sets)), dict[tuple[int, ...], ArmPlan]()
         for i, features in enumerate(wanted, 1):
-            group[features] = self._engine.plan(self._scene, Ablate(features))
+            group[features] = self._engine.plan(self._context, Ablate(features))
             if i == len(wanted) or sum(len(plan.rows) for plan in group.values()) >= ROWS_PER_GROUP:
                 self._score(group)
                 group = {}
@@ -174,15 +178,15 @@ class _CurveWorker:
         return tuple(self._known[one] for one in first_of(features, sizes))
 
     def _score(self, group: Mapping[tuple[int, ...], ArmPlan]) -> None:
-        plans, scene = list(group.values()), self._scene
-        scores = self._engine.score(scene, plans)
-        self.counts = added(self.counts, count_work(scene, plans, scores))
+        plans, context = list(group.values()), self._context
+        scores = self._engine.score(context, plans)
+        self.counts = added(self.counts, count_work(context, plans, scores))
         for features, plan, score in zip(group, plans, scores, strict=True):
-            self._known[features] = self._point(features, arm_change(scene.clean, plan, score))
+            self._known[features] = self._point(features, arm_change(context.clean, plan, score))
 
     def _point(self, features: tuple[int, ...], change: ArmChange) -> CurvePoint:
         found = measure_change(change, self._seed)
-        right = n_correct(self._scene.clean) + found.counts.fixed - found.counts.broken
+        right = n_correct(self._context.clean) + found.counts.fixed - found.counts.broken
         return CurvePoint(
             n=len(features),
             accuracy=right / found.counts.n,
@@ -202,15 +206,15 @@ def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, 
     return tuple(tuple(sorted(features[:n])) for n in sizes)
 
 
-def _living(scene: Scene) -> set[int]:
-    fires = (scene.latents != 0).any(0).nonzero()[:, 0]
+def _living(context: SiteContext) -> set[int]:
+    fires = (context.latents != 0).any(0).nonzero()[:, 0]
     if not len(fires):
-        raise ConfigError(f"No feature fires at {scene.site} on these problems: there is nothing to take out.")
+        raise ConfigError(f"No feature fires at {context.site} on these problems: there is nothing to take out.")
     return set(fires.tolist())
 
 
-def _checked(ranking: Sequence[int], scene: Scene) -> list[int]:
-    ranked = check_features(ranking, scene.sae.d_sae)
+def _checked(ranking: Sequence[int], context: SiteContext) -> list[int]:
+    ranked = check_features(ranking, context.sae.d_sae)
     if len(set(ranked)) < len(ranked):
         raise ConfigError("The ranking names a feature twice.", "Give each feature once.")
     return ranked

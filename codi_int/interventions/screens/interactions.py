@@ -12,7 +12,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import Progress
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene, count_work
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
 from codi_int.interventions.screens import screen as screens
 from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change
@@ -57,16 +57,16 @@ def run_pairs(
     if engine.splice != "add":
         raise ConfigError("Pairs need splice='add': without the SAE's error every arm has a cost of its own.")
     wanted = check_pairs(pairs)
-    scene = engine.scene(problems, site, progress)
-    check_features([feature for pair in wanted for feature in pair], scene.sae.d_sae)
+    context = engine.site_context(problems, site, progress)
+    check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
     here = set(wanted)
-    work = _PairWorker(engine, scene, seed)
-    work.rows = {row.feature: row for row in done_rows if row.site == scene.site}
-    work.pairs = {(row.a, row.b): row for row in done_pairs if row.site == scene.site and (row.a, row.b) in here}
+    work = _PairWorker(engine, context, seed)
+    work.rows = {row.feature: row for row in done_rows if row.site == context.site}
+    work.pairs = {(row.a, row.b): row for row in done_pairs if row.site == context.site and (row.a, row.b) in here}
     counts = work.run(wanted, keep, progress)
     features = sorted({feature for pair in wanted for feature in pair})
-    rows = finish_rows([work.rows[feature] for feature in features], [scene], seed)
-    found = assemble(engine, [scene], rows, [counts], "ablate", seed, data, sae_name, started)
+    rows = finish_rows([work.rows[feature] for feature in features], [context], seed)
+    found = assemble(engine, [context], rows, [counts], "ablate", seed, data, sae_name, started)
     return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]))
 
 
@@ -83,8 +83,8 @@ def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:
 class _PairWorker:
     """Runs pairs in groups and collects the rows of pairs and of single features."""
 
-    def __init__(self, engine: FeatureInterventionEngine, scene: Scene, seed: int) -> None:
-        self._engine, self._scene, self._seed = engine, scene, seed
+    def __init__(self, engine: FeatureInterventionEngine, context: SiteContext, seed: int) -> None:
+        self._engine, self._context, self._seed = engine, context, seed
         self.rows: dict[int, ScreenRow] = {}
         self.pairs: dict[Pair, PairRow] = {}
 
@@ -120,31 +120,31 @@ class _PairWorker:
     def _plans(self, group: Sequence[Pair]) -> dict[tuple[int, ...], ArmPlan]:
         """Each feature alone on its problems, and both together where both fire."""
         features = dict.fromkeys(feature for pair in group for feature in pair)
-        singles = {(f,): self._engine.plan(self._scene, Ablate(f)) for f in features}
+        singles = {(f,): self._engine.plan(self._context, Ablate(f)) for f in features}
         return singles | {pair: self._joint(pair) for pair in group}
 
     def _joint(self, pair: Pair) -> ArmPlan:
-        plan = self._engine.plan(self._scene, Ablate(pair))
-        both = (self._scene.latents[:, list(pair)] != 0).all(1)[plan.rows.to(self._scene.latents.device)]
+        plan = self._engine.plan(self._context, Ablate(pair))
+        both = (self._context.latents[:, list(pair)] != 0).all(1)[plan.rows.to(self._context.latents.device)]
         return plan.of(both)
 
     def _score(self, group: Sequence[Pair]) -> RunCounts:
         plans = self._plans(group)
-        scores = dict(zip(plans, self._engine.score(self._scene, list(plans.values())), strict=True))
-        changes = {key: arm_change(self._scene.clean, plan, scores[key]) for key, plan in plans.items()}
+        scores = dict(zip(plans, self._engine.score(self._context, list(plans.values())), strict=True))
+        changes = {key: arm_change(self._context.clean, plan, scores[key]) for key, plan in plans.items()}
         self._keep_singles(plans, scores)
         for a, b in group:
             parts = (changes[a,], changes[b,])
             joint = _filled(changes[a, b], parts)
-            self.pairs[a, b] = pair_row((a, b), self._scene.site, joint, parts, self._seed)
-        return count_work(self._scene, list(plans.values()), list(scores.values()))
+            self.pairs[a, b] = pair_row((a, b), self._context.site, joint, parts, self._seed)
+        return count_work(self._context, list(plans.values()), list(scores.values()))
 
     def _keep_singles(
         self, plans: Mapping[tuple[int, ...], ArmPlan], scores: Mapping[tuple[int, ...], ArmScores]
     ) -> None:
         for key, plan in plans.items():
             if len(key) == 1 and key[0] not in self.rows:
-                self.rows[key[0]] = measure_row(self._scene, key[0], plan, scores[key], self._seed)
+                self.rows[key[0]] = measure_row(self._context, key[0], plan, scores[key], self._seed)
 
 
 def _filled(both: ArmChange, parts: tuple[ArmChange, ArmChange]) -> ArmChange:

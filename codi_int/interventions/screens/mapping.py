@@ -19,11 +19,11 @@ from codi_int.interventions.engine.arms import ArmPlan, LaterChange
 from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.engine.landing import make_landing
+from codi_int.interventions.engine.resume import make_resume_point
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens.additivity import adjust_all, interaction
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
-from codi_int.interventions.screens.thought_map import NO_ROAD, ROADS, SPLIT, MapCell, MapPlan, RoadSplit, ThoughtMap
+from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Site
 
@@ -74,14 +74,14 @@ def run_map(
 
     Raises:
         SiteError: for a cell that the model does not have.
-        ConfigError: where no cell has a road to the answer.
+        ConfigError: where no cell has a path to the answer.
         DataError: without problems.
     """
     started = time.perf_counter()
     plan = plan or MapPlan(whole_grid(model))
     for site in plan.sites:
         model.check_site(site)
-    runs = [_Run(model, problems, plan, road, progress, method) for road in plan.roads]
+    runs = [_Run(model, problems, plan, path, progress, method) for path in plan.paths]
     if not any(site for run in runs for site in run.replaced.values()):
         raise ConfigError(
             f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
@@ -101,37 +101,37 @@ def run_map(
         n_correct=max(run.n_correct for run in runs),
         seed=seed,
         cells=cells,
-        splits=_splits(plan.sites, {run.road: run.changes for run in runs}, seed) if plan.propagate == SPLIT else (),
+        splits=_splits(plan.sites, {run.path: run.changes for run in runs}, seed) if plan.propagate == SPLIT else (),
         counts=added(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
     )
 
 
 class _Run:
-    """All cells by one road."""
+    """All cells by one path."""
 
     def __init__(
         self,
         model: CodiModel,
         problems: Sequence[Problem],
         plan: MapPlan,
-        road: str,
+        path: str,
         progress: Progress | None,
         method: str,
     ) -> None:
         self._model, self._problems, self._plan, self._progress = model, problems, plan, progress
         self._method = method
-        self.road, self.n_correct, self.counts = road, 0, NO_WORK
+        self.path, self.n_correct, self.counts = path, 0, NO_WORK
         self.changes: dict[Site, ArmChange] = {}
-        self.replaced = {site: self._with_road(plan.replaced_with(site, model.n_thoughts)) for site in plan.sites}
+        self.replaced = {site: self._with_path(plan.replaced_with(site, model.n_thoughts)) for site in plan.sites}
 
     def go(self, before: int, total: int) -> None:
         """Run the cells; `before` of `total` are done already."""
         sites = list(dict.fromkeys(site for group in self.replaced.values() for site in group))
         if sites:
-            # made here and dropped at the end: with a clean pass for each road memory would be needed three times
+            # made here and dropped at the end: with a clean pass for each path memory would be needed three times
             engine = FeatureInterventionEngine(
-                self._model, dict.fromkeys(sites), propagate=self.road, method=self._method
+                self._model, dict.fromkeys(sites), propagate=self.path, method=self._method
             )
             means = self._instead(engine, sites)
         done = before + sum(not group for group in self.replaced.values())
@@ -141,13 +141,13 @@ class _Run:
             if self._progress:
                 self._progress("map", done, total)
 
-    def _with_road(self, sites: Iterable[Site]) -> tuple[Site, ...]:
+    def _with_path(self, sites: Iterable[Site]) -> tuple[Site, ...]:
         """Those of the sites from which a change can reach the answer."""
-        return tuple(site for site in sites if _has_road(self._model, site, self.road))
+        return tuple(site for site in sites if _has_path(self._model, site, self.path))
 
     def _instead(self, engine: FeatureInterventionEngine, sites: Sequence[Site]) -> dict[Site, PutInPlace]:
         """What takes each site's activation's place."""
-        clean = engine.scene(self._problems, sites[0], self._progress).clean
+        clean = engine.site_context(self._problems, sites[0], self._progress).clean
         self.n_correct = n_correct(clean)
         means = {site: clean.activations[site].float().mean(0) for site in sites}
         kind = self._plan.kind
@@ -157,7 +157,7 @@ class _Run:
         }
 
     def _pools(self) -> list[list[Site]]:
-        """The cells with a road, in groups that share batches: layers of one position, as many as memory is for."""
+        """The cells with a path, in groups that share batches: layers of one position, as many as memory is for."""
         by_place: dict[tuple[int, str], list[Site]] = {}
         for site, group in self.replaced.items():
             if group:
@@ -177,14 +177,14 @@ class _Run:
         """Run cells together from the lowest of their layers on."""
         edits = [AtSites({one: means[one] for one in self.replaced[cell]}) for cell in cells]
         anchor = min((edit.sites[0] for edit in edits), key=reach_order)
-        scene, plans = engine.scene(self._problems, anchor), []
+        context, plans = engine.site_context(self._problems, anchor), []
         for edit in edits:
             first = edit.sites[0]
-            plans.append(_anchored(engine.plan(engine.scene(self._problems, first), edit), first, anchor))
-        scores = engine.score(scene, plans)
+            plans.append(_anchored(engine.plan(engine.site_context(self._problems, first), edit), first, anchor))
+        scores = engine.score(context, plans)
         for cell, plan, score in zip(cells, plans, scores, strict=True):
-            self.changes[cell] = arm_change(scene.clean, plan, score)
-        self.counts = added(self.counts, count_work(scene, plans, scores))
+            self.changes[cell] = arm_change(context.clean, plan, score)
+        self.counts = added(self.counts, count_work(context, plans, scores))
 
 
 def _anchored(arm: ArmPlan, first: Site, anchor: Site) -> ArmPlan:
@@ -195,9 +195,9 @@ def _anchored(arm: ArmPlan, first: Site, anchor: Site) -> ArmPlan:
     return ArmPlan(arm.label, arm.rows, torch.zeros_like(arm.delta), arm.edited, later)
 
 
-def _has_road(model: CodiModel, site: Site, road: str) -> bool:
+def _has_path(model: CodiModel, site: Site, path: str) -> bool:
     try:
-        make_landing(model, site, road)
+        make_resume_point(model, site, path)
     except ConfigError:
         return False
     return True
@@ -207,11 +207,11 @@ def _cell(site: Site, run: _Run, seed: int) -> MapCell:
     """One cell in numbers; p-values are adjusted once all cells are known."""
     if site not in run.changes:
         nothing = dict.fromkeys(name for name in MapCell.__dataclass_fields__ if name not in _OF_EVERY_CELL)
-        return MapCell(site=site, propagate=run.road, n_replaced=0, note=NO_ROAD, **nothing)
+        return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH, **nothing)
     found = measure_change(run.changes[site], seed)
     return MapCell(
         site=site,
-        propagate=run.road,
+        propagate=run.path,
         n_replaced=len(run.replaced[site]),
         p_adjusted=None,
         logprob_p=found.logprob.p_value,
@@ -224,7 +224,7 @@ _OF_EVERY_CELL = ("site", "propagate", "n_replaced", "note")
 
 
 def _adjusted(cells: Sequence[MapCell]) -> tuple[MapCell, ...]:
-    """The cells with p-values adjusted over all that have a road, of all roads together."""
+    """The cells with p-values adjusted over all that have a path, of all paths together."""
     accuracy = adjust([cell.p_value for cell in cells], "benjamini-hochberg")
     logprob = adjust([cell.logprob_p for cell in cells], "benjamini-hochberg")
     return tuple(
@@ -232,11 +232,11 @@ def _adjusted(cells: Sequence[MapCell]) -> tuple[MapCell, ...]:
     )
 
 
-def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], seed: int) -> tuple[RoadSplit, ...]:
-    """What the two roads do not add up to, for the sites that have both, adjusted over these sites."""
-    both = [site for site in sites if all(site in changes[road] for road in ROADS)]
+def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], seed: int) -> tuple[PathSplit, ...]:
+    """What the two paths do not add up to, for the sites that have both, adjusted over these sites."""
+    both = [site for site in sites if all(site in changes[path] for path in PATHS)]
     joint = [changes["both"][site] for site in both]
-    parts = [[changes[road][site] for road in ROADS[1:]] for site in both]
+    parts = [[changes[path][site] for path in PATHS[1:]] for site in both]
     accuracy = adjust_all(
         [
             interaction(j.accuracy, [c.accuracy for c in ps], seed, "permutation")
@@ -246,4 +246,4 @@ def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange
     logprob = adjust_all(
         [interaction(j.logprob, [c.logprob for c in ps], seed) for j, ps in zip(joint, parts, strict=True)]
     )
-    return tuple(RoadSplit(site, a, b) for site, a, b in zip(both, accuracy, logprob, strict=True))
+    return tuple(PathSplit(site, a, b) for site, a, b in zip(both, accuracy, logprob, strict=True))

@@ -38,11 +38,11 @@ def rank_features(
     """
     if order not in ORDERS:
         raise ConfigError(f"order={order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
-    scene = engine.scene(problems, site, progress)
+    context = engine.site_context(problems, site, progress)
     if order == "attribution":
-        return attribute(engine, scene).order()
+        return attribute(engine, context).order()
     if order == "screen":
-        rows = run_screen(engine, problems, seed=seed, site=scene.site, progress=progress).rows
+        rows = run_screen(engine, problems, seed=seed, site=context.site, progress=progress).rows
         return tuple(row.feature for row in sorted(rows, key=lambda row: -abs(row.logprob)))
-    rates = feature_stats(scene.latents, scene.sae.W_dec.detach().float().norm(dim=1)).firing_rate
+    rates = feature_stats(context.latents, context.sae.W_dec.detach().float().norm(dim=1)).firing_rate
     return tuple(rates.argsort(descending=True, stable=True).tolist())

@@ -9,7 +9,7 @@ from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_featur
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, Scene, count_work, edit_kind
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work, edit_kind
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens.additivity import PairRow
@@ -159,14 +159,14 @@ def run_screen(
         SiteError: for a site that the engine has no SAE for.
     """
     started = time.perf_counter()
-    scenes = [engine.scene(problems, one, progress) for one in chosen_sites(engine, site)]
-    wanted = {scene.site: _wanted(features, scene) for scene in scenes}
+    contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
+    wanted = {context.site: _wanted(features, context) for context in contexts}
     rows = {(row.site, row.feature): row for row in done if row.feature in wanted.get(row.site, ())}
-    work = _Worker(engine, make_edit, seed, rows, keep, progress, several=len(scenes) > 1)
-    counts = [work.run(scene, wanted[scene.site]) for scene in scenes]
-    ordered = [rows[scene.site, feature] for scene in scenes for feature in sorted(wanted[scene.site])]
+    work = _Worker(engine, make_edit, seed, rows, keep, progress, several=len(contexts) > 1)
+    counts = [work.run(context, wanted[context.site]) for context in contexts]
+    ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
-    return assemble(engine, scenes, finish_rows(ordered, scenes, seed), counts, kind, seed, data, sae_name, started)
+    return assemble(engine, contexts, finish_rows(ordered, contexts, seed), counts, kind, seed, data, sae_name, started)
 
 
 class _Worker:
@@ -185,36 +185,36 @@ class _Worker:
         self._engine, self._make_edit, self._seed, self._rows = engine, make_edit, seed, rows
         self._keep, self._progress, self._several = keep, progress, several
 
-    def run(self, scene: Scene, wanted: Sequence[int]) -> RunCounts:
+    def run(self, context: SiteContext, wanted: Sequence[int]) -> RunCounts:
         """Screen a site; finished features are left out."""
         counts, done = NO_WORK, 0
         # grouped before finished ones are left out: what shares a batch, and so rounding, is the same on a second try
-        for plans in self._groups(scene, wanted):
-            if not {(scene.site, f) for f in plans} <= self._rows.keys():
-                counts = added(counts, self._score(scene, plans))
+        for plans in self._groups(context, wanted):
+            if not {(context.site, f) for f in plans} <= self._rows.keys():
+                counts = added(counts, self._score(context, plans))
                 if self._keep:
                     self._keep(list(self._rows.values()))
             done += len(plans)
             if self._progress:
-                self._progress(f"screen {scene.site}" if self._several else "screen", done, len(wanted))
+                self._progress(f"screen {context.site}" if self._several else "screen", done, len(wanted))
         return counts
 
-    def _groups(self, scene: Scene, wanted: Sequence[int]) -> Iterator[dict[int, ArmPlan]]:
+    def _groups(self, context: SiteContext, wanted: Sequence[int]) -> Iterator[dict[int, ArmPlan]]:
         """Features in groups of about `ROWS_PER_GROUP` rows: enough for full batches, few enough to save in between."""
         group: dict[int, ArmPlan] = {}
         for feature in wanted:
-            group[feature] = self._engine.plan(scene, self._make_edit(feature))
+            group[feature] = self._engine.plan(context, self._make_edit(feature))
             if sum(len(plan.rows) for plan in group.values()) >= ROWS_PER_GROUP:
                 yield group
                 group = {}
         if group:
             yield group
 
-    def _score(self, scene: Scene, plans: Mapping[int, ArmPlan]) -> RunCounts:
-        scores = self._engine.score(scene, list(plans.values()))
+    def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
+        scores = self._engine.score(context, list(plans.values()))
         for (feature, plan), score in zip(plans.items(), scores, strict=True):
-            self._rows[scene.site, feature] = measure_row(scene, feature, plan, score, self._seed)
-        return count_work(scene, list(plans.values()), scores)
+            self._rows[context.site, feature] = measure_row(context, feature, plan, score, self._seed)
+        return count_work(context, list(plans.values()), scores)
 
 
 def chosen_sites(engine: FeatureInterventionEngine, site: Site | Sequence[Site] | None) -> tuple[Site, ...]:
@@ -224,16 +224,16 @@ def chosen_sites(engine: FeatureInterventionEngine, site: Site | Sequence[Site] 
     return (site,) if isinstance(site, Site) else tuple(dict.fromkeys(site))
 
 
-def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, scene: Scene) -> list[int]:
-    listed = features.get(scene.site, ()) if isinstance(features, Mapping) else features
-    return list(range(scene.sae.d_sae)) if listed is None else check_features(listed, scene.sae.d_sae)
+def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, context: SiteContext) -> list[int]:
+    listed = features.get(context.site, ()) if isinstance(features, Mapping) else features
+    return list(range(context.sae.d_sae)) if listed is None else check_features(listed, context.sae.d_sae)
 
 
-def measure_row(scene: Scene, feature: int, plan: ArmPlan, scores: ArmScores, seed: int) -> ScreenRow:
+def measure_row(context: SiteContext, feature: int, plan: ArmPlan, scores: ArmScores, seed: int) -> ScreenRow:
     """One feature's effect; p-values are adjusted once all are known."""
-    found = measure_change(arm_change(scene.clean, plan, scores), seed)
+    found = measure_change(arm_change(context.clean, plan, scores), seed)
     return ScreenRow(
-        site=scene.site,
+        site=context.site,
         feature=feature,
         firing_rate=plan.firing_rate,
         edit_size=plan.edit_size,
@@ -245,21 +245,21 @@ def measure_row(scene: Scene, feature: int, plan: ArmPlan, scores: ArmScores, se
     )
 
 
-def finish_rows(rows: Sequence[ScreenRow], scenes: Sequence[Scene], seed: int) -> tuple[ScreenRow, ...]:
+def finish_rows(rows: Sequence[ScreenRow], contexts: Sequence[SiteContext], seed: int) -> tuple[ScreenRow, ...]:
     """The rows with p-values adjusted over all of them, and each placed among features of its site that are like it."""
     accuracy = adjust([row.p_value for row in rows], "benjamini-hochberg")
     logprob = adjust([row.logprob_p for row in rows], "benjamini-hochberg")
-    placed = {(row.site, row.feature): row for scene in scenes for row in _placed(rows, scene, seed)}
+    placed = {(row.site, row.feature): row for context in contexts for row in _placed(rows, context, seed)}
     return tuple(
         replace(placed[row.site, row.feature], p_adjusted=p, logprob_p_adjusted=q)
         for row, p, q in zip(rows, accuracy, logprob, strict=True)
     )
 
 
-def _placed(rows: Sequence[ScreenRow], scene: Scene, seed: int) -> Iterator[ScreenRow]:
+def _placed(rows: Sequence[ScreenRow], context: SiteContext, seed: int) -> Iterator[ScreenRow]:
     """The rows of one site with their ranks among matched features."""
-    stats = feature_stats(scene.latents, scene.sae.W_dec.detach().float().norm(dim=1))
-    of = {row.feature: row for row in rows if row.site == scene.site}
+    stats = feature_stats(context.latents, context.sae.W_dec.detach().float().norm(dim=1))
+    of = {row.feature: row for row in rows if row.site == context.site}
     for row in of.values():
         drawn = [f for (f,) in matched_features(stats, [row.feature], seed=seed) if f in of] if row.n_touched else []
         rank = rank_among(row.estimate, [of[f].estimate for f in drawn])
@@ -268,7 +268,7 @@ def _placed(rows: Sequence[ScreenRow], scene: Scene, seed: int) -> Iterator[Scre
 
 def assemble(
     engine: FeatureInterventionEngine,
-    scenes: Sequence[Scene],
+    contexts: Sequence[SiteContext],
     rows: tuple[ScreenRow, ...],
     counts: Sequence[RunCounts],
     kind: str,
@@ -278,8 +278,8 @@ def assemble(
     started: float,
 ) -> Screen:
     """The finished screen's record; `started` is the time of `time.perf_counter` at its beginning."""
-    first = scenes[0]
-    sites = tuple(_describe(scene, rows, sae_name) for scene in scenes)
+    first = contexts[0]
+    sites = tuple(_describe(context, rows, sae_name) for context in contexts)
     return Screen(
         kind=kind,
         site=first.site,
@@ -296,10 +296,10 @@ def assemble(
     )
 
 
-def _describe(scene: Scene, rows: Sequence[ScreenRow], sae_name: str | Mapping[Site, str]) -> ScreenSite:
-    own = [row for row in rows if row.site == scene.site]
-    name = sae_name if isinstance(sae_name, str) else sae_name.get(scene.site, "unnamed")
-    return ScreenSite(scene.site, name, scene.sae.sha256, len(own), sum(row.n_touched > 0 for row in own))
+def _describe(context: SiteContext, rows: Sequence[ScreenRow], sae_name: str | Mapping[Site, str]) -> ScreenSite:
+    own = [row for row in rows if row.site == context.site]
+    name = sae_name if isinstance(sae_name, str) else sae_name.get(context.site, "unnamed")
+    return ScreenSite(context.site, name, context.sae.sha256, len(own), sum(row.n_touched > 0 for row in own))
 
 
 def _strength(row: ScreenRow) -> tuple[float, float]:

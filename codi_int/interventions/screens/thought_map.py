@@ -8,10 +8,10 @@ from codi_int.interventions.screens.additivity import Interaction
 from codi_int.types import Environment, RunCounts, Site
 
 KINDS = ("mean", "zero")
-ROADS = ("both", "cache", "recurrence")
+PATHS = ("both", "cache", "recurrence")
 SPLIT = "split"
 DIRECTIONS = ("onwards", "upto")
-NO_ROAD = "no road: nothing that comes later reads this place"
+NO_PATH = "no path: nothing that comes later reads this place"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MapPlan:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("kind", self.kind, KINDS),
-            ("propagate", self.propagate, (*ROADS, SPLIT)),
+            ("propagate", self.propagate, (*PATHS, SPLIT)),
             ("direction", self.direction, DIRECTIONS),
         ):
             if value not in known:
@@ -41,9 +41,9 @@ class MapPlan:
             raise ConfigError("A map has at least one cell, got none.", "Name a layer and a position.")
 
     @property
-    def roads(self) -> tuple[str, ...]:
-        """The roads that every cell is run with."""
-        return ROADS if self.propagate == SPLIT else (self.propagate,)
+    def paths(self) -> tuple[str, ...]:
+        """The paths that every cell is run with."""
+        return PATHS if self.propagate == SPLIT else (self.propagate,)
 
     def replaced_with(self, site: Site, n_thoughts: int) -> tuple[Site, ...]:
         """The sites that a cell replaces together."""
@@ -61,7 +61,7 @@ class MapCell:
     site: Site
     """where; the first place that is replaced, where a cell replaces several positions"""
     propagate: str
-    """by which roads the change could go on: both, cache or recurrence"""
+    """by which paths the change could go on: both, cache or recurrence"""
     n_replaced: int
     """how many positions were replaced together; 0 for a cell without a road"""
     estimate: float | None
@@ -94,19 +94,19 @@ class MapCell:
     """why there are no numbers, where there are none"""
 
     @property
-    def has_road(self) -> bool:
+    def has_path(self) -> bool:
         """Whether the change can reach the answer at all."""
         return not self.note
 
 
 @dataclass(frozen=True)
-class RoadSplit:
-    """How much of a cell's effect goes by which road, and what the two roads do not add up to."""
+class PathSplit:
+    """How much of a cell's effect goes by which path, and what the two paths do not add up to."""
 
     site: Site
     """where"""
     accuracy: Interaction
-    """effect by both roads minus (by the cache alone + by the recurrence alone), change of accuracy"""
+    """effect by both paths minus (by the cache alone + by the recurrence alone), change of accuracy"""
     logprob: Interaction
     """the same in nats of the clean answer's log-probability"""
 
@@ -122,7 +122,7 @@ class ThoughtMap:
     direction: str | None
     """which positions a cumulative cell replaces: onwards (its own to the last) or upto (thoughts 1 to its own)"""
     propagate: str
-    """both, cache, recurrence, or split: every cell three times, by both roads and by either alone"""
+    """both, cache, recurrence, or split: every cell three times, by both paths and by either alone"""
     model: str
     """name of the model"""
     data: str
@@ -134,9 +134,9 @@ class ThoughtMap:
     seed: int
     """of the bootstrap"""
     cells: tuple[MapCell, ...]
-    """by road, then layer, then position; layer None, at the end, is the projected thought that a position makes"""
-    splits: tuple[RoadSplit, ...]
-    """one for each site whose two roads are both open, where the roads were told apart"""
+    """by path, then layer, then position; layer None, at the end, is the projected thought that a position makes"""
+    splits: tuple[PathSplit, ...]
+    """one for each site whose two paths are both open, where the paths were told apart"""
     counts: RunCounts
     """work done and saved"""
     environment: Environment

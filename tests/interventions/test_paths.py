@@ -1,4 +1,4 @@
-"""An effect taken apart by road, against hooks that cut the other road."""
+"""An effect taken apart by path, against hooks that cut the other path."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.screens.roads import ROADS, split_effect
+from codi_int.interventions.screens.paths import PATHS, split_effect
 from codi_int.types import Problem, Site
 
 SITE, OTHER, TOP = Site(2, 3), Site(1, 4), Site(3, 2)
@@ -23,14 +23,14 @@ def engine(engine_at: Callable[..., FeatureInterventionEngine]) -> FeatureInterv
     return engine_at(SITE, OTHER, TOP)
 
 
-def correct(engine: FeatureInterventionEngine, problems: Sequence[Problem], road: str, factor: float) -> np.ndarray:
-    """Which problems are right when a hook multiplies the features, with one road cut."""
+def correct(engine: FeatureInterventionEngine, problems: Sequence[Problem], path: str, factor: float) -> np.ndarray:
+    """Which problems are right when a hook multiplies the features, with one path cut."""
     sae, columns = engine.saes[SITE], list(FEATURES)
 
     def hook(resid: torch.Tensor, context: object) -> torch.Tensor:
         return resid + (factor - 1) * (sae.encode(resid).dense()[:, columns] @ sae.W_dec[columns])
 
-    with torch.no_grad(), engine.model.hooks({SITE: hook}, propagate=road):  # type: ignore[arg-type]
+    with torch.no_grad(), engine.model.hooks({SITE: hook}, propagate=path):  # type: ignore[arg-type]
         answers = engine.model.answer(problems)
     return np.array([a.answer == p.answer for a, p in zip(answers, problems, strict=True)])
 
@@ -38,14 +38,14 @@ def correct(engine: FeatureInterventionEngine, problems: Sequence[Problem], road
 def test_each_road_does_what_a_hook_on_it_does(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
     found = split_effect(engine, Amplify(FEATURES, 4), right, site=SITE)
     clean = correct(engine, right, "both", 1.0)
-    after = {road: correct(engine, right, road, 4.0) for road in ROADS}
-    for road in ROADS:
-        effect = getattr(found, road)
-        assert effect.n_broken == (clean & ~after[road]).sum(), road
-        assert effect.n_fixed == (~clean & after[road]).sum(), road
+    after = {path: correct(engine, right, path, 4.0) for path in PATHS}
+    for path in PATHS:
+        effect = getattr(found, path)
+        assert effect.n_broken == (clean & ~after[path]).sum(), path
+        assert effect.n_fixed == (~clean & after[path]).sum(), path
     assert found.both.n_broken > 3
     rest = [
-        int(b) - int(c) - int(r) + int(x) for b, c, r, x in zip(*(after[road] for road in ROADS), clean, strict=True)
+        int(b) - int(c) - int(r) + int(x) for b, c, r, x in zip(*(after[path] for path in PATHS), clean, strict=True)
     ]
     assert found.rest.estimate == pytest.approx(np.mean(rest))
     assert found.rest.n_departing == np.count_nonzero(rest)

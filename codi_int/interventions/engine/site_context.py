@@ -6,21 +6,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.interventions.engine.clean import CleanPass
-from codi_int.interventions.engine.landing import Landing
-from codi_int.interventions.engine.staging import Place, no_sae
+from codi_int.interventions.engine.planning import SiteState, no_sae
+from codi_int.interventions.engine.resume import ResumePoint
 from codi_int.sae.base import SAE
 from codi_int.types import Site
 
 
 @dataclass(frozen=True)
-class Scene:
+class SiteContext:
     """An edit's surroundings: everything that does not depend on which features it names."""
 
-    place: Place
+    place: SiteState
     """the (first) site, its SAE, and what the undisturbed model has there"""
     clean: CleanPass
     """the undisturbed model"""
-    landing: Landing
+    resume_point: ResumePoint
     """how changes go on from the site"""
 
     @property

@@ -1,4 +1,4 @@
-"""One edit by both roads and by each alone: how much of its effect goes by the cache, how much by the recurrence."""
+"""One edit by both paths and by each alone: how much of its effect goes by the cache, how much by the recurrence."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,18 +10,18 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
-from codi_int.interventions.engine.landing import make_landing
-from codi_int.interventions.engine.scene import Scene
+from codi_int.interventions.engine.resume import make_resume_point
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.interventions.screens.additivity import Interaction, interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.types import Effect, Problem, Site
 
-ROADS = ("both", "cache", "recurrence")
+PATHS = ("both", "cache", "recurrence")
 
 
 @dataclass(frozen=True)
-class EffectByRoad:
+class EffectByPath:
     """An edit's effect, taken apart by the way it reaches the answer."""
 
     label: str
@@ -29,13 +29,13 @@ class EffectByRoad:
     site: Site
     """where"""
     both: Effect
-    """by both roads, as everywhere else"""
+    """by both paths, as everywhere else"""
     cache: Effect
     """through the keys and values that later positions read, the next thought being left clean"""
     recurrence: Effect
     """through the next thought, the keys and values being left clean"""
     rest: Interaction
-    """change of accuracy by both roads minus (by the cache + by the recurrence)"""
+    """change of accuracy by both paths minus (by the cache + by the recurrence)"""
     rest_logprob: Interaction
     """the same in nats of the clean answer's log-probability"""
 
@@ -53,8 +53,8 @@ def split_effect(
     seed: int = 0,
     site: Site | None = None,
     progress: Progress | None = None,
-) -> EffectByRoad:
-    """Do one edit three times, each time with other roads open, on one clean pass.
+) -> EffectByPath:
+    """Do one edit three times, each time with other paths open, on one clean pass.
 
     Args:
         engine: model, SAE and splice; its own `propagate` is not used.
@@ -65,23 +65,23 @@ def split_effect(
         progress: called with (stage, done, total).
 
     Raises:
-        ConfigError: for a site from which only one road leads, an edit that changes nothing on these problems, or one
+        ConfigError: for a site from which only one path leads, an edit that changes nothing on these problems, or one
             of several sites.
     """
-    scene = engine.scene(problems, site, progress)
-    for road in ROADS[1:]:
-        make_landing(engine.model, scene.site, road)
-    arm = engine.plan(scene, edit)
+    context = engine.site_context(problems, site, progress)
+    for path in PATHS[1:]:
+        make_resume_point(engine.model, context.site, path)
+    arm = engine.plan(context, edit)
     if arm.also:
-        raise ConfigError("Roads are told apart for one site at a time; this edit has several.")
+        raise ConfigError("Paths are told apart for one site at a time; this edit has several.")
     if not bool(arm.edited.any()):
         raise ConfigError(f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.")
-    changes = {road: _by_road(engine, scene, arm, road) for road in ROADS}
-    joint, parts = changes["both"], [changes[road] for road in ROADS[1:]]
-    effects = {road: _effect(scene, change, seed) for road, change in changes.items()}
-    return EffectByRoad(
+    changes = {path: _by_path(engine, context, arm, path) for path in PATHS}
+    joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
+    effects = {path: _effect(context, change, seed) for path, change in changes.items()}
+    return EffectByPath(
         label=arm.label,
-        site=scene.site,
+        site=context.site,
         rest=interaction(joint.accuracy, [part.accuracy for part in parts], seed, "permutation"),
         rest_logprob=interaction(joint.logprob, [part.logprob for part in parts], seed),
         **effects,
@@ -89,14 +89,14 @@ def split_effect(
 
 
 @torch.no_grad()
-def _by_road(engine: FeatureInterventionEngine, scene: Scene, arm: ArmPlan, road: str) -> ArmChange:
-    """What the arm changes with only this road open; the plan and the clean pass are the same for every road."""
-    open_here = replace(scene, landing=make_landing(engine.model, scene.site, road))
-    return arm_change(scene.clean, arm, engine.score(open_here, [arm])[0])
+def _by_path(engine: FeatureInterventionEngine, context: SiteContext, arm: ArmPlan, path: str) -> ArmChange:
+    """What the arm changes with only this path open; the plan and the clean pass are the same for every path."""
+    open_here = replace(context, resume_point=make_resume_point(engine.model, context.site, path))
+    return arm_change(context.clean, arm, engine.score(open_here, [arm])[0])
 
 
-def _effect(scene: Scene, change: ArmChange, seed: int) -> Effect:
-    before = [outcome.correct for outcome in scene.clean.outcomes]
+def _effect(context: SiteContext, change: ArmChange, seed: int) -> Effect:
+    before = [outcome.correct for outcome in context.clean.outcomes]
     after = [bool(b + c) for b, c in zip(before, change.accuracy.tolist(), strict=True)]
     return compare_paired(
         before,

@@ -1,4 +1,4 @@
-"""Where a change at a site enters the model again, and by which roads it can go on from there."""
+"""Where a change at a site enters the model again, and by which paths it can go on from there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ class _AtPosition:
 
 
 @dataclass(frozen=True)
-class Landing:
+class ResumePoint:
     """How to run the rest of one position after a change at a site."""
 
     site: Site
     """where the change is made"""
     propagate: Propagate
-    """by which roads it may go on"""
+    """by which paths it may go on"""
     base: Site | None
     """the site whose clean activation the rest of the position starts from; None where no block is left to run"""
     start: int
@@ -107,12 +107,12 @@ class Landing:
         return ChainState(cache, out[:, -1], state.position, state.problem_ids)
 
 
-def make_landing(model: CodiModel, site: Site, propagate: Propagate | str = "both") -> Landing:
+def make_resume_point(model: CodiModel, site: Site, propagate: Propagate | str = "both") -> ResumePoint:
     """How a change at `site` goes on.
 
     Raises:
         SiteError: for a site that the model does not have.
-        ConfigError: where the change cannot reach the answer by any road that is open.
+        ConfigError: where the change cannot reach the answer by any path that is open.
     """
     if propagate not in ("both", "cache", "recurrence"):
         raise ConfigError(f"propagate={propagate!r} does not exist.", "It is one of both, cache, recurrence.")
@@ -120,12 +120,12 @@ def make_landing(model: CodiModel, site: Site, propagate: Propagate | str = "bot
     start = _first_block(model, site)
     _check_reach(model, site, propagate, start)
     if site.layer is None:
-        return Landing(site, propagate, None, start, None)
+        return ResumePoint(site, propagate, None, start, None)
     if site.component in ("attn_out", "resid_mid"):
         base = Site(site.layer, site.position, "resid_pre")
-        return Landing(site, propagate, base, start, f"blocks.{site.layer}.hook_{site.component}")
+        return ResumePoint(site, propagate, base, start, f"blocks.{site.layer}.hook_{site.component}")
     component: Literal["resid_pre", "resid_post"] = "resid_pre" if site.component == "resid_pre" else "resid_post"
-    return Landing(site, propagate, Site(site.layer, site.position, component), start, None)
+    return ResumePoint(site, propagate, Site(site.layer, site.position, component), start, None)
 
 
 def _first_block(model: CodiModel, site: Site) -> int:
@@ -136,7 +136,7 @@ def _first_block(model: CodiModel, site: Site) -> int:
 
 
 def _check_reach(model: CodiModel, site: Site, propagate: Propagate, start: int) -> None:
-    """ConfigError where no open road leads from the site to the answer: measuring there would be a silent no-op."""
+    """ConfigError where no open path leads from the site to the answer: measuring there would be a silent no-op."""
     last = site.position == model.n_thoughts
     if site.component in ("attn_out", "resid_mid"):
         start += 1  # the block's own keys and values were made before

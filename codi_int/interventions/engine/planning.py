@@ -25,7 +25,7 @@ Capture = Callable[[Sequence[ArmPlan], Site], list[Tensor]]
 
 
 @dataclass(frozen=True)
-class Place:
+class SiteState:
     """One site of an edit: its SAE, and what the undisturbed model has there."""
 
     site: Site
@@ -54,7 +54,7 @@ class Unedited:
 
 
 def plan_sites(
-    edits: Sequence[AtSites], places: Mapping[Site, Place], capture: Capture, splice: Splice = "add"
+    edits: Sequence[AtSites], places: Mapping[Site, SiteState], capture: Capture, splice: Splice = "add"
 ) -> list[ArmPlan]:
     """Plans of edits that all have the same sites.
 
@@ -69,18 +69,18 @@ def plan_sites(
         HookError, ConfigError: for an edit that returns something unusable or overflows.
     """
     first, *later = edits[0].sites
-    plans = [plan_place(edit.parts[0], places[first], splice=splice) for edit in edits]
+    plans = [plan_state(edit.parts[0], places[first], splice=splice) for edit in edits]
     for i, site in enumerate(later, 1):
         arrived = capture(plans, site)
         found = [
-            plan_place(edit.parts[i], places[site], arriving(places[site], plan, x), splice)
+            plan_state(edit.parts[i], places[site], arriving(places[site], plan, x), splice)
             for edit, plan, x in zip(edits, plans, arrived, strict=True)
         ]
         plans = [joined(plan, site, more) for plan, more in zip(plans, found, strict=True)]
     return [replace(plan, label=edit.label) for edit, plan in zip(edits, plans, strict=True)]
 
 
-def plan_place(edit: Any, clean: Place, now: Place | None = None, splice: Splice = "add") -> ArmPlan:
+def plan_state(edit: Any, clean: SiteState, now: SiteState | None = None, splice: Splice = "add") -> ArmPlan:
     """What an edit adds at one site, of latents where it can and an SAE is there, else of the residual.
 
     Args:
@@ -109,7 +109,7 @@ def no_sae(site: Site, why: str) -> SAEError:
     )
 
 
-def arriving(place: Place, plan: ArmPlan, arrived: Float[Tensor, "m d_model"]) -> Place:
+def arriving(place: SiteState, plan: ArmPlan, arrived: Float[Tensor, "m d_model"]) -> SiteState:
     """A site as the changes of a plan have left it: its own rows as they arrived, all others clean."""
     if not len(plan.rows):
         return place
@@ -117,10 +117,10 @@ def arriving(place: Place, plan: ArmPlan, arrived: Float[Tensor, "m d_model"]) -
     activations = place.activations.clone()
     activations[rows] = arrived
     if place.sae is None or place.latents is None:
-        return Place(place.site, None, activations, None)
+        return SiteState(place.site, None, activations, None)
     latents = place.latents.clone()
     latents[rows] = place.sae.encode(arrived).dense()
-    return Place(place.site, place.sae, activations, latents)
+    return SiteState(place.site, place.sae, activations, latents)
 
 
 def stray_directions(arm: ArmPlan, draws: int, seed: int) -> tuple[ArmPlan, ...]:
