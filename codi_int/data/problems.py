@@ -10,6 +10,7 @@ from typing import Any
 from codi_int.data.rows import problem_from_row
 from codi_int.data.stories import SPLIT_SIZES, load_stories
 from codi_int.errors import DataError
+from codi_int.files import parse_json, read_json_lines, read_text, write_text
 from codi_int.types import Problem
 
 
@@ -91,7 +92,7 @@ def write_jsonl(problems: Sequence[Problem], path: Path) -> None:
         }
         for p in problems
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def problems_sha256(problems: Sequence[Problem]) -> str:
@@ -104,27 +105,16 @@ def problems_sha256(problems: Sequence[Problem]) -> str:
 
 def _read_rows(path: Path) -> Iterator[tuple[int, Any]]:
     """The rows of a file with the number of their line (or, in an array or a table, of the row)."""
-    try:
-        if path.suffix == ".parquet":
-            yield from enumerate(_parquet_rows(path), 1)
-            return
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise DataError(f"{path} cannot be read: {reason}.", "Give the path of a .jsonl file.") from None
-    if path.suffix == ".json" and text.lstrip().startswith("["):
-        yield from enumerate(_parsed(text, str(path)), 1)
+    if path.suffix == ".parquet":
+        yield from enumerate(_parquet_rows(path), 1)
         return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, _parsed(line, f"{path}, line {number}")
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: no JSON ({error.msg}).", "Each line is one JSON object.") from None
+    # a .json file is an array of rows or, as some data sets are published, JSON lines under another name
+    if path.suffix == ".json":
+        text = read_text(path)
+        if text.lstrip().startswith("["):
+            yield from enumerate(parse_json(text, str(path), remedy="Correct the array of rows."), 1)
+            return
+    yield from read_json_lines(path)
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
@@ -133,6 +123,9 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
 
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{path} cannot be read: {reason}.", "Give the path of a .parquet file.") from None
     except pa.ArrowInvalid:
         raise DataError(f"{path} is no parquet file.", "Download it again.") from None
     return rows

@@ -10,6 +10,7 @@ from torch import nn
 
 from codi_int.data.answers import ANSWER_RULES, AnswerRule
 from codi_int.errors import ConfigError
+from codi_int.files import write_text
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class CodiConfig:
 
     def save(self, path: Path) -> None:
         """Write the settings to `path`."""
-        path.write_text(self.to_json() + "\n")
+        write_text(path, self.to_json() + "\n")
 
 
 class Projection(nn.Sequential):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from codi_int.errors import OutputError
+from codi_int.files import replace_file
 from codi_int.model.lens import LensGroup, LensReport
 
 PANELS_PER_ROW = 4
@@ -57,10 +57,6 @@ def _panel(axis: Any, group: LensGroup, report: LensReport, top: float) -> Any:
 
 def _write(figure: Any, folder: Path) -> tuple[Path, Path]:
     paths = folder / "lens.png", folder / "lens.svg"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(paths[0], dpi=160)
-        figure.savefig(paths[1], metadata={"Date": None})
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Give another folder.") from error
+    replace_file(paths[0], lambda part: figure.savefig(part, format="png", dpi=160))
+    replace_file(paths[1], lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
     return paths

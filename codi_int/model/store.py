@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from codi_int.errors import CheckpointError, OutputError
+from codi_int.errors import CheckpointError
+from codi_int.files import explain_output_errors, read_text, replace_file
 from codi_int.model.codi import CodiConfig, Projection
 
 SETTINGS = "codi.json"
@@ -19,15 +20,14 @@ def save_model(folder: Path | str, hf_model: Any, projection: Projection, config
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    try:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in projection.state_dict().items()}
+    with explain_output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        # transformers chooses its own file names, so these two are not moved into place as one
         hf_model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in projection.state_dict().items()}
-        save_file(state, folder / PROJECTION)
-        config.save(folder / SETTINGS)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error}.", "Choose another folder.") from error
+    replace_file(folder / PROJECTION, lambda part: save_file(state, part))
+    config.save(folder / SETTINGS)  # last: `is_own_format` looks for it
 
 
 def is_own_format(folder: Path) -> bool:
@@ -37,7 +37,8 @@ def is_own_format(folder: Path) -> bool:
 
 def read_settings(folder: Path) -> CodiConfig:
     """The settings in a folder that `save_model` wrote; CheckpointError where they cannot be read."""
+    text = read_text(folder / SETTINGS, error=CheckpointError, remedy="Save the model again.")
     try:
-        return CodiConfig.from_json((folder / SETTINGS).read_text())
-    except (OSError, ValueError, TypeError) as error:
+        return CodiConfig.from_json(text)
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{folder / SETTINGS} cannot be read: {error}.", "Save the model again.") from error

@@ -1,6 +1,5 @@
 """Reading the tensors of a checkpoint folder, whatever files it keeps them in; never running code from it."""
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from codi_int.errors import CheckpointError
+from codi_int.files import read_json_object
 
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -49,13 +49,8 @@ def read_file(path: Path) -> dict[str, Tensor]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; CheckpointError where the file is none."""
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {_brief(error)}.", "Download the file again.") from error
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}.")
-    return data
+    # Infinity stands in some configurations on the hub, and transformers reads them
+    return read_json_object(path, error=CheckpointError, remedy="Download the file again.", finite=False)
 
 
 def _read_shards(folder: Path, index: Path) -> TensorFiles:
