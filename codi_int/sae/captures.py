@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from codi_int.data.problems import problems_sha256
-from codi_int.errors import ConfigError, DataError, OutputError
+from codi_int.errors import ConfigError, DataError
+from codi_int.files import explain_output_errors, read_json_object, write_json
 from codi_int.model.chain import Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.sae.config import check_choice, check_count
@@ -208,14 +208,17 @@ def _begin(folder: Path, wanted: CaptureInfo) -> CaptureInfo:
         _check_files(folder, found)
         return found
     check_disk(folder, len(wanted.layers) * _file_size(wanted), "The activations")
-    try:
+    # Not moved into place: the files are filled chunk by chunk, and the sidecar says how far they hold.
+    with explain_output_errors(folder, needs=len(wanted.layers) * _file_size(wanted)):
         folder.mkdir(parents=True, exist_ok=True)
         for layer in wanted.layers:
             with layer_file(folder, layer).open("wb") as file:
                 file.write(_header(wanted))
                 file.truncate(_file_size(wanted))
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Give another folder.") from None
+                # A hole would meet a disk that fills up meanwhile as SIGBUS, on a write to the memory map: no
+                # exception, no message. So the blocks are taken now.
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, _file_size(wanted))
     _write_sidecar(folder, wanted)
     return wanted
 
@@ -266,18 +269,16 @@ def capture_bytes(n_layers: int, n_positions: int, n_problems: int, d_model: int
 
 def _write_sidecar(folder: Path, info: CaptureInfo) -> None:
     """Replace the sidecar whole, so that a kill leaves the old one or the new one."""
-    part = folder / f"{SIDECAR}.part"
-    part.write_text(json.dumps(asdict(info)) + "\n", encoding="utf-8")
-    os.replace(part, folder / SIDECAR)
+    write_json(folder / SIDECAR, asdict(info), durable=True)
 
 
 def read_sidecar(folder: Path) -> CaptureInfo:
     """The sidecar of a folder; DataError where there is none."""
     try:
-        raw: dict[str, Any] = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        raw = read_json_object(folder / SIDECAR)
         lists = {key: tuple(raw[key]) for key in ("problem_ids", "layers", "positions")}
         return CaptureInfo(**{**raw, **lists})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (DataError, ValueError, TypeError, KeyError):
         raise DataError(f"{folder} holds no capture: {SIDECAR} is missing or broken.", "Capture again.") from None
 
 

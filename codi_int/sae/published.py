@@ -1,6 +1,5 @@
 """The published `.pt` checkpoints, both ways: `encoder.weight`, `decoder.weight` (nn.Linear layout) and `config`."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codi_int.errors import OutputError, SAEError
+from codi_int.errors import SAEError
+from codi_int.files import replace_file
 from codi_int.sae.base import SAE
 from codi_int.sae.config import Provenance, SAEConfig
 from codi_int.sae.topk import TopKSAE
@@ -80,15 +80,8 @@ def export_published(sae: SAE, path: str | Path) -> Path:
     }
     settings = {"input_dim": sae.d_in, "latent_dim": sae.d_sae, "k": config.k, **published_site(sae.site)}
     metrics = {name: float(value) for name, value in config.provenance.measures.items()}
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model_state_dict": state, "config": settings, "metrics": metrics}, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch reports some of the system's errors as RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OutputError(f"{path} cannot be written to: {reason}.", "Give a path you may write to.") from None
-    return path
+    checkpoint = {"model_state_dict": state, "config": settings, "metrics": metrics}
+    return replace_file(path, lambda part: torch.save(checkpoint, part))
 
 
 def published_site(site: Site | None) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """Recipes as JSON: the fields of `SAETrainingConfig`, with `aux`, `anneal` and `sparsity` as objects of their own."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from codi_int.errors import ConfigError
+from codi_int.files import read_json
 from codi_int.sae.recipe import Anneal, AuxK, SAETrainingConfig, Sparsity
 
 PARTS: Mapping[str, type] = {"aux": AuxK, "anneal": Anneal, "sparsity": Sparsity}
@@ -39,12 +39,7 @@ def read_recipe(path: Path | None, defaults: Mapping[str, Any], given: Mapping[s
 
 def _read(path: Path) -> dict[str, Any]:
     """The fields that stand in the file."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.", "Give a recipe as a JSON file.") from None
-    except ValueError:
-        raise ConfigError(f"{path} is no JSON.", 'A recipe is an object such as {"learning_rate": 0.0003}.') from None
+    raw = read_json(path, error=ConfigError, remedy='A recipe is an object such as {"learning_rate": 0.0003}.')
     _check_fields(path, "the recipe", raw, SAETrainingConfig)
     for name, kind in PARTS.items():
         if raw.get(name) is not None:

@@ -3,8 +3,6 @@
 `load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from codi_int.errors import CodiError, OutputError, SAEError
+from codi_int.errors import CodiError, SAEError
+from codi_int.files import read_json_object, replace_file, write_json
 from codi_int.sae.base import SAE
 from codi_int.sae.formats import config_from_json, config_to_json, weights_from_theirs
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
@@ -39,17 +38,14 @@ def save_sae(sae: SAE, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(weights, folder / f"{WEIGHTS_FILE}.part")
-        os.replace(folder / f"{WEIGHTS_FILE}.part", folder / WEIGHTS_FILE)
-        text = json.dumps(config_to_json(sae.config), indent=2) + "\n"
-        (folder / f"{CONFIG_FILE}.part").write_text(text, encoding="utf-8")
-        os.replace(folder / f"{CONFIG_FILE}.part", folder / CONFIG_FILE)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written to: {error.strerror}.", "Give a folder you may write to."
-        ) from None
+    # The settings last: a folder that has them is a whole SAE, which a sweep that goes on does not train again.
+    replace_file(
+        folder / WEIGHTS_FILE,
+        lambda part: save_file(weights, part),
+        needs=sum(tensor.nbytes for tensor in weights.values()),
+        durable=True,
+    )
+    write_json(folder / CONFIG_FILE, config_to_json(sae.config), indent=2, allow_nan=True, durable=True)
     return folder
 
 
@@ -97,15 +93,10 @@ def find_sae(name: str | Path) -> Path:
 
 def _read_config(path: Path) -> dict[str, Any]:
     """The JSON object in `path`; SAEError where there is none."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SAEError(f"{path} is missing.", "Give a folder in SAELens' format.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SAEError(f"{path} cannot be read: {error}.", "Copy or export the SAE again.") from None
-    if not isinstance(raw, dict):
-        raise SAEError(f"{path} holds no JSON object.", "Copy or export the SAE again.")
-    return raw
+    if not path.exists():
+        raise SAEError(f"{path} is missing.", "Give a folder in SAELens' format.")
+    # a measure in the provenance may be NaN, and SAEs that were saved so must load
+    return read_json_object(path, error=SAEError, remedy="Copy or export the SAE again.", finite=False)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

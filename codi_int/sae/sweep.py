@@ -1,12 +1,12 @@
 """A grid of TopK SAEs over sites, k, d_sae and seeds: trained in stacks, measured, saved, and resumed after a kill."""
 
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from codi_int.errors import ConfigError, OutputError, SAEError
+from codi_int.files import read_json_object, write_json
 from codi_int.sae.compare import decoder_structure
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite, sae_folder
@@ -124,7 +124,7 @@ def check_sae_room(out: Path, grid: SweepGrid, sites: Sequence[Site], d_in: int)
 def claim_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> None:
     """Note in `out` what its sweep is; errors as for `check_folder`."""
     if not check_folder(out, recipe, known):
-        _write_settings(out, sweep_settings(recipe, known))
+        write_json(out / SETTINGS, sweep_settings(recipe, known), indent=2, allow_nan=True, durable=True)
 
 
 def check_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> bool:
@@ -137,12 +137,10 @@ def check_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> boo
         OutputError: its note of the sweep cannot be read.
     """
     own = sweep_settings(recipe, known)
-    try:
-        found = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (out / SETTINGS).exists():
         return False
-    except (OSError, ValueError):
-        raise OutputError(f"{out / SETTINGS} cannot be read.", "Delete it, or give another folder.") from None
+    remedy = "Delete it, or give another folder."
+    found = read_json_object(out / SETTINGS, error=OutputError, remedy=remedy, finite=False)
     if found != own:
         name = next(key for key in {**own, **found} if own.get(key) != found.get(key))
         raise ConfigError(
@@ -158,16 +156,6 @@ def sweep_settings(recipe: SAETrainingConfig, known: Provenance) -> dict[str, ob
     names = ("model", "model_sha256", "training_data", "data_sha256")
     settings = {"schema": SCHEMA, **{name: getattr(known, name) for name in names}, **shared}
     return dict(json.loads(json.dumps(settings)))
-
-
-def _write_settings(out: Path, settings: Mapping[str, object]) -> None:
-    part = out / f"{SETTINGS}.part"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, out / SETTINGS)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Give another folder.") from None
 
 
 def _short(value: object) -> str:

@@ -1,15 +1,12 @@
 """A sweep as files: `grid.csv`, `grid.json` and `frequencies.safetensors`."""
 
-import csv
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from codi_int.errors import OutputError
+from codi_int.files import replace_file, write_csv, write_json
 from codi_int.sae.compare import GridPoint, published_front, strict_front
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.spliced import SplicedMetrics
@@ -29,15 +26,10 @@ def write_table(rows: Sequence[SweepRow], out: Path) -> None:
         OutputError: a folder that cannot be written to.
     """
     table = table_rows(rows, out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _replace(out / f"{TABLE}.json", json.dumps(table, indent=2, allow_nan=False) + "\n")
-        _write_csv(table, out / f"{TABLE}.csv")
-        part = out / f"{FREQUENCIES}.part"
-        save_file({_name(row, out): row.held_out.activation_frequency.contiguous() for row in rows}, part)
-        os.replace(part, out / FREQUENCIES)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Free some space.") from None
+    write_json(out / f"{TABLE}.json", table, indent=2)
+    write_csv(out / f"{TABLE}.csv", table, list(table[0]) if table else ["site"])
+    frequencies = {_name(row, out): row.held_out.activation_frequency.contiguous() for row in rows}
+    replace_file(out / FREQUENCIES, lambda part: save_file(frequencies, part))
 
 
 def table_rows(rows: Sequence[SweepRow], out: Path) -> list[dict[str, Any]]:
@@ -95,18 +87,3 @@ def _fronts(rows: Sequence[SweepRow], front: Any) -> set[int]:
 
 def _name(row: SweepRow, out: Path) -> str:
     return row.folder.relative_to(out).as_posix()
-
-
-def _write_csv(table: Sequence[Mapping[str, Any]], path: Path) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(table[0]) if table else ["site"])
-        writer.writeheader()
-        writer.writerows(table)
-    os.replace(part, path)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

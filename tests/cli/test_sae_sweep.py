@@ -134,7 +134,7 @@ def test_sweeps_that_cannot_work_stop_before_they_start(
         ('{"anneal": {"epochs": 2}}', "It needs k_start"),
         ('{"anneal": 3}', "anneal is no JSON object"),
         ("[1]", "the recipe is no JSON object"),
-        ("{", "is no JSON"),
+        ("{", "no JSON"),
         ('{"batch_size": 0}', "batch_size must be an integer of at least 1, not 0"),
         ('{"batch_size": "many"}', "batch_size must be a whole number, not 'many'"),
         ('{"widths": 64}', "widths must be a list of whole numbers, not 64"),

@@ -34,7 +34,7 @@ def test_given_wins_over_the_file_and_the_file_over_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "is no JSON"),
+        ("{", "no JSON"),
         ("3", "the recipe is no JSON object"),
         ('{"lr": 3}', "the recipe has no 'lr'"),
         ('{"aux": {"weight": 3}}', "aux has no 'weight'"),
