@@ -1,35 +1,17 @@
 """A finished experiment on disk: result.json, outcomes.parquet, manifest.json."""
 
 import hashlib
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.errors import OutputError
+from codi_int.files import prepare_folder as prepare_folder  # also imported from here
+from codi_int.files import replace_file, write_json, write_text
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.types import Result
 
 RESULT, OUTCOMES, MANIFEST = "result.json", "outcomes.parquet", "manifest.json"
 FAMILY = "results.json"
-
-
-def prepare_folder(folder: str | Path) -> Path:
-    """The folder, made where missing and tried; OutputError where nothing can be written there.
-
-    Called before a run, so that nobody waits for a result that cannot be kept.
-    """
-    folder = Path(folder)
-    probe = folder / ".codi-int-probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{folder} cannot be written to: {reason}.", "Give a folder you may write to.") from None
-    return folder
 
 
 def save_result(result: Result, folder: str | Path, command: Sequence[str] = (), also: Sequence[str] = ()) -> Path:
@@ -45,14 +27,10 @@ def save_result(result: Result, folder: str | Path, command: Sequence[str] = (),
         OutputError: where the folder cannot be written to.
     """
     folder = prepare_folder(folder)
-    try:
-        _replace(folder / RESULT, (result.to_json(indent=1) + "\n").encode())
-        _write_outcomes(result, folder / OUTCOMES)
-        _replace(folder / MANIFEST, (json.dumps(_manifest(folder, command, also), indent=1) + "\n").encode())
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written to: {error.strerror}.", "Free some space or give another folder."
-        ) from None
+    write_text(folder / RESULT, result.to_json(indent=1) + "\n")
+    _write_outcomes(result, folder / OUTCOMES)
+    # last: a folder with a manifest is a finished one, whose hashes are of the files beside it
+    write_json(folder / MANIFEST, _manifest(folder, command, also), indent=1)
     return folder
 
 
@@ -65,12 +43,7 @@ def save_family(family: ResultFamily, names: Sequence[str], folder: str | Path, 
     folder = prepare_folder(folder)
     for name, result in zip(names, family.results, strict=True):
         save_result(result, folder / name, command)
-    try:
-        _replace(folder / FAMILY, (json.dumps(family.to_dict(), indent=1, allow_nan=False) + "\n").encode())
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written to: {error.strerror}.", "Free some space or give another folder."
-        ) from None
+    write_json(folder / FAMILY, family.to_dict(), indent=1)
     return folder
 
 
@@ -90,9 +63,7 @@ def _write_outcomes(result: Result, path: Path) -> None:
             "touched": [o.touched for _, o in rows],
         }
     )
-    part = path.with_suffix(".part")
-    pq.write_table(table, part)
-    os.replace(part, path)
+    replace_file(path, lambda part: pq.write_table(table, part))
 
 
 def _manifest(folder: Path, command: Sequence[str], also: Sequence[str] = ()) -> dict[str, object]:
@@ -104,10 +75,3 @@ def _manifest(folder: Path, command: Sequence[str], also: Sequence[str] = ()) ->
         "python": sys.version.split()[0],
         "sha256": files,
     }
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write in one go: a reader sees the old file or the new one, never half of it."""
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    os.replace(part, path)

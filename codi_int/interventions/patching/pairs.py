@@ -1,7 +1,5 @@
 """Which problem lends its thought to which: pairs from a file, or found by what a step of theirs results in."""
 
-import csv
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 from codi_int.data.answers import is_right
 from codi_int.data.reexecution import NumberRange, number_range
 from codi_int.errors import ConfigError, DataError
+from codi_int.files import read_csv, read_json_lines
 from codi_int.interventions.patching.predictions import patched_prediction
 from codi_int.types import Problem
 
@@ -194,13 +193,11 @@ def _other(row: int, own: int, n: int, generator: np.random.Generator) -> int:
 
 def _read(path: Path) -> Iterator[tuple[int, str, str]]:
     """(line, target, source) of every line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise DataError(f"{path} cannot be read: {reason}.", "Give the path of a .jsonl or .csv file.") from None
-    rows = _csv_rows(text) if path.suffix == ".csv" else _json_rows(text, path)
+    remedy = "Give a .jsonl or .csv file with 'target' and 'source' in each line."
+    rows = read_csv(path, remedy=remedy) if path.suffix == ".csv" else read_json_lines(path, remedy=remedy)
     for line, row in rows:
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {line}: an object is wanted, not {type(row).__name__}.", remedy)
         ends = (row.get("target"), row.get("source"))
         if not all(isinstance(end, str | int) and str(end).strip() for end in ends):
             raise DataError(
@@ -208,22 +205,3 @@ def _read(path: Path) -> Iterator[tuple[int, str, str]]:
                 "Both columns hold ids of problems.",
             )
         yield line, str(ends[0]).strip(), str(ends[1]).strip()
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.DictReader(text.splitlines())
-    for row in reader:
-        yield reader.line_num, {str(name): value for name, value in row.items()}
-
-
-def _json_rows(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: no JSON ({error.msg}).", "Each line is one object.") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: an object is wanted, not {type(row).__name__}.")
-        yield number, row

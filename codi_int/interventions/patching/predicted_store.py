@@ -1,12 +1,10 @@
 """A result with its predictions on disk: what `store` keeps, and predictions.parquet beside it."""
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.errors import OutputError
-from codi_int.interventions.engine.store import prepare_folder, save_result
+from codi_int.files import prepare_folder, replace_file, write_json
+from codi_int.interventions.engine.store import save_result
 from codi_int.interventions.patching.patch import ValueContrast
 from codi_int.interventions.patching.predicted import PredictedResult
 from codi_int.types import Number
@@ -21,16 +19,13 @@ def save_predicted(result: PredictedResult, folder: str | Path, command: Sequenc
         OutputError: where the folder cannot be written to.
     """
     folder = prepare_folder(folder)
-    try:
-        _write_predictions(result, folder / PREDICTIONS)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Free some space.") from None
+    _write_predictions(result, folder / PREDICTIONS)
     return save_result(result, folder, command, also=(PREDICTIONS,))
 
 
 def save_contrast(contrast: ValueContrast, folder: str | Path) -> None:
     """Write how patches of two kinds compare, beside the folders of the two."""
-    (prepare_folder(folder) / CONTRAST).write_text(json.dumps(contrast.to_dict(), indent=1) + "\n", encoding="utf-8")
+    write_json(Path(folder) / CONTRAST, contrast.to_dict(), indent=1, allow_nan=True)
 
 
 def _write_predictions(result: PredictedResult, path: Path) -> None:
@@ -51,9 +46,7 @@ def _write_predictions(result: PredictedResult, path: Path) -> None:
             "intervened": _numbers([outcome.answer for outcome in result.outcomes["intervened"]]),
         }
     )
-    part = path.with_suffix(".part")
-    pq.write_table(table, part)
-    os.replace(part, path)
+    replace_file(path, lambda part: pq.write_table(table, part))
 
 
 def _numbers(values: Sequence[Number | None]) -> "object":

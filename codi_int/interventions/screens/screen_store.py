@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from codi_int.errors import CodiError, OutputError
-from codi_int.interventions.engine.files import replace_file, save_document
+from codi_int.files import read_json_object, write_text
+from codi_int.interventions.engine.files import save_document
 from codi_int.interventions.screens.additivity import Interaction, PairRow
 from codi_int.interventions.screens.screen import ScreenRow
 from codi_int.types import Site
@@ -45,13 +46,16 @@ class ScreenFolder:
         """
         if not self._path.exists():
             return Finished()
+        remedy = "Remove it, or give another folder."
         try:
-            kept = json.loads(self._path.read_text())
+            kept = read_json_object(self._path, error=OutputError, remedy=remedy)
             rows = tuple(ScreenRow(**{**row, "site": Site.parse(row["site"])}) for row in kept["rows"])
             found = Finished(rows, tuple(_pair(row) for row in kept["pairs"]))
             settings = dict(kept["settings"])
-        except (OSError, ValueError, KeyError, TypeError, CodiError):
-            raise OutputError(f"{self._path} cannot be read.", "Remove it, or give another folder.") from None
+        except OutputError:
+            raise
+        except (ValueError, KeyError, TypeError, CodiError):
+            raise OutputError(f"{self._path} cannot be read.", remedy) from None
         if settings != self._settings:
             other = next(k for k in {**settings, **self._settings} if settings.get(k) != self._settings.get(k))
             raise OutputError(
@@ -63,7 +67,7 @@ class ScreenFolder:
     def keep(self, rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> None:
         """Write everything that is finished, in one go."""
         kept = {"settings": self._settings, "rows": [_flat(row) for row in rows], "pairs": [_flat(p) for p in pairs]}
-        replace_file(self._path, json.dumps(kept, allow_nan=False).encode())
+        write_text(self._path, json.dumps(kept, allow_nan=False), durable=True)
 
     def finish(self, document: dict[str, Any], rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> list[str]:
         """Write the finished screen: Parquet tables of its features and pairs, and the whole as JSON.
