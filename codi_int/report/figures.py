@@ -1,11 +1,11 @@
 """The door to all figures: a document, or a folder that a command has kept, in; PNG and SVG out."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from codi_int.errors import DataError
+from codi_int.files import read_json
 from codi_int.report.causal_figures import curve_figures, map_figures
 from codi_int.report.effect_figures import dose_figures, result_figures
 from codi_int.report.eval_figures import eval_figures
@@ -68,12 +68,9 @@ def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", "Give a JSON document or a folder that --out has kept.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}.", "Run the command again.") from None
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Give a JSON document or a folder that --out has kept.")
+    document = read_json(path, remedy="Run the command again.")
     if not isinstance(document, dict):
         raise DataError(f"{path} holds no document with a schema.", f"Give one of {', '.join(KEPT)}, or a sweep.")
     return document

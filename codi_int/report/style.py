@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from codi_int.errors import OutputError
+from codi_int.files import replace_file
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -115,13 +115,9 @@ def write_figure(figure: "matplotlib.figure.Figure", out: str | Path, name: str)
     """
     folder = Path(out)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with look():
-            figure.savefig(paths[0], dpi=DPI, metadata={"Software": None})
-            figure.set_layout_engine("none")  # everything has found its place; finding it again would take as long
-            figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{folder} cannot be written to: {reason}.", "Give a folder you may write to.") from None
+    with look():
+        replace_file(paths[0], lambda part: figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None}))
+        figure.set_layout_engine("none")  # everything has found its place; finding it again would take as long
+        unnamed = {"Date": None, "Creator": None}  # else each run would give other bytes
+        replace_file(paths[1], lambda part: figure.savefig(part, format="svg", metadata=unnamed))
     return paths

@@ -1,6 +1,5 @@
 """What the figures of a sweep read from its folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codi_int.errors import DataError
+from codi_int.errors import CodiError, DataError
+from codi_int.files import read_json, read_json_object
 from codi_int.sae.sweep_table import FREQUENCIES, TABLE
 
 
@@ -119,13 +119,13 @@ def read_sweep(folder: str | Path) -> SweepData:
 
     folder = Path(folder)
     path = folder / f"{TABLE}.json"
+    if not path.exists():
+        raise DataError(f"{folder} holds no sweep: {path.name} is missing.", "Give the --out of a sweep.")
+    rows = read_json(path, remedy="Run the sweep again.")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
         for row in rows:
             _ = row["site"], row["k"], row["d_sae"], row["folder"], row["n_rows"], row[EXPLAINED.key]
         frequencies = load_file(folder / FREQUENCIES) if (folder / FREQUENCIES).exists() else {}
-    except FileNotFoundError:
-        raise DataError(f"{folder} holds no sweep: {path.name} is missing.", "Give the --out of a sweep.") from None
     except Exception as error:
         raise DataError(f"The sweep in {folder} cannot be read: {error!r}.", "Run the sweep again.") from None
     if not rows:
@@ -135,8 +135,8 @@ def read_sweep(folder: str | Path) -> SweepData:
 
 def _about(path: Path) -> str:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
+        known = read_json_object(path, finite=False)
+    except CodiError:
+        return ""  # a caption less is no reason to draw nothing
     words: Sequence[str] = [known[key] for key in ("model", "training_data") if known.get(key)]
     return ", trained on ".join(words)

@@ -1,11 +1,11 @@
 """The recipe of a training run: everything that decides its result, kept as a JSON file."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from codi_int.errors import ConfigError, DataError
+from codi_int.files import read_json
 
 STAGE_KINDS = ("drill", "chain", "joint")
 
@@ -95,13 +95,14 @@ class Recipe:
     @classmethod
     def load(cls, path: Path) -> "Recipe":
         """Read a recipe file; DataError where it is no recipe."""
+        if not path.exists():
+            raise DataError(f"There is no recipe at {path}.", "Give the path of a recipe's JSON file.")
+        remedy = "Compare with experiments/codi-mini.json."
+        data = read_json(path, remedy=remedy)
         try:
-            data = json.loads(path.read_text())
             return cls(**{**data, "stages": tuple(_stage(stage) for stage in data["stages"])})
-        except FileNotFoundError:
-            raise DataError(f"There is no recipe at {path}.", "Give the path of a recipe's JSON file.") from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is no recipe: {error}.", "Compare with experiments/codi-mini.json.") from None
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{path} is no recipe: {error}.", remedy) from None
 
 
 def _stage(data: dict[str, Any]) -> Stage:

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import signal
 import sys
 import time
@@ -18,7 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from codi_int.data import story_tokenizer as st
 from codi_int.data.stories import MAX_NUMBER, load_stories
-from codi_int.errors import DataError, OutputError
+from codi_int.errors import DataError
+from codi_int.files import explain_output_errors, replace_file
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.store import save_model
 from codi_int.training.batches import COLON, DrillStream, StoryStream, batches_by_length
@@ -35,6 +35,7 @@ from codi_int.training.recipe import Recipe, Stage
 
 MAX_POSITIONS = 192
 EMBEDDING_STD = 0.1
+KEPT = "The last checkpoint is kept"
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,8 @@ class Trainer:
         }
         path = self.options.folder / "curve.csv"
         fresh = not path.exists()
-        with path.open("a", newline="") as file:
+        # appended to, not replaced: a curve of days is not written again for each point
+        with explain_output_errors(path, kept=KEPT), path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(row))
             if fresh:
                 writer.writeheader()
@@ -279,8 +281,7 @@ class Trainer:
             "progress": asdict(self.progress),
         }
         path = self.options.folder / "checkpoint.pt"
-        torch.save(state, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+        replace_file(path, lambda part: torch.save(state, part), durable=True)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the folder, if there is one."""
@@ -341,11 +342,9 @@ def train(recipe: Recipe, options: RunOptions) -> Progress:
         how far the run has come.
     """
     folder = options.folder.resolve()
-    try:
+    with explain_output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "rendezvous").unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error.strerror}.", "Choose another folder.") from error
     options = replace(options, folder=folder)
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers end the run themselves
     try:

@@ -110,7 +110,7 @@ def test_recipes_are_read_back_and_refused(tmp_path):
     with pytest.raises(ConfigError, match="drill, chain, joint"):
         Recipe.load(path)
     path.write_text("{")
-    with pytest.raises(DataError, match="is no recipe"):
+    with pytest.raises(DataError, match="no JSON"):
         Recipe.load(path)
     with pytest.raises(DataError, match="There is no recipe"):
         Recipe.load(tmp_path / "nothing.json")
