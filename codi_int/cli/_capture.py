@@ -14,6 +14,7 @@ from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.model.chain import PADDINGS
 from codi_int.model.loading import load_model
+from codi_int.progress import rename_stage
 from codi_int.sae.captures import SIDECAR, Capture, capture_to_disk, layer_file, read_sidecar
 
 
@@ -41,7 +42,7 @@ def _run(options: CaptureOptions, report: Report) -> Capture:
     model = load_model(options.model, device=options.device)
     return capture_to_disk(
         model, problems, options.out, options.data, options.layers or None, options.positions or None, options.dtype,
-        padding=options.padding, progress=lambda done, total: report("problems captured", done, total),
+        padding=options.padding, progress=rename_stage(report, "problems captured"),
     )  # fmt: skip
 
 

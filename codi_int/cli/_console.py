@@ -3,17 +3,17 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 
+from codi_int.progress import Progress
+
 SECONDS_BETWEEN_LINES = 5.0
 
-
-Report = Callable[[str, int, int], None]
-"""how long work tells how far it is: called with a stage, how much of it is done, and how much there is"""
+Report = Progress
 
 
 def stdout() -> Console:
@@ -33,10 +33,11 @@ def progress() -> Iterator[Report]:
     if not sys.stderr.isatty():
         yield _Lines()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def report(stage: str, done: int, total: int) -> None:

@@ -53,16 +53,9 @@ def look_over_all(options: LensOptions) -> LensFindings:
     if options.out is not None:
         prepare_folder(options.out)
     with progress() as report:
-        done = 0
-
-        def count(n: int) -> None:
-            nonlocal done
-            done += n
-            report("thoughts", done, len(problems))
-
         model = load_model(options.model, device=options.device)
         top = TOP_OF_ALL if options.top is None else options.top
-        found = lens_frequencies(model, problems, options.data, top, progress=count)
+        found = lens_frequencies(model, problems, options.data, top, progress=report)
     _keep(found.to_dict(), options.out)
     if options.out is not None:
         draw_lens(found, options.out)

@@ -16,6 +16,7 @@ from codi_int.errors import OutputError, SAEError
 from codi_int.interventions.engine.store import prepare_folder
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
+from codi_int.progress import rename_stage
 from codi_int.report.figures import save_figures
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
 from codi_int.sae.evaluate import EvaluationData, SAEEvaluation, check_saes, evaluate_saes, site_of
@@ -77,9 +78,7 @@ def _rows(
     model: CodiModel, problems: Sequence[Problem], sites: Sequence[Site], data: str, name: str, captures: Path | None,
     report: Report,
 ) -> Activations:  # fmt: skip
-    def tell(done: int, total: int) -> None:
-        report(f"{name} thoughts", done, total)
-
+    tell = rename_stage(report, f"{name} thoughts")
     return activations(model, problems, sites, data, captures / name if captures else None, tell)
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from codi_int.data.answers import extract_answer, is_right
-from codi_int.model.hooked import CodiModel, Progress
+from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
+from codi_int.progress import Progress
 from codi_int.types import Problem, Site
 
 

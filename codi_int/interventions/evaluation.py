@@ -1,6 +1,6 @@
 """How well a model answers: accuracy with intervals, by number of steps and by operation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -10,9 +10,10 @@ from codi_int.interventions.dependence import mean_residuals, replace_thoughts
 from codi_int.model.chain import PADDINGS, Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import answer_within_memory
+from codi_int.progress import Progress, rename_stage
 from codi_int.types import OPERATIONS, Problem
 
-Report = Callable[[str, int, int], None]
+Report = Progress
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def evaluate(
     data: str = "unnamed",
     replace: bool = False,
     written: bool = False,
-    report: Report | None = None,
+    report: Progress | None = None,
     padding: str = "masked",
     rule: str | None = None,
     batch_size: int | None = None,
@@ -105,9 +106,7 @@ def evaluate(
     """
     check_settings(padding, rule, batch_size, replace)
     rule = model.config.answer_rule if rule is None else rule
-    run = answer_within_memory(
-        model, problems, batch_size, cast("Padding", padding), _counter(report, "answers", len(problems))
-    )
+    run = answer_within_memory(model, problems, batch_size, cast("Padding", padding), report)
     answers = [extract_answer(completion.text, rule) for completion in run.completions]
     correct = [is_right(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
     every, split = _replaced(model, problems, rule, report) if replace else ((), ())
@@ -174,17 +173,17 @@ def _by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple
 
 
 def _written(
-    model: CodiModel, problems: Sequence[Problem], rule: str, report: Report | None
+    model: CodiModel, problems: Sequence[Problem], rule: str, report: Progress | None
 ) -> tuple[AccuracyRow, ...]:
     """Accuracy through the written chain, overall and by number of steps."""
-    chains = model.write_chain(problems, progress=_counter(report, "written chains", len(problems)))
+    chains = model.write_chain(problems, progress=report)
     pairs = zip(chains, problems, strict=True)
     correct = [is_right(extract_answer(chain.text, rule), p.answer) for chain, p in pairs]
     return accuracy_row("all", correct), *_by_steps(problems, correct)
 
 
 def _replaced(
-    model: CodiModel, problems: Sequence[Problem], rule: str, report: Report | None
+    model: CodiModel, problems: Sequence[Problem], rule: str, report: Progress | None
 ) -> tuple[tuple[AccuracyRow, ...], tuple[AccuracyRow, ...]]:
     """Accuracy with all thoughts replaced and with each alone, and the former by number of steps."""
     means, thoughts = mean_residuals(model, problems), range(1, model.n_thoughts + 1)
@@ -192,21 +191,7 @@ def _replaced(
     split: tuple[AccuracyRow, ...] = ()
     for positions in ([*thoughts], *([p] for p in thoughts)):
         name = "all thoughts replaced" if len(positions) > 1 else f"thought {positions[0]} replaced"
-        done = replace_thoughts(model, problems, positions, means, _counter(report, name, len(problems)), rule)
+        done = replace_thoughts(model, problems, positions, means, rename_stage(report, name), rule)
         rows.append(accuracy_row(name, done.correct))
         split = split or _by_steps(problems, done.correct)
     return tuple(rows), split
-
-
-def _counter(report: Report | None, stage: str, total: int) -> Callable[[int], None] | None:
-    """A progress function that adds up what it is told."""
-    if report is None:
-        return None
-    done = 0
-
-    def add(count: int) -> None:
-        nonlocal done
-        done += count
-        report(stage, done, total)
-
-    return add

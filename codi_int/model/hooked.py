@@ -1,6 +1,6 @@
 """The CODI model that users hold: think, answer, capture and hook, on problems instead of token ids."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,10 +30,10 @@ from codi_int.model.hooks import (
 from codi_int.model.rollout import QuestionBatch, Rollout, group_by_length, group_in_order
 from codi_int.model.store import save_model
 from codi_int.model.weights import hash_weights
+from codi_int.progress import Progress, count_up
 from codi_int.types import Completion, Problem, Site, ThoughtBatch
 
 BATCH_SIZE = 128
-Progress = Callable[[int], None]
 """called after every batch with the number of its problems"""
 
 
@@ -171,7 +171,7 @@ class CodiModel(Chain):
             grad: leave gradients on.
             padding: `masked`, or `official` for parity with the published evaluation, see `prefill`; the latter's
                 results depend on which problems share a batch.
-            progress: called after every batch.
+            progress: called after every batch; the stage is `answers` or `thoughts`.
 
         Returns:
             one row per problem, in the order given, on the model's device.
@@ -179,11 +179,11 @@ class CodiModel(Chain):
         sites = self._sites(capture)
         parts: list[ThoughtBatch] = []
         batches = self.batches(problems, batch_size, padding)
+        add = count_up(progress, "answers" if answers else "thoughts", len(problems))
         with torch.set_grad_enabled(grad):
             for batch in batches:
                 parts.append(self._think_batch(batch, sites, answers, padding))
-                if progress:
-                    progress(len(batch.rows))
+                add(len(batch.rows))
         order = [row for batch in batches for row in batch.rows]
         return self._joined(parts, order, sites, capture == "all")
 
@@ -220,6 +220,7 @@ class CodiModel(Chain):
         if self.n_hooks:
             raise HookError("Hooks do not reach a written chain: it has no thoughts.", "Call write_chain outside.")
         written: dict[int, Completion] = {}
+        add = count_up(progress, "written chains", len(problems))
         for batch in self.batches(problems, batch_size):
             ids = batch.ids[:, :-1] if self.config.remove_eos else batch.ids[:, :-2]
             state = self.empty_state(batch.problem_ids, ids.shape[1] + max_new_tokens)
@@ -227,8 +228,7 @@ class CodiModel(Chain):
             with torch.no_grad():
                 decoded = self.decode(state, min(max_new_tokens, room), opening=ids)
             written.update(zip(batch.rows, self._completions(batch.problem_ids, decoded), strict=True))
-            if progress:
-                progress(len(batch.rows))
+            add(len(batch.rows))
         return [written[row] for row in range(len(problems))]
 
     def run_with_cache(

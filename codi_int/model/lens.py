@@ -17,7 +17,8 @@ from torch import Tensor
 
 from codi_int.data.answers import to_number
 from codi_int.errors import ConfigError, DataError
-from codi_int.model.hooked import BATCH_SIZE, CodiModel, Progress
+from codi_int.model.hooked import BATCH_SIZE, CodiModel
+from codi_int.progress import Progress, count_up
 from codi_int.types import Number, Problem
 
 CONFIDENCE = 0.95
@@ -277,12 +278,12 @@ def _top_ids(
     model: CodiModel, problems: Sequence[Problem], top: int, batch_size: int, progress: Progress | None
 ) -> Iterator[Tensor]:
     """[rows, n_layers, positions, top] for every batch, so that no more residuals are held than one batch has."""
+    add = count_up(progress, "thoughts", len(problems))
     for batch in model.batches(problems, batch_size):
         residuals = model.think([problems[row] for row in batch.rows], capture="all", batch_size=batch_size).residuals
         assert residuals is not None
         yield read_residuals(model, residuals, top).ids
-        if progress:
-            progress(len(batch.rows))
+        add(len(batch.rows))
 
 
 def _count(name: str, shown: Tensor, targets: list[_Target], given_away: int, not_one_token: int) -> LensGroup:

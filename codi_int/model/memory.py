@@ -10,7 +10,8 @@ import torch
 
 from codi_int.errors import ConfigError
 from codi_int.model.chain import Padding
-from codi_int.model.hooked import BATCH_SIZE, CodiModel, Progress
+from codi_int.model.hooked import BATCH_SIZE, CodiModel
+from codi_int.progress import Progress, count_up
 from codi_int.types import Completion, Problem
 
 LARGEST_BATCH = 512
@@ -64,13 +65,13 @@ def answer_within_memory(
     waiting = deque(batch.rows for batch in model.batches(problems, batch_size, padding))
     done: dict[int, Completion] = {}
     n_halved = 0
+    add = count_up(progress, "answers", len(problems))
     while waiting:
         rows = waiting.popleft()
         answers = _answer(model, [problems[row] for row in rows], padding)
         if answers is not None:
             done.update(zip(rows, answers, strict=True))
-            if progress:
-                progress(len(rows))
+            add(len(rows))
             continue
         batch_size, n_halved = _half(model, problems, rows), n_halved + 1
         waiting = deque(part for group in (rows, *waiting) for part in _cut(group, batch_size))

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codi_int.model.hooked import BATCH_SIZE, CodiModel, Progress
+from codi_int.model.hooked import BATCH_SIZE, CodiModel
+from codi_int.progress import Progress
 from codi_int.types import Number, Problem
 
 

@@ -1,11 +1,12 @@
 """The one path from problems to activations: thought about at once, or kept in a capture on disk and read there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from codi_int.errors import DataError
 from codi_int.model.hooked import CodiModel
+from codi_int.progress import Progress
 from codi_int.sae.captures import SIDECAR, Capture, capture_to_disk, open_capture, read_sidecar
 from codi_int.types import Problem, Site, SiteActivations
 
@@ -27,7 +28,7 @@ def activations(
     sites: Sequence[Site],
     data: str = "",
     folder: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Activations:
     """The activations of some problems at some sites, in the order of the problems.
 
@@ -35,7 +36,7 @@ def activations(
         data: name of the problems.
         folder: where a capture of them lies or is to lie, so that they are thought about once; None keeps them in
             memory.
-        progress: called with (done, total).
+        progress: called after every batch or chunk; the stage is `thoughts`.
 
     Raises:
         SiteError: a site that the model does not have.
@@ -46,15 +47,7 @@ def activations(
         model.check_site(site)
     if folder is not None:
         return _kept(model, problems, sites, data, folder, progress)
-    done = 0
-
-    def tell(n: int) -> None:
-        nonlocal done
-        done += n
-        if progress:
-            progress(done, len(problems))
-
-    return model.think(problems, capture=sites, progress=tell)
+    return model.think(problems, capture=sites, progress=progress)
 
 
 def _kept(
@@ -63,7 +56,7 @@ def _kept(
     sites: Sequence[Site],
     data: str,
     folder: Path,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Capture:
     """The capture in `folder`: opened, gone on with, or made."""
     layers, positions = _axes(sites)

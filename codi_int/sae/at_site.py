@@ -1,10 +1,11 @@
 """From problems to a saved SAE at one site of a model: capture, train, measure, save."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
 from codi_int.model.hooked import CodiModel
+from codi_int.progress import Progress, rename_stage
 from codi_int.sae.activations import HELD_OUT, TRAIN, activations
 from codi_int.sae.config import Provenance
 from codi_int.sae.metrics import SAEMetrics, measure
@@ -22,7 +23,7 @@ def train_at_site(
     config: SAETrainingConfig,
     folder: Path,
     data_name: str = "",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
     captures: Path | None = None,
 ) -> SAEMetrics:
     """Train an SAE on the activations of `training` at `site` and save it with its measures on `held_out`.
@@ -36,7 +37,7 @@ def train_at_site(
     """
 
     def rows(problems: Sequence[Problem], name: str, stage: str) -> SiteActivations:
-        tell = None if progress is None else lambda done, total: progress(stage, done, total)
+        tell = rename_stage(progress, stage)
         data = data_name if name == TRAIN else ""
         return activations(model, problems, [site], data, captures / name if captures else None, tell).at(site)
 

@@ -7,7 +7,7 @@ Questions are taken in the order of their length, so that full batches need no p
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from codi_int.errors import ConfigError, DataError
 from codi_int.files import explain_output_errors, read_json_object, write_json
 from codi_int.model.chain import Padding
 from codi_int.model.hooked import CodiModel
+from codi_int.progress import Progress
 from codi_int.sae.config import check_choice, check_count
 from codi_int.sae.room import check_disk
 from codi_int.types import Problem, Site, SiteActivations
@@ -112,7 +113,7 @@ def capture_to_disk(
     dtype: str = "float32",
     padding: Padding = "masked",
     rows_at_once: int = 256,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Capture:
     """Capture `resid_post` at every chosen layer and position; the same call again goes on after a kill.
 
@@ -122,7 +123,7 @@ def capture_to_disk(
         positions: None takes all, 0 (<bot>) to the last thought.
         dtype: `float32`, or `bfloat16` for half the disk.
         rows_at_once: problems in memory at a time.
-        progress: called with (done, total) after every chunk.
+        progress: called after every chunk; the stage is `thoughts`.
 
     Raises:
         ConfigError: no problems, an unknown dtype; more than fits on the disk (before anything is written).
@@ -160,7 +161,7 @@ def capture_to_disk(
         info = replace(info, n_done=start + len(places))
         _write_sidecar(folder, info)
         if progress:
-            progress(info.n_done, len(problems))
+            progress("thoughts", info.n_done, len(problems))
     return Capture(folder, info)
 
 

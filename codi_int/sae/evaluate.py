@@ -1,12 +1,13 @@
 """Every measure of some SAEs of one model, beside each other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from codi_int.data.problems import problems_sha256
 from codi_int.errors import ConfigError, SAEError
 from codi_int.model.hooked import CodiModel
+from codi_int.progress import Progress
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.compare import DecoderStructure, GridPoint, decoder_structure, relative_efficiency
@@ -16,7 +17,7 @@ from codi_int.sae.stability import Stability, reseed_stability
 from codi_int.sae.sweep_table import spliced_measures
 from codi_int.types import Problem, Site
 
-Report = Callable[[str, int, int], None]
+Report = Progress
 """called with (stage, done, total)"""
 SCHEMA = "codi-int/sae-eval@1"
 
@@ -137,7 +138,7 @@ def evaluate_saes(
     sites: Mapping[str, Site],
     data: EvaluationData,
     splice: bool = True,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> SAEEvaluation:
     """Measure some SAEs.
 
@@ -209,14 +210,13 @@ def _spliced(
     saes: Mapping[str, SAE],
     sites: Mapping[str, Site],
     problems: Sequence[Problem],
-    progress: Report | None,
+    progress: Progress | None,
 ) -> dict[str, SplicedMetrics]:
     """The measures of every SAE in the model's place; SAEs of one site share a clean pass."""
     costs: dict[str, SplicedMetrics] = {}
     for site in dict.fromkeys(sites[name] for name in saes):
         names = [name for name in saes if sites[name] == site]
-        tell = None if progress is None else lambda done, total, site=site: progress(f"spliced at {site}", done, total)
-        found = measure_spliced_all(model, [saes[name] for name in names], site, problems, tell)
+        found = measure_spliced_all(model, [saes[name] for name in names], site, problems, progress)
         costs |= dict(zip(names, found, strict=True))
     return costs
 

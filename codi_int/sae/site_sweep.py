@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
 from codi_int.model.hooked import CodiModel
+from codi_int.progress import Progress, rename_stage
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
 from codi_int.sae.captures import SIDECAR, capture_bytes
 from codi_int.sae.config import Provenance
@@ -49,7 +50,7 @@ class SweepPlan:
 class SweepNews:
     """Whom a sweep tells how far it is."""
 
-    stage: Callable[[str, int, int], None]
+    stage: Progress
     """called with (stage, done, total) while activations are captured and SAEs spliced"""
     epoch: Callable[[Site, GridEpoch], None]
     """called after every epoch of every stack"""
@@ -84,8 +85,7 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, news: SweepNews | None = None
         on_epoch=news.epoch if news else None, on_saved=news.saved if news else None,
     )  # fmt: skip
     if plan.splice:
-        tell = None if news is None else lambda site, done, total: news.stage(f"spliced at {site}", done, total)
-        rows = splice_rows(model, rows, plan.held_out, tell)
+        rows = splice_rows(model, rows, plan.held_out, news.stage if news else None)
         write_table(rows, plan.out)
     return rows
 
@@ -128,7 +128,7 @@ def _capture_need(model: CodiModel, plan: SweepPlan) -> int:
 def _captured(model: CodiModel, plan: SweepPlan, name: str, news: SweepNews | None) -> Activations:
     """One of the two captures: opened, gone on with, or made."""
     problems, data = (plan.training, plan.training_name) if name == TRAIN else (plan.held_out, plan.held_out_name)
-    tell = None if news is None else lambda done, total: news.stage(f"{name} thoughts", done, total)
+    tell = rename_stage(news.stage if news else None, f"{name} thoughts")
     return activations(model, problems, plan.sites, data, plan.captures / name, tell)
 
 

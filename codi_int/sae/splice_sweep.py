@@ -1,14 +1,15 @@
 """What every SAE of a sweep costs the model; kept with the SAE, so that a killed run does not measure it again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from codi_int.model.hooked import CodiModel
+from codi_int.progress import Progress
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.spliced import SplicedMetrics, measure_spliced_all
 from codi_int.sae.store import load_sae, save_sae
 from codi_int.sae.sweep_table import spliced_measures
-from codi_int.types import Problem, Site
+from codi_int.types import Problem
 
 COUNT = "n_problems_spliced"
 
@@ -17,13 +18,13 @@ def splice_rows(
     model: CodiModel,
     rows: Sequence[SweepRow],
     problems: Sequence[Problem],
-    progress: Callable[[Site, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[SweepRow, ...]:
     """The rows of a sweep with `spliced` filled in; the measures are also noted in each SAE's `cfg.json`.
 
     Args:
         problems: held-out problems; SAEs that were measured on as many before are not measured again.
-        progress: called with (site, done, total) problems.
+        progress: called after every batch; the stage is `spliced at` the site.
     """
     done = [replace(row, spliced=_noted(row, len(problems))) for row in rows]
     for site in dict.fromkeys(row.site for row in rows):
@@ -31,8 +32,8 @@ def splice_rows(
         if not numbers:
             continue
         saes = [load_sae(done[i].folder, device=str(model.device)) for i in numbers]
-        tell = None if progress is None else lambda n, total, site=site: progress(site, n, total)
-        for i, sae, found in zip(numbers, saes, measure_spliced_all(model, saes, site, problems, tell), strict=True):
+        measured = measure_spliced_all(model, saes, site, problems, progress)
+        for i, sae, found in zip(numbers, saes, measured, strict=True):
             known = {key: value for key, value in spliced_measures(found).items() if value is not None}
             sae.annotate(measures={**sae.config.provenance.measures, **known})
             save_sae(sae, done[i].folder)

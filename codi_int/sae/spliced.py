@@ -17,6 +17,7 @@ from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.rollout import Rollout
+from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.types import Number, Problem, Site
 
@@ -68,12 +69,12 @@ def measure_spliced_all(
     saes: Sequence[SAE],
     site: Site,
     problems: Sequence[Problem],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[SplicedMetrics, ...]:
     """Run the three arms for every SAE of a site; the clean one and the mean are run once for all of them.
 
     Args:
-        progress: called with (done, total) problems.
+        progress: called after every batch; the stage is `spliced at` the site.
 
     Raises:
         ConfigError: no problems.
@@ -96,7 +97,7 @@ def measure_spliced_all(
         logprobs += torch.stack([arm.logprobs.double().sum().cpu() for arm in arms])
         done += len(truth)
         if progress:
-            progress(done, len(problems))
+            progress(f"spliced at {site}", done, len(problems))
     (share, share_mean, *shares), (logprob, logprob_mean, *means) = (
         (total.double() / len(problems)).tolist() for total in (correct, logprobs)
     )

@@ -59,12 +59,15 @@ class RunOptions:
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far a run has come."""
 
     batch: int = 0
     next_story: int = 0
     seconds: float = 0.0
+
+
+Progress = TrainingState  # its earlier name, for one release; elsewhere `Progress` is the callback
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Trainer:
         nn.init.constant_(self.projection.get_parameter("ln.weight"), EMBEDDING_STD * 2)
         self.parameters = [*self.model.parameters(), *self.projection.parameters()]
         self.optimizers = self._optimizers()
-        self.progress = Progress()
+        self.progress = TrainingState()
         self.dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
         self.interrupted = False
         self.validation = list(load_stories("validation", options.evaluate_stories))
@@ -293,7 +296,7 @@ class Trainer:
         self.projection.load_state_dict(state["projection"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainingState(**state["progress"])
         return True
 
 
@@ -333,7 +336,7 @@ def _worker(rank: int, recipe: Recipe, options: RunOptions) -> None:
             dist.destroy_process_group()
 
 
-def train(recipe: Recipe, options: RunOptions) -> Progress:
+def train(recipe: Recipe, options: RunOptions) -> TrainingState:
     """Carry out a recipe; a run that was stopped goes on where its last checkpoint stands.
 
     Ctrl-C ends the run after the step in hand, with a checkpoint.
@@ -352,4 +355,4 @@ def train(recipe: Recipe, options: RunOptions) -> Progress:
     finally:
         signal.signal(signal.SIGINT, handler)
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return Progress(**state["progress"])
+    return TrainingState(**state["progress"])

@@ -35,10 +35,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_done_twice(
     expected = llama.answer(problems, "official", 7)
     alone = llama.answer(problems)
     tried = small_memory(2, error)
-    counted: list[int] = []
-    run = answer_within_memory(llama, problems, 7, progress=counted.append)
+    counted: list[tuple[int, int]] = []
+    run = answer_within_memory(llama, problems, 7, progress=lambda *heard: counted.append(heard[1:]))
     assert run.completions == tuple(alone)
-    assert sum(counted) == 7
+    assert counted[-1] == (7, 7)
     assert sum(size for size in tried if size <= 2) == 7
     assert (run.batch_size, run.n_halved) == (2, 1)
     assert run.problems_per_second == pytest.approx(7 / run.seconds)

@@ -15,7 +15,7 @@ def test_disk_and_memory_agree_in_the_order_of_the_problems(model, problems, tmp
     told = []
     held = activations(model, problems, SITES, progress=lambda *news: told.append(news))
     kept = activations(model, problems, SITES, "stories", tmp_path / "acts")
-    assert told[-1] == (11, 11)
+    assert told[-1] == ("thoughts", 11, 11)
     for site in SITES:
         assert kept.at(site).problem_ids == held.at(site).problem_ids == tuple(p.id for p in problems)
         torch.testing.assert_close(kept.at(site).values, held.at(site).values, atol=1e-5, rtol=1e-5)
@@ -30,7 +30,7 @@ def test_a_capture_is_read_not_made_again(model, problems, tmp_path, monkeypatch
 
 
 def test_a_half_written_capture_is_gone_on_with(model, problems, tmp_path):
-    def kill(done: int, total: int) -> None:
+    def kill(stage: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

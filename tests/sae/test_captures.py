@@ -54,7 +54,7 @@ def test_half_the_disk_in_bfloat16(model, problems, tmp_path):
 def test_a_killed_run_goes_on_and_never_shows_half_a_capture(model, problems, tmp_path, monkeypatch):
     folder, asked = tmp_path / "acts", {"layers": [1], "positions": [3], "rows_at_once": 4}
 
-    def kill(done: int, total: int) -> None:
+    def kill(stage: str, done: int, total: int) -> None:
         if done == 8:
             raise KeyboardInterrupt
 
@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_and_never_shows_half_a_capture(model, problems, tm
 def test_memory_is_bounded_by_the_chunk(model, problems, tmp_path):
     seen = []
     capture_to_disk(model, problems, tmp_path / "acts", rows_at_once=5, progress=lambda *news: seen.append(news))
-    assert seen == [(5, 11), (10, 11), (11, 11)]
+    assert seen == [("thoughts", done, 11) for done in (5, 10, 11)]
 
 
 def test_a_capture_of_another_model_is_refused(other_model, problems, whole):

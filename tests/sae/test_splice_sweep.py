@@ -20,7 +20,7 @@ def test_every_sae_is_measured_once_and_as_if_alone(model, problems, tmp_path, m
     rows = run_sweep(sites, grid, tmp_path)
     told = []
     spliced = splice_rows(model, rows, problems, lambda *news: told.append(news))
-    assert (Site(2, 4), 11, 11) in told
+    assert ("spliced at L2.P4", 11, 11) in told
     for row in (spliced[1], spliced[2]):
         alone = measure_spliced(model, load_sae(row.folder), row.site, problems)
         assert row.spliced is not None

@@ -1,6 +1,6 @@
 """The clean pass: run once, kept, and the place from which every edited pass starts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,8 @@ from codi_int.errors import DataError
 from codi_int.model.chain import Decoded
 from codi_int.model.hooked import CodiModel
 from codi_int.model.rollout import QuestionBatch, Rollout
+from codi_int.progress import Progress as Progress  # also imported from here
 from codi_int.types import Number, Outcome, Problem, Site
-
-Progress = Callable[[str, int, int], None]
-"""called with the stage's name, how much of it is done and how much there is"""
 
 MEMORY_BUDGET = 2 * 1024**3
 """bytes of keys and values that a clean pass keeps; what does not fit is computed again when it is needed, so that a

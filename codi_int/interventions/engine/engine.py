@@ -15,7 +15,7 @@ from codi_int.interventions.edits.naming import shared_setting
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
 from codi_int.interventions.engine.baselines import baseline_arms
-from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, Progress, run_clean
+from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
 from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
 from codi_int.interventions.engine.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
 from codi_int.interventions.engine.environment import describe_environment
@@ -28,6 +28,7 @@ from codi_int.interventions.engine.summary import effect_between, operation_rows
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
+from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
 
@@ -175,8 +176,7 @@ class FeatureInterventionEngine:
         if self.method == "naive":
             scores = [rerun_plan(self.model, context.clean, context.site, plan, path) for plan in plans]
         else:
-            tell = (lambda done, total: progress("edited passes", done, total)) if progress else None
-            fast = self._runner(context).run(plans, tell)
+            fast = self._runner(context).run(plans, progress)
             scores = rerun_close(self.model, context.clean, context.site, plans, fast, path)
         for plan, found in zip(plans, scores, strict=True):
             _check_finite(plan, found)

@@ -21,6 +21,7 @@ from codi_int.model.chain import ChainState, Decoded
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookFunction, HookPoint, Recorder, SiteRecorder
 from codi_int.model.rollout import Rollout
+from codi_int.progress import Progress
 from codi_int.types import Number, Site
 
 MAX_ROWS = 256
@@ -94,7 +95,7 @@ class SuffixRunner:
         self._tolerance = MARGIN_TOLERANCE[model.dtype]
 
     @torch.no_grad()
-    def run(self, plans: Sequence[ArmPlan], progress: Callable[[int, int], None] | None = None) -> list[ArmScores]:
+    def run(self, plans: Sequence[ArmPlan], progress: Progress | None = None) -> list[ArmScores]:
         """Scores of every row of every plan; `rerun` marks the rows that are too close to call."""
         changes = changes_of(plans)
         total = len(changes.problems)
@@ -118,7 +119,7 @@ class SuffixRunner:
         for count in self._each_chunk(changes.problems, score):
             done += count
             if progress:
-                progress(done, total)
+                progress("edited passes", done, total)
         return _per_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
 
     @torch.no_grad()

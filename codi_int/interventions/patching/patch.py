@@ -19,7 +19,6 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.residual import InterchangeResidual
 from codi_int.interventions.edits.values import Interchange
-from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import check_draws
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
@@ -28,6 +27,7 @@ from codi_int.interventions.patching.pairs import Pairing, random_sources
 from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
 from codi_int.interventions.patching.predicted_run import edited_outcomes, with_prediction
 from codi_int.interventions.patching.predictions import Predictions
+from codi_int.progress import Progress
 from codi_int.types import Outcome, Problem, Site
 
 RANDOM_SOURCES = "random sources"

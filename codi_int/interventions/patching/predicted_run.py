@@ -9,13 +9,13 @@ import torch
 
 from codi_int.interventions.edits.basic import MovableEdit
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.summary import arm_outcomes
 from codi_int.interventions.patching.predicted import PredictedResult, PredictionTest, check_power, score_prediction
 from codi_int.interventions.patching.predictions import Predictions
+from codi_int.progress import Progress
 from codi_int.types import Outcome, Problem, Result, Site
 
 MATCHED = "the same edit of matched random features"

@@ -10,11 +10,11 @@ import torch
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
-from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import check_draws
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
+from codi_int.progress import Progress
 from codi_int.types import Environment, Problem, RunCounts, Site
 
 ROWS_PER_GROUP = 4096

@@ -11,12 +11,12 @@ from dataclasses import replace
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
 from codi_int.interventions.screens import screen as screens
 from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change
 from codi_int.interventions.screens.screen import Screen, ScreenRow, assemble, finish_rows, measure_row
+from codi_int.progress import Progress
 from codi_int.types import Problem, RunCounts, Site
 
 Pair = tuple[int, int]

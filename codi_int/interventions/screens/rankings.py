@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import feature_stats
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.screens.attribution import attribute
 from codi_int.interventions.screens.screen import run_screen
+from codi_int.progress import Progress
 from codi_int.types import Problem, Site
 
 ORDERS = ("attribution", "screen", "frequency")

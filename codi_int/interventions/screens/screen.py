@@ -7,13 +7,13 @@ from typing import Any
 
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.clean import Progress
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work, edit_kind
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import NO_WORK, added, arm_change, measure_change, n_correct
+from codi_int.progress import Progress
 from codi_int.types import Environment, Problem, RunCounts, Site
 
 ROWS_PER_GROUP = 4096
