@@ -6,18 +6,20 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from codi_int.data import story_tokenizer as st
 from codi_int.data.stories import MAX_NUMBER, load_stories
-from codi_int.errors import DataError
+from codi_int.errors import DataError, OutputError
 from codi_int.files import explain_output_errors, replace_file
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.store import save_model
@@ -320,7 +322,7 @@ def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:
     save_model(target, trainer.model, trainer.projection, config, st.build_tokenizer())
 
 
-def _worker(rank: int, recipe: Recipe, options: RunOptions) -> None:
+def _worker(rank: int, recipe: Recipe, options: RunOptions, errors: "SimpleQueue[tuple[str, str]]") -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     world = options.workers
@@ -331,6 +333,9 @@ def _worker(rank: int, recipe: Recipe, options: RunOptions) -> None:
         trainer.resume()
         signal.signal(signal.SIGINT, lambda *_: setattr(trainer, "interrupted", True))
         trainer.run()
+    except OutputError as error:
+        errors.put((error.rule, error.remedy))
+        raise
     finally:
         if world > 1:
             dist.destroy_process_group()
@@ -343,6 +348,9 @@ def train(recipe: Recipe, options: RunOptions) -> TrainingState:
 
     Returns:
         how far the run has come.
+
+    Raises:
+        OutputError: a full disk, a folder that cannot be written to; the last checkpoint is kept.
     """
     folder = options.folder.resolve()
     with explain_output_errors(folder):
@@ -350,8 +358,14 @@ def train(recipe: Recipe, options: RunOptions) -> TrainingState:
         (folder / "rendezvous").unlink(missing_ok=True)
     options = replace(options, folder=folder)
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers end the run themselves
+    # `spawn` hands on the text of a worker's traceback, not its error: a full disk would look like a bug
+    errors: SimpleQueue[tuple[str, str]] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_worker, (recipe, options), nprocs=options.workers)
+        spawn(_worker, (recipe, options, errors), nprocs=options.workers)
+    except ProcessRaisedException:
+        if errors.empty():
+            raise
+        raise OutputError(*errors.get()) from None
     finally:
         signal.signal(signal.SIGINT, handler)
     state = torch.load(folder / "checkpoint.pt", weights_only=True)

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from codi_int.errors import ConfigError, DataError
+from codi_int.errors import ConfigError, DataError, OutputError
 from codi_int.training.batches import StoryStream
 from codi_int.training.recipe import Recipe, Stage
 from codi_int.training.trainer import RunOptions, Trainer, train
@@ -85,6 +86,19 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
     assert all(any(torch.is_tensor(v) and v.abs().sum() > 0 for v in state.values()) for state in momentum)
     second.run()
     assert second.progress.batch == TINY.total_batches
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_in_two_lines_and_the_checkpoint_is_kept(tmp_path):
+    train(TINY, options(tmp_path, stop_after_seconds=0.0))
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "curve.csv").unlink()
+    (tmp_path / "curve.csv").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="no space left on device") as caught:
+        train(TINY, options(tmp_path))
+    assert str(caught.value).endswith("The last checkpoint is kept.")
+    assert len(str(caught.value).splitlines()) == 2
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
 
 
 def test_a_fresh_folder_has_nothing_to_resume(tmp_path):
