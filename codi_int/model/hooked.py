@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -355,9 +356,12 @@ class CodiModel(Chain):
 
     def _stacked(self, captured: Mapping[Site, Tensor]) -> Tensor:
         """`resid_post` of every site as [batch, n_layers, positions, d_model]."""
-        positions = range(self.n_thoughts + 1)
-        layers = [torch.stack([captured[Site(i, p)] for p in positions], 1) for i in range(self.n_layers)]
-        return torch.stack(layers, 1)
+        places = [captured[Site(layer, p)] for layer in range(self.n_layers) for p in range(self.n_thoughts + 1)]
+        return rearrange(
+            torch.stack(places),
+            "(layer position) batch d_model -> batch layer position d_model",
+            layer=self.n_layers,
+        ).contiguous()
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
         """The answers as text and number."""
