@@ -271,16 +271,22 @@ class CodiModel(Chain):
         padding: Padding = "masked",
         grad: bool = False,
     ) -> ThoughtBatch:
-        """The token-level door: left-padded ids that end in <bot>.
+        """Think about token ids: left-padded rows that end in <bot>.
 
         Args:
+            input_ids: ids inside the vocabulary, <bot> last in every row.
+            attention_mask: of the ids' shape, 0 at the padding in front; None where nothing is padded.
             max_new_tokens: how many ids to write; an end token does not stop them.
             padding: `masked` or `official`, see `prefill`.
 
         Returns:
             `residuals` [batch, n_layers, n_thoughts + 1, d_model], `thoughts`, and `completion_ids`
             [batch, max_new_tokens]; problem ids are row0, row1, ...
+
+        Raises:
+            ConfigError: ids or a mask of another form.
         """
+        self._check_tokens(input_ids, attention_mask)
         sites = self._sites("all")
         recorder = SiteRecorder(sites)
         with torch.set_grad_enabled(grad):
@@ -290,6 +296,27 @@ class CodiModel(Chain):
         names = thinking.state.problem_ids
         residuals = self._stacked(recorder.captured)
         return ThoughtBatch(names, thinking.thoughts, {}, residuals, self._completions(names, decoded), decoded.ids)
+
+    def _check_tokens(self, ids: Tensor, mask: Tensor | None) -> None:
+        """ConfigError where ids are not left-padded rows that end in <bot>, or the mask does not say so."""
+        remedy = "Give [batch, tokens] ids, padded on the left, with <bot> last and a mask of the same shape."
+        if ids.ndim != 2 or 0 in ids.shape or ids.is_floating_point():
+            raise ConfigError(f"input_ids are {ids.dtype} of shape {tuple(ids.shape)}.", remedy)
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= self.stack.vocab_size:
+            bad = low if low < 0 else high
+            raise ConfigError(f"Token id {bad} is none of 0 to {self.stack.vocab_size - 1}.", remedy)
+        if not bool((ids[:, -1] == self.config.bot_id).all()):
+            raise ConfigError(f"Every row of input_ids must end in <bot>, id {self.config.bot_id}.", remedy)
+        if mask is None:
+            return
+        if mask.shape != ids.shape:
+            raise ConfigError(f"The mask is {tuple(mask.shape)}, the ids are {tuple(ids.shape)}.", remedy)
+        values = mask.long()
+        # no 1 before a 0, and <bot> itself is read: all that is left are zeros in front
+        left_padded = bool((values.diff(dim=1) >= 0).all()) and bool((values[:, -1] == 1).all())
+        if not left_padded or int(values.min()) < 0:
+            raise ConfigError("The mask must be 0 at the padding in front of a row and 1 from there on.", remedy)
 
     def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = ()) -> Rollout:
         """One clean pass over a batch of `batches`, with everything kept that a later edit may start from."""

@@ -39,5 +39,5 @@ def read_settings(folder: Path) -> CodiConfig:
     """The settings in a folder that `save_model` wrote; CheckpointError where they cannot be read."""
     try:
         return CodiConfig.from_json((folder / SETTINGS).read_text())
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{folder / SETTINGS} cannot be read: {error}.", "Save the model again.") from error
