@@ -28,7 +28,7 @@ from codi_int.model.hooks import (
     SiteRecorder,
     make_entry,
 )
-from codi_int.model.rollout import QuestionBatch, Rollout, group_by_length, group_in_order
+from codi_int.model.rollout import QuestionBatch, Rollout, check_tokens, group_by_length, group_in_order
 from codi_int.model.store import save_model
 from codi_int.model.weights import hash_weights
 from codi_int.types import Completion, Problem, Site, ThoughtBatch
@@ -57,9 +57,13 @@ class CodiModel(Chain):
     and where padding is given (`think_tokens`) it is never read.
     """
 
-    def __init__(self, hf: Any, projection: Projection, config: CodiConfig, tokenizer: Any) -> None:
+    def __init__(
+        self, hf: Any, projection: Projection, config: CodiConfig, tokenizer: Any, file_sha256: str | None = None
+    ) -> None:
         super().__init__(hf, projection, config)
         self.tokenizer = tokenizer
+        if file_sha256 is not None:
+            self.sha256 = file_sha256
         self.name = config.name
         self.n_layers, self.d_model, self.n_thoughts = self.stack.n_layers, self.stack.d_model, config.n_thoughts
 
@@ -75,7 +79,7 @@ class CodiModel(Chain):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all weights, whatever file they came from."""
+        """Hash of all weights as their file holds them: the same in every dtype that they are loaded in."""
         return hash_weights(self.hf, self.projection)
 
     @property
@@ -286,7 +290,7 @@ class CodiModel(Chain):
         Raises:
             ConfigError: ids or a mask of another form.
         """
-        self._check_tokens(input_ids, attention_mask)
+        check_tokens(input_ids, attention_mask, self.stack.vocab_size, self.config.bot_id)
         sites = self._sites("all")
         recorder = SiteRecorder(sites)
         with torch.set_grad_enabled(grad):
@@ -296,27 +300,6 @@ class CodiModel(Chain):
         names = thinking.state.problem_ids
         residuals = self._stacked(recorder.captured)
         return ThoughtBatch(names, thinking.thoughts, {}, residuals, self._completions(names, decoded), decoded.ids)
-
-    def _check_tokens(self, ids: Tensor, mask: Tensor | None) -> None:
-        """ConfigError where ids are not left-padded rows that end in <bot>, or the mask does not say so."""
-        remedy = "Give [batch, tokens] ids, padded on the left, with <bot> last and a mask of the same shape."
-        if ids.ndim != 2 or 0 in ids.shape or ids.is_floating_point():
-            raise ConfigError(f"input_ids are {ids.dtype} of shape {tuple(ids.shape)}.", remedy)
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= self.stack.vocab_size:
-            bad = low if low < 0 else high
-            raise ConfigError(f"Token id {bad} is none of 0 to {self.stack.vocab_size - 1}.", remedy)
-        if not bool((ids[:, -1] == self.config.bot_id).all()):
-            raise ConfigError(f"Every row of input_ids must end in <bot>, id {self.config.bot_id}.", remedy)
-        if mask is None:
-            return
-        if mask.shape != ids.shape:
-            raise ConfigError(f"The mask is {tuple(mask.shape)}, the ids are {tuple(ids.shape)}.", remedy)
-        values = mask.long()
-        # no 1 before a 0, and <bot> itself is read: all that is left are zeros in front
-        left_padded = bool((values.diff(dim=1) >= 0).all()) and bool((values[:, -1] == 1).all())
-        if not left_padded or int(values.min()) < 0:
-            raise ConfigError("The mask must be 0 at the padding in front of a row and 1 from there on.", remedy)
 
     def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = ()) -> Rollout:
         """One clean pass over a batch of `batches`, with everything kept that a later edit may start from."""

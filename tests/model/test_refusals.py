@@ -99,3 +99,19 @@ def test_a_damaged_file_is_our_error(llama: Any, tmp_path: Path, name: str, cont
     (tmp_path / name).write_bytes(content)
     with pytest.raises((CheckpointError, ConfigError)):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_model_is_its_file_in_every_dtype(llama: Any, tmp_path: Path, dtype: str) -> None:
+    llama.save(tmp_path)
+    assert load_model(tmp_path, dtype=dtype).sha256 == load_model(tmp_path).sha256 == llama.sha256
+
+
+def test_a_published_file_that_says_more_than_it_stores_is_refused(tmp_path: Path) -> None:
+    from codi_int.errors import SAEError
+    from codi_int.sae.published import import_published
+
+    huge = torch.zeros(1).expand(60_000, 60_000)
+    torch.save({"encoder.weight": huge, "decoder.weight": huge, "config": {"k": 1}}, tmp_path / "a.pt")
+    with pytest.raises(SAEError, match="stores less than its shape says"):
+        import_published(tmp_path / "a.pt")
