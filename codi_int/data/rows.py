@@ -8,7 +8,7 @@ from typing import Any
 
 from codi_int.data.steps import parse_steps, to_number
 from codi_int.errors import DataError
-from codi_int.types import Number, Problem, Step
+from codi_int.types import OPERATIONS, Number, Problem, Step
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ def _equation(name: str, answer: str) -> Callable[[Mapping[str, Any]], str]:
     return text
 
 
+CONTROL = re.compile(r"<\|[A-Za-z0-9_]+\|>|</?s>|<(?:bot|eot|pad|unk|bos|eos)>")
+"""texts that tokenizers turn into one control token, which would end the question or begin the thoughts"""
+
 FORMATS = (
     RowFormat("SVAMP", ("Body", "Question"), "Answer", _equation("Equation", "Answer")),
     RowFormat("GSM-Hard", ("input",), "target", lambda row: ""),
@@ -89,9 +92,17 @@ def problem_from_row(row: Any, default_id: str, where: str) -> Problem:
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise DataError(f"{where}: '{found.question[0]}' must be a text that is not empty.")
     question = " ".join(text.strip() for text in texts)
+    if control := CONTROL.search(question):
+        raise DataError(
+            f"{where}: the question holds {control[0]!r}, which a tokenizer reads as a control token.",
+            "Take it out of the text.",
+        )
     steps = _own_steps(row["steps"], where) if "steps" in row else parse_steps(found.solution(row))
-    identity = row.get("id", row.get("ID", default_id))
-    return Problem(str(identity), question, _answer(row[found.answer], found.answer, where), steps)
+    identity = next((row[name] for name in ("id", "ID") if row.get(name) is not None), default_id)
+    if not isinstance(identity, str | int | float) or isinstance(identity, bool):
+        raise DataError(f"{where}: 'id' must be a text or a number, not {type(identity).__name__}.")
+    answer = _answer(row[found.answer], found.answer, where)
+    return Problem(id=str(identity), question=question, answer=answer, steps=steps)
 
 
 def known_formats() -> str:
@@ -101,7 +112,7 @@ def known_formats() -> str:
 
 def _answer(value: Any, field: str, where: str) -> Number:
     value = _single(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if _is_number(value):
         return int(value) if float(value).is_integer() else value
     if isinstance(value, str):
         final = value.rsplit("####", 1)[-1]
@@ -114,11 +125,30 @@ def _answer(value: Any, field: str, where: str) -> Number:
     raise DataError(f"{where}: '{field}' gives no number.", "Write a number, or a solution that ends in '#### number'.")
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
+
+
 def _own_steps(rows: Any, where: str) -> tuple[Step, ...]:
     try:
-        return tuple(Step(left, operation, right, result) for left, operation, right, result in rows)
+        parts = [(left, operation, right, result) for left, operation, right, result in rows]
     except (TypeError, ValueError):
         raise DataError(f"{where}: 'steps' must be a list of [left, operation, right, result].") from None
+    for left, operation, right, result in parts:
+        if operation not in OPERATIONS:
+            raise DataError(
+                f"{where}: 'steps' has the operation {operation!r}, which does not exist.",
+                f"Operations: {', '.join(OPERATIONS)}.",
+            )
+        if not all(map(_is_number, (left, right, result))):
+            raise DataError(f"{where}: 'steps' holds an operand or a result that is no number.")
+    return tuple(Step(*part) for part in parts)
 
 
 def _single(value: Any) -> Any:

@@ -34,7 +34,8 @@ _PYTHON: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
 LONGEST = 200
 """characters of a mark; a longer one is no calculation but a bracket that was never closed"""
 
-_MARK = re.compile(r"<<(.*?)>>", re.DOTALL)
+# starts at the beginning of a word only and never gives back what it read: linear however long the text
+_UNPAIRED = re.compile(r"<<[^<>]*+|(?<![^<>\s])[^<>\s]*+>>")
 _PLAIN = r"(?:\d[\d,]*(?:\.\d*)?|\.\d+)"
 _OPERAND = rf"-?{_PLAIN}%?|-?{_PLAIN}/{_PLAIN}|\(-?{_PLAIN}%?\)|\(-?{_PLAIN}/{_PLAIN}\)"
 _STEP = re.compile(rf"({_OPERAND})([+\-*/])({_OPERAND})")
@@ -53,7 +54,7 @@ class Mark:
     kind: MarkKind
     """what it is"""
     step: Step | None
-    """the calculation, where it has two operands"""
+    """the calculation, where it has two operands and gives its result to the last written digit"""
     agreement: Agreement | None
     """whether the result is right, right after rounding to its last written digit, or wrong; None where malformed"""
 
@@ -102,7 +103,7 @@ def parse_steps(text: str) -> tuple[Step, ...]:
 
     An operand may be a decimal, have thousands commas, be a percentage (`25%` is 0.25), or a fraction: one in
     parentheses, or a proper one (`60*2/3` is 60 times two thirds). A mark that is none (three operands, an equation, a
-    typing error) gives no step; `read_marks` tells what it is.
+    typing error, a result that its arithmetic does not give) gives no step; `read_marks` tells what it is.
     """
     return tuple(mark.step for mark in read_marks(text) if mark.step is not None)
 
@@ -122,9 +123,15 @@ def write_step(step: Step) -> str:
 
 def read_marks(text: str) -> tuple[Mark, ...]:
     """Every `<<...>>` of a written solution, in order; a bracket that is never closed is a malformed mark."""
-    marks = [_read(found) for found in _MARK.findall(text)]
-    rest = _MARK.sub("", text)
-    broken = re.findall(r"<<[^<>]*|[^<>\s]*>>", rest)
+    marks, around = [], []
+    done = 0
+    # by hand, not by `<<(.*?)>>`: that looks to the end of the text once for every bracket that is never closed
+    while (start := text.find("<<", done)) >= 0 and (end := text.find(">>", start + 2)) >= 0:
+        marks.append(_read(text[start + 2 : end]))
+        around.append(text[done:start])
+        done = end + 2
+    around.append(text[done:])
+    broken = _UNPAIRED.findall("".join(around))
     return (*marks, *(Mark(piece[:LONGEST], "malformed", None, None) for piece in broken))
 
 
@@ -152,6 +159,8 @@ def report_steps(texts: Iterable[str]) -> StepReport:
 
 
 def _read(text: str) -> Mark:
+    if len(text) > LONGEST:
+        return Mark(text, "malformed", None, None)
     # percent signs first as what they mean, then as a mere unit: <<25%*200=50>> and <<100%-20%=80%>>, <<100-20=80%>>
     readings = [_interpret(text, text)]
     if "%" in text and readings[0].agreement != "exact":
@@ -163,7 +172,7 @@ def _read(text: str) -> Mark:
 def _interpret(text: str, written: str) -> Mark:
     left, sign, right = _normal(written).rpartition("=")
     value, result = _value(left), _value(right)
-    if not sign or value is None or result is None or len(text) > LONGEST:
+    if not sign or value is None or result is None:
         return Mark(text, "malformed", None, None)
     agreement = _agreement(value, result, right)
     match = _STEP.fullmatch(left)
@@ -173,6 +182,11 @@ def _interpret(text: str, written: str) -> Mark:
     first, second = operands
     assert first is not None
     assert second is not None
+    # 1/2/4 matches as 1/(2/4): the two operands must have the value that the mark has, read from the left
+    if (second == 0 and match[2] == "/") or _ARITHMETIC[_SIGNS[match[2]]](first, second) != value:
+        return Mark(text, "expression", None, agreement)
+    if agreement == "wrong":
+        return Mark(text, "step", None, agreement)
     step = Step(_plain(first), _SIGNS[match[2]], _plain(second), _plain(result))
     return Mark(text, "step", step, agreement)
 

@@ -49,8 +49,8 @@ def read_hf_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a damaged config raises whatever its reader stumbles on
         raise CheckpointError(
             f"{folder / 'config.json'} describes no known architecture.", f"Supported: {', '.join(CLASSES)}."
         ) from error
@@ -77,10 +77,18 @@ def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: 
 
     table = INPUT_TABLE[config.model_type]
     _settle_tying(config, state, table)
-    with _without_init():
-        hf = getattr(transformers, CLASSES[config.model_type])(config)
+    try:
+        with _without_init():
+            hf = getattr(transformers, CLASSES[config.model_type])(config)
+    except Exception as error:  # sizes that contradict each other fail anywhere inside the constructor
+        raise CheckpointError(
+            f"{source / 'config.json'} describes no model that can be built ({type(error).__name__}).",
+            "Download the file again.",
+        ) from error
     check_keys({name: tensor.shape for name, tensor in hf.state_dict().items()}, state, source)
-    hf.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, strict=True, assign=True)
+    cast = {name: tensor.to(dtype) for name, tensor in state.items()}
+    check_finite(cast, source)
+    hf.load_state_dict(cast, strict=True, assign=True)
     if config.tie_word_embeddings:
         hf.lm_head.weight = hf.get_input_embeddings().weight
     return hf.requires_grad_(False).eval()
@@ -93,6 +101,7 @@ def build_projection(state: Mapping[str, Tensor], d_model: int, dtype: torch.dty
     projection = Projection(d_model, state["1.weight"].shape[0], prj_no_ln=not any(k.startswith("ln.") for k in state))
     expected = {name: tensor.shape for name, tensor in projection.state_dict().items()}
     check_keys(expected, state, source, prefix="prj.")
+    check_finite({name: tensor.to(dtype) for name, tensor in state.items()}, source, prefix="prj.")
     projection.load_state_dict(dict(state))
     return projection.to(dtype).requires_grad_(False).eval()
 
@@ -114,6 +123,16 @@ def check_keys(expected: Mapping[str, torch.Size], given: Mapping[str, Tensor], 
         raise CheckpointError(
             f"The weights in {source} do not fit the model: {'; '.join(parts)}.",
             "Check that base model and checkpoint belong together and that the download is complete.",
+        )
+
+
+def check_finite(state: Mapping[str, Tensor], source: Path, prefix: str = "") -> None:
+    """CheckpointError where a tensor, in the dtype in which it will be used, holds NaN or inf."""
+    bad = [prefix + name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
+    if bad:
+        raise CheckpointError(
+            f"The weights in {source} hold NaN or inf: {shortened(bad)}.",
+            "Download them again; where they are whole, load them with dtype='float32'.",
         )
 
 
@@ -155,8 +174,8 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Any:
     # AutoTokenizer lets a Qwen2 config overrule a tokenizer that says it is complete as it stands, and splits it anew
     reader: Any = PreTrainedTokenizerFast if _tokenizer_class(folder) in PLAIN_TOKENIZERS else AutoTokenizer
     try:
-        tokenizer = reader.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tokenizer = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # `tokenizers` raises bare Exceptions on damaged files
         raise CheckpointError(
             f"{folder} holds no tokenizer that can be read.", "Put tokenizer.json and tokenizer_config.json there."
         ) from error

@@ -26,7 +26,8 @@ class NameRecorder:
         return self._names
 
     def record(self, name: str, position: Position, tensor: Tensor) -> None:
-        self._parts[name].append(tensor)
+        # a copy: a later hook may write into the tensor, which is also what the next block reads
+        self._parts[name].append(tensor.clone())
 
     def joined(self) -> dict[str, Tensor]:
         """All steps of each name, one after the other along the tokens."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from codi_int.errors import CheckpointError, ConfigError
+from codi_int.errors import CheckpointError, ConfigError, HookError
 from codi_int.model.cache import KVCache
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.gpt2 import GPT2Stack
@@ -129,7 +129,8 @@ class Chain:
     ) -> ChainState:
         """Feed one thought, by default `next_thought(state)`. The given state's cache goes on in the new state."""
         thought = self.next_thought(state, recorder) if thought is None else thought
-        x = self.stack.embed_thought(thought, state.cache)
+        # hooks may write in place, and a thought that was handed over or kept must not change with what is fed
+        x = self.stack.embed_thought(thought.clone() if self._sessions else thought, state.cache)
         hidden = self._forward(x, state.cache, state.position + 1, state.problem_ids, recorder)
         return ChainState(state.cache, hidden[:, -1], state.position + 1, state.problem_ids)
 
@@ -191,6 +192,11 @@ class Chain:
         x = self.stack.embed(tokens, state.cache)
         hidden = self._forward(x, state.cache, "answer", state.problem_ids, recorder)
         logits = self.stack.unembed(hidden[:, -1:] if last_only else hidden)
+        if not bool(logits.detach().isfinite().all()):
+            raise HookError(
+                "The model's logits hold NaN or inf: its states left the range of its dtype, or a hook changed them.",
+                "Check the hooks, or load the model with dtype='float32'.",
+            )
         return logits[..., :-1] if self.config.suppress_last_id else logits
 
     def _picked(self, state: ChainState, rows: Tensor) -> ChainState:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from codi_int.model.cache import KVCache
@@ -34,7 +35,13 @@ class GPT2Stack(BlockStack):
         return None
 
     def _qkv(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self._body.h[layer].attn.c_attn(x).view(*x.shape[:2], 3 * self.n_heads, self.head_dim).chunk(3, 2)
+        # one Conv1D makes all three, one behind the other: first every head's query, then the keys, then the values
+        q, k, v = rearrange(
+            self._body.h[layer].attn.c_attn(x),
+            "batch token (kind head d_head) -> kind batch token head d_head",
+            kind=3,
+            d_head=self.head_dim,
+        )
         return q, k, v
 
     def _rotate(self, q: Tensor, k: Tensor, rotary: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from codi_int.model.hooks import (
     SiteRecorder,
     make_entry,
 )
-from codi_int.model.rollout import QuestionBatch, Rollout, group_by_length, group_in_order
+from codi_int.model.rollout import QuestionBatch, Rollout, check_tokens, group_by_length, group_in_order
 from codi_int.model.store import save_model
 from codi_int.model.weights import hash_weights
 from codi_int.progress import Progress, count_up
@@ -56,9 +57,13 @@ class CodiModel(Chain):
     and where padding is given (`think_tokens`) it is never read.
     """
 
-    def __init__(self, hf: Any, projection: Projection, config: CodiConfig, tokenizer: Any) -> None:
+    def __init__(
+        self, hf: Any, projection: Projection, config: CodiConfig, tokenizer: Any, file_sha256: str | None = None
+    ) -> None:
         super().__init__(hf, projection, config)
         self.tokenizer = tokenizer
+        if file_sha256 is not None:
+            self.sha256 = file_sha256
         self.name = config.name
         self.n_layers, self.d_model, self.n_thoughts = self.stack.n_layers, self.stack.d_model, config.n_thoughts
 
@@ -74,7 +79,7 @@ class CodiModel(Chain):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all weights, whatever file they came from."""
+        """Hash of all weights as their file holds them: the same in every dtype that they are loaded in."""
         return hash_weights(self.hf, self.projection)
 
     @property
@@ -270,16 +275,22 @@ class CodiModel(Chain):
         padding: Padding = "masked",
         grad: bool = False,
     ) -> ThoughtBatch:
-        """The token-level door: left-padded ids that end in <bot>.
+        """Think about token ids: left-padded rows that end in <bot>.
 
         Args:
+            input_ids: ids inside the vocabulary, <bot> last in every row.
+            attention_mask: of the ids' shape, 0 at the padding in front; None where nothing is padded.
             max_new_tokens: how many ids to write; an end token does not stop them.
             padding: `masked` or `official`, see `prefill`.
 
         Returns:
             `residuals` [batch, n_layers, n_thoughts + 1, d_model], `thoughts`, and `completion_ids`
             [batch, max_new_tokens]; problem ids are row0, row1, ...
+
+        Raises:
+            ConfigError: ids or a mask of another form.
         """
+        check_tokens(input_ids, attention_mask, self.stack.vocab_size, self.config.bot_id)
         sites = self._sites("all")
         recorder = SiteRecorder(sites)
         with torch.set_grad_enabled(grad):
@@ -355,9 +366,12 @@ class CodiModel(Chain):
 
     def _stacked(self, captured: Mapping[Site, Tensor]) -> Tensor:
         """`resid_post` of every site as [batch, n_layers, positions, d_model]."""
-        positions = range(self.n_thoughts + 1)
-        layers = [torch.stack([captured[Site(i, p)] for p in positions], 1) for i in range(self.n_layers)]
-        return torch.stack(layers, 1)
+        places = [captured[Site(layer, p)] for layer in range(self.n_layers) for p in range(self.n_thoughts + 1)]
+        return rearrange(
+            torch.stack(places),
+            "(layer position) batch d_model -> batch layer position d_model",
+            layer=self.n_layers,
+        ).contiguous()
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
         """The answers as text and number."""

@@ -229,7 +229,11 @@ def _checked(out: Any, part: Tensor, context: HookContext) -> Tensor:
         raise HookError(f"The hook at {where} returned shape {tuple(out.shape)}; it must be {tuple(part.shape)}.")
     if not out.is_floating_point() or out.device != part.device:
         raise HookError(f"The hook at {where} returned {out.dtype} on {out.device}; it must be float on {part.device}.")
-    return out.to(part.dtype)
+    cast: Tensor = out.to(part.dtype)
+    # looked at after the cast: 70,000 is a number in float32 and inf in float16
+    if not bool(cast.detach().isfinite().all()):
+        raise HookError(f"The hook at {where} returned NaN or inf.", "Return finite numbers only.")
+    return cast
 
 
 def _takes_hook_keyword(fn: HookFunction) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from codi_int.errors import CheckpointError
@@ -68,8 +69,12 @@ class LlamaStack(BlockStack):
 
     def _qkv(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         attn = self._blocks[layer].self_attn
-        heads = (*x.shape[:2], -1, self.head_dim)
-        return attn.q_proj(x).view(heads), attn.k_proj(x).view(heads), attn.v_proj(x).view(heads)
+        # queries have n_heads, keys and values n_kv_heads (grouped-query attention), so only d_head is the same in all
+        split = "batch token (head d_head) -> batch token head d_head"
+        q = rearrange(attn.q_proj(x), split, d_head=self.head_dim)
+        k = rearrange(attn.k_proj(x), split, d_head=self.head_dim)
+        v = rearrange(attn.v_proj(x), split, d_head=self.head_dim)
+        return q, k, v
 
     def _rotate(self, q: Tensor, k: Tensor, rotary: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         assert rotary is not None
@@ -95,6 +100,7 @@ class LlamaStack(BlockStack):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    # Hugging Face pairs dimension i with i + d_head / 2 (not with i + 1, as the RoPE paper, arXiv:2104.09864, does)
     left, right = x.chunk(2, -1)
     return x * cos + torch.cat((-right, left), -1) * sin
 

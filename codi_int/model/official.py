@@ -23,6 +23,7 @@ from codi_int.model.codi import CodiConfig
 from codi_int.model.hooked import CodiModel
 from codi_int.model.presets import Preset
 from codi_int.model.tensors import read_checkpoint, read_json
+from codi_int.model.weights import hash_file_weights
 
 LORA_KEY = re.compile(r"(.+)\.lora_(A|B)\.(?:default\.)?weight")
 BUFFER_KEY = re.compile(r".*(rotary_emb\.inv_freq|attn\.masked_bias|attn\.bias)")
@@ -94,7 +95,8 @@ def load_official(
     tokenizer = load_tokenizer(_tokenizer_folder(folder, settings.base, config_folder), table.shape[0])
     provenance |= {"ignored_keys": parts.ignored, "assumed": _assumed(settings)}
     config = _settings(name, parts, tokenizer, base_vocab, settings, preset, provenance)
-    return CodiModel(hf.to(device), projection.to(device), config, tokenizer)
+    known = None if dtype == torch.float32 else hash_file_weights(parts.model, parts.projection)
+    return CodiModel(hf.to(device), projection.to(device), config, tokenizer, known)
 
 
 def take_apart(tensors: dict[str, Tensor], source: Path) -> OfficialParts:

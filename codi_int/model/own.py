@@ -9,17 +9,21 @@ from codi_int.model.building import build_hf, build_projection, load_tokenizer, 
 from codi_int.model.hooked import CodiModel
 from codi_int.model.store import PROJECTION, SETTINGS, read_settings
 from codi_int.model.tensors import read_checkpoint, read_file
+from codi_int.model.weights import hash_file_weights
 
 
 def load_own(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiModel:
     """The model that `save_model` wrote to `folder`."""
     config = read_settings(folder)
     hf_config = read_hf_config(folder)
-    hf = build_hf(hf_config, read_checkpoint(folder).tensors, dtype, folder)
-    projection = build_projection(read_file(folder / PROJECTION), hf_config.hidden_size, dtype, folder / PROJECTION)
+    state = read_checkpoint(folder).tensors
+    hf = build_hf(hf_config, state, dtype, folder)
+    thoughts = read_file(folder / PROJECTION)
+    projection = build_projection(thoughts, hf_config.hidden_size, dtype, folder / PROJECTION)
     vocab_size = hf_config.vocab_size
     special = {"pad_id": config.pad_id, "bot_id": config.bot_id, "eot_id": config.eot_id, "eos_id": config.eos_id}
     for name, token in special.items():
         if token is not None and not 0 <= token < vocab_size:
             raise CheckpointError(f"{folder / SETTINGS}: {name} is {token}; the model has ids 0 to {vocab_size - 1}.")
-    return CodiModel(hf.to(device), projection.to(device), config, load_tokenizer(folder, vocab_size))
+    known = None if dtype == torch.float32 else hash_file_weights(state, thoughts)
+    return CodiModel(hf.to(device), projection.to(device), config, load_tokenizer(folder, vocab_size), known)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from codi_int.errors import ConfigError
 from codi_int.model.cache import KVCache
 from codi_int.model.chain import ChainState, Decoded
 from codi_int.types import Completion, Site
@@ -101,3 +102,25 @@ def group_in_order(
         rows = tuple(range(start, start + len(some)))
         batches.append(QuestionBatch(rows, tuple(problem_ids[i] for i in rows), ids, mask))
     return batches
+
+
+def check_tokens(ids: Tensor, mask: Tensor | None, vocab_size: int, bot_id: int) -> None:
+    """ConfigError where ids are not left-padded rows that end in <bot>, or the mask does not say so."""
+    remedy = "Give [batch, tokens] ids, padded on the left, with <bot> last and a mask of the same shape."
+    if ids.ndim != 2 or 0 in ids.shape or ids.is_floating_point():
+        raise ConfigError(f"input_ids are {ids.dtype} of shape {tuple(ids.shape)}.", remedy)
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= vocab_size:
+        bad = low if low < 0 else high
+        raise ConfigError(f"Token id {bad} is none of 0 to {vocab_size - 1}.", remedy)
+    if not bool((ids[:, -1] == bot_id).all()):
+        raise ConfigError(f"Every row of input_ids must end in <bot>, id {bot_id}.", remedy)
+    if mask is None:
+        return
+    if mask.shape != ids.shape:
+        raise ConfigError(f"The mask is {tuple(mask.shape)}, the ids are {tuple(ids.shape)}.", remedy)
+    values = mask.long()
+    # no 1 before a 0, and <bot> itself is read: all that is left are zeros in front
+    left_padded = bool((values.diff(dim=1) >= 0).all()) and bool((values[:, -1] == 1).all())
+    if not left_padded or int(values.min()) < 0:
+        raise ConfigError("The mask must be 0 at the padding in front of a row and 1 from there on.", remedy)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -211,6 +212,7 @@ class BlockStack(ABC):
 
     def _plan(self, cache: KVCache, count: int) -> StepPlan:
         start = cache.length - count
+        # one token reads all slots and a first read is plainly causal: without a mask torch takes its fastest kernel
         rotary = self._rotary(cache, start)
         if not cache.padded and (count == 1 or start == 0):
             return StepPlan(None, count > 1, rotary)
@@ -239,20 +241,28 @@ class BlockStack(ABC):
         if tap:
             q, k, v = tap("attn.hook_q", q), tap("attn.hook_k", k), tap("attn.hook_v", v)
         q, k = self._rotate(q, k, plan.rotary)
-        keys, values = cache.write(layer, k.transpose(1, 2), v.transpose(1, 2))
-        q = q.transpose(1, 2)
+        # hooks see TransformerLens' order of axes; attention and the cache want a head's tokens side by side
+        heads_first = "batch token head d_head -> batch head token d_head"
+        keys, values = cache.write(layer, rearrange(k, heads_first), rearrange(v, heads_first))
+        q = rearrange(q, heads_first)
         if tap and tap.wants("attn.hook_pattern"):
             pattern = tap("attn.hook_pattern", self._pattern(q, keys, plan, self._scale(layer)))
             z = pattern @ self._per_query_head(values)
         else:
+            # the fused kernel never forms the pattern; it sums in another order, so the last bits differ from above
             z = F.scaled_dot_product_attention(
-                q, keys, values, plan.mask, is_causal=plan.causal, scale=self._scale(layer),
+                q,
+                keys,
+                values,
+                attn_mask=plan.mask,
+                is_causal=plan.causal,
+                scale=self._scale(layer),
                 enable_gqa=self.n_kv_heads != self.n_heads,
-            )  # fmt: skip
-        z = z.transpose(1, 2)
+            )
+        z = rearrange(z, "batch head token d_head -> batch token head d_head")
         if tap:
             z = tap("attn.hook_z", z)
-        return self._attn_out(layer, z.flatten(2))
+        return self._attn_out(layer, rearrange(z, "batch token head d_head -> batch token (head d_head)"))
 
     def _pattern(self, q: Tensor, keys: Tensor, plan: StepPlan, scale: float) -> Tensor:
         """Attention weights [batch, n_heads, t, length], written out because a hook wants them."""
@@ -266,4 +276,9 @@ class BlockStack(ABC):
         return scores.softmax(-1, dtype=torch.float32).nan_to_num(0.0).to(q.dtype)
 
     def _per_query_head(self, tensor: Tensor) -> Tensor:
-        return tensor.repeat_interleave(self.n_heads // self.n_kv_heads, dim=1)
+        # query heads of one group stand side by side, as in Hugging Face's repeat_kv
+        return repeat(
+            tensor,
+            "batch kv_head token d_head -> batch (kv_head group) token d_head",
+            group=self.n_heads // self.n_kv_heads,
+        )

@@ -40,5 +40,5 @@ def read_settings(folder: Path) -> CodiConfig:
     text = read_text(folder / SETTINGS, error=CheckpointError, remedy="Save the model again.")
     try:
         return CodiConfig.from_json(text)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{folder / SETTINGS} cannot be read: {error}.", "Save the model again.") from error

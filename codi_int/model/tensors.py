@@ -1,6 +1,7 @@
 """Reading the tensors of a checkpoint folder, whatever files it keeps them in; never running code from it."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,13 @@ def _read_shards(folder: Path, index: Path) -> TensorFiles:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
         raise CheckpointError(f"{index} names no shards: its weight_map is missing or empty.", "Download it again.")
-    paths = tuple(folder / name for name in sorted(set(weight_map.values())))
+    names = list(weight_map.values())
+    # an index is a stranger's text: a shard lies beside it, and nowhere else on this disk
+    if odd_names := [
+        name for name in names if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\:\0]", name)
+    ]:
+        raise CheckpointError(f"{index} names a shard outside its folder: {odd_names[0]!r}.", "Download it again.")
+    paths = tuple(folder / name for name in sorted(set(names)))
     if missing := [path.name for path in paths if not path.is_file()]:
         raise CheckpointError(
             f"{len(missing)} of {len(paths)} shards are missing in {folder}: {', '.join(missing)}.",
@@ -77,7 +84,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"{path} is no whole safetensors file: {_brief(error)}.", "Download it again.") from error
 
 
@@ -89,7 +96,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors; pickles are never loaded with code execution allowed.",
             "Convert it to safetensors where you trust it, and load that.",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # torch raises a dozen kinds for broken files
         raise CheckpointError(f"{path} cannot be read: {_brief(error)}.", "Download it again.") from error
     if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
         raise CheckpointError(f"{path} must hold one flat dictionary of tensors.", "Save the model's state dict alone.")

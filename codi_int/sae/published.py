@@ -116,6 +116,7 @@ def _weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     missing = [name for name in ("encoder.weight", "decoder.weight") if name not in state]
     if missing:
         raise SAEError(f"{path} lacks {' and '.join(missing)}.", "Give a checkpoint of the published TopK SAEs.")
+    _check_tensors(state, path)
     encoder, decoder = state["encoder.weight"].float(), state["decoder.weight"].float()
     return {
         "W_enc": encoder.T.contiguous(),
@@ -123,6 +124,36 @@ def _weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
         "W_dec": decoder.T.contiguous(),
         "b_dec": state.get("decoder.bias", torch.zeros(decoder.shape[0])).float(),
     }
+
+
+_OWN_NAMES = {
+    "encoder.weight": "W_enc",
+    "encoder.bias": "b_enc",
+    "decoder.weight": "W_dec",
+    "decoder.bias": "b_dec",
+}
+
+
+def _check_tensors(state: Mapping[str, Any], path: Path) -> None:
+    """SAEError where types, shapes or storage are not what a TopK SAE has; looks only, and allocates nothing."""
+    encoder = state["encoder.weight"]
+    shape = tuple(encoder.shape) if isinstance(encoder, Tensor) and encoder.ndim == 2 else (0, 0)
+    wanted = {"encoder.weight": shape, "encoder.bias": shape[:1], "decoder.weight": shape[::-1]}
+    wanted["decoder.bias"] = shape[1:]
+    for name, expected in wanted.items():
+        tensor = state.get(name)
+        if tensor is None and name.endswith("bias"):
+            continue
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
+            raise SAEError(f"{path}: {_OWN_NAMES[name]} is no plain float tensor.", "Copy the checkpoint again.")
+        if tuple(tensor.shape) != expected or 0 in expected:
+            raise SAEError(
+                f"{path}: {_OWN_NAMES[name]} has shape {list(tensor.shape)} (expected {list(expected)}).",
+                "Copy the checkpoint again.",
+            )
+        # a tensor of stride 0 says any shape over one stored number, and would take that memory when copied
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise SAEError(f"{path}: {name} stores less than its shape says.", "Copy the checkpoint again.")
 
 
 def _site(settings: Mapping[str, Any]) -> Site | None:

@@ -43,6 +43,14 @@ def test_own_format_is_read_back(tmp_path):
         (("[1]",), "line 1: an object is wanted"),
         (('{"question": "", "answer": 1}',), "line 1: 'question' must be a text"),
         (('{"question": "a?", "answer": 1, "steps": 3}',), "line 1: 'steps' must be"),
+        (
+            ('{"question": "a?", "answer": 1, "steps": [[1, "power", 2, 1]]}',),
+            "line 1: .*'power', which does not exist",
+        ),
+        (('{"question": "a?", "answer": 1, "steps": [[1, "addition", null, 1]]}',), "line 1: .*no number"),
+        (('{"question": "a?", "answer": 1' + "0" * 400 + "}",), "line 1: 'answer' gives no number"),
+        (('{"question": "a <bot> b?", "answer": 1}',), "line 1: the question holds '<bot>'"),
+        (('{"question": "a?", "answer": 1, "id": [1]}',), "line 1: 'id' must be"),
         (('{"id": "x", "question": "a?", "answer": 1}',) * 2, "'x' stands twice"),
     ],
 )
@@ -50,6 +58,11 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, lines, message):
     with pytest.raises(DataError, match=message) as error:
         read_jsonl(write(tmp_path, *lines))
     assert str(error.value).count("\n") <= 1
+
+
+def test_a_null_id_is_none_at_all(tmp_path):
+    row = '{"id": null, "question": "a?", "answer": 1}'
+    assert [p.id for p in read_jsonl(write(tmp_path, row, row))] == ["data-1", "data-2"]
 
 
 def test_no_file_no_name_no_limit(tmp_path):

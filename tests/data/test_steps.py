@@ -2,11 +2,12 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
-from codi_int.data.steps import read_marks, report_steps
+from codi_int.data.steps import parse_steps, read_marks, report_steps
 from codi_int.types import Step
 
 GSM8K = Path(__file__).parents[2].parent / "shared" / "gsm8k"
@@ -91,10 +92,30 @@ def test_the_report_counts_all_and_keeps_what_is_bad():
     assert (report.n_problems_exact, report.n_problems_simple) == (2, 2)
 
 
+@pytest.mark.parametrize(("mark", "kind"), [("1/2/4=0.125", "expression"), ("60/2/4=7.5", "expression")])
+def test_two_divisions_are_no_step(mark, kind):
+    (found,) = read_marks(f"<<{mark}>>")
+    assert (found.kind, found.step, found.agreement) == (kind, None, "exact")
+
+
+def test_a_wrong_result_is_no_step_and_a_rounded_one_is():
+    assert parse_steps("<<2+2=5>> <<10/3=3.34>>") == ()
+    assert parse_steps("<<10/3=3.33>>") == (Step(10, "division", 3, 3.33),)
+
+
+@pytest.mark.parametrize("piece", ["<<", "a", ">>", "<<1", "1 ", "<<1+1=2", "<<" + "1 " * 30_000])
+def test_sixty_thousand_characters_are_read_at_once(piece):
+    text = (piece * 60_000)[:60_000]
+    start = time.perf_counter()
+    read_marks(text)
+    read_marks(f"<<{text}>>")
+    assert time.perf_counter() - start < 1
+
+
 @pytest.mark.skipif(not GSM8K.exists(), reason="GSM8K is not shipped")
 @pytest.mark.parametrize(
     ("split", "problems", "unmarked", "parsed", "simple", "marks"),
-    [("train", 7473, 95, 7376, 5230, 23716), ("test", 1319, 18, 1301, 918, 4282)],
+    [("train", 7473, 95, 7376, 5229, 23716), ("test", 1319, 18, 1301, 918, 4282)],
 )
 def test_the_counts_on_gsm8k(split, problems, unmarked, parsed, simple, marks):
     texts = [json.loads(line)["answer"] for line in (GSM8K / f"{split}.jsonl").read_text().splitlines()]
