@@ -1,6 +1,8 @@
 # codi-int: make demo, make test. Each does all its own set-up in .venv and leaves nothing outside this folder.
+# For a torch without CUDA, some gigabytes smaller: make demo TORCH_INDEX=<the index of PyTorch's CPU wheels>
 
 PYTHON ?= python3
+TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -13,7 +15,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/.cache/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check resolve bench clean
 
 demo: $(READY)  ## ablate one feature of a continuous thought and see what it does to 1,495 answers
 	$(BIN)/codi-int ablate --feature 449 --layer 14
@@ -28,15 +30,18 @@ check: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+resolve: $(READY)  ## does the pinned set install elsewhere, for every supported Python? (a dry run: nothing is installed)
+	$(BIN)/python scripts/resolve.py
+
 bench: $(READY)  ## every number in the docs, printed again (see benchmarks/README.md)
 	$(BIN)/python benchmarks/run_all.py
 
 clean:
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache
 
-# torch comes first and by its exact version: a plain requirement may pull a build with gigabytes of CUDA packages
+# torch comes first, so that it can be taken from an index of its own; what else it needs comes with it
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)

@@ -143,7 +143,7 @@ def _from_hub(name: str, split: str, limit: int | None) -> tuple[Problem, ...]:
         missing = isinstance(error, ImportError)
         raise DataError(
             f"{name}:{split} could not be fetched ({type(error).__name__}).",
-            f"{'pip install datasets, or download' if missing else 'Without a network, download'} the split from "
+            f"{'pip install codi-int[data], or download' if missing else 'Without a network, download'} the split from "
             f"https://huggingface.co/datasets/{hub.repository} and give the file's path.",
         ) from error
     rows = rows if limit is None else rows.select(range(min(limit, len(rows))))

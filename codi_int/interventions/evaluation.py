@@ -11,6 +11,7 @@ from codi_int.model.chain import PADDINGS, Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import answer_within_memory
 from codi_int.progress import Progress, rename_stage
+from codi_int.proportions import wilson_interval
 from codi_int.types import OPERATIONS, Problem
 
 Report = Progress
@@ -147,10 +148,8 @@ def check_settings(padding: str, rule: str | None, batch_size: int | None, repla
 
 def accuracy_row(group: str, correct: Sequence[bool]) -> AccuracyRow:
     """The share of right answers with Wilson's interval."""
-    from statsmodels.stats.proportion import proportion_confint
-
     right = sum(correct)
-    low, high = proportion_confint(right, len(correct), alpha=0.05, method="wilson")
+    low, high = wilson_interval(right, len(correct))
     return AccuracyRow(group, len(correct), right, right / len(correct), float(low), float(high))
 
 

@@ -19,6 +19,7 @@ from codi_int.data.answers import to_number
 from codi_int.errors import ConfigError, DataError
 from codi_int.model.hooked import BATCH_SIZE, CodiModel
 from codi_int.progress import Progress, count_up
+from codi_int.proportions import wilson_interval
 from codi_int.types import Number, Problem
 
 CONFIDENCE = 0.95
@@ -287,12 +288,10 @@ def _top_ids(
 
 
 def _count(name: str, shown: Tensor, targets: list[_Target], given_away: int, not_one_token: int) -> LensGroup:
-    from statsmodels.stats.proportion import proportion_confint
-
     ids = shown[[target.row for target in targets]]
     hits = _seen(ids, [target.tokens for target in targets]).sum(0)
     chance = _seen(ids, [target.other for target in targets]).float().mean(0)
-    low, high = proportion_confint(hits.numpy(), len(targets), alpha=1 - CONFIDENCE, method="wilson")
+    low, high = wilson_interval(hits.numpy(), len(targets), CONFIDENCE)
     cells = tuple(
         LensCell(
             layer=layer,

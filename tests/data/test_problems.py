@@ -48,7 +48,7 @@ def test_own_format_is_read_back(tmp_path):
             "line 1: .*'power', which does not exist",
         ),
         (('{"question": "a?", "answer": 1, "steps": [[1, "addition", null, 1]]}',), "line 1: .*no number"),
-        (('{"question": "a?", "answer": 1' + "0" * 400 + "}",), "line 1: 'answer' gives no number"),
+        (('{"question": "a?", "answer": 1' + "0" * 400 + "}",), "line 1: a number of 401 digits"),
         (('{"question": "a <bot> b?", "answer": 1}',), "line 1: the question holds '<bot>'"),
         (('{"question": "a?", "answer": 1, "id": [1]}',), "line 1: 'id' must be"),
         (('{"id": "x", "question": "a?", "answer": 1}',) * 2, "'x' stands twice"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
+from statsmodels.stats.multitest import multipletests
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.families import adjust
@@ -15,6 +16,15 @@ def test_holm_worked_by_hand() -> None:
 def test_benjamini_hochberg_is_scipys() -> None:
     p_values = np.random.default_rng(0).uniform(size=50) ** 2
     assert adjust(list(p_values), "benjamini-hochberg") == pytest.approx(false_discovery_control(p_values))
+
+
+@pytest.mark.parametrize(("method", "theirs"), [("holm", "holm"), ("benjamini-hochberg", "fdr_bh")])
+def test_both_are_those_of_statsmodels_to_the_last_digit(method: str, theirs: str) -> None:
+    generator = np.random.default_rng(2)
+    for size in (1, 2, 17, 717):
+        p_values = np.where(generator.uniform(size=size) < 0.5, 1.0, generator.uniform(size=size) ** 3)
+        expected = multipletests(p_values, method=theirs)[1]
+        assert list(adjust(list(p_values), method)) == expected.tolist()
 
 
 def test_untested_members_stay_out_of_the_family() -> None:

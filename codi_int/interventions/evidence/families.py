@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from codi_int.errors import ConfigError
 
-METHODS = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
+METHODS = ("holm", "benjamini-hochberg")
 
 
 def adjust(p_values: Sequence[float | None], method: str = "holm") -> tuple[float | None, ...]:
@@ -26,7 +29,31 @@ def adjust(p_values: Sequence[float | None], method: str = "holm") -> tuple[floa
         raise ConfigError(f"A p-value lies between 0 and 1, got {wrong[0]}.")
     if not tested:
         return tuple(None for _ in p_values)
-    from statsmodels.stats.multitest import multipletests
-
-    adjusted = iter(multipletests(tested, method=METHODS[method])[1].tolist())
+    values = np.array(tested, dtype=np.float64)
+    adjusted = iter((_holm(values) if method == "holm" else _benjamini_hochberg(values)).tolist())
     return tuple(None if p is None else next(adjusted) for p in p_values)
+
+
+def _holm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Step down: the smallest times m, the next times m - 1, never less than the one before.
+
+    Source: S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
+    """
+    order = values.argsort()
+    raw = values[order] * np.arange(values.size, 0, -1)
+    out = np.empty_like(values)
+    out[order] = np.maximum.accumulate(raw).clip(max=1.0)
+    return out
+
+
+def _benjamini_hochberg(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Step up: the i-th smallest times m / i, never more than the one behind it.
+
+    Source: Y. Benjamini and Y. Hochberg, Journal of the Royal Statistical Society B 57 (1995) 289-300. scipy's
+    `false_discovery_control` is the same but for the last digit, which kept runs hold.
+    """
+    order = values.argsort()
+    raw = values[order] / (np.arange(1, values.size + 1) / values.size)
+    out = np.empty_like(values)
+    out[order] = np.minimum.accumulate(raw[::-1])[::-1].clip(max=1.0)
+    return out

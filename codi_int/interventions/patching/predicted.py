@@ -14,6 +14,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, power
 from codi_int.interventions.evidence.verdicts import p_words
 from codi_int.interventions.patching.predictions import Prediction, Predictions
+from codi_int.proportions import wilson_interval
 from codi_int.types import Number, Outcome, Result
 
 HIT_RATE, CHANCE, POWER, ALPHA = 0.10, 0.01, 0.80, 0.05
@@ -205,9 +206,7 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float | None, f
     """Wilson's interval for a share; none of it without any trial."""
     if n == 0:
         return None, None
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(hits, n, alpha=1.0 - confidence, method="wilson")
+    low, high = wilson_interval(hits, n, confidence)
     return float(low), float(high)
 
 
