@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def wilson_interval(
-    hits: ArrayLike,
+    hits: ArrayLike | int,
     n: int,
     confidence: float = 0.95,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
