@@ -28,4 +28,4 @@ def wilson_interval(
     denominator = 1 + z**2 / n
     center = (share + z**2 / (2 * n)) / denominator
     reach = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / denominator
-    return center - reach, center + reach
+    return np.asarray(center - reach), np.asarray(center + reach)
