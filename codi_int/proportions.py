@@ -28,4 +28,6 @@ def wilson_interval(
     denominator = 1 + z**2 / n
     center = (share + z**2 / (2 * n)) / denominator
     reach = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / denominator
-    return np.asarray(center - reach), np.asarray(center + reach)
+    # rounding carries the ends up to 2e-16 beyond 0 and 1; asarray, since numpy makes one number of a 0-d array
+    low, high = (center - reach).clip(0.0, 1.0), (center + reach).clip(0.0, 1.0)
+    return np.asarray(low), np.asarray(high)
