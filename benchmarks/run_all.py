@@ -14,8 +14,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PEERS = HERE.parent / "build" / "peers"
 TAKES_PEERS = ("peers.py", "sae_kernels_gpu.py", "sae_train_cpu.py")
+BY_HAND = ("mutation_testing.py",)  # goes in steps, between which tests are written
 TAKES_QUICK = (
-    "peers.py", "sae_growth.py", "sae_step_cpu.py", "sae_train_cpu.py", "screen_gpu.py", "screen_growth.py",
+    "fuzz.py", "peers.py", "sae_growth.py", "sae_step_cpu.py", "sae_train_cpu.py", "screen_gpu.py", "screen_growth.py",
     "screen_speed.py",
 )  # fmt: skip
 
@@ -25,7 +26,7 @@ def runs(quick: bool) -> list[list[str]]:
     names = [path.name for path in sorted(HERE.glob("*.py")) if not path.name.startswith("_")]
     out = []
     for name in names:
-        if name == Path(__file__).name or (quick and name not in TAKES_QUICK):
+        if name in (Path(__file__).name, *BY_HAND) or (quick and name not in TAKES_QUICK):
             continue
         peers = ["--peers-from", str(PEERS)] if PEERS.is_dir() and name in TAKES_PEERS else []
         arguments = [*peers, *(["--quick"] if quick else [])]
