@@ -2,8 +2,8 @@
 
 import torch
 
-from codi_int.interventions.engine.suffix import verify
 from codi_int.model.chain import Decoded
+from codi_int.model.scoring import verify
 
 
 def clean_answers() -> Decoded:

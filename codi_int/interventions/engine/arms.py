@@ -10,38 +10,11 @@ from torch import Tensor
 from codi_int.errors import ConfigError, HookError
 from codi_int.interventions.edits.basic import Edit, check_edit
 from codi_int.interventions.edits.residual import ResidualEdit
+from codi_int.model.resume import LaterChange
 from codi_int.sae.base import SAE
 from codi_int.types import Number, Site
 
 Splice = Literal["add", "replace"]
-
-
-@dataclass(frozen=True)
-class LaterChange:
-    """What an arm adds at a site that the model reaches after the arm's first one."""
-
-    site: Site
-    """where"""
-    delta: Float[Tensor, "m d_model"]
-    """what is added there, one row for each row of the arm; 0 where a problem is not touched there"""
-    value: Float[Tensor, "m d_model"] | None = None
-    """what stands there afterwards, where an edit of the residual says so; NaN in rows to which `delta` is added
-
-    Adding would give the same but for the rounding of what arrives, which a residual near zero does not forgive: the
-    model's norm makes it as large as any other.
-    """
-
-    def of(self, chosen: Tensor) -> "LaterChange":
-        """The same for some of the rows."""
-        return LaterChange(self.site, self.delta[chosen], None if self.value is None else self.value[chosen])
-
-    def made(self, x: Float[Tensor, "m *step d_model"]) -> Float[Tensor, "m *step d_model"]:
-        """What arrives, with the change made; a step of one token may stand between the rows and d_model."""
-        out = added(x, self.delta.view_as(x))
-        if self.value is None:
-            return out
-        value = self.value.to(x.device).view_as(x)
-        return torch.where(value.isnan(), out, value.to(x.dtype))
 
 
 @dataclass(frozen=True)
@@ -178,11 +151,6 @@ def joined(plan: ArmPlan, site: Site, later: ArmPlan) -> ArmPlan:
         for change, own in changes
     )
     return ArmPlan(plan.label, rows, _spread(plan.delta, plan.rows, rows), plan.edited | later.edited, also)
-
-
-def added(x: Tensor, delta: Tensor) -> Tensor:
-    """x + delta, summed in float32 and in x's dtype again."""
-    return (x.float() + delta.to(x.device)).to(x.dtype)
 
 
 def _spread(values: Tensor, own: Tensor, rows: Tensor, rest: float = 0.0) -> Tensor:

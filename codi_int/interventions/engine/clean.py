@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codi_int.data.answers import extract_answer, is_right
+from codi_int.data.answers import is_right
 from codi_int.errors import DataError
-from codi_int.model.chain import Decoded
 from codi_int.model.hooked import CodiModel
 from codi_int.model.rollout import QuestionBatch, Rollout
 from codi_int.progress import Progress as Progress  # also imported from here
@@ -106,13 +105,6 @@ def run_clean(
 def make_outcome(problem: Problem, answer: Number | None, logprob: float, touched: bool) -> Outcome:
     """How a problem went."""
     return Outcome(problem.id, answer, is_right(answer, problem.answer), logprob, touched)
-
-
-def read_answers(model: CodiModel, decoded: Decoded) -> tuple[Number | None, ...]:
-    """The number in each row of what was written."""
-    ids = [list(decoded.tokens(row)) for row in range(decoded.ids.shape[0])]
-    texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True) if ids else []
-    return tuple(extract_answer(text, model.config.answer_rule) for text in texts)
 
 
 def _check(problems: tuple[Problem, ...]) -> None:

@@ -21,13 +21,13 @@ from codi_int.interventions.engine.describe import control_sets, controls_note, 
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
-from codi_int.interventions.engine.resume import Propagate, make_resume_point
 from codi_int.interventions.engine.site_context import SiteContext as SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settled
 from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
+from codi_int.model.resume import Propagate, make_resume_point
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site

@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores, LaterChange
-from codi_int.interventions.engine.clean import CleanPass, read_answers
-from codi_int.interventions.engine.resume import Propagate
-from codi_int.interventions.engine.suffix import Verified, changes_of, verify
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.suffix import changes_of
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
+from codi_int.model.resume import LaterChange, Propagate
 from codi_int.model.rollout import Rollout
+from codi_int.model.scoring import Verified, read_answers, verify
 from codi_int.types import Number, Site
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.planning import SiteState, no_sae
-from codi_int.interventions.engine.resume import ResumePoint
+from codi_int.model.resume import ResumePoint
 from codi_int.sae.base import SAE
 from codi_int.types import Site
 

@@ -9,65 +9,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import reach_order
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores, LaterChange
-from codi_int.interventions.engine.clean import CleanPass, read_answers
-from codi_int.interventions.engine.resume import ResumePoint, remaining_thoughts
-from codi_int.model.chain import ChainState, Decoded
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.clean import CleanPass
+from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookFunction, HookPoint, Recorder, SiteRecorder
+from codi_int.model.resume import LaterChange, ResumePoint, remaining_thoughts
 from codi_int.model.rollout import Rollout
+from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
 from codi_int.types import Number, Site
 
 MAX_ROWS = 256
 """rows that run together"""
 
-MARGIN_TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4, torch.float16: 0.1, torch.bfloat16: 0.5}
-"""top-two logit margins below this are not trusted: batches of another shape may round another way. In float32 that
-moves logits of codi-mini by 6e-6 (of a scale of 17), so this leaves room for models ten times as unsteady."""
-
-
 LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
 """changes of an answer's log-probability up to this, in nats, count as none. Running the same rows in another batch
 moves those of codi-mini by up to 3e-6; a signed-rank test over hundreds of such changes finds rounding significant."""
-
-
-@dataclass(frozen=True)
-class Verified:
-    """How some rows stand to the clean answers."""
-
-    logprobs: Float[Tensor, " rows"]
-    """log-probability of the clean answer, in nats"""
-    changed: Bool[Tensor, " rows"]
-    """some greedy choice differs"""
-    uncertain: Bool[Tensor, " rows"]
-    """some choice, up to the first that differs, is too close to call"""
-
-
-def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, tolerance: float) -> Verified:
-    """Compare greedy choices with the clean answers' tokens.
-
-    Args:
-        logits: [:, j] predicts the answer's token j.
-        clean: the clean answers of the batch.
-        rows: the batch's row that each of `logits` belongs to.
-        tolerance: the margin below which a choice is uncertain.
-    """
-    steps = logits.shape[1]
-    ids, counts = clean.ids[rows, :steps], clean.counts[rows]
-    counted = torch.arange(steps, device=ids.device) < counts[:, None]
-    scores = logits.float()
-    logprobs = scores.gather(2, ids[..., None])[..., 0] - scores.logsumexp(-1)
-    best = scores.topk(2, -1)
-    differs = (best.indices[..., 0] != ids) & counted
-    undecided = counted & (differs.cumsum(1) - differs.long() == 0)
-    close = best.values[..., 0] - best.values[..., 1] < tolerance
-    return Verified((logprobs * counted).sum(1), differs.any(1), (close & undecided).any(1))
 
 
 @dataclass(frozen=True)
@@ -187,14 +150,9 @@ class SuffixRunner:
     def _written(self, state: ChainState, changed: Tensor, pairs: Tensor) -> Iterator[tuple[int, Number | None, bool]]:
         """(pair, its answer, whether that is too close to call) for the rows that write something else."""
         which = changed.nonzero()[:, 0]
-        if not len(which):
-            return
-        ids = tuple(state.problem_ids[i] for i in which.tolist())
-        part = ChainState(state.cache.gather(which), state.hidden[which], state.position, ids)
-        decoded = self._model.decode(part)
-        unsure = (decoded.margins < self._tolerance).any(1).tolist()
-        chosen = pairs[which.cpu()].tolist()
-        yield from zip(chosen, read_answers(self._model, decoded), unsure, strict=True)
+        answers, margins = decode_rows(self._model, state, which)
+        unsure = (margins < self._tolerance).tolist()
+        yield from zip(pairs[which.cpu()].tolist(), answers, unsure, strict=True)
 
 
 def _fits(work: Callable[[Rollout, Tensor], None], rollout: Rollout, pairs: Tensor) -> bool:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext
-from codi_int.interventions.engine.resume import ResumePoint
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext
+from codi_int.model.resume import ResumePoint
 from codi_int.model.rollout import Rollout
+from codi_int.model.scoring import answer_logprob
 from codi_int.types import Site
 
 
@@ -101,7 +102,7 @@ def _joint_gradients(model: CodiModel, contexts: Sequence[SiteContext]) -> dict[
             state = _before(model, rollout, list(deltas))
             while state.position < model.n_thoughts:
                 state = model.step_thought(state)
-            score = _answer_logprob(model, rollout, state)
+            score = answer_logprob(model, state, rollout.decoded)
         for site, gradient in zip(deltas, torch.autograd.grad(score, list(deltas.values())), strict=True):
             out[site][rows] = gradient
     return out
@@ -139,12 +140,4 @@ def _logprob(model: CodiModel, rollout: Rollout, resume_point: ResumePoint, delt
     state = resume_point.enter(model, rollout, rows, delta)
     while state.position < model.n_thoughts:
         state = model.step_thought(state)
-    return _answer_logprob(model, rollout, state)
-
-
-def _answer_logprob(model: CodiModel, rollout: Rollout, state: ChainState) -> Tensor:
-    """Summed log-probability of the batch's clean answers after the last thought."""
-    ids, counts = rollout.decoded.ids, rollout.decoded.counts
-    logits = model.teacher_force(state, ids[:, :-1]).float()
-    chosen = logits.gather(2, ids[..., None])[..., 0] - logits.logsumexp(-1)
-    return (chosen * (torch.arange(ids.shape[1], device=ids.device) < counts[:, None])).sum()
+    return answer_logprob(model, state, rollout.decoded)

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites, reach_order
-from codi_int.interventions.engine.arms import ArmPlan, LaterChange
+from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.engine.resume import make_resume_point
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens.additivity import adjust_all, interaction
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
+from codi_int.model.resume import LaterChange, make_resume_point
 from codi_int.progress import Progress
 from codi_int.types import Problem, Site
 

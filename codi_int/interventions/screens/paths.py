@@ -9,11 +9,11 @@ import torch
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
-from codi_int.interventions.engine.resume import make_resume_point
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.interventions.screens.additivity import Interaction, interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
+from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
 from codi_int.types import Effect, Problem, Site
 

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.arms import LaterChange, added
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import Recorder, site_hook_name
@@ -18,6 +17,34 @@ from codi_int.model.stack import tap
 from codi_int.types import Site
 
 Propagate = Literal["both", "cache", "recurrence"]
+
+
+@dataclass(frozen=True)
+class LaterChange:
+    """What an arm adds at a site that the model reaches after the arm's first one."""
+
+    site: Site
+    """where"""
+    delta: Float[Tensor, "m d_model"]
+    """what is added there, one row for each row of the arm; 0 where a problem is not touched there"""
+    value: Float[Tensor, "m d_model"] | None = None
+    """what stands there afterwards, where an edit of the residual says so; NaN in rows to which `delta` is added
+
+    Adding would give the same but for the rounding of what arrives, which a residual near zero does not forgive: the
+    model's norm makes it as large as any other.
+    """
+
+    def of(self, chosen: Tensor) -> "LaterChange":
+        """The same for some of the rows."""
+        return LaterChange(self.site, self.delta[chosen], None if self.value is None else self.value[chosen])
+
+    def made(self, x: Float[Tensor, "m *step d_model"]) -> Float[Tensor, "m *step d_model"]:
+        """What arrives, with the change made; a step of one token may stand between the rows and d_model."""
+        out = added(x, self.delta.view_as(x))
+        if self.value is None:
+            return out
+        value = self.value.to(x.device).view_as(x)
+        return torch.where(value.isnan(), out, value.to(x.dtype))
 
 
 class _AtPosition:
@@ -159,3 +186,8 @@ def remaining_thoughts(
         while state.position < (model.n_thoughts if until is None else until):
             state = model.step_thought(state, None, recorder)
     return state
+
+
+def added(x: Tensor, delta: Tensor) -> Tensor:
+    """x + delta, summed in float32 and in x's dtype again."""
+    return (x.float() + delta.to(x.device)).to(x.dtype)
