@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from codi_int.data.answers import extract_answer, is_right
+from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.rollout import Rollout
+from codi_int.model.scoring import decode_rows
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.types import Number, Problem, Site
@@ -134,7 +135,9 @@ def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement
     state = _rest(model, clean, site, new(clean.captured[site]))
     logprobs, changed = _against(model, state, clean)
     answers = [completion.answer for completion in clean.completions]
-    for row, answer in zip(changed.nonzero()[:, 0].tolist(), _written(model, state, changed), strict=True):
+    rows = changed.nonzero()[:, 0]
+    written, _ = decode_rows(model, state, rows)
+    for row, answer in zip(rows.tolist(), written, strict=True):
         answers[row] = answer
     return _Arm(answers, logprobs)
 
@@ -161,17 +164,6 @@ def _against(
     chosen = ids.clamp(max=scores.shape[-1] - 1)[..., None]
     logprobs = scores.gather(2, chosen)[..., 0] - scores.logsumexp(-1)
     return (logprobs * meant).sum(dim=1), ((scores.argmax(-1) != ids) & meant).any(dim=1)
-
-
-def _written(model: CodiModel, state: ChainState, rows: Bool[Tensor, " batch"]) -> list[Number | None]:
-    """The answers that some rows write."""
-    which = rows.nonzero()[:, 0]
-    if not len(which):
-        return []
-    ids = tuple(state.problem_ids[i] for i in which.tolist())
-    decoded = model.decode(ChainState(state.cache.gather(which), state.hidden[which], state.position, ids))
-    texts = model.tokenizer.batch_decode([list(decoded.tokens(i)) for i in range(len(ids))], skip_special_tokens=True)
-    return [extract_answer(text, model.config.answer_rule) for text in texts]
 
 
 def _n_correct(answers: Sequence[Number | None], truth: Sequence[Number]) -> int:
