@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
@@ -67,6 +67,7 @@ _HOMES = {
     "MapPlan": "interventions.screens.thought_map",
     "Outcome": "types",
     "Problem": "types",
+    "Problems": "data.problems",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
     "Screen": "interventions.screens.screen",
@@ -124,6 +125,7 @@ __all__ = [
     "MapPlan",
     "Outcome",
     "Problem",
+    "Problems",
     "ReplaceByMean",
     "Result",
     "Screen",

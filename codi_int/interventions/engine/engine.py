@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 
+from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
@@ -110,7 +111,7 @@ class FeatureInterventionEngine:
             seed: of the controls and the resampling.
             controls: how many matched random features get the same edit; 0 for none.
             site: which of the engine's sites; may be left out where it has one, or where the edit names its sites.
-            data: what to call the problems in the result.
+            data: what to call the problems in the result; default the name of `Problems`.
             sae_name: what to call the SAE in the result.
             progress: called with (stage, done, total).
             directions: how many random directions move the same problems as far, as controls that know no SAE.
@@ -137,7 +138,7 @@ class FeatureInterventionEngine:
         effect = self._effect(context, edit, arm, outcomes, seed)
         spent = time.perf_counter() - started
         return Result(
-            experiment=self._experiment(edit, table, context, seed, data, sae_name),
+            experiment=self._experiment(edit, table, context, seed, name_of_problems(problems, data), sae_name),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
             effect=effect,
             controls=control_sets(context.clean, sets, scores[2:], effect),
@@ -279,7 +280,7 @@ class FeatureInterventionEngine:
         return notes_on(table, saes, arm, norm, self.splice, memory_note(context.clean))
 
     def _experiment(
-        self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str | None, sae_name: str | None
+        self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str, sae_name: str | None
     ) -> Experiment:
         factor = shared_setting(edit, "factor")
         return Experiment(
@@ -292,7 +293,7 @@ class FeatureInterventionEngine:
             propagate=self.propagate,
             model=self.model.name,
             sae=sae_name or name_of_saes({site: self.saes.get(site) for site in table.sites}),
-            data=data or str(getattr(context.clean.problems, "name", "unnamed")),
+            data=data,
             n_problems=len(context.clean.problems),
             seed=seed,
             label=edit.label,
