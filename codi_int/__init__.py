@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
     from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+    from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
@@ -59,6 +60,7 @@ _HOMES = {
     "CodiError": "errors",
     "CodiModel": "model.hooked",
     "Completion": "types",
+    "Controls": "interventions.engine.controls",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "Interchange": "interventions.edits.values",
@@ -117,6 +119,7 @@ __all__ = [
     "CodiError",
     "CodiModel",
     "Completion",
+    "Controls",
     "Effect",
     "FeatureInterventionEngine",
     "Interchange",
