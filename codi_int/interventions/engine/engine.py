@@ -9,10 +9,10 @@ import torch
 
 from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError, SiteError
+from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.naming import edit_kind as edit_kind
-from codi_int.interventions.edits.naming import shared_setting
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
 from codi_int.interventions.engine.baselines import baseline_arms
@@ -214,10 +214,10 @@ class FeatureInterventionEngine:
         table = edit if isinstance(edit, AtSites) else _table(edit, self._chosen(site))
         for where, part in table.pairs:
             sae = self.saes.get(self._chosen(where))
-            if sae is None and not hasattr(part, "edit_residual"):
+            if sae is None and as_edit(part).residual is None:
                 raise no_sae(where, f"{part.label!r} edits latents")
             if sae is not None:
-                check_features(getattr(part, "features", ()), sae.d_sae)
+                check_features(as_edit(part).features, sae.d_sae)
         return table
 
     def _chosen(self, site: Site | None) -> Site:
@@ -287,13 +287,13 @@ class FeatureInterventionEngine:
     def _experiment(
         self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str, sae_name: str | None
     ) -> Experiment:
-        factor = shared_setting(edit, "factor")
+        found = as_edit(edit)
         return Experiment(
-            kind=edit_kind(edit),
-            features=tuple(getattr(edit, "features", ())),
+            kind=found.kind,
+            features=found.features,
             site=context.site,
-            mode=shared_setting(edit, "mode"),
-            factor=None if factor is None else float(factor),
+            mode=found.mode,
+            factor=None if found.factor is None else float(found.factor),
             splice=self.splice,
             propagate=self.propagate,
             model=self.model.name,
@@ -301,7 +301,7 @@ class FeatureInterventionEngine:
             data=data,
             n_problems=len(context.clean.problems),
             seed=seed,
-            label=edit.label,
+            label=found.label,
             sites=table.sites,
         )
 
