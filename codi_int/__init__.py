@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
     from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+    from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
@@ -59,6 +60,7 @@ _HOMES = {
     "CodiError": "errors",
     "CodiModel": "model.hooked",
     "Completion": "types",
+    "Controls": "interventions.engine.controls",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "Interchange": "interventions.edits.values",
@@ -67,6 +69,7 @@ _HOMES = {
     "MapPlan": "interventions.screens.thought_map",
     "Outcome": "types",
     "Problem": "types",
+    "Problems": "data.problems",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
     "Screen": "interventions.screens.screen",
@@ -116,6 +119,7 @@ __all__ = [
     "CodiError",
     "CodiModel",
     "Completion",
+    "Controls",
     "Effect",
     "FeatureInterventionEngine",
     "Interchange",
@@ -124,6 +128,7 @@ __all__ = [
     "MapPlan",
     "Outcome",
     "Problem",
+    "Problems",
     "ReplaceByMean",
     "Result",
     "Screen",

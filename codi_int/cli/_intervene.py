@@ -9,6 +9,7 @@ from codi_int.cli._options import InterventionOptions
 from codi_int.cli._tables import family_page, result_page
 from codi_int.data.problems import load_problems
 from codi_int.interventions.edits.basic import Edit
+from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.store import prepare_folder, save_family, save_result
 from codi_int.interventions.engine.summary import family_of
@@ -49,9 +50,8 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
         engine, problems, sae_name = prepare(options, report)
         family = family_of(
             engine.run_many(
-                list(edits.values()), problems, seed=options.seed, controls=options.controls, data=options.data,
-                sae_name=sae_name, progress=report, directions=options.directions, neurons=options.neurons,
-                mean_difference=options.neurons > 0,
+                list(edits.values()), problems, seed=options.seed, controls=_controls(options), data=options.data,
+                sae_name=sae_name, progress=report,
             )
         )  # fmt: skip
     if options.out is not None:
@@ -70,9 +70,17 @@ def run_edit(edit: Edit, options: InterventionOptions, report: Report) -> Result
     """Load what the options name and run the edit."""
     engine, problems, sae_name = prepare(options, report)
     return engine.run(
-        edit, problems, options.seed, options.controls, data=options.data, sae_name=sae_name, progress=report,
-        directions=options.directions, neurons=options.neurons, mean_difference=options.neurons > 0,
+        edit, problems, options.seed, _controls(options), data=options.data, sae_name=sae_name, progress=report,
     )  # fmt: skip
+
+
+def _controls(options: InterventionOptions) -> Controls:
+    return Controls(
+        features=options.controls,
+        directions=options.directions,
+        neurons=options.neurons,
+        mean_difference=options.neurons > 0,
+    )
 
 
 def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:

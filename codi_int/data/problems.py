@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 from codi_int.data.rows import problem_from_row
 from codi_int.data.stories import SPLIT_SIZES, load_stories
@@ -38,7 +39,63 @@ HUB_SETS = {
 """name -> where it is"""
 
 
-def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem, ...]:
+class Problems(tuple[Problem, ...]):
+    """Problems in a fixed order that know where they come from; as a sequence, the tuple of them.
+
+    A slice is Problems again, with the range behind the name: `stories:validation[100:200]`. Everything that runs on
+    problems takes its result's `data` from here where the caller names nothing.
+    """
+
+    name: str
+    """the data set or the path of the file, with the range of a slice"""
+
+    def __new__(cls, problems: Iterable[Problem], name: str) -> "Problems":
+        """The problems under a name."""
+        made = super().__new__(cls, problems)
+        # past __setattr__, which keeps the name as fixed as the problems themselves
+        made.__dict__["name"] = name
+        return made
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Problems cannot be changed, so {name!r} cannot be set.")
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of ids, questions and answers, in order; see `problems_sha256`."""
+        return problems_sha256(self)
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> Problem: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> "Problems": ...
+
+    def __getitem__(self, key: SupportsIndex | slice) -> "Problem | Problems":
+        if not isinstance(key, slice):
+            return super().__getitem__(key)
+        start, stop, step = key.indices(len(self))
+        if (start, stop, step) == (0, len(self), 1):
+            return self
+        # the range as it was cut to this length, so that [-5:] and [95:100] of 100 problems have one name
+        cut = f"[{start}:{stop}]" if step == 1 else f"[{start}:{stop}:{step}]"
+        return Problems(super().__getitem__(key), self.name + cut)
+
+    def __reduce__(self) -> tuple[type["Problems"], tuple[tuple[Problem, ...], str]]:
+        # a tuple's own way would leave out the name when it is pickled or copied
+        return Problems, (tuple(self), self.name)
+
+    def __repr__(self) -> str:
+        return f"<Problems {self.name!r}: {len(self)}>"
+
+
+def name_of_problems(problems: Sequence[Problem], name: str | None = None) -> str:
+    """What a result calls its problems: the name given, else their own, else `unnamed` (a plain list has none)."""
+    if name is not None:
+        return name
+    return problems.name if isinstance(problems, Problems) else "unnamed"
+
+
+def load_problems(source: str | Path, limit: int | None = None) -> Problems:
     """Problems from a named data set or a file.
 
     Args:
@@ -47,6 +104,9 @@ def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem
             `.jsonl`, `.json` or `.parquet` file with the fields of one of these (see `rows.FORMATS`) or our own
             (question, answer as a number, optionally id and steps).
         limit: only the first so many.
+
+    Returns:
+        The problems; their name is the source, also where a limit cuts them.
 
     Raises:
         DataError: the source does not exist or a line of it is no problem; the message names the line.
@@ -58,7 +118,8 @@ def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem
         return read_jsonl(Path(text), limit)
     name, _, split = text.partition(":")
     if name == "stories":
-        return load_stories(split or "validation", limit)
+        split = split or "validation"
+        return Problems(load_stories(split, limit), f"stories:{split}")
     if name in HUB_SETS:
         return _from_hub(name, split or next(iter(HUB_SETS[name].splits)), limit)
     known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES)]
@@ -66,7 +127,7 @@ def load_problems(source: str | Path, limit: int | None = None) -> tuple[Problem
     raise DataError(f"There is no data set {text!r}.", f"Known: {', '.join(known)}, or the path of a .jsonl file.")
 
 
-def read_jsonl(path: Path, limit: int | None = None) -> tuple[Problem, ...]:
+def read_jsonl(path: Path, limit: int | None = None) -> Problems:
     """The problems of a file (one JSON object a line, a JSON array, or parquet); DataError names the row that is none.
 
     Nothing is read twice and no more rows are turned into problems than `limit` asks for.
@@ -131,7 +192,7 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _from_hub(name: str, split: str, limit: int | None) -> tuple[Problem, ...]:
+def _from_hub(name: str, split: str, limit: int | None) -> Problems:
     hub = HUB_SETS[name]
     if split not in hub.splits:
         raise DataError(f"{name} has no split {split!r}.", f"Splits: {', '.join(hub.splits)}.")
@@ -153,8 +214,8 @@ def _from_hub(name: str, split: str, limit: int | None) -> tuple[Problem, ...]:
     )
 
 
-def _unique(problems: list[Problem], where: str) -> tuple[Problem, ...]:
-    """The problems, whose ids must differ."""
+def _unique(problems: list[Problem], where: str) -> Problems:
+    """The problems under the name of their source; their ids must differ."""
     seen: set[str] = set()
     for problem in problems:
         if problem.id in seen:
@@ -163,4 +224,4 @@ def _unique(problems: list[Problem], where: str) -> tuple[Problem, ...]:
                 "Ids must be unique; leave them out to number lines.",
             )
         seen.add(problem.id)
-    return tuple(problems)
+    return Problems(problems, where)

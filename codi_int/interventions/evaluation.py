@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from codi_int.data.answers import ANSWER_RULES, extract_answer, is_right
+from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.dependence import mean_residuals, replace_thoughts
 from codi_int.model.chain import PADDINGS, Padding
@@ -80,7 +81,7 @@ class Evaluation:
 def evaluate(
     model: CodiModel,
     problems: Sequence[Problem],
-    data: str = "unnamed",
+    data: str | None = None,
     replace: bool = False,
     written: bool = False,
     report: Progress | None = None,
@@ -113,7 +114,7 @@ def evaluate(
     every, split = _replaced(model, problems, rule, report) if replace else ((), ())
     return Evaluation(
         model=model.name,
-        data=data,
+        data=name_of_problems(problems, data),
         overall=accuracy_row("all", correct),
         by_steps=_by_steps(problems, correct),
         by_operation=_by_operation(problems, correct),

@@ -16,7 +16,9 @@ def test_neurons_and_means_stand_beside_the_controls(run: Callable, shelf, comma
     assert found["controls"].keys() == {"random_features", "single_neurons", "difference_of_means"}
     edit = ci.Ablate(shelf.living) if command == ("ablate",) else ci.Amplify(shelf.living, 5)
     engine = ci.FeatureInterventionEngine(ci.load_model(shelf.model), {ci.Site(2, 3): ci.load_sae(shelf.sae)})
-    expected = engine.run(edit, ci.load_problems(shelf.data), controls=2, neurons=3, mean_difference=True).to_dict()
+    expected = engine.run(
+        edit, ci.load_problems(shelf.data), controls=ci.Controls(2, neurons=3, mean_difference=True)
+    ).to_dict()
     assert found["controls"] == expected["controls"]
     page = run(*words).page
     assert "3 controls: single neurons" in page

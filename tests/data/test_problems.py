@@ -1,11 +1,13 @@
 """Reading problems: both file formats, names, and errors that name the line."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 
-from codi_int.data.problems import load_problems, problems_sha256, read_jsonl, write_jsonl
+from codi_int.data.problems import Problems, load_problems, name_of_problems, problems_sha256, read_jsonl, write_jsonl
 from codi_int.errors import DataError
 
 GSM8K = Path(__file__).parents[2].parent / "shared" / "gsm8k"
@@ -86,3 +88,38 @@ def test_the_original_gsm8k_is_read_whole():
     train = load_problems(GSM8K / "train.jsonl")
     assert len(train) == 7473
     assert train[0].answer == 72
+
+
+def test_problems_know_their_name_and_hash(tmp_path):
+    problems = load_problems("stories", limit=5)
+    assert problems.name == "stories:validation"
+    assert problems.sha256 == problems_sha256(tuple(problems))
+    write_jsonl(problems, tmp_path / "own.jsonl")
+    assert load_problems(tmp_path / "own.jsonl").name == str(tmp_path / "own.jsonl")
+
+
+def test_a_slice_of_problems_says_its_range():
+    problems = load_problems("stories:validation", limit=5)
+    assert problems[1:3].name == problems[-4:-2].name == "stories:validation[1:3]"
+    assert problems[::2].name == "stories:validation[0:5:2]"
+    assert problems[:9] is problems
+    assert problems[1:3] == tuple(problems)[1:3]
+    assert tuple(problems)[1:3] == problems[1:3]
+    assert problems[0] == next(iter(problems))
+
+
+def test_problems_cannot_be_changed_and_are_copied_whole():
+    problems = load_problems("stories:validation", limit=2)
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        problems.name = "another"
+    for twin in (copy.deepcopy(problems), pickle.loads(pickle.dumps(problems))):
+        assert isinstance(twin, Problems)
+        assert twin == problems
+        assert twin.name == problems.name
+
+
+def test_the_name_given_counts_and_a_list_has_none():
+    problems = load_problems("stories:validation", limit=2)
+    assert name_of_problems(problems) == "stories:validation"
+    assert name_of_problems(problems, "mine") == "mine"
+    assert name_of_problems(list(problems)) == "unnamed"

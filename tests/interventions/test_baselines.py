@@ -1,6 +1,8 @@
 """Baselines as the engine runs them: against hooks that do the same to the residual."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from codi_int.interventions.edits.basic import Ablate
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass, RolloutCache
+from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.summary import control_set
 from codi_int.interventions.evidence.compare import compare_paired
@@ -26,7 +29,7 @@ def engine(engine_at: Callable[..., FeatureInterventionEngine]) -> FeatureInterv
 
 @pytest.fixture(scope="module")
 def result(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> Result:
-    return engine.run(Ablate(FEATURE), right, controls=2, site=SITE, neurons=4, mean_difference=True)
+    return engine.run(Ablate(FEATURE), right, controls=Controls(2, neurons=4, mean_difference=True), site=SITE)
 
 
 def accuracy_change(engine: FeatureInterventionEngine, problems: tuple[Problem, ...], delta: torch.Tensor) -> float:
@@ -79,14 +82,34 @@ def test_the_difference_of_means_does_what_a_hook_does(
 def test_baselines_are_left_out_where_they_mean_nothing(
     engine: FeatureInterventionEngine, right: tuple[Problem, ...]
 ) -> None:
-    asked = {"controls": 0, "neurons": 2, "mean_difference": True}
-    assert engine.run(Ablate(31), right, site=SITE, **asked).controls == {}  # it never fires
+    asked = Controls(0, directions=2, neurons=2, mean_difference=True)
+    plain = replace(asked, directions=0)
+    assert engine.run(Ablate(31), right, site=SITE, controls=asked).controls == {}  # it never fires
     two = AtSites({SITE: Ablate(FEATURE), OTHER: Ablate(4)})
-    assert engine.run(two, right, **asked, directions=2).controls.keys() == {"random_directions"}
-    everywhere = engine.run(Ablate(tuple(range(31))), right, site=SITE, **asked)  # something fires on every problem
+    assert engine.run(two, right, controls=asked).controls.keys() == {"random_directions"}
+    everywhere = engine.run(
+        Ablate(tuple(range(31))), right, site=SITE, controls=plain
+    )  # something fires on every problem
     assert everywhere.controls.keys() == {"single_neurons"}
     with pytest.raises(ConfigError, match="cannot be negative"):
-        engine.run(Ablate(4), right, site=SITE, neurons=-1)
+        engine.run(Ablate(4), right, site=SITE, controls=Controls(neurons=-1))
+
+
+def test_loose_numbers_are_the_record_and_warn(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], result: Result
+) -> None:
+    with pytest.warns(DeprecationWarning, match=r"controls=Controls\(neurons=4, mean_difference=True\)"):
+        loose = engine.run(Ablate(FEATURE), right, controls=2, site=SITE, neurons=4, mean_difference=True)
+    assert loose.controls == result.controls
+    assert engine.run(Ablate(FEATURE), right, controls=None, site=SITE).controls == {}
+    with pytest.raises(ConfigError, match="beside a record"):
+        engine.run(Ablate(FEATURE), right, controls=Controls(), site=SITE, neurons=4)
+
+
+@pytest.mark.parametrize("wrong", [{"features": -1}, {"neurons": -1}, {"mean_difference": True, "directions": -2}])
+def test_a_record_of_controls_is_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="cannot be negative"):
+        Controls(**wrong)
 
 
 def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:

@@ -13,6 +13,7 @@ from transformers import DynamicCache
 
 from codi_int.errors import CodiError, ConfigError, DataError, FeatureError, HookError, SAEError, SiteError
 from codi_int.interventions.edits.basic import Ablate, Amplify, Edit, Swap
+from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import SAEConfig, TopKSAE
@@ -241,11 +242,11 @@ def test_random_directions_are_a_second_kind_of_control(
     llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker
 ) -> None:
     engine = FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)})
-    found = engine.run(Halved(), problems, controls=3, directions=4)
+    found = engine.run(Halved(), problems, controls=Controls(3, directions=4))
     assert set(found.controls) == {"random_directions"}
     assert found.controls["random_directions"].draws == 4
     assert any("moved_to" in note for note in found.notes)
-    both = engine.run(Ablate(4), problems, controls=3, directions=4).controls
+    both = engine.run(Ablate(4), problems, controls=Controls(3, directions=4)).controls
     assert [both[name].draws for name in ("random_features", "random_directions")] == [3, 4]
 
 

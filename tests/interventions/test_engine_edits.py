@@ -12,6 +12,7 @@ from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
 from codi_int.interventions.edits.combined import AtSites, Together
 from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
 from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.suffix import SuffixRunner
 from codi_int.interventions.engine.summary import family_of, family_verdict
@@ -33,7 +34,7 @@ def engine(llama: CodiModel, sae_at: SaeMaker) -> FeatureInterventionEngine:
 
 @pytest.fixture(scope="module")
 def several(engine: FeatureInterventionEngine, problems: tuple[Problem, ...]) -> Result:
-    return engine.run(BOTH, problems, seed=3, controls=4, directions=3)
+    return engine.run(BOTH, problems, seed=3, controls=Controls(4, directions=3))
 
 
 def test_several_sites_are_one_experiment(several: Result) -> None:
@@ -84,7 +85,7 @@ def test_one_site_in_a_table_is_the_plain_edit(
 def test_a_whole_thought_can_come_from_another_problem(
     engine: FeatureInterventionEngine, problems: tuple[Problem, ...]
 ) -> None:
-    result = engine.run(InterchangeResidual(AWAY), problems, controls=5, directions=2, site=THOUGHT)
+    result = engine.run(InterchangeResidual(AWAY), problems, controls=Controls(5, directions=2), site=THOUGHT)
     assert result.arms["reconstructed"] == result.arms["clean"]
     assert result.effect.n_answer_changed
     assert set(result.controls) == {"random_directions"}
@@ -170,9 +171,9 @@ def test_an_interrupted_run_leaves_model_and_engine_as_they_were(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.run(BOTH, problems, seed=3, controls=4, directions=3, progress=stop)
+        engine.run(BOTH, problems, seed=3, controls=Controls(4, directions=3), progress=stop)
     assert engine.model.n_hooks == 0
-    again = engine.run(BOTH, problems, seed=3, controls=4, directions=3)
+    again = engine.run(BOTH, problems, seed=3, controls=Controls(4, directions=3))
     assert again.effect == several.effect
     assert again.outcomes == several.outcomes
 

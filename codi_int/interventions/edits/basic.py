@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codi_int.errors import ConfigError, FeatureError, HookError
+from codi_int.errors import ConfigError, FeatureError
+from codi_int.interventions.edits.adapt import as_edit, no_edit
 from codi_int.interventions.edits.naming import as_tuple, check_finite, check_named, in_words
 
 MODES = ("zero", "mean", "resample", "set")
@@ -175,17 +176,14 @@ class Swap:
 
 def check_edit(edit: object) -> None:
     """HookError for an object that is no edit, of latents or of the residual."""
-    ways = (getattr(edit, name, None) for name in ("edit", "edit_residual"))
-    if not hasattr(edit, "label") or not any(map(callable, ways)):
-        raise HookError(
-            f"{edit!r} is no edit.",
-            "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae], or edit_residual(activations).",
-        )
+    found = as_edit(edit)
+    if found.latents is None and found.residual is None:
+        raise no_edit(edit)
 
 
 def can_move(edit: object) -> TypeGuard[MovableEdit]:
     """Whether random-feature controls can be made for an edit: it names features, and all of its parts can move."""
-    return isinstance(edit, MovableEdit) and bool(edit.features) and bool(getattr(edit, "movable", True))
+    return as_edit(edit).movable
 
 
 def check_features(features: Iterable[int], d_sae: int) -> list[int]:

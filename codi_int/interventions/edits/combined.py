@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError, FeatureError, SiteError
+from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.basic import Edit, can_move, check_edit
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.types import Site
@@ -48,7 +49,7 @@ class Together:
     @property
     def features(self) -> tuple[int, ...]:
         """The features that the parts name, one part after the other."""
-        return tuple(feature for edit in self.edits for feature in getattr(edit, "features", ()))
+        return tuple(feature for edit in self.edits for feature in as_edit(edit).features)
 
     @property
     def movable(self) -> bool:
@@ -67,7 +68,9 @@ class Together:
     def edit_from(self, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The same, where parts that take values from the clean run find them in `clean`."""
         for edit in self.edits:
-            latents = edit.edit_from(latents, clean) if hasattr(edit, "edit_from") else edit.edit(latents)
+            change = as_edit(edit).latents
+            assert change is not None, "checked when the edits were put together"
+            latents = change(latents, clean)
         return latents
 
     def moved_to(self, features: Sequence[int]) -> "Together":
@@ -128,7 +131,7 @@ class AtSites:
     @property
     def features(self) -> tuple[int, ...]:
         """The features of all sites, one site after the other; each counts in the SAE of its own site."""
-        return tuple(feature for edit in self.parts for feature in getattr(edit, "features", ()))
+        return tuple(feature for edit in self.parts for feature in as_edit(edit).features)
 
     @property
     def movable(self) -> bool:
@@ -161,9 +164,9 @@ def _check_disjoint(edits: Sequence[Edit]) -> None:
     """FeatureError where two edits name one feature: which of them is meant?"""
     owner: dict[int, Edit] = {}
     for edit in edits:
-        if getattr(edit, "feature", 0) is None and len(edits) > 1:
+        if as_edit(edit).takes_all and len(edits) > 1:
             raise FeatureError(f"{edit.label!r} takes all features and leaves none for another edit of the same site.")
-        for feature in getattr(edit, "features", ()):
+        for feature in as_edit(edit).features:
             if feature in owner:
                 raise FeatureError(
                     f"Feature {feature} is named twice at one site: {owner[feature].label!r} and {edit.label!r}.",

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from codi_int.errors import ConfigError, FeatureError
+from codi_int.interventions.edits.adapt import as_edit
 
 
 def as_tuple(feature: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -35,12 +36,4 @@ def in_words(features: tuple[int, ...]) -> str:
 
 def edit_kind(edit: Any) -> str:
     """`ablate`, `amplify`, `swap`, ...; the class name of an edit of one's own."""
-    return str(getattr(edit, "kind", type(edit).__name__.lower()))
-
-
-def shared_setting(edit: Any, name: str) -> Any:
-    """A setting of an edit such as `mode`; of an edit made of edits where all of them have the same, else None."""
-    if not hasattr(edit, "parts"):
-        return getattr(edit, name, None)
-    values = [shared_setting(part, name) for part in edit.parts]
-    return values[0] if all(value == values[0] for value in values) else None
+    return as_edit(edit).kind

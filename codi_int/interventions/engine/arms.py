@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError, HookError
-from codi_int.interventions.edits.basic import Edit, check_edit
+from codi_int.interventions.edits.adapt import as_edit, no_edit
+from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.model.resume import LaterChange
 from codi_int.sae.base import SAE
@@ -125,10 +126,10 @@ def plan_residual(
         ConfigError: for an edit that overflows.
     """
     given = activations.clone()  # a copy: an edit that works in place must not reach the clean arm
-    if clean is not None and hasattr(edit, "edit_residual_from"):
-        after = edit.edit_residual_from(given, clean.clone())
-    else:
-        after = edit.edit_residual(given)
+    change = as_edit(edit).residual
+    if change is None:
+        raise no_edit(edit)
+    after = change(given, clean)
     after = _same_shape(edit, after, activations, "activations")
     touched = (after != activations).any(1)
     delta = after[touched].float() - activations[touched].float()
@@ -164,10 +165,11 @@ def edited_latents(
     edit: Edit | Any, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"] | None = None
 ) -> Float[Tensor, "n d_sae"]:
     """What the edit makes of the latents; HookError where that is unusable."""
-    check_edit(edit)
+    change = as_edit(edit).latents
+    if change is None:
+        raise no_edit(edit)
     given = latents.clone()  # a copy: an edit that works in place must not reach the clean arm
-    refer = getattr(edit, "edit_from", None)
-    after = edit.edit(given) if refer is None or clean is None else refer(given, clean.clone())
+    after = change(given, clean)
     return _same_shape(edit, after, latents, "latents")
 
 

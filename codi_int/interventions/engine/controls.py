@@ -4,8 +4,11 @@ A feature that fires often, or strongly, breaks answers whatever it means. Contr
 features that are most like the edited one in how often they fire and in how far removing them moves the residual.
 """
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +19,34 @@ from codi_int.interventions.engine.arms import ArmPlan
 
 POOL_FACTOR = 3
 _FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Which controls a run gets, and how many of each."""
+
+    features: int = 20
+    """matched random features that get the same edit"""
+    directions: int = 0
+    """random directions that move the same problems as far, as controls that know no SAE"""
+    neurons: int = 0
+    """single coordinates of the residual that are put to their mean on the same problems"""
+    mean_difference: bool = False
+    """whether to move the same problems as far along the difference between the means of those on which the features
+    fire and the others"""
+
+    def __post_init__(self) -> None:
+        for name in ("features", "directions", "neurons"):
+            number = getattr(self, name)
+            # True is an int to Python, and one control is hardly what was meant by it
+            if isinstance(number, bool) or not isinstance(number, Integral):
+                raise ConfigError(f"The number of controls is a whole number, got {name}={number!r}.")
+            if number < 0:
+                raise ConfigError(
+                    f"The number of controls cannot be negative, got {number}.", "0 runs without controls."
+                )
+        if not isinstance(self.mean_difference, bool):
+            raise ConfigError(f"mean_difference is True or False, got {self.mean_difference!r}.")
 
 
 @dataclass(frozen=True)
@@ -69,6 +100,35 @@ def matched_features(
     columns = [_stand_ins(stats, feature, allowed, draws, generator) for feature in features]
     rows = zip(*columns, strict=False)
     return tuple(row for row in dict.fromkeys(rows) if len(set(row)) == len(row))[:draws]
+
+
+def as_controls(
+    controls: Controls | int | None, directions: int | None, neurons: int | None, mean_difference: bool | None
+) -> Controls:
+    """The controls of a run as one record, from what its callers may still give.
+
+    Args:
+        controls: the record; a number means as many matched random features, None no controls at all.
+        directions, neurons, mean_difference: fields of the record by themselves, deprecated; None where not given.
+
+    Raises:
+        ConfigError: for a negative number, or a field that is given by itself and in a record.
+    """
+    record = controls if isinstance(controls, Controls) else Controls(features=0 if controls is None else controls)
+    given = {"directions": directions, "neurons": neurons, "mean_difference": mean_difference}
+    loose: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if not loose:
+        return record
+    named = ", ".join(f"{name}={value!r}" for name, value in loose.items())
+    if isinstance(controls, Controls):
+        raise ConfigError(f"{named} stands beside a record of controls.", "Put it into the record.")
+    # from here: warn <- as_controls <- run <- torch's no_grad wrapper <- the caller whose line should be named
+    warnings.warn(
+        f"{named}: give controls=Controls({named}) instead; the next release takes nothing else.",
+        DeprecationWarning,
+        stacklevel=4,
+    )
+    return replace(record, **loose)
 
 
 def check_draws(draws: int) -> None:

@@ -7,16 +7,17 @@ from typing import Any, cast
 
 import torch
 
+from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError, SiteError
+from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.naming import edit_kind as edit_kind
-from codi_int.interventions.edits.naming import shared_setting
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
-from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
+from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
@@ -92,14 +93,14 @@ class FeatureInterventionEngine:
         edit: AnyEdit,
         problems: Sequence[Problem],
         seed: int = 0,
-        controls: int = 20,
+        controls: Controls | int | None = 20,
         site: Site | None = None,
         data: str | None = None,
         sae_name: str | None = None,
         progress: Progress | None = None,
-        directions: int = 0,
-        neurons: int = 0,
-        mean_difference: bool = False,
+        directions: int | None = None,
+        neurons: int | None = None,
+        mean_difference: bool | None = None,
     ) -> Result:
         """Do one edit on all problems, with its controls.
 
@@ -108,15 +109,13 @@ class FeatureInterventionEngine:
                 and `edit(latents)` or `edit_residual(activations)`.
             problems: on which problems.
             seed: of the controls and the resampling.
-            controls: how many matched random features get the same edit; 0 for none.
+            controls: which controls, and how many of each; a number for that many matched random features (20 where
+                nothing is said), None for no controls.
             site: which of the engine's sites; may be left out where it has one, or where the edit names its sites.
-            data: what to call the problems in the result.
+            data: what to call the problems in the result; default the name of `Problems`.
             sae_name: what to call the SAE in the result.
             progress: called with (stage, done, total).
-            directions: how many random directions move the same problems as far, as controls that know no SAE.
-            neurons: how many single coordinates of the residual are put to their mean on the same problems.
-            mean_difference: move the same problems as far along the difference between the means of those on which
-                the features fire and the others.
+            directions, neurons, mean_difference: deprecated; fields of `Controls`.
 
         Raises:
             FeatureError: for a feature that the SAE does not have.
@@ -125,19 +124,28 @@ class FeatureInterventionEngine:
             ConfigError: for an edit that overflows, in the residual or inside the model.
         """
         started = time.perf_counter()
-        table = self._check_request(edit, site, controls, directions, neurons)
+        asked = as_controls(controls, directions, neurons, mean_difference)
+        table = self._check_request(edit, site)
         context = self.site_context(problems, table.sites[0], progress)
         arm = self.plan(context, table)
-        asked = controls if bool(arm.edited.any()) else 0
-        sets = {"random_features": self._matched_controls(context, table, asked, seed)}
-        sets |= baseline_arms(context, arm, table.features, directions, neurons, mean_difference, seed)
+        matched = asked.features if bool(arm.edited.any()) else 0
+        sets = {"random_features": self._matched_controls(context, table, matched, seed)}
+        sets |= baseline_arms(
+            context,
+            arm,
+            table.features,
+            directions=asked.directions,
+            neurons=asked.neurons,
+            mean_difference=asked.mean_difference,
+            seed=seed,
+        )
         plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self.score(context, plans, progress)
         outcomes = outcomes_of_arms(context.clean, plans, scores)
         effect = self._effect(context, edit, arm, outcomes, seed)
         spent = time.perf_counter() - started
         return Result(
-            experiment=self._experiment(edit, table, context, seed, data, sae_name),
+            experiment=self._experiment(edit, table, context, seed, name_of_problems(problems, data), sae_name),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
             effect=effect,
             controls=control_sets(context.clean, sets, scores[2:], effect),
@@ -145,7 +153,7 @@ class FeatureInterventionEngine:
             environment=describe_environment(self.model, self._saes_of(table), context.clean.problems, spent),
             counts=count_work(context, plans, scores),
             outcomes=outcomes,
-            notes=self._notes(context, table, arm) + controls_note(table, len(sets["random_features"]), asked),
+            notes=self._notes(context, table, arm) + controls_note(table, len(sets["random_features"]), matched),
         )
 
     def run_many(self, edits: Sequence[AnyEdit], problems: Sequence[Problem], **settings: Any) -> tuple[Result, ...]:
@@ -199,19 +207,17 @@ class FeatureInterventionEngine:
         places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
         return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
 
-    def _check_request(self, edit: AnyEdit, site: Site | None, *draws: int) -> AtSites:
+    def _check_request(self, edit: AnyEdit, site: Site | None) -> AtSites:
         """The edit as a table of sites, checked before the clean pass: nobody should wait to be told of a slip."""
         if isinstance(edit, AtSites) and site is not None and site != edit.sites[0]:
             raise SiteError(f"The edit names its own sites and does not begin at {site}.", "Leave site out.")
         table = edit if isinstance(edit, AtSites) else _table(edit, self._chosen(site))
         for where, part in table.pairs:
             sae = self.saes.get(self._chosen(where))
-            if sae is None and not hasattr(part, "edit_residual"):
+            if sae is None and as_edit(part).residual is None:
                 raise no_sae(where, f"{part.label!r} edits latents")
             if sae is not None:
-                check_features(getattr(part, "features", ()), sae.d_sae)
-        for number in draws:
-            check_draws(number)
+                check_features(as_edit(part).features, sae.d_sae)
         return table
 
     def _chosen(self, site: Site | None) -> Site:
@@ -279,23 +285,23 @@ class FeatureInterventionEngine:
         return notes_on(table, saes, arm, norm, self.splice, memory_note(context.clean))
 
     def _experiment(
-        self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str | None, sae_name: str | None
+        self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str, sae_name: str | None
     ) -> Experiment:
-        factor = shared_setting(edit, "factor")
+        found = as_edit(edit)
         return Experiment(
-            kind=edit_kind(edit),
-            features=tuple(getattr(edit, "features", ())),
+            kind=found.kind,
+            features=found.features,
             site=context.site,
-            mode=shared_setting(edit, "mode"),
-            factor=None if factor is None else float(factor),
+            mode=found.mode,
+            factor=None if found.factor is None else float(found.factor),
             splice=self.splice,
             propagate=self.propagate,
             model=self.model.name,
             sae=sae_name or name_of_saes({site: self.saes.get(site) for site in table.sites}),
-            data=data or str(getattr(context.clean.problems, "name", "unnamed")),
+            data=data,
             n_problems=len(context.clean.problems),
             seed=seed,
-            label=edit.label,
+            label=found.label,
             sites=table.sites,
         )
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import SAEError
+from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan, Splice, joined, plan_edit, plan_residual
 from codi_int.interventions.engine.controls import random_directions
@@ -93,10 +94,10 @@ def plan_state(edit: Any, clean: SiteState, now: SiteState | None = None, splice
         SAEError: for an edit of latents at a site without an SAE.
     """
     now = now or clean
-    latent, residual = (callable(getattr(edit, name, None)) for name in ("edit", "edit_residual"))
-    if latent and now.sae is not None and now.latents is not None:
+    found = as_edit(edit)
+    if found.latents is not None and now.sae is not None and now.latents is not None:
         return plan_edit(edit, now.sae, now.activations, now.latents, splice, clean.latents)
-    if residual:
+    if found.residual is not None:
         return plan_residual(edit, now.activations, clean.activations)
     raise no_sae(now.site, f"{edit.label!r} edits latents")
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from codi_int.interventions.edits.naming import edit_kind, shared_setting
+from codi_int.interventions.edits.adapt import AdaptedEdit, as_edit
 from codi_int.interventions.evidence.paired import Interval, PairedCounts, fewest_for_significance
 from codi_int.types import LogprobEffect
 
@@ -22,8 +22,9 @@ def verdict_of(
 
 def dead_verdict(edit: Any, n: int) -> str:
     """`Feature 7 is dead here: nothing to ablate. ...`"""
-    features, kind = tuple(getattr(edit, "features", ())), edit_kind(edit)
-    if features and _only_moves_firing(edit):
+    found = as_edit(edit)
+    features, kind = found.features, found.kind
+    if features and _only_moves_firing(found):
         verb, several = kind if kind != "several" else "change", len(features) > 1
         state = f"Feature{'s' * several} {', '.join(map(str, features))} {'are' if several else 'is'} dead here"
         what = f"{state}: nothing to {verb}."
@@ -32,11 +33,9 @@ def dead_verdict(edit: Any, n: int) -> str:
     return f"{what} Nothing differs on any of the {n:,} problems, so nothing is tested."
 
 
-def _only_moves_firing(edit: Any) -> bool:
+def _only_moves_firing(edit: AdaptedEdit) -> bool:
     """Whether an edit that changes nothing shows that its features never fire."""
-    return edit_kind(edit) in ("amplify", "swap") or (
-        edit_kind(edit) == "ablate" and shared_setting(edit, "mode") in ("zero", "mean")
-    )
+    return edit.kind in ("amplify", "swap") or (edit.kind == "ablate" and edit.mode in ("zero", "mean"))
 
 
 def _found(counts: PairedCounts, interval: Interval, p_value: float) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from codi_int.data.answers import is_right
+from codi_int.data.problems import Problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.residual import InterchangeResidual
@@ -76,7 +77,10 @@ def participants(problems: Sequence[Problem], pairing: Pairing) -> Participants:
     targets = [row for row, source in enumerate(pairing.sources) if source >= 0]
     needed = sorted({*targets, *(pairing.sources[row] for row in targets)})
     place = {row: i for i, row in enumerate(needed)} | {-1: -1}
-    return Participants(tuple(problems[row] for row in needed), tuple(place[pairing.sources[row]] for row in needed))
+    chosen = tuple(problems[row] for row in needed)
+    if isinstance(problems, Problems):
+        chosen = Problems(chosen, problems.name)
+    return Participants(chosen, tuple(place[pairing.sources[row]] for row in needed))
 
 
 def patch_edit(sites: Sequence[Site], sources: Sequence[int], features: Sequence[int] | None = None) -> Any:
@@ -120,7 +124,7 @@ def run_patch(
         features: the latents that are exchanged, `()` for all; None for the activation itself.
         controls: how many times random other problems take the sources' place.
         seed: of the controls.
-        data: what to call the problems.
+        data: what to call the problems; default the name of `Problems`.
         sae_name: what to call the SAE.
         progress: called with (stage, done, total).
 

@@ -9,7 +9,7 @@ import torch
 
 from codi_int.interventions.edits.basic import MovableEdit
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.engine.controls import check_draws, feature_stats, matched_features
+from codi_int.interventions.engine.controls import Controls, check_draws, feature_stats, matched_features
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.summary import arm_outcomes
@@ -65,7 +65,13 @@ def run_predicted(
             informative, f"of the {len(rows):,} touched problems have a predicted answer that is not the true one"
         )
     result = engine.run(
-        edit, problems, seed, controls, data=data, sae_name=sae_name, progress=progress, directions=directions
+        edit,
+        problems,
+        seed=seed,
+        controls=Controls(features=controls, directions=directions),
+        data=data,
+        sae_name=sae_name,
+        progress=progress,
     )
     matched_controls = edited_outcomes(
         engine, problems, _matched(context, edit, controls, seed) if rows else [], None, progress

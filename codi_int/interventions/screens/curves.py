@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
@@ -96,7 +97,7 @@ def run_curve(
     draws: int = 10,
     seed: int = 0,
     site: Site | None = None,
-    data: str = "unnamed",
+    data: str | None = None,
     sae_name: str = "unnamed",
     progress: Progress | None = None,
 ) -> AblationCurve:
@@ -132,7 +133,7 @@ def run_curve(
         order=order,
         model=engine.model.name,
         sae=sae_name,
-        data=data,
+        data=name_of_problems(problems, data),
         n_problems=len(context.clean.problems),
         n_correct=n_correct(context.clean),
         n_living=len(living),

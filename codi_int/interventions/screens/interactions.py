@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
@@ -29,7 +30,7 @@ def run_pairs(
     pairs: Sequence[Pair],
     seed: int = 0,
     site: Site | None = None,
-    data: str = "unnamed",
+    data: str | None = None,
     sae_name: str = "unnamed",
     done_rows: Sequence[ScreenRow] = (),
     done_pairs: Sequence[PairRow] = (),
@@ -66,7 +67,8 @@ def run_pairs(
     counts = work.run(wanted, keep, progress)
     features = sorted({feature for pair in wanted for feature in pair})
     rows = finish_rows([work.rows[feature] for feature in features], [context], seed)
-    found = assemble(engine, [context], rows, [counts], "ablate", seed, data, sae_name, started)
+    named = name_of_problems(problems, data)
+    found = assemble(engine, [context], rows, [counts], "ablate", seed, named, sae_name, started)
     return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]))
 
 

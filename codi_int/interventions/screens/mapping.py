@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
@@ -57,7 +58,7 @@ def run_map(
     problems: Sequence[Problem],
     plan: MapPlan | None = None,
     seed: int = 0,
-    data: str = "unnamed",
+    data: str | None = None,
     progress: Progress | None = None,
     method: str = "suffix",
 ) -> ThoughtMap:
@@ -96,7 +97,7 @@ def run_map(
         direction=plan.direction if plan.cumulative else None,
         propagate=plan.propagate,
         model=model.name,
-        data=data,
+        data=name_of_problems(problems, data),
         n_problems=len(problems),
         n_correct=max(run.n_correct for run in runs),
         seed=seed,

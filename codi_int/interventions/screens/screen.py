@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from codi_int.data.problems import name_of_problems
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
@@ -134,7 +135,7 @@ def run_screen(
     make_edit: Callable[[int], MovableEdit] = Ablate,
     seed: int = 0,
     site: Site | Sequence[Site] | None = None,
-    data: str = "unnamed",
+    data: str | None = None,
     sae_name: str | Mapping[Site, str] = "unnamed",
     done: Sequence[ScreenRow] = (),
     keep: Callable[[Sequence[ScreenRow]], None] | None = None,
@@ -166,7 +167,10 @@ def run_screen(
     counts = [work.run(context, wanted[context.site]) for context in contexts]
     ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
-    return assemble(engine, contexts, finish_rows(ordered, contexts, seed), counts, kind, seed, data, sae_name, started)
+    named = name_of_problems(problems, data)
+    return assemble(
+        engine, contexts, finish_rows(ordered, contexts, seed), counts, kind, seed, named, sae_name, started
+    )
 
 
 class _Worker:

@@ -1,0 +1,83 @@
+"""The one place that looks at what an edit can do: a user's own object may have any part of what ours have."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from codi_int.errors import HookError
+
+Change = Callable[[Tensor, Tensor | None], Tensor]
+"""(what arrives, what would arrive without any edit or None where that is the same) -> what it becomes"""
+
+
+@dataclass(frozen=True)
+class AdaptedEdit:
+    """An edit as the engine sees it: every field is there, whatever the object has."""
+
+    label: str
+    """the edit in words"""
+    kind: str
+    """`ablate`, `amplify`, ...; the class name of an edit of one's own"""
+    features: tuple[int, ...]
+    """the features that it names; empty where it names none"""
+    takes_all: bool
+    """whether it changes every latent"""
+    movable: bool
+    """whether it can be done to other features"""
+    mode: Any
+    """of an ablation; of an edit made of edits where all have the same; else None"""
+    factor: Any
+    """of an amplification, in the same way"""
+    latents: Change | None
+    """changes latents [n, d_sae]; None for an edit that cannot"""
+    residual: Change | None
+    """changes activations [n, d_model]; None for an edit that cannot"""
+
+
+def as_edit(edit: Any) -> AdaptedEdit:
+    """What an edit can do, found out once; HookError for an object without a label."""
+    if isinstance(edit, AdaptedEdit):
+        return edit
+    if not hasattr(edit, "label"):
+        raise no_edit(edit)
+    features = tuple(getattr(edit, "features", ()))
+    latents = _change(edit, "edit", "edit_from")
+    can_move = latents is not None and callable(getattr(edit, "moved_to", None)) and bool(features)
+    return AdaptedEdit(
+        label=edit.label,
+        kind=str(getattr(edit, "kind", type(edit).__name__.lower())),
+        features=features,
+        # None is how an interchange says "all"; an edit without the field names its features or none
+        takes_all=getattr(edit, "feature", 0) is None,
+        movable=can_move and bool(getattr(edit, "movable", True)),
+        mode=_setting(edit, "mode"),
+        factor=_setting(edit, "factor"),
+        latents=latents,
+        residual=_change(edit, "edit_residual", "edit_residual_from"),
+    )
+
+
+def no_edit(given: object) -> HookError:
+    """The error for an object that is no edit, of latents or of the residual."""
+    return HookError(
+        f"{given!r} is no edit.",
+        "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae], or edit_residual(activations).",
+    )
+
+
+def _change(edit: Any, plain: str, refer: str) -> Change | None:
+    """A method of an edit, or the one beside it that takes values from the clean run where that differs."""
+    alone, beside = getattr(edit, plain, None), getattr(edit, refer, None)
+    if not callable(alone):
+        return None
+    # a copy of the clean values: an edit that works in place must not reach the clean arm
+    return lambda now, clean: alone(now) if beside is None or clean is None else beside(now, clean.clone())
+
+
+def _setting(edit: Any, name: str) -> Any:
+    if not hasattr(edit, "parts"):
+        return getattr(edit, name, None)
+    values = [_setting(part, name) for part in edit.parts]
+    return values[0] if all(value == values[0] for value in values) else None
