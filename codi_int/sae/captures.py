@@ -278,7 +278,11 @@ def read_sidecar(folder: Path) -> CaptureInfo:
     try:
         raw = read_json_object(folder / SIDECAR)
         lists = {key: tuple(raw[key]) for key in ("problem_ids", "layers", "positions")}
-        return CaptureInfo(**{**raw, **lists})
+        info = CaptureInfo(**{**raw, **lists})
+        counts = (*info.layers, *info.positions, info.d_model, info.n_done)
+        if info.dtype not in NUMPY_TYPES or any(type(count) is not int or count < 0 for count in counts):
+            raise ValueError
+        return info
     except (DataError, ValueError, TypeError, KeyError):
         raise DataError(f"{folder} holds no capture: {SIDECAR} is missing or broken.", "Capture again.") from None
 

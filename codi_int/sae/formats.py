@@ -70,7 +70,7 @@ def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
     """Our config of a `cfg.json`, whoever wrote it."""
     raw = _modern(raw)
     name = raw["architecture"]
-    if name not in NAMES_ON_DISK:
+    if not isinstance(name, str) or name not in NAMES_ON_DISK:
         raise SAEError(f"Architecture {name!r} is not supported.", f"Supported: {', '.join(NAMES_ON_DISK)}.")
     for key in ("normalize_activations", "reshape_activations"):
         if raw.get(key, "none") != "none":
@@ -95,7 +95,8 @@ def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
 
 def _modern(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A config of SAELens 1 to 5 in the words of version 6; version 6 as it is."""
-    old_kwargs = raw.get("activation_fn_kwargs") or {}
+    given = raw.get("activation_fn_kwargs")
+    old_kwargs = given if isinstance(given, Mapping) else {}
     modern = {"architecture": "standard", **raw}
     activation = raw.get("activation_fn_str", raw.get("activation_fn", "relu"))
     if "architecture" not in raw or raw["architecture"] == "standard":
@@ -103,6 +104,9 @@ def _modern(raw: Mapping[str, Any]) -> dict[str, Any]:
             modern |= {"architecture": "topk", "k": old_kwargs["k"]}
         elif activation != "relu":
             raise SAEError(f"Activation function {activation!r} is not supported.", "Supported: relu, topk.")
+    if modern["architecture"] == "topk" and "k" in old_kwargs:
+        # versions 4 and 5 name the architecture already, and keep its k among the arguments of the activation
+        modern.setdefault("k", old_kwargs["k"])
     for key in ("normalize_activations", "reshape_activations"):
         modern[key] = modern.get(key) or "none"
     if not isinstance(modern.get("metadata"), Mapping):

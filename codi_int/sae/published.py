@@ -160,7 +160,12 @@ def _site(settings: Mapping[str, Any]) -> Site | None:
     """The site, where the checkpoint names it."""
     if settings.get("layer") is None or settings.get("position") is None:
         return None
-    layer, position = int(settings["layer"]), int(settings["position"])
+    layer, position = settings["layer"], settings["position"]
+    if type(layer) is not int or type(position) is not int:
+        raise SAEError(
+            f"A published checkpoint names its site by whole numbers, not layer {layer!r}, position {position!r}.",
+            "Copy the checkpoint again.",
+        )
     return Site(None, position, "final_norm") if layer == FINAL_LAYER else Site(layer, position)
 
 

@@ -42,6 +42,7 @@ def test_files_are_read(tmp_path: Path, name: str, text: str) -> None:
         ("p.jsonl", '["a", "b"]\n', "line 1: an object is wanted, not list"),
         ("p.jsonl", "\n", "holds no pairs"),
         ("p.csv", "target,source\na,b\nb,b\n", "line 3: 'b' is paired with itself"),
+        ("p.jsonl", '{"target": "a", "\\u2028": 1}\n', r"got target, \\u2028\."),
         ("p.csv", "a,b\nb,c\n", "line 2: 'target' and 'source' are wanted, got a, b"),
         ("p.csv", "target,source\na\n", "line 2: 'target' and 'source' are wanted"),
         ("p.csv", "target,source\n", "holds no pairs"),

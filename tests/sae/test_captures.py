@@ -110,9 +110,17 @@ def truncate(folder):
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def spoil(folder, **fields):
+    raw = json.loads((folder / SIDECAR).read_text())
+    (folder / SIDECAR).write_text(json.dumps({**raw, **fields}))
+
+
 DAMAGE = {
     "no folder": (lambda folder: (folder / SIDECAR).unlink(), "holds no capture"),
     "no JSON": (lambda folder: (folder / SIDECAR).write_text("{"), "holds no capture"),
+    "layers that are no numbers": (lambda folder: spoil(folder, layers=["1"]), "holds no capture"),
+    "a width that is no number": (lambda folder: spoil(folder, d_model="16"), "holds no capture"),
+    "an unknown dtype": (lambda folder: spoil(folder, dtype={}), "holds no capture"),
     "no fields": (lambda folder: (folder / SIDECAR).write_text(json.dumps({"model": "x"})), "holds no capture"),
     "truncated": (truncate, "truncated"),
     "missing file": (lambda folder: layer_file(folder, 0).unlink(), "missing"),

@@ -52,6 +52,7 @@ def test_log_threshold_of_older_checkpoints(tmp_path):
     ("old", "kind"),
     [
         ({"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 5}}, TopKSAE),
+        ({"architecture": "topk", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 5}}, TopKSAE),
         ({"activation_fn_str": "relu", "architecture": "standard"}, StandardSAE),
         ({"normalize_activations": False}, StandardSAE),
     ],

@@ -83,6 +83,7 @@ def test_pickles_with_code_are_refused(tmp_path, capsys):
     [
         (lambda raw: raw.pop("config"), "no `config` with k"),
         (lambda raw: raw["config"].pop("k"), "no `config` with k"),
+        (lambda raw: raw["config"].update(layer="x", position=3), "by whole numbers, not layer 'x'"),
         (lambda raw: raw["model_state_dict"].pop("decoder.weight"), r"lacks decoder\.weight"),
         (lambda raw: raw["model_state_dict"]["encoder.weight"].fill_(torch.nan), "NaN or inf"),
         (lambda raw: raw["model_state_dict"].update({"encoder.bias": torch.zeros(3)}), r"b_enc has shape \[3\]"),

@@ -200,8 +200,10 @@ def _read(path: Path) -> Iterator[tuple[int, str, str]]:
             raise DataError(f"{path}, line {line}: an object is wanted, not {type(row).__name__}.", remedy)
         ends = (row.get("target"), row.get("source"))
         if not all(isinstance(end, str | int) and str(end).strip() for end in ends):
+            # line breaks and control characters of a damaged file are shown, not sent
+            names = [str(name).encode("unicode_escape").decode() for name in row]
             raise DataError(
-                f"{path}, line {line}: 'target' and 'source' are wanted, got {', '.join(map(str, row)) or 'nothing'}.",
+                f"{path}, line {line}: 'target' and 'source' are wanted, got {', '.join(names) or 'nothing'}.",
                 "Both columns hold ids of problems.",
             )
         yield line, str(ends[0]).strip(), str(ends[1]).strip()
