@@ -58,6 +58,16 @@ class Decoded:
         length = int(self.counts[row]) - int(self.ended[row])
         return tuple(self.ids[row, :length].tolist())
 
+    def checked(self) -> "Decoded":
+        """The same; HookError where a choice was made among logits that hold NaN or inf."""
+        # one look at the end instead of one at every step: each would make a GPU wait
+        if bool(self.logprobs.isfinite().all()):
+            return self
+        raise HookError(
+            "The model's logits hold NaN or inf: its states left the range of its dtype, or a hook changed them.",
+            "Check the hooks, or load the model with dtype='float32'.",
+        )
+
     @property
     def total_logprob(self) -> Float[Tensor, " batch"]:
         """Log-probability of the whole answer, in nats."""
@@ -192,11 +202,6 @@ class Chain:
         x = self.stack.embed(tokens, state.cache)
         hidden = self._forward(x, state.cache, "answer", state.problem_ids, recorder)
         logits = self.stack.unembed(hidden[:, -1:] if last_only else hidden)
-        if not bool(logits.detach().isfinite().all()):
-            raise HookError(
-                "The model's logits hold NaN or inf: its states left the range of its dtype, or a hook changed them.",
-                "Check the hooks, or load the model with dtype='float32'.",
-            )
         return logits[..., :-1] if self.config.suppress_last_id else logits
 
     def _picked(self, state: ChainState, rows: Tensor) -> ChainState:

@@ -231,7 +231,7 @@ class CodiModel(Chain):
             state = self.empty_state(batch.problem_ids, ids.shape[1] + max_new_tokens)
             room = max(1, self.stack.max_positions - ids.shape[1] + 1)
             with torch.no_grad():
-                decoded = self.decode(state, min(max_new_tokens, room), opening=ids)
+                decoded = self.decode(state, min(max_new_tokens, room), opening=ids).checked()
             written.update(zip(batch.rows, self._completions(batch.problem_ids, decoded), strict=True))
             add(len(batch.rows))
         return [written[row] for row in range(len(problems))]
@@ -296,7 +296,7 @@ class CodiModel(Chain):
         with torch.set_grad_enabled(grad):
             mask = None if attention_mask is None else attention_mask.to(self.device)
             thinking = self._think(self.prefill(input_ids.to(self.device), mask, None, padding, recorder), recorder)
-            decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False)
+            decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False).checked()
         names = thinking.state.problem_ids
         residuals = self._stacked(recorder.captured)
         return ThoughtBatch(names, thinking.thoughts, {}, residuals, self._completions(names, decoded), decoded.ids)
@@ -306,7 +306,7 @@ class CodiModel(Chain):
         recorder = SiteRecorder(self._sites(capture))
         with torch.no_grad():
             thinking = self._think(self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder), recorder)
-            decoded = self.decode(thinking.state)
+            decoded = self.decode(thinking.state).checked()
         completions = self._completions(batch.problem_ids, decoded)
         cache = thinking.state.cache
         return Rollout(batch, cache, thinking.hidden, thinking.thoughts, recorder.captured, decoded, completions)
@@ -342,7 +342,7 @@ class CodiModel(Chain):
         recorder = SiteRecorder(sites) if sites else None
         state = self.prefill(batch.ids, batch.mask, batch.problem_ids, padding, recorder)
         thinking = self._think(state, recorder)
-        written = self._completions(batch.problem_ids, self.decode(thinking.state)) if answers else ()
+        written = self._completions(batch.problem_ids, self.decode(thinking.state).checked()) if answers else ()
         captured = recorder.captured if recorder else {}
         return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
 
