@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -104,12 +103,11 @@ def test_a_wrong_result_is_no_step_and_a_rounded_one_is():
 
 
 @pytest.mark.parametrize("piece", ["<<", "a", ">>", "<<1", "1 ", "<<1+1=2", "<<" + "1 " * 30_000])
-def test_sixty_thousand_characters_are_read_at_once(piece):
+def test_sixty_thousand_characters_hide_no_step_behind_them(piece):
+    """In linear time: a pattern that backtracks takes minutes here."""
     text = (piece * 60_000)[:60_000]
-    start = time.perf_counter()
-    read_marks(text)
-    read_marks(f"<<{text}>>")
-    assert time.perf_counter() - start < 1
+    for long in (text, f"<<{text}>>"):
+        assert parse_steps(f"{long} >> <<1+1=2>>")[-1:] == (Step(1, "addition", 1, 2),)
 
 
 @pytest.mark.skipif(not GSM8K.exists(), reason="GSM8K is not shipped")
