@@ -7,14 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 def wilson_interval(
     hits: ArrayLike | int,
     n: int,
-    confidence: float = 0.95,
+    alpha: float = 0.05,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Wilson's score interval for a share of `n` trials.
 
     Args:
         hits: how many of the trials hit; one number or an array of any shape.
         n: trials, at least one.
-        confidence: level of the interval.
+        alpha: one minus the level of the interval: 0.05 for 95%. (1 - 0.95 is another number in its last digit.)
 
     Returns:
         lower and upper ends, in the shape of `hits`.
@@ -24,7 +24,7 @@ def wilson_interval(
     from scipy.special import ndtri  # scipy.stats has the interval for single numbers only, and takes a second to load
 
     share = np.asarray(hits, dtype=np.float64) / n
-    z = -float(ndtri((1.0 - confidence) / 2))
+    z = -float(ndtri(alpha / 2))
     denominator = 1 + z**2 / n
     center = (share + z**2 / (2 * n)) / denominator
     reach = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / denominator

@@ -8,12 +8,12 @@ from statsmodels.stats.proportion import proportion_confint
 from codi_int.proportions import wilson_interval
 
 
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
+@pytest.mark.parametrize("alpha", [0.2, 0.05, 0.001])
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (3, 7), (0, 1495), (1458, 1495), (1495, 1495)])
-def test_it_is_that_of_statsmodels_and_scipy(hits: int, n: int, confidence: float) -> None:
-    found = wilson_interval(hits, n, confidence)
-    assert found == proportion_confint(hits, n, alpha=1 - confidence, method="wilson")
-    theirs = binomtest(hits, n).proportion_ci(confidence, method="wilson")
+def test_it_is_that_of_statsmodels_and_scipy(hits: int, n: int, alpha: float) -> None:
+    found = wilson_interval(hits, n, alpha)
+    assert found == proportion_confint(hits, n, alpha=alpha, method="wilson")
+    theirs = binomtest(hits, n).proportion_ci(1 - alpha, method="wilson")
     assert found == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 

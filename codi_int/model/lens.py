@@ -291,7 +291,7 @@ def _count(name: str, shown: Tensor, targets: list[_Target], given_away: int, no
     ids = shown[[target.row for target in targets]]
     hits = _seen(ids, [target.tokens for target in targets]).sum(0)
     chance = _seen(ids, [target.other for target in targets]).float().mean(0)
-    low, high = wilson_interval(hits.numpy(), len(targets), CONFIDENCE)
+    low, high = wilson_interval(hits.numpy(), len(targets), alpha=1 - CONFIDENCE)
     cells = tuple(
         LensCell(
             layer=layer,

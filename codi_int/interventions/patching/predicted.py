@@ -206,7 +206,7 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float | None, f
     """Wilson's interval for a share; none of it without any trial."""
     if n == 0:
         return None, None
-    low, high = wilson_interval(hits, n, confidence)
+    low, high = wilson_interval(hits, n, alpha=1.0 - confidence)
     return float(low), float(high)
 
 
