@@ -43,6 +43,15 @@ def test_help_of_a_group_loads_none_of_its_commands(words: list[str]) -> None:
     assert not loaded & {entry.target.split(":")[0] for entry in ENTRIES}
 
 
+def test_no_command_loads_anything_heavy_for_its_help() -> None:
+    modules = sorted({entry.target.split(":")[0] for entry in ENTRIES})
+    code = f"import sys, {', '.join(modules)}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert set(modules) <= loaded
+    assert not loaded & {"torch", "transformers", "scipy", "numpy", "jaxtyping"}
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.target)
 def test_a_line_of_help_is_the_first_of_the_commands_own(entry: Entry) -> None:
     assert entry.help == (inspect.getdoc(entry.load()) or "").split("\n\n")[0]
