@@ -2,27 +2,22 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._options import InterventionOptions
+from codi_int.cli._paths import print_split
+from codi_int.cli._sites import prepare
 from codi_int.cli._tables import family_page, result_page
-from codi_int.data.problems import load_problems
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.controls import Controls
-from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.store import prepare_folder, save_family, save_result
 from codi_int.interventions.engine.summary import family_of
-from codi_int.model.loading import load_model
-from codi_int.sae.store import load_sae
-from codi_int.types import Problem, Result, Site
+from codi_int.types import Result
 
 
 def intervene(edit: Edit, options: InterventionOptions) -> None:
     """Run one edit as the options say, keep it where they ask for it, and print it."""
     if options.propagate == "split":
-        from codi_int.cli._paths import print_split
-
         print_split(edit, options)
         return
     if options.out is not None:
@@ -81,21 +76,3 @@ def _controls(options: InterventionOptions) -> Controls:
         neurons=options.neurons,
         mean_difference=options.neurons > 0,
     )
-
-
-def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
-    """Engine, problems and the name of the SAE that the options mean, cheapest errors first."""
-    site = Site(options.layer, options.position)
-    problems = load_problems(options.data, options.limit)
-    model = load_model(options.model, device=options.device)
-    model.check_site(site)
-    name = options.sae or default_sae(options.model, str(site))
-    sae = load_sae(name, device=options.device)
-    engine = FeatureInterventionEngine(model, {site: sae}, splice=options.splice, propagate=options.propagate)
-    return engine, problems, name
-
-
-def default_sae(model: str, site: str) -> str:
-    """The SAE that belongs to a model: bundled as `codi-mini/L14.P3`, or beside a model's own files."""
-    beside = Path(model) / "sae" / site
-    return str(beside) if beside.is_dir() else f"{model}/{site}"

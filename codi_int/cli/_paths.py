@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.text import Text
 
 from codi_int.cli._console import print_json, progress, stdout
-from codi_int.cli._intervene import prepare
 from codi_int.cli._options import InterventionOptions
+from codi_int.cli._sites import prepare
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.files import save_document

@@ -3,9 +3,9 @@
 import sys
 
 from codi_int.cli._console import print_json, progress, stdout
-from codi_int.cli._intervene import prepare
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._prediction_pages import predicted_page
+from codi_int.cli._sites import prepare
 from codi_int.interventions.edits.basic import MovableEdit
 from codi_int.interventions.engine.store import prepare_folder
 from codi_int.interventions.patching.predicted_run import run_predicted

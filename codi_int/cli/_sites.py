@@ -1,13 +1,35 @@
-"""Which SAEs belong to the sites that a command names."""
+"""What a command's options name: engine, problems, and which SAEs belong to its sites."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.cli._intervene import default_sae
+from codi_int.cli._console import Report
+from codi_int.cli._options import InterventionOptions
+from codi_int.data.problems import load_problems
 from codi_int.errors import SAEError
-from codi_int.sae.store import CONFIG_FILE, bundled_saes, find_sae
-from codi_int.types import Site
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.model.loading import load_model
+from codi_int.sae.store import CONFIG_FILE, bundled_saes, find_sae, load_sae
+from codi_int.types import Problem, Site
+
+
+def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
+    """Engine, problems and the name of the SAE that the options mean, cheapest errors first."""
+    site = Site(options.layer, options.position)
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
+    model.check_site(site)
+    name = options.sae or default_sae(options.model, str(site))
+    sae = load_sae(name, device=options.device)
+    engine = FeatureInterventionEngine(model, {site: sae}, splice=options.splice, propagate=options.propagate)
+    return engine, problems, name
+
+
+def default_sae(model: str, site: str) -> str:
+    """The SAE that belongs to a model: bundled as `codi-mini/L14.P3`, or beside a model's own files."""
+    beside = Path(model) / "sae" / site
+    return str(beside) if beside.is_dir() else f"{model}/{site}"
 
 
 def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, str]:

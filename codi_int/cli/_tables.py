@@ -1,15 +1,16 @@
-"""Results as people read them."""
+"""Results as people read them. Every command loads it, so the types that it shows are imported for checkers alone."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from codi_int.interventions.engine.summary import ResultFamily, family_verdict
-from codi_int.interventions.evaluation import AccuracyRow, Evaluation
-from codi_int.types import ControlSet, Result
+if TYPE_CHECKING:
+    from codi_int.interventions.engine.summary import ResultFamily
+    from codi_int.interventions.evaluation import AccuracyRow, Evaluation
+    from codi_int.types import ControlSet, Result
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -21,7 +22,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     return out
 
 
-def result_page(result: Result) -> Group:
+def result_page(result: "Result") -> Group:
     """One experiment: what was done, the arms, the effect, controls, operations, the verdict."""
     parts: list[RenderableType] = [_headline(result), "", _arms(result)]
     if result.effect.p_value is not None:
@@ -34,8 +35,10 @@ def result_page(result: Result) -> Group:
     return Group(*parts, "", _footer(result))
 
 
-def family_page(family: ResultFamily) -> Group:
+def family_page(family: "ResultFamily") -> Group:
     """Several edits on the same problems, one row each, with p-values adjusted over all of them."""
+    from codi_int.interventions.engine.summary import family_verdict
+
     first = family.results[0]
     details = _details(first)
     head = Text(f"{len(family.results)} edits at {_where(first)} of {first.experiment.model}", style="bold")
@@ -48,7 +51,7 @@ def family_page(family: ResultFamily) -> Group:
     return Group(*parts, *(Text(f"Note: {note}") for note in notes), "", _footer(*family.results))
 
 
-def evaluation_page(evaluation: Evaluation) -> Group:
+def evaluation_page(evaluation: "Evaluation") -> Group:
     """Accuracy with intervals."""
     parts: list[RenderableType] = [Text(f"{evaluation.model} on {evaluation.data}", style="bold")]
     groups = [
@@ -62,7 +65,7 @@ def evaluation_page(evaluation: Evaluation) -> Group:
     return Group(*parts, "", Text(f"{evaluation.n_unanswered} answers held no number."), _throughput(evaluation))
 
 
-def _throughput(evaluation: Evaluation) -> Text:
+def _throughput(evaluation: "Evaluation") -> Text:
     """How fast, and under which rules."""
     rules = f"padding {evaluation.padding}, answer rule {evaluation.rule}"
     if evaluation.seconds is None or evaluation.problems_per_second is None:
@@ -72,23 +75,23 @@ def _throughput(evaluation: Evaluation) -> Text:
     return Text(f"{rules}\n{speed}{halved}", style="dim")
 
 
-def _headline(result: Result) -> Text:
+def _headline(result: "Result") -> Text:
     e = result.experiment
     where = "" if len(e.sites) > 1 else f" at {e.site}"  # the label of several sites names them
     return Text(f"{e.label}{where} of {e.model}", style="bold").append(_details(result), style="not bold")
 
 
-def _where(result: Result) -> str:
+def _where(result: "Result") -> str:
     return ", ".join(map(str, result.experiment.sites)) or str(result.experiment.site)
 
 
-def _details(result: Result) -> str:
+def _details(result: "Result") -> str:
     e = result.experiment
     details = f"\n{e.n_problems:,} problems of {e.data} · SAE {e.sae} · splice {e.splice}"
     return f"{details} · propagate {e.propagate} · seed {e.seed}"
 
 
-def _arms(result: Result, *names: str) -> Table:
+def _arms(result: "Result", *names: str) -> Table:
     out = table("arm", "right", "accuracy", "change")
     clean = result.arms["clean"].accuracy
     for name, arm in result.arms.items():
@@ -99,7 +102,7 @@ def _arms(result: Result, *names: str) -> Table:
     return out
 
 
-def _family(family: ResultFamily) -> Table:
+def _family(family: "ResultFamily") -> Table:
     out = table("accuracy, points", "touched", "change", "interval", "broken", "fixed", "p", "p (Holm)")
     for result, adjusted in zip(family.results, family.p_adjusted, strict=True):
         e = result.effect
@@ -109,7 +112,7 @@ def _family(family: ResultFamily) -> Table:
     return out
 
 
-def _family_logprobs(family: ResultFamily) -> Table:
+def _family_logprobs(family: "ResultFamily") -> Table:
     out = table("log-probability, nats", "change", "interval", "p", "does more than")
     for result in family.results:
         log, group = result.effect.logprob, result.controls.get("random_features")
@@ -121,7 +124,7 @@ def _family_logprobs(family: ResultFamily) -> Table:
     return out
 
 
-def _effect(result: Result) -> Table:
+def _effect(result: "Result") -> Table:
     e = result.effect
     out = table("effect (intervened - clean)", "estimate", f"{e.confidence:.0%} interval", "p")
     out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
@@ -132,19 +135,19 @@ def _effect(result: Result) -> Table:
     return out
 
 
-def _flips(result: Result) -> Text:
+def _flips(result: "Result") -> Text:
     e = result.effect
     flips = f"{e.n_broken} broken, {e.n_fixed} fixed"
     return Text(f"flips: {flips}; answers changed: {e.n_answer_changed} on {e.n_touched:,} touched problems")
 
 
-def _matched(group: ControlSet) -> Text:
+def _matched(group: "ControlSet") -> Text:
     rates, sizes = sorted(group.firing_rates), sorted(group.edit_sizes)
     touch = f"controls touch {100 * rates[0]:.0f} to {100 * rates[-1]:.0f} % of problems"
     return Text(f"{touch}, norm of the edit {sizes[0]:.2g} to {sizes[-1]:.2g}", style="dim")
 
 
-def _controls(name: str, group: ControlSet, result: Result) -> Table:
+def _controls(name: str, group: "ControlSet", result: "Result") -> Table:
     title = f"{group.draws} control{'s' * (group.draws != 1)}: {name.replace('_', ' ')}"
     out = table(title, "this edit", "controls' median", "controls' range", "does more than")
     rows: list[tuple[str, float, Sequence[float], float | None, Any]] = [
@@ -161,7 +164,7 @@ def _controls(name: str, group: ControlSet, result: Result) -> Table:
     return out
 
 
-def _operations(result: Result) -> Table:
+def _operations(result: "Result") -> Table:
     out = table("problems that use", "n", "change, points", "interval", "broken", "fixed", "p", "p (Holm)")
     for row in result.by_operation:
         interval = f"{points(row.low)} to {points(row.high)}"
@@ -173,7 +176,7 @@ def _operations(result: Result) -> Table:
     return out
 
 
-def _accuracies(title: str, rows: Sequence[AccuracyRow]) -> Table:
+def _accuracies(title: str, rows: "Sequence[AccuracyRow]") -> Table:
     out = table(title, "n", "right", "accuracy", "95% interval")
     for row in rows:
         interval = f"{100 * row.low:.2f} to {100 * row.high:.2f} %"
@@ -181,7 +184,7 @@ def _accuracies(title: str, rows: Sequence[AccuracyRow]) -> Table:
     return out
 
 
-def _footer(*results: Result) -> Text:
+def _footer(*results: "Result") -> Text:
     counts, env = [result.counts for result in results], results[0].environment
     pairs, skipped, rows, rerun = (
         sum(getattr(count, name) for count in counts) for name in ("pairs", "skipped", "suffix_rows", "rerun")

@@ -1,13 +1,23 @@
 """`codi-int capture`: activations of many problems on disk."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.text import Text
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import table
+from codi_int.errors import ConfigError
+from codi_int.progress import rename_stage
+
+if TYPE_CHECKING:
+    from codi_int.sae.captures import Capture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,62 @@ def capture(options: CaptureOptions) -> None:
     Without --layer and --position all of them. A stopped capture goes on where it was.
     Example: codi-int capture --layer 14 --position 3 --out runs/activations/train
     """
-    from codi_int.cli._capture import capture_and_print
+    from codi_int.sae.captures import SIDECAR, read_sidecar
 
-    capture_and_print(options)
+    with progress() as report:
+        try:
+            found = _run(options, report)
+        except KeyboardInterrupt:
+            if (options.out / SIDECAR).exists():
+                info = read_sidecar(options.out)
+                kept = f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {options.out}"
+                print(f"{kept}; the command goes on there.", file=sys.stderr)
+            raise
+    if options.as_json:
+        print_json(capture_document(found))
+    else:
+        stdout().print(capture_page(found))
+
+
+def _run(options: CaptureOptions, report: Report) -> "Capture":
+    from codi_int.data.problems import load_problems
+    from codi_int.model.chain import PADDINGS
+    from codi_int.model.loading import load_model
+    from codi_int.sae.captures import capture_to_disk
+
+    if options.padding not in PADDINGS:
+        raise ConfigError(f"--padding {options.padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
+    return capture_to_disk(
+        model, problems, options.out, options.data, options.layers or None, options.positions or None, options.dtype,
+        padding=options.padding, progress=rename_stage(report, "problems captured"),
+    )  # fmt: skip
+
+
+def capture_document(capture: "Capture") -> dict[str, Any]:
+    """The sidecar without the problems' ids, and what it takes."""
+    from codi_int.sae.captures import layer_file
+
+    info = asdict(capture.info)
+    n_problems = len(info.pop("problem_ids"))
+    n_bytes = sum(layer_file(capture.folder, layer).stat().st_size for layer in capture.info.layers)
+    known = {key: value for key, value in info.items() if key != "n_done"}
+    return {"schema": "codi-int/capture@1", **known, "n_problems": n_problems, "bytes": n_bytes}
+
+
+def capture_page(capture: "Capture") -> Group:
+    """Where the activations lie, their shape and where they come from."""
+    from codi_int.sae.captures import SIDECAR, layer_file
+
+    info, document = capture.info, capture_document(capture)
+    head = Text(f"Activations of {info.model} on {document['n_problems']:,} problems of {info.data}", style="bold")
+    out = table("file", "[position, problem, d_model]", "dtype", "MiB")
+    shape = [len(info.positions), document["n_problems"], info.d_model]
+    for layer in info.layers:
+        path = layer_file(capture.folder, layer)
+        out.add_row(path.name, str(shape), info.dtype, f"{path.stat().st_size / 2**20:.1f}")
+    where = f"{document['bytes'] / 2**20:.1f} MiB in {capture.folder}, described in {SIDECAR}"
+    hashes = f"model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
+    positions = f"positions {', '.join(map(str, info.positions))}"
+    return Group(head, "", out, "", Text(f"{where}\n{positions}"), Text(hashes, style="dim"))

@@ -1,13 +1,24 @@
 """`codi-int curve`: how accuracy falls when more and more features are taken out together."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import points, table
+from codi_int.errors import ConfigError
+from codi_int.interventions.engine.files import save_document
+
+if TYPE_CHECKING:
+    from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +42,105 @@ def curve(options: CurveOptions) -> None:
 
     Example: codi-int curve --layer 14 --n 1 --n 8 --n 64 --limit 300
     """
-    from codi_int.cli._curve import print_curve
+    from codi_int.interventions.engine.controls import check_draws
+    from codi_int.interventions.engine.store import prepare_folder
+    from codi_int.interventions.screens.rankings import ORDERS
 
-    print_curve(options)
+    if options.order not in ORDERS:
+        raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    if options.sizes and min(options.sizes) < 1:
+        raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1 --n 8, for example.")
+    check_draws(options.draws)
+    if options.out is not None:
+        prepare_folder(options.out)
+    with progress() as report:
+        found = _run(options, report)
+    if options.out is not None:
+        from codi_int.cli._figures import keep_figures
+
+        files = save_document(options.out, "curve", found.to_dict(), {"curve": _rows(found)})
+        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(found.to_dict(), options.out)
+    if options.as_json:
+        print_json(found.to_dict())
+    else:
+        stdout().print(curve_page(found))
+
+
+def _run(options: CurveOptions, report: Report) -> "AblationCurve":
+    from codi_int.cli._sites import saes_for
+    from codi_int.data.problems import load_problems
+    from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.interventions.screens.curves import run_curve
+    from codi_int.interventions.screens.rankings import rank_features
+    from codi_int.model.loading import load_model
+    from codi_int.sae.store import load_sae
+    from codi_int.types import Site
+
+    site, problems = Site(options.layer, options.position), load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
+    model.check_site(site)
+    (name,) = saes_for(options.model, options.sae, [site]).values()
+    engine = FeatureInterventionEngine(model, {site: load_sae(name, device=options.device)})
+    ranking = rank_features(engine, problems, options.order, options.seed, progress=report)
+    return run_curve(
+        engine, problems, ranking, options.order, options.sizes or None, options.draws, options.seed,
+        data=options.data, sae_name=name, progress=report,
+    )  # fmt: skip
+
+
+def _rows(found: "AblationCurve") -> list[dict[str, Any]]:
+    """A row for each point; `draw` is empty for the top features."""
+    top: list[dict[str, Any]] = [{"set": "top", "draw": None, **asdict(point)} for point in found.top]
+    drawn = enumerate(found.random)
+    return top + [{"set": "random", "draw": i, **asdict(point)} for i, line in drawn for point in line]
+
+
+def curve_page(found: "AblationCurve") -> Group:
+    """The top features beside the random sets, for every n."""
+    head = Text(f"ablate the top n of {found.n_living} living features by {found.order} at {found.site}", style="bold")
+    right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+    head.append(f"\n{found.model} · SAE {found.sae} · {right} · seed {found.seed}", style="not bold")
+    c, env = found.counts, found.environment
+    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on, {c.rerun} twice"
+    footer = Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")
+    parts: list[RenderableType] = [head, "", _table(found)]
+    if found.random:
+        parts += ["", Text(_verdict(found), style="bold")]
+    return Group(*parts, "", footer)
+
+
+def _table(found: "AblationCurve") -> Table:
+    draws = f"{len(found.random)} random sets"
+    out = table("n", "accuracy", "change", "95% interval", draws, "nats", "95% interval", draws)
+    out.padding = (0, 1, 0, 0)
+    for i, point in enumerate(found.top):
+        others = [line[i] for line in found.random]
+        accuracies = [points(end.estimate) for end in _ends(others, "estimate")]
+        logprobs = [f"{end.logprob:+.3f}" for end in _ends(others, "logprob")]
+        out.add_row(
+            str(point.n), f"{100 * point.accuracy:.1f} %", points(point.estimate),
+            f"{points(point.low)} to {points(point.high)}", " to ".join(accuracies),
+            f"{point.logprob:+.3f}", f"{point.logprob_low:+.3f} to {point.logprob_high:+.3f}", " to ".join(logprobs),
+        )  # fmt: skip
+    return out
+
+
+def _ends(points_: "list[CurvePoint]", name: str) -> "list[CurvePoint]":
+    """The smallest and the largest by one measure."""
+    ordered = sorted(points_, key=lambda point: float(getattr(point, name)))
+    return [ordered[0], ordered[-1]] if ordered else []
+
+
+def _verdict(found: "AblationCurve") -> str:
+    """How the top features compare with the random sets, where these are other sets."""
+    beyond = [
+        point.n
+        for i, point in enumerate(found.top)
+        if point.n < found.n_living and all(abs(point.logprob) > abs(line[i].logprob) for line in found.random)
+    ]
+    named = ", ".join(map(str, beyond)) or "none"
+    return (
+        f"The top n move the clean answer's log-probability further than each of {len(found.random)} random sets of "
+        f"n for n = {named}. Nothing finer than 1 in {len(found.random) + 1} can be said."
+    )

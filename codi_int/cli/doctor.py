@@ -1,13 +1,26 @@
 """`codi-int doctor`: what a checkpoint is, what was assumed about it, and whether it is run rightly."""
 
-from dataclasses import dataclass, field
+import sys
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import print_json, quieten, stdout
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import table
+from codi_int.errors import ConfigError
+
+if TYPE_CHECKING:
+    from codi_int.model.describe import ModelDescription
+    from codi_int.model.parity import Parity
+
+LONGEST_VALUE = 60
+"""characters of a setting on the page"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +53,6 @@ def doctor(options: DoctorOptions) -> None:
 
     Example: codi-int doctor --model codi-mini --parity 8
     """
-    from codi_int.cli._checkup import examine
-    from codi_int.cli._console import print_json, stdout
-
     checkup = examine(options)
     if options.as_json:
         print_json(checkup.to_dict())
@@ -50,3 +60,118 @@ def doctor(options: DoctorOptions) -> None:
         stdout().print(checkup.page())
     if not checkup.healthy:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """A model's description, and how far it is from the plain loop."""
+
+    model: "ModelDescription"
+    """what it is"""
+    parity: "Parity | None"
+    """the comparison; None where none was asked for"""
+
+    @property
+    def healthy(self) -> bool:
+        """False where a float32 model differs from the plain loop; other types differ by rounding."""
+        return self.parity is None or self.parity.agrees or self.model.dtype != "float32"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        parity = None if self.parity is None else {**asdict(self.parity), "agrees": self.parity.agrees}
+        return {"schema": "codi-int/doctor@1", "model": asdict(self.model), "parity": parity}
+
+    def page(self) -> Group:
+        """For people."""
+        parts: list[RenderableType] = [Text(self.model.name, style="bold"), "", _facts(self.model)]
+        parts += ["", _assumptions(self.model)]
+        return Group(*parts, *([] if self.parity is None else ["", _parity(self.parity, self.model.dtype)]))
+
+
+def examine(options: DoctorOptions) -> Checkup:
+    """Load a model, describe it, compare it, keep it."""
+    from codi_int.data.problems import load_problems
+    from codi_int.model.describe import describe_model
+    from codi_int.model.loading import load_model
+    from codi_int.model.parity import check_parity
+
+    quieten()
+    if options.parity < 0:
+        raise ConfigError(f"--parity is {options.parity}; it is a number of problems.", "0 leaves the comparison out.")
+    problems = load_problems(options.data, options.parity) if options.parity else ()
+    model = load_model(
+        options.model, options.base, options.lora_alpha, options.remove_eos, options.thoughts, options.device,
+        options.dtype,
+    )  # fmt: skip
+    parity = check_parity(model, problems) if problems else None
+    checkup = Checkup(describe_model(model), parity)
+    if options.save is not None:
+        model.save(options.save)
+        print(f"Saved in {options.save}: give it as --model.", file=sys.stderr)
+    return checkup
+
+
+def _facts(model: "ModelDescription") -> RenderableType:
+    from codi_int.model.describe import TYPICAL_TOKENS
+    from codi_int.model.hooked import BATCH_SIZE
+
+    out = table("", "")
+    out.columns[1].justify, out.show_header = "left", False
+    ids = ", ".join(f"{name} {'none' if i is None else i}" for name, i in model.special_ids.items())
+    memory = model.weight_bytes + BATCH_SIZE * model.cache_bytes_per_problem
+    rows = {
+        "architecture": f"{model.architecture}, {model.layout} layout",
+        "layers": f"{model.n_layers}, width {model.d_model}, {model.n_heads} heads ({model.n_kv_heads} for keys)",
+        "vocabulary": f"{model.vocab_size:,}{', input and output tied' if model.tied_embeddings else ''}",
+        "longest text": f"{model.max_positions:,} tokens",
+        "projection": model.projection,
+        "thoughts": str(model.n_thoughts),
+        "special tokens": ids,
+        "eos at <bot> and <eot>": "no" if model.remove_eos else "yes",
+        "weights": f"{model.n_parameters:,} in {model.dtype} on {model.device}, {_size(model.weight_bytes)}",
+        "memory needed": f"about {_size(memory)} for batches of {BATCH_SIZE} problems of {TYPICAL_TOKENS} tokens",
+        "sha256": model.sha256,
+    }
+    for name, value in rows.items():
+        out.add_row(name, value)
+    return out
+
+
+def _assumptions(model: "ModelDescription") -> RenderableType:
+    told = {name: value for name, value in model.found.items() if name not in model.assumed}
+    found = "\n".join(f"found: {name} = {_short(value)}" for name, value in told.items() if value not in (None, [], ""))
+    assumed = "\n".join(
+        f"assumed: {name} = {value} (no file tells; give it if you know better)"
+        for name, value in model.assumed.items()
+    )
+    return Text("\n".join(part for part in (found, assumed or "assumed: nothing") if part))
+
+
+def _parity(parity: "Parity", dtype: str) -> RenderableType:
+    from codi_int.model.parity import TOLERANCE
+
+    worst = max(parity.worst_by_layer)
+    where = parity.worst_by_layer.index(worst), parity.worst_by_position.index(max(parity.worst_by_position))
+    place = f"layer {where[0]}, position {where[1]}"
+    states = f"differ by at most {worst:.1e} of their length ({place})" if worst else "are equal bit for bit"
+    text = (
+        f"against a plain Hugging Face loop on {parity.n_problems} problems: states {states}, "
+        f"{parity.n_answers_equal} answers are the same"
+    )
+    if dtype != "float32":
+        return Text(f"{text}\n{dtype} rounds; the tolerance of {TOLERANCE:.0e} holds for float32.")
+    verdict = "the model is run rightly" if parity.agrees else f"MORE THAN {TOLERANCE:.0e}: do not trust this model"
+    return Text(f"{text}\n{verdict}", style="bold")
+
+
+def _short(value: object) -> str:
+    """A value on one line; --json has all of it."""
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... (whole in --json)"
+
+
+def _size(n_bytes: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"

@@ -1,12 +1,27 @@
 """`codi-int lens`: what each thought says at each layer, for one problem or over a data set."""
 
+import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import print_json, progress, quieten, stdout
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import table
+from codi_int.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from codi_int.model.lens import LensGrid, LensGroup, LensReport, LensToken
+    from codi_int.types import Problem
+
+TOP_OF_ONE, TOP_OF_ALL = 3, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +49,123 @@ def lens(options: LensOptions) -> None:
 
     Example: codi-int lens --problem 0
     """
-    from codi_int.cli._console import print_json, stdout
-    from codi_int.cli._lenses import look_into_one, look_over_all
-
     over_all = options.question is None and options.problem is None
     found = look_over_all(options) if over_all else look_into_one(options)
     if options.as_json:
         print_json(found.document)
     else:
         stdout().print(found.page)
+
+
+@dataclass(frozen=True)
+class LensFindings:
+    """What the lens shows, for machines and for people."""
+
+    document: dict[str, Any]
+    """plain JSON types"""
+    page: RenderableType
+    """for the terminal"""
+
+
+def look_into_one(options: LensOptions) -> LensFindings:
+    """The grid of one problem."""
+    from codi_int.model.lens import lens_grid
+    from codi_int.model.loading import load_model
+
+    quieten()
+    problem = _chosen(options)
+    grid = lens_grid(
+        load_model(options.model, device=options.device), problem, TOP_OF_ONE if options.top is None else options.top
+    )
+    document: dict[str, Any] = {**grid.to_dict(), "answer": None} if options.question else grid.to_dict()
+    _keep(document, options.out)
+    return LensFindings(document, _grid_page(grid, known=options.question is None))
+
+
+def look_over_all(options: LensOptions) -> LensFindings:
+    """The shares over a data set, and their picture."""
+    from codi_int.data.problems import load_problems
+    from codi_int.interventions.engine.store import prepare_folder
+    from codi_int.model.lens import lens_frequencies
+    from codi_int.model.lens_picture import draw_lens
+    from codi_int.model.loading import load_model
+
+    problems = load_problems(options.data, options.limit)
+    if options.out is not None:
+        prepare_folder(options.out)
+    with progress() as report:
+        model = load_model(options.model, device=options.device)
+        top = TOP_OF_ALL if options.top is None else options.top
+        found = lens_frequencies(model, problems, options.data, top, progress=report)
+    _keep(found.to_dict(), options.out)
+    if options.out is not None:
+        draw_lens(found, options.out)
+        print(f"Kept in {options.out}: lens.json, lens.png, lens.svg", file=sys.stderr)
+    return LensFindings(found.to_dict(), _report_page(found))
+
+
+def _chosen(options: LensOptions) -> "Problem":
+    from codi_int.cli._traces import asked
+    from codi_int.data.problems import load_problems
+
+    question, index = options.question, options.problem
+    if question is not None and index is not None:
+        raise ConfigError("A question and --problem cannot go together.", "Give one of them.")
+    if index is None:
+        return asked([question or ""])[0]
+    problems = load_problems(options.data, options.limit)
+    if not 0 <= index < len(problems):
+        raise DataError(f"Problem {index} does not exist: there are 0 to {len(problems) - 1}.", "Choose another one.")
+    return problems[index]
+
+
+def _keep(document: dict[str, Any], folder: Path | None) -> None:
+    from codi_int.interventions.engine.store import prepare_folder
+
+    if folder is not None:
+        (prepare_folder(folder) / "lens.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def _grid_page(grid: "LensGrid", known: bool) -> Group:
+    """Layers downwards, positions to the right; brackets mark results of the problem's steps."""
+    out = table("layer", "<bot>", *(f"thought {p}" for p in range(1, len(grid.tokens[0]))))
+    out.padding = (0, 1, 0, 0)
+    for layer, row in enumerate(grid.tokens):
+        out.add_row(str(layer), *(Text("\n").join(map(_cell, cell)) for cell in row))
+    head = [Text(grid.problem_id, style="bold"), Text(grid.question)]
+    truth = [Text(f"true answer: {grid.answer}; results of its steps stand in [], probabilities in %")] if known else []
+    return Group(*head, *truth, "", out)
+
+
+def _cell(token: "LensToken") -> Text:
+    word = token.text.strip() or repr(token.text)
+    share = f"{100 * token.probability:.0f}"
+    if token.is_result:
+        return Text(f"[{word[:8]}] {share:>2}", style="bold green")
+    return Text(f"{word[:8]} {share:>2}")
+
+
+def _report_page(report: "LensReport") -> Group:
+    title = f"{report.model} on {report.n_problems:,} problems of {report.data}"
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    for group in report.groups:
+        parts += ["", *_group_parts(group, report)]
+    note = "best: by share minus chance; that it is the best of many makes its own interval too kind"
+    return Group(*parts, "", Text(note, style="dim"))
+
+
+def _group_parts(group: "LensGroup", report: "LensReport") -> Sequence[RenderableType]:
+    what = "the answer" if group.name == "answer" else f"the result of {group.name}"
+    title = Text(f"{what} among the top {report.top}, % of {group.n:,} problems", style="bold")
+    out = table("layer", "<bot>")
+    for position in range(1, report.n_positions):
+        out.add_column(str(position), justify="right")
+    for layer in range(report.n_layers):
+        cells = group.cells[layer * report.n_positions : (layer + 1) * report.n_positions]
+        out.add_row(str(layer), *(f"{100 * cell.rate:.0f}" for cell in cells))
+    best = group.best
+    place = "<bot>" if best.position == 0 else f"thought {best.position}"
+    interval = f"{100 * best.low:.1f} to {100 * best.high:.1f}"
+    text = f"best: layer {best.layer}, {place}: {100 * best.rate:.1f} % ({interval}), by chance"
+    left = f"left out: {group.n_given_away:,} given away by another number, {group.n_not_one_token:,} no single token"
+    return title, out, Text(f"{text} {100 * best.by_chance:.1f} %"), Text(left, style="dim")

@@ -8,43 +8,89 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli import (
-    ablate,
-    amplify,
-    capture,
-    curve,
-    doctor,
-    evaluate,
-    figures,
-    lens,
-    map,
-    patch,
-    sae,
-    screen,
-    swap,
-    think,
-    train_codi,
-)
+from codi_int.cli._lazy import Entry, lazy_app
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
 STOPPED = "Stopped. Nothing was half-written; give the same command to start again."
 
 COMMANDS = (
-    ("ablate", ablate.ablate),
-    ("amplify", amplify.amplify),
-    ("swap", swap.swap),
-    ("patch", patch.patch),
-    ("screen", screen.screen),
-    ("curve", curve.curve),
-    ("map", map.map_thoughts),
-    ("eval", evaluate.evaluate),
-    ("think", think.think),
-    ("lens", lens.lens),
-    ("capture", capture.capture),
-    ("figures", figures.figures),
-    ("train-codi", train_codi.train_codi),
-    ("doctor", doctor.doctor),
+    Entry(
+        "ablate",
+        "codi_int.cli.ablate:ablate",
+        "Take features out of a thought and see what becomes of the answers.",
+    ),
+    Entry(
+        "amplify",
+        "codi_int.cli.amplify:amplify",
+        "Multiply features of a thought and see what becomes of the answers.",
+    ),
+    Entry(
+        "swap",
+        "codi_int.cli.swap:swap",
+        "Exchange the values of two features, or of two sets, and see what becomes of the answers.",
+    ),
+    Entry(
+        "patch",
+        "codi_int.cli.patch:patch",
+        "Put a piece of one problem's thoughts into another's; with --step, say beforehand what should come out.",
+    ),
+    Entry(
+        "screen",
+        "codi_int.cli.screen:screen",
+        "Ablate every feature of one or more sites and rank the effects, with p-values corrected over all of them.",
+    ),
+    Entry(
+        "curve",
+        "codi_int.cli.curve:curve",
+        "Ablate the top n features of a site together, for growing n, against random sets of as many living features.",
+    ),
+    Entry(
+        "map",
+        "codi_int.cli.map:map_thoughts",
+        "Replace the residual at each layer and position by its mean over the problems and see what becomes "
+        "of answers.",
+    ),
+    Entry(
+        "eval",
+        "codi_int.cli.evaluate:evaluate",
+        "Accuracy through thoughts with 95% intervals, by number of steps and by operation.",
+    ),
+    Entry(
+        "think",
+        "codi_int.cli.think:think",
+        "Think about some problems: the length of each thought, the answer and its text.",
+    ),
+    Entry(
+        "lens",
+        "codi_int.cli.lens:lens",
+        "Read each thought at each layer as a word: which results of the written steps does it say, and how often?",
+    ),
+    Entry(
+        "capture",
+        "codi_int.cli.capture:capture",
+        "Keep the activations of problems: one safetensors file per layer, [position, problem, d_model].",
+    ),
+    Entry(
+        "figures",
+        "codi_int.cli.figures:figures",
+        "Draw the figures of a kept run as PNG and SVG, without running anything again.",
+    ),
+    Entry(
+        "train-codi",
+        "codi_int.cli.train_codi:train_codi",
+        "Train a CODI model on stories; the same command goes on where a stopped run stands.",
+    ),
+    Entry(
+        "doctor",
+        "codi_int.cli.doctor:doctor",
+        "Look at a model before you trust it: what was found, what was assumed, sizes, memory, hashes.",
+    ),
+    Entry(
+        "sae",
+        "codi_int.cli.sae:make_app",
+        "Train, measure and exchange sparse autoencoders on continuous thoughts.",
+    ),
 )
 
 
@@ -67,20 +113,14 @@ def root(
 
 def make_app() -> typer.Typer:
     """The app with all its commands."""
-    app = typer.Typer(
+    return lazy_app(
+        root,
+        COMMANDS,
         name="codi-int",
-        help=root.__doc__,
         epilog="Every command takes --help. Add --debug to see the traceback of an error.",
-        no_args_is_help=True,
         add_completion=False,
-        rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(root)
-    for name, command in COMMANDS:
-        app.command(name)(command)
-    app.add_typer(sae.make_app(), name="sae")
-    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,13 +1,30 @@
 """`codi-int map`: which layers and positions of the thoughts the answer needs."""
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import Report, print_json, progress, stdout
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import nats, p_text, points, table
+from codi_int.errors import ConfigError
+from codi_int.interventions.engine.files import save_document
+
+if TYPE_CHECKING:
+    from codi_int.interventions.screens.thought_map import MapCell, PathSplit, ThoughtMap
+    from codi_int.model.hooked import CodiModel
+    from codi_int.types import Site
+
+ALPHA, SHOWN = 0.05, 12
+THOUGHTS = "thought"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +65,144 @@ def map_thoughts(options: MapOptions) -> None:
 
     Example: codi-int map --layer 14 --position 3
     """
-    from codi_int.cli._map import print_map
+    from codi_int.interventions.engine.store import prepare_folder
+    from codi_int.interventions.screens.thought_map import MapPlan
+    from codi_int.types import Site
 
-    print_map(options)
+    # said before anything is loaded: the settings alone can be wrong
+    MapPlan((Site(0, 0),), options.mode, options.propagate, options.cumulative, options.direction)
+    if options.direction != "onwards" and not options.cumulative:
+        raise ConfigError(f"--direction {options.direction} says what --cumulative replaces.", "Add --cumulative.")
+    if options.out is not None:
+        prepare_folder(options.out)
+    with progress() as report:
+        found = _run(options, report)
+    if options.out is not None:
+        from codi_int.cli._figures import keep_figures
+
+        files = save_document(options.out, "map", found.to_dict(), _tables_of(found))
+        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(found.to_dict(), options.out)
+    if options.as_json:
+        print_json(found.to_dict())
+    else:
+        stdout().print(map_page(found))
+
+
+def _run(options: MapOptions, report: Report) -> "ThoughtMap":
+    from codi_int.data.problems import load_problems
+    from codi_int.interventions.screens.mapping import run_map
+    from codi_int.interventions.screens.thought_map import MapPlan
+    from codi_int.model.loading import load_model
+
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
+    plan = MapPlan(_sites(options, model), options.mode, options.propagate, options.cumulative, options.direction)
+    return run_map(model, problems, plan, options.seed, options.data, report)
+
+
+def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
+    """The cells asked for; SiteError where the model does not have one."""
+    from codi_int.interventions.screens.mapping import whole_grid
+    from codi_int.types import Site
+
+    for layer in options.layers:
+        model.check_site(Site(layer, 0))
+    for position in options.positions:
+        model.check_site(Site(0, position))
+    thoughts = not options.layers if options.thoughts is None else options.thoughts
+    return tuple(
+        site
+        for site in whole_grid(model, thoughts)
+        if (site.layer is None or not options.layers or site.layer in options.layers)
+        and (not options.positions or site.position in options.positions)
+    )
+
+
+def _tables_of(found: "ThoughtMap") -> dict[str, list[dict[str, Any]]]:
+    """A row for each cell and each split, with sites in one word."""
+    tables: dict[str, Sequence[MapCell] | Sequence[PathSplit]] = {"map": found.cells, "splits": found.splits}
+    return {name: [{**asdict(row), "site": str(row.site)} for row in rows] for name, rows in tables.items()}
+
+
+def map_page(found: "ThoughtMap") -> Group:
+    """Layers downwards, positions to the right: accuracy and nats for every path, and how they add up."""
+    parts: list[RenderableType] = [_head(found)]
+    for path in dict.fromkeys(cell.propagate for cell in found.cells):
+        cells = [cell for cell in found.cells if cell.propagate == path]
+        paths = "" if found.propagate == "both" else f", by {'both paths' if path == 'both' else f'the {path} alone'}"
+        parts += ["", Text(f"change of accuracy, points; layers by positions{paths}", style="bold")]
+        parts += [_grid(cells, _accuracy), ""]
+        parts += [Text(f"change of the clean answer's log-probability, nats{paths}", style="bold")]
+        parts += [_grid(cells, _logprob)]
+    if found.splits:
+        parts += ["", *_split(found)]
+    return Group(*parts, "", Text(_verdict(found), style="bold"), "", _footer(found))
+
+
+def _head(found: "ThoughtMap") -> Text:
+    reach = {None: "the residual at one layer and position", "onwards": "a position's residual and all later ones'",
+             "upto": "the residuals of thoughts 1 to a position"}[found.direction]  # fmt: skip
+    text = Text(f"{found.kind} in place of {reach}, {found.model}", style="bold")
+    right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+    return text.append(f"\n{right} · propagate {found.propagate} · seed {found.seed}", style="not bold")
+
+
+def _grid(cells: "Sequence[MapCell]", show: "Callable[[MapCell], str]") -> Table:
+    positions = sorted({cell.site.position for cell in cells})
+    out = table("layer", *("<bot>" if p == 0 else str(p) for p in positions))
+    out.padding = (0, 2, 0, 0)
+    of = {(cell.site.layer, cell.site.position): cell for cell in cells}
+    for layer in dict.fromkeys(cell.site.layer for cell in cells):
+        row = [show(of[layer, p]) if (layer, p) in of else "" for p in positions]
+        out.add_row(THOUGHTS if layer is None else str(layer), *row)
+    return out
+
+
+def _accuracy(cell: "MapCell") -> str:
+    return "no path" if cell.estimate is None else points(cell.estimate) + _star(cell.p_adjusted)
+
+
+def _logprob(cell: "MapCell") -> str:
+    return "no path" if cell.logprob is None else f"{cell.logprob:+.3f}{_star(cell.logprob_p_adjusted)}"
+
+
+def _star(p_value: float | None) -> str:
+    return "*" if p_value is not None and p_value < ALPHA else " "
+
+
+def _split(found: "ThoughtMap") -> list[RenderableType]:
+    """The cells with most to lose: what goes by which path, in nats."""
+    nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
+    ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
+    out = table("nats", "both roads", "cache", "recurrence", "both - (cache + recurrence)", "interval", "p (BH)")
+    out.padding = (0, 2, 0, 0)
+    for one in ordered:
+        both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))
+        rest = one.logprob
+        out.add_row(
+            str(one.site), both, cache, recurrence, nats(rest.estimate), f"{nats(rest.low)} to {nats(rest.high)}",
+            p_text(rest.p_adjusted),
+        )  # fmt: skip
+    left = len(found.splits) - len(ordered)
+    more = [Text(f"and {left} cells with smaller effects; --json has them all", style="dim")] if left else []
+    return [out, *more]
+
+
+def _verdict(found: "ThoughtMap") -> str:
+    open_cells = [cell for cell in found.cells if cell.has_path]
+    answers = sum(cell.p_adjusted is not None and cell.p_adjusted < ALPHA for cell in open_cells)
+    logprobs = sum(cell.logprob_p_adjusted is not None and cell.logprob_p_adjusted < ALPHA for cell in open_cells)
+    closed = len(found.cells) - len(open_cells)
+    what = "cells (each by each path)" if found.propagate == "split" else "cells"
+    text = (
+        f"Of {len(open_cells)} {what}, {answers} change accuracy and {logprobs} the clean answer's log-probability "
+        "(*), at 5% false discoveries (Benjamini-Hochberg over all of them)."
+    )
+    return text + (f" From {closed} cells no path leads to the answer: nothing later reads them." if closed else "")
+
+
+def _footer(found: "ThoughtMap") -> Text:
+    c, env = found.counts, found.environment
+    work = f"{c.suffix_rows:,} rows run from their site on, {c.rerun} twice"
+    return Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")

@@ -2,14 +2,36 @@
 
 import typer
 
-from codi_int.cli import sae_eval, sae_export, sae_import, sae_sweep, sae_train
+from codi_int.cli._lazy import Entry, lazy_app
 
 COMMANDS = (
-    ("train", sae_train.train),
-    ("sweep", sae_sweep.sweep),
-    ("eval", sae_eval.evaluate),
-    ("import", sae_import.import_sae),
-    ("export", sae_export.export_sae),
+    Entry(
+        "train",
+        "codi_int.cli.sae_train:train",
+        "Train an SAE at one site, by the published recipe unless told otherwise, and measure it on held-out problems.",
+    ),
+    Entry(
+        "sweep",
+        "codi_int.cli.sae_sweep:sweep",
+        "Train and measure every combination of layers, positions, k, features and seeds; the default is a "
+        "published grid.",
+    ),
+    Entry(
+        "eval",
+        "codi_int.cli.sae_eval:evaluate",
+        "Reconstruction, sparsity, dead features, decoder structure, cost to the model, and stability under "
+        "another seed.",
+    ),
+    Entry(
+        "import",
+        "codi_int.cli.sae_import:import_sae",
+        "Bring an SAE into a folder that every command takes.",
+    ),
+    Entry(
+        "export",
+        "codi_int.cli.sae_export:export_sae",
+        "Write an SAE in SAELens' format or in the published layout.",
+    ),
 )
 
 
@@ -19,8 +41,4 @@ def sae() -> None:
 
 def make_app() -> typer.Typer:
     """The group with all its commands."""
-    app = typer.Typer(no_args_is_help=True, help=sae.__doc__)
-    app.callback()(sae)
-    for name, command in COMMANDS:
-        app.command(name)(command)
-    return app
+    return lazy_app(sae, COMMANDS, name="sae", add_completion=False)

@@ -1,15 +1,23 @@
 """`codi-int sae sweep`: a grid of TopK SAEs."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import print_json, stdout
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
+
+if TYPE_CHECKING:
+    from codi_int.cli._sae_progress import SweepProgress
+    from codi_int.sae.grid import SweepRow
+    from codi_int.sae.site_sweep import SweepNews, SweepPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,97 @@ def sweep(options: SweepOptions) -> None:
 
     Example: codi-int sae sweep --k 5,10,20,100 --features 512,1024 --seed 0,1 --out runs/sweep
     """
-    from codi_int.cli._sae_sweep import sweep_and_print
+    from codi_int.cli._sae_pages import sweep_page
+    from codi_int.cli._sae_progress import sweep_progress
+    from codi_int.interventions.engine.store import prepare_folder
+    from codi_int.model.loading import load_model
+    from codi_int.sae.site_sweep import sweep_sites
+    from codi_int.sae.store import CONFIG_FILE
 
-    sweep_and_print(options)
+    plan = sweep_plan(options)
+    prepare_folder(options.out)
+    model = load_model(options.model, device=options.device)
+    epochs = plan.grid.recipe.epochs * sum(not folder.exists() for folder in _folders(plan))
+    try:
+        with sweep_progress(epochs) as told:
+            rows = sweep_sites(model, plan, _news(told))
+    except KeyboardInterrupt:
+        folders = _folders(plan)
+        done = sum((folder / CONFIG_FILE).exists() for folder in folders)
+        print(f"{done} of {len(folders)} SAEs are kept in {plan.out}; the command goes on there.", file=sys.stderr)
+        raise
+    _keep_figures(plan)
+    if options.as_json:
+        print_json(sweep_document(options, plan, rows))
+    else:
+        stdout().print(sweep_page(plan, rows, options.model))
+
+
+def sweep_plan(options: SweepOptions) -> "SweepPlan":
+    """The plan, with all that can be checked without a model."""
+    from codi_int.data.problems import load_problems
+    from codi_int.sae.grid import SweepGrid
+    from codi_int.sae.recipe_files import read_recipe
+    from codi_int.sae.site_sweep import SweepPlan
+    from codi_int.types import Site
+
+    given = {
+        "d_sae": max(options.features),
+        "k": min(options.k),
+        "seed": 0,
+        "epochs": options.epochs,
+        "products": options.products,
+    }
+    recipe = read_recipe(options.recipe, {}, given)
+    return SweepPlan(
+        sites=tuple(Site(layer, position) for layer in options.layers for position in options.positions),
+        grid=SweepGrid(options.k, options.features, options.seeds, recipe),
+        training=load_problems(options.data, options.limit),
+        training_name=options.data,
+        held_out=load_problems(options.held_out, options.limit),
+        held_out_name=options.held_out,
+        out=options.out,
+        captures=options.captures or options.out / "activations",
+        memory_gib=options.memory_gib,
+        splice=options.splice,
+    )
+
+
+def _folders(plan: "SweepPlan") -> list[Path]:
+    """Where the SAEs lie or will lie."""
+    from codi_int.sae.grid import sae_folder
+
+    return [sae_folder(plan.out, site, config) for site in plan.sites for config in plan.grid.configs()]
+
+
+def _news(told: "SweepProgress") -> "SweepNews":
+    from codi_int.sae.site_sweep import SweepNews
+
+    return SweepNews(told.stage, told.epoch, told.saved)
+
+
+def _keep_figures(plan: "SweepPlan") -> None:
+    """Draw the figures of the table and say on stderr what lies in the folder."""
+    from codi_int.report.figures import sweep_figures
+    from codi_int.sae.sweep_table import FREQUENCIES, TABLE
+
+    drawn = [path.name for path in sweep_figures(plan.out, plan.out) if path.suffix == ".png"]
+    files = (f"{TABLE}.json", f"{TABLE}.csv", FREQUENCIES, *drawn)
+    print(f"Kept in {plan.out}: {', '.join(files)}", file=sys.stderr)
+
+
+def sweep_document(options: SweepOptions, plan: "SweepPlan", rows: "Sequence[SweepRow]") -> dict[str, object]:
+    """The table with what a reader must know about it."""
+    from codi_int.sae.sweep import SCHEMA
+    from codi_int.sae.sweep_table import table_rows
+
+    return {
+        "schema": SCHEMA,
+        "model": options.model,
+        "training_data": plan.training_name,
+        "n_train": len(plan.training),
+        "held_out": plan.held_out_name,
+        "n_held_out": len(plan.held_out),
+        "epochs": plan.grid.recipe.epochs,
+        "rows": table_rows(rows, plan.out),
+    }

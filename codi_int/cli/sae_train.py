@@ -2,13 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
+from rich.text import Text
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._options import whole_numbers
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import table
+from codi_int.errors import ConfigError
+
+if TYPE_CHECKING:
+    from codi_int.sae.metrics import SAEMetrics
+    from codi_int.sae.recipe import SAETrainingConfig
+
+D_SAE = 512
+"""features where neither options nor recipe say"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,62 @@ def train(options: TrainOptions) -> None:
 
     Example: codi-int sae train --k 16 --out runs/sae
     """
-    from codi_int.cli._sae_train import train_and_print
+    from codi_int.interventions.engine.store import prepare_folder
 
-    train_and_print(options)
+    config = _config(options)
+    prepare_folder(options.out)
+    with progress() as report:
+        found = _run(options, config, report)
+    if options.as_json:
+        print_json(found.summary())
+    else:
+        stdout().print(train_page(options, config, found))
+
+
+def _config(options: TrainOptions) -> "SAETrainingConfig":
+    """The recipe: options win over the file, the file over the published one."""
+    from codi_int.sae.recipe import adaptive_d_sae
+    from codi_int.sae.recipe_files import read_recipe
+
+    d_sae: int | None = None
+    if options.features == "auto":
+        if options.k is None:
+            raise ConfigError(
+                "--features auto grows with k, and there is no --k.", "Give --k, or a number of features."
+            )
+        d_sae = adaptive_d_sae(options.k)
+    elif options.features is not None:
+        (d_sae,) = whole_numbers([options.features], "--features")[:1]
+    names = ("k", "architecture", "rule", "epochs", "seed", "products")
+    given = {name: getattr(options, name) for name in names}
+    return read_recipe(options.recipe, {"d_sae": D_SAE}, {**given, "d_sae": d_sae})
+
+
+def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> "SAEMetrics":
+    from codi_int.data.problems import load_problems
+    from codi_int.model.loading import load_model
+    from codi_int.sae.at_site import train_at_site
+    from codi_int.sae.training import check_batch
+    from codi_int.types import Site
+
+    problems = load_problems(options.data, options.limit)
+    held_out = load_problems(options.held_out, options.limit)
+    check_batch(len(problems), config.batch_size)
+    model = load_model(options.model, device=options.device)
+    return train_at_site(
+        model, Site(options.layer, options.position), problems, held_out, config, options.out, options.data, report,
+        options.captures,
+    )  # fmt: skip
+
+
+def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMetrics") -> Group:
+    """Measures by name."""
+    from codi_int.types import Site
+
+    k = f", k {config.k}" if config.k else ""
+    what = f"{config.architecture} SAE, d_sae {config.d_sae}{k}, seed {config.seed}"
+    head = Text(f"{what} at {Site(options.layer, options.position)} of {options.model}, saved in {options.out}")
+    out = table(f"measure on {options.held_out}", "value")
+    for name, value in found.summary().items():
+        out.add_row(name.replace("_", " "), f"{value:.4f}" if value % 1 else f"{value:,.0f}")
+    return Group(head, "", out)

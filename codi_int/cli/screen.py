@@ -1,13 +1,28 @@
 """`codi-int screen`: ablate every feature of some sites, one after the other; or pairs of features."""
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._feature_pairs import load_feature_pairs
 from codi_int.cli._signature import with_options
+from codi_int.errors import ConfigError
+
+if TYPE_CHECKING:
+    from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.interventions.screens.agreement import Agreement
+    from codi_int.interventions.screens.attribution import Attribution
+    from codi_int.interventions.screens.screen import Screen
+    from codi_int.interventions.screens.screen_store import Finished, ScreenFolder
+    from codi_int.types import Problem, Site
+
+ORDERS = ("index", "attribution")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +55,175 @@ def screen(options: ScreenOptions) -> None:
 
     Example: codi-int screen --layer 14 --out runs/screen
     """
-    from codi_int.cli._screen import print_screen
+    from codi_int.cli._screen_pages import screen_page
+    from codi_int.interventions.engine.store import prepare_folder
 
-    print_screen(options)
+    _check(options)
+    if options.out is not None:
+        prepare_folder(options.out)
+    with progress() as report:
+        found = _run(options, report)
+    if options.as_json:
+        print_json(found.document())
+    else:
+        stdout().print(screen_page(found.screen, found.agreements, options.top))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Everything loaded."""
+
+    engine: "FeatureInterventionEngine"
+    """with an SAE at every site"""
+    names: "dict[Site, str]"
+    """of the SAEs"""
+    problems: "Sequence[Problem]"
+    """to run"""
+    folder: "ScreenFolder | None"
+    """where finished rows go"""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A screen, and how good the attribution was that ordered it."""
+
+    screen: "Screen"
+    """the screen"""
+    agreements: "tuple[Agreement, ...]"
+    """one for each site; empty where nothing was predicted"""
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**self.screen.to_dict(), "agreement": [asdict(one) for one in self.agreements]}
+
+
+def _check(options: ScreenOptions) -> None:
+    """Slips that need no model to see."""
+    if options.order not in ORDERS:
+        raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    if options.steps < 1 or (options.steps > 1 and options.order == "index"):
+        raise ConfigError(
+            f"--steps {options.steps} cannot be: it counts the gradients that --order attribution averages.",
+            "Add --order attribution and 1 step or more.",
+        )
+    if options.pairs is None:
+        return
+    if options.features or options.order != "index":
+        raise ConfigError(
+            "--pairs brings its own features and order.", "Leave out --feature and --order, or leave out --pairs."
+        )
+    if len(options.layers) * len(options.positions) > 1:
+        raise ConfigError("--pairs are features of one site.", "Name one --layer and one --position.")
+
+
+def _run(options: ScreenOptions, report: Report) -> _Found:
+    from codi_int.interventions.edits.basic import check_features
+    from codi_int.interventions.screens.interactions import check_pairs
+    from codi_int.interventions.screens.screen_store import Finished
+
+    pairs = None if options.pairs is None else check_pairs(load_feature_pairs(options.pairs))
+    stage = _load(options)
+    for sae in stage.engine.saes.values():
+        check_features(options.features or [f for pair in pairs or () for f in pair], sae.d_sae)
+    done = stage.folder.finished() if stage.folder else Finished()
+    if done.rows:
+        print(f"Going on: {_amount(done)} are finished in {options.out}.", file=sys.stderr)
+    try:
+        found = (
+            _screened(options, stage, done, report) if pairs is None else _paired(options, stage, pairs, done, report)
+        )
+    except KeyboardInterrupt:
+        if stage.folder:
+            kept = _amount(stage.folder.finished())
+            print(f"{kept} are kept in {options.out}; the command goes on there.", file=sys.stderr)
+        raise
+    if stage.folder and options.out:
+        from codi_int.cli._figures import keep_figures
+
+        document = found.document()
+        files = stage.folder.finish(document, found.screen.rows, found.screen.pairs)
+        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
+        keep_figures(document, options.out)
+    return found
+
+
+def _load(options: ScreenOptions) -> _Stage:
+    """Load what the options name, cheapest errors first."""
+    from codi_int.cli._sites import saes_for
+    from codi_int.data.problems import load_problems
+    from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.model.loading import load_model
+    from codi_int.sae.store import load_sae
+    from codi_int.types import Site
+
+    sites = [Site(layer, position) for layer in options.layers for position in options.positions]
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device)
+    for site in sites:
+        model.check_site(site)
+    names = saes_for(options.model, options.sae, sites)
+    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=options.device) for s, n in names.items()})
+    return _Stage(engine, names, problems, _folder(options, engine, problems))
+
+
+def _folder(
+    options: ScreenOptions, engine: "FeatureInterventionEngine", problems: "Sequence[Problem]"
+) -> "ScreenFolder | None":
+    from codi_int.data.problems import problems_sha256
+    from codi_int.interventions.screens.screen_store import ScreenFolder
+
+    if options.out is None:
+        return None
+    sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
+    hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
+    kind = "ablate" if options.pairs is None else "ablate pairs"
+    return ScreenFolder(options.out, {"kind": kind, "site": sites, "seed": options.seed, **hashes})
+
+
+def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:
+    """All features of all sites, in the order asked for; none is left out, whatever attribution says."""
+    from codi_int.interventions.screens.agreement import agreement
+    from codi_int.interventions.screens.screen import run_screen
+
+    engine, predicted = stage.engine, _predicted(options, stage, report)
+    features = {site: _ordered(options, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
+    screen = run_screen(
+        engine, stage.problems, features, seed=options.seed, data=options.data, sae_name=stage.names, done=done.rows,
+        keep=stage.folder.keep if stage.folder else None, progress=report,
+    )  # fmt: skip
+    able = [site for site in screen.sites if site.n_living > 1]
+    return _Found(screen, tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted))
+
+
+def _predicted(options: ScreenOptions, stage: _Stage, report: Report) -> "dict[Site, Attribution]":
+    from codi_int.interventions.screens.attribution import attribute_sites
+
+    if options.order == "index":
+        return {}
+    engine = stage.engine
+    return attribute_sites(
+        engine, [engine.site_context(stage.problems, site, report) for site in engine.saes], options.steps
+    )
+
+
+def _ordered(options: ScreenOptions, predicted: "Attribution | None", d_sae: int) -> Sequence[int]:
+    wanted = options.features or range(d_sae)
+    return list(wanted) if predicted is None else [f for f in predicted.order() if f in set(wanted)]
+
+
+def _paired(
+    options: ScreenOptions, stage: _Stage, pairs: Sequence[tuple[int, int]], done: "Finished", report: Report
+) -> _Found:
+    from codi_int.interventions.screens.interactions import run_pairs
+
+    (name,) = stage.names.values()
+    screen = run_pairs(
+        stage.engine, stage.problems, pairs, seed=options.seed, data=options.data, sae_name=name,
+        done_rows=done.rows, done_pairs=done.pairs, keep=stage.folder.keep if stage.folder else None, progress=report,
+    )  # fmt: skip
+    return _Found(screen, ())
+
+
+def _amount(done: "Finished") -> str:
+    pairs = f" and {len(done.pairs)} pairs" if done.pairs else ""
+    return f"{len(done.rows)} features{pairs}"

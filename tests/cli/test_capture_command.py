@@ -45,8 +45,8 @@ def test_json_is_the_sidecar_and_everything_is_the_default(
 def test_a_stopped_capture_says_how_to_go_on(
     run: Callable, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi_int.cli import _capture
     from codi_int.model.hooked import CodiModel
+    from codi_int.sae import captures
 
     think, seen = CodiModel.think, []
 
@@ -56,7 +56,7 @@ def test_a_stopped_capture_says_how_to_go_on(
         seen.append(len(problems))
         return think(self, problems[:], **more)
 
-    monkeypatch.setattr(_capture, "capture_to_disk", partial(_capture.capture_to_disk, rows_at_once=5))
+    monkeypatch.setattr(captures, "capture_to_disk", partial(captures.capture_to_disk, rows_at_once=5))
     monkeypatch.setattr(CodiModel, "think", think_once)
     ran = run(*words, "--layer", "2", "--out", str(tmp_path / "acts"))
     assert ran.code == 130

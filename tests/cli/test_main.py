@@ -1,11 +1,17 @@
 """The entry point: help, speed, errors, interrupts."""
 
+import inspect
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 import pytest
+
+from codi_int.cli import main, sae
+from codi_int.cli._lazy import Entry
+
+ENTRIES = [entry for entry in (*main.COMMANDS, *sae.COMMANDS) if entry.name != "sae"]
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
@@ -20,6 +26,41 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert done.stdout.rstrip().endswith("[]")
     assert "ablate" in done.stdout
     assert time.perf_counter() - started[1] < 20.0  # the half second is measured where the machine is idle
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sae", "--help"]])
+def test_help_of_a_group_loads_none_of_its_commands(words: list[str]) -> None:
+    code = (
+        "import sys, codi_int.cli.main as m\n"
+        f"try: m.main({words})\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "codi_int.cli.main" in loaded
+    assert ("codi_int.cli.sae" in loaded) == ("sae" in words)
+    assert not loaded & {entry.target.split(":")[0] for entry in ENTRIES}
+
+
+def test_no_command_loads_anything_heavy_for_its_help() -> None:
+    modules = sorted({entry.target.split(":")[0] for entry in ENTRIES})
+    code = f"import sys, {', '.join(modules)}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert set(modules) <= loaded
+    assert not loaded & {"torch", "transformers", "scipy", "numpy", "jaxtyping"}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.target)
+def test_a_line_of_help_is_the_first_of_the_commands_own(entry: Entry) -> None:
+    assert entry.help == (inspect.getdoc(entry.load()) or "").split("\n\n")[0]
+
+
+def test_the_line_of_the_laboratory_is_its_own() -> None:
+    (entry,) = (entry for entry in main.COMMANDS if entry.name == "sae")
+    assert entry.load() is sae.make_app
+    assert entry.help == inspect.getdoc(sae.sae)
 
 
 def test_every_command_has_help_with_an_example(run: Callable) -> None:

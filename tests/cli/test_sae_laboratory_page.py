@@ -19,8 +19,9 @@ RECIPES = re.findall(r"`(\{\".*?\})`", PAGE)
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_parse(line: str) -> None:
     command, words = typer.main.get_command(make_app()), shlex.split(line)
-    while hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
+    while hasattr(command, "resolve_command"):
+        group = command.make_context("codi-int", words[:])
+        _, command, words = command.resolve_command(group, words)
     context = command.make_context("codi-int", words)
     assert not context.args
 

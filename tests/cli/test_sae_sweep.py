@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from codi_int.cli import _sae_sweep
 from codi_int.data.problems import load_problems
 from codi_int.model.loading import load_model
+from codi_int.report import figures
 from codi_int.sae import load_sae, measure
 from codi_int.types import Site
 
@@ -21,7 +21,7 @@ from codi_int.types import Site
 def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take seconds; one test draws them."""
     if "drawn_and" not in request.node.name:
-        monkeypatch.setattr(_sae_sweep, "sweep_figures", lambda folder, out: [])
+        monkeypatch.setattr(figures, "sweep_figures", lambda folder, out: [])
 
 
 @pytest.fixture

@@ -1,0 +1,74 @@
+"""Groups of commands that are listed without being loaded: a command's module is imported when it is called."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Literal, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+MARKUP: Literal["markdown"] = "markdown"
+"""how help texts are read; a group and the commands that it loads must agree"""
+
+
+class Entry(NamedTuple):
+    """One line of a group's help, and where the command is found."""
+
+    name: str
+    """as it is typed"""
+    target: str
+    """`module:function`; the function is a command, or `make_app` of a group"""
+    help: str
+    """the first paragraph of the command's docstring, written again here so that listing it costs no import"""
+
+    def load(self) -> Any:
+        """The function itself; imports its module."""
+        module, function = self.target.split(":")
+        return getattr(import_module(module), function)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are placeholders, exchanged for the real ones at the moment of the call.
+
+    Help, suggestions for slips of the pen, and shell completion read the placeholders, so they stay Typer's own.
+    """
+
+    entries: tuple[Entry, ...]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The name, the loaded command, and the words that are left for it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        found = {entry.name: entry for entry in self.entries}.get(name or "")
+        return name, command if found is None else _loaded(found), rest
+
+
+def lazy_app(callback: Callable[..., None], entries: Sequence[Entry], **settings: Any) -> typer.Typer:
+    """A group that lists `entries` and loads one of them when it is called.
+
+    Args:
+        callback: the group's own function; its docstring is the group's help.
+        entries: the commands, in the order of the help.
+        settings: further settings of `typer.Typer`.
+    """
+    # Typer makes the group of its class alone, so the entries travel as an attribute of a class made for them.
+    kind = type("LazyGroup", (LazyGroup,), {"entries": tuple(entries)})
+    app = typer.Typer(cls=kind, help=callback.__doc__, no_args_is_help=True, rich_markup_mode=MARKUP, **settings)
+    app.callback()(callback)
+    for entry in entries:
+        app.command(entry.name, help=entry.help)(_placeholder)
+    return app
+
+
+def _placeholder() -> None:
+    """Stands for a command in help; never called, for `resolve_command` exchanges it."""
+
+
+def _loaded(entry: Entry) -> Any:
+    """What Typer makes of the function: a command, or a group."""
+    function = entry.load()
+    if function.__name__ == "make_app":
+        return get_command(function())
+    app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
+    app.command(entry.name)(function)
+    return get_command(app)
