@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
+from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.model.rollout import Rollout
-from codi_int.model.scoring import decode_rows
+from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.types import Number, Problem, Site
@@ -120,8 +121,8 @@ class _Arm:
 
 @torch.no_grad()
 def _clean_arm(model: CodiModel, clean: Rollout) -> _Arm:
-    logprobs, _ = _against(model, clean.state_at(model.n_thoughts), clean)
-    return _Arm([completion.answer for completion in clean.completions], logprobs)
+    found = _against(model, clean.state_at(model.n_thoughts), clean)
+    return _Arm([completion.answer for completion in clean.completions], found.logprobs)
 
 
 @torch.no_grad()
@@ -130,40 +131,36 @@ def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement
     if site.component != "resid_post":
         with model.hooks({site: lambda x, context: new(x).to(x.dtype)}):
             rollout = model.rollout(clean.batch)
-        logprobs, _ = _against(model, rollout.state_at(model.n_thoughts), clean)
-        return _Arm([completion.answer for completion in rollout.completions], logprobs)
+        found = _against(model, rollout.state_at(model.n_thoughts), clean)
+        return _Arm([completion.answer for completion in rollout.completions], found.logprobs)
     state = _rest(model, clean, site, new(clean.captured[site]))
-    logprobs, changed = _against(model, state, clean)
+    found = _against(model, state, clean)
     answers = [completion.answer for completion in clean.completions]
-    rows = changed.nonzero()[:, 0]
+    rows = found.changed.nonzero()[:, 0]
     written, _ = decode_rows(model, state, rows)
     for row, answer in zip(rows.tolist(), written, strict=True):
         answers[row] = answer
-    return _Arm(answers, logprobs)
+    return _Arm(answers, found.logprobs)
 
 
 def _rest(model: CodiModel, clean: Rollout, site: Site, x: Float[Tensor, "batch d_model"]) -> ChainState:
     """The state after the last thought, run on from another activation at the site."""
-    assert site.layer is not None
-    state = clean.state_at(site.position)
-    x = x.to(clean.captured[site].dtype)[:, None]
-    out = model.stack.run(x, state.cache, range(site.layer + 1, model.n_layers))
-    state = ChainState(state.cache, model.stack.final_norm(out)[:, -1], state.position, state.problem_ids)
-    while state.position < model.n_thoughts:
-        state = model.step_thought(state)
-    return state
+    before = clean.captured[site]
+    # The activation is put, not added: before + (x - before) is x but for rounding. The delta stands behind it where x
+    # is NaN, which a change reads as "nothing is put here": then the sum is NaN as well, and a broken SAE shows.
+    change = SiteChange(site, x.float() - before.float(), value=x)
+    # at the last position's last block nothing is left to read the site, so an SAE there costs nothing, rightly
+    point = make_resume_point(model, site, must_reach=False)
+    rows = torch.arange(len(before), device=before.device)
+    return point.run_on(model, clean, rows, [change])
 
 
-def _against(
-    model: CodiModel, state: ChainState, clean: Rollout
-) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
-    """Log-probability of every clean answer, and whether some greedy choice along it differs."""
-    ids, counts = clean.decoded.ids, clean.decoded.counts
-    scores = model.teacher_force(state, ids[:, :-1]).float()
-    meant = torch.arange(ids.shape[1], device=ids.device)[None] < counts[:, None]
-    chosen = ids.clamp(max=scores.shape[-1] - 1)[..., None]
-    logprobs = scores.gather(2, chosen)[..., 0] - scores.logsumexp(-1)
-    return (logprobs * meant).sum(dim=1), ((scores.argmax(-1) != ids) & meant).any(dim=1)
+def _against(model: CodiModel, state: ChainState, clean: Rollout) -> Verified:
+    """How every row stands to its clean answer."""
+    # ids are [batch, t]; fed are all but the last, whose logits predict tokens 0 .. t-1
+    logits = model.teacher_force(state, clean.decoded.ids[:, :-1])
+    rows = torch.arange(logits.shape[0], device=logits.device)
+    return verify(logits, clean.decoded, rows, MARGIN_TOLERANCE[model.dtype])
 
 
 def _n_correct(answers: Sequence[Number | None], truth: Sequence[Number]) -> int:

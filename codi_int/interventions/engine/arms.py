@@ -11,7 +11,7 @@ from codi_int.errors import ConfigError, HookError
 from codi_int.interventions.edits.adapt import as_edit, no_edit
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.edits.residual import ResidualEdit
-from codi_int.model.resume import LaterChange
+from codi_int.model.resume import SiteChange
 from codi_int.sae.base import SAE
 from codi_int.types import Number, Site
 
@@ -30,7 +30,7 @@ class ArmPlan:
     """what is added to their residuals at the (first) site"""
     edited: Bool[Tensor, " n"]
     """the problems whose latents the edit changed; fewer than `rows` where the splice itself changes the residual"""
-    also: tuple[LaterChange, ...] = ()
+    also: tuple[SiteChange, ...] = ()
     """what is added at further sites, in the order in which the model reaches them"""
     value: Float[Tensor, "m d_model"] | None = None
     """what stands at the (first) site afterwards, where an edit of the residual says so"""
@@ -142,9 +142,9 @@ def joined(plan: ArmPlan, site: Site, later: ArmPlan) -> ArmPlan:
     rows = torch.cat([plan.rows, later.rows]).unique()
     changes = [(change, plan.rows) for change in plan.also]
     if len(later.rows):
-        changes.append((LaterChange(site, later.delta, later.value), later.rows))
+        changes.append((SiteChange(site, later.delta, later.value), later.rows))
     also = tuple(
-        LaterChange(
+        SiteChange(
             change.site,
             _spread(change.delta, own, rows),
             None if change.value is None else _spread(change.value, own, rows, torch.nan),

@@ -16,7 +16,7 @@ from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.suffix import changes_of
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
-from codi_int.model.resume import LaterChange, Propagate
+from codi_int.model.resume import Propagate, SiteChange
 from codi_int.model.rollout import Rollout
 from codi_int.model.scoring import Verified, read_answers, verify
 from codi_int.types import Number, Site
@@ -69,7 +69,7 @@ def _rollouts(
 ) -> Iterator[tuple[int, Rollout, list[tuple[int, int]]]]:
     """(index of a batch, what it does with the changes, pairs of its rows and the plan's) where the plan has rows."""
     place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
-    table: dict[Site | HookPoint | str, HookFunction] = {site: _changer(clean, LaterChange(site, plan.delta), place)}
+    table: dict[Site | HookPoint | str, HookFunction] = {site: _changer(clean, SiteChange(site, plan.delta), place)}
     table |= {later.site: _changer(clean, later, place) for later in plan.also}
     for index in sorted(set(clean.batch_of[plan.rows].tolist())):
         batch = clean.batches[index]
@@ -78,7 +78,7 @@ def _rollouts(
         yield index, edited, [(row, place[problem]) for row, problem in enumerate(batch.rows) if problem in place]
 
 
-def _changer(clean: CleanPass, change: LaterChange, place: dict[int, int]) -> HookFunction:
+def _changer(clean: CleanPass, change: SiteChange, place: dict[int, int]) -> HookFunction:
     """A hook that makes a plan's change in the problems that have one."""
     index = {problem.id: i for i, problem in enumerate(clean.problems)}
 

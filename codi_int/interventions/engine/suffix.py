@@ -18,8 +18,8 @@ from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import HookFunction, HookPoint, Recorder, SiteRecorder
-from codi_int.model.resume import LaterChange, ResumePoint, remaining_thoughts
+from codi_int.model.hooks import Recorder, SiteRecorder
+from codi_int.model.resume import ResumePoint, SiteChange
 from codi_int.model.rollout import Rollout
 from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
@@ -41,7 +41,7 @@ class Changes:
     """the problem of each pair"""
     delta: Float[Tensor, "pairs d_model"]
     """at the first site"""
-    also: tuple[LaterChange, ...]
+    also: tuple[SiteChange, ...]
     """at later sites"""
 
     def of(self, pairs: Int[Tensor, " chosen"]) -> "Changes":
@@ -54,7 +54,7 @@ class SuffixRunner:
     """Runs arms from their site onwards."""
 
     def __init__(self, model: CodiModel, clean: CleanPass, resume_point: ResumePoint, max_rows: int = MAX_ROWS) -> None:
-        self._model, self._clean, self._landing, self._max_rows = model, clean, resume_point, max_rows
+        self._model, self._clean, self._resume_point, self._max_rows = model, clean, resume_point, max_rows
         self._tolerance = MARGIN_TOLERANCE[model.dtype]
 
     @torch.no_grad()
@@ -130,17 +130,15 @@ class SuffixRunner:
         self, rollout: Rollout, changes: Changes, until: Site | None = None, recorder: Recorder | None = None
     ) -> ChainState:
         """The state after the last thought, or when the site `until` has been reached, with all changes made."""
-        resume_point = self._landing
-        inside = [later for later in changes.also if resume_point.in_same_forward(later.site)]
-        onward: dict[Site | HookPoint | str, HookFunction] = {
-            later.site: _changer(later) for later in changes.also if not resume_point.in_same_forward(later.site)
-        }
-        last = None if until is None else until.position + (until.component == "thought")
-        with self._model.hooks(onward, resume_point.propagate):
-            state = resume_point.enter(
-                self._model, rollout, self._rows(changes.problems), changes.delta, inside, recorder
-            )
-            return remaining_thoughts(self._model, state, last, recorder)
+        rows, first = self._rows(changes.problems), SiteChange(self._resume_point.site, changes.delta)
+        return self._resume_point.run_on(
+            self._model,
+            rollout,
+            rows,
+            changes=(first, *changes.also),
+            until=until,
+            recorder=recorder,
+        )
 
     def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
         longest = int(rollout.decoded.counts[rows].max())
@@ -178,30 +176,25 @@ def _half(rows: int, device: torch.device) -> int:
     return (rows + 1) // 2
 
 
-def _changer(later: LaterChange) -> HookFunction:
-    """A hook that makes one change in each row."""
-    return lambda tensor, context: later.made(tensor)
-
-
 def changes_of(plans: Sequence[ArmPlan]) -> Changes:
     """The changes of all plans; 0 at the later sites that only other plans have."""
     sites = sorted({later.site for plan in plans for later in plan.also}, key=reach_order)
     also = []
     for site in sites:
         of = [{later.site: later for later in plan.also}.get(site) for plan in plans]
-        nothing = [LaterChange(site, torch.zeros_like(plan.delta)) for plan in plans]
+        nothing = [SiteChange(site, torch.zeros_like(plan.delta)) for plan in plans]
         also.append(_together([change or none for change, none in zip(of, nothing, strict=True)]))
     problems, delta = torch.cat([plan.rows for plan in plans]), torch.cat([plan.delta for plan in plans])
     return Changes(problems, delta, tuple(also))
 
 
-def _together(changes: Sequence[LaterChange]) -> LaterChange:
+def _together(changes: Sequence[SiteChange]) -> SiteChange:
     """The changes of all plans at one site, one after the other."""
     delta = torch.cat([change.delta for change in changes])
     if all(change.value is None for change in changes):
-        return LaterChange(changes[0].site, delta)
+        return SiteChange(changes[0].site, delta)
     values = [torch.full_like(c.delta, torch.nan) if c.value is None else c.value for c in changes]
-    return LaterChange(changes[0].site, delta, torch.cat(values))
+    return SiteChange(changes[0].site, delta, torch.cat(values))
 
 
 def settled(plan: ArmPlan, scores: ArmScores, clean: CleanPass, tolerance: float) -> ArmScores:

@@ -24,7 +24,7 @@ from codi_int.interventions.screens.additivity import adjust_all, interaction
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
-from codi_int.model.resume import LaterChange, make_resume_point
+from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.progress import Progress
 from codi_int.types import Problem, Site
 
@@ -192,7 +192,7 @@ def _anchored(arm: ArmPlan, first: Site, anchor: Site) -> ArmPlan:
     """The same arm begun at a lower layer, where it adds nothing: arms of one beginning share batches."""
     if first == anchor:
         return arm
-    later = (LaterChange(first, arm.delta, arm.value), *arm.also)
+    later = (SiteChange(first, arm.delta, arm.value), *arm.also)
     return ArmPlan(arm.label, arm.rows, torch.zeros_like(arm.delta), arm.edited, later)
 
 
