@@ -1,15 +1,15 @@
 """What an SAE costs the model: answers when its reconstruction takes the activation's place.
 
 At `resid_post` only what comes after the site is run, for every SAE of the site from one clean pass; the clean answer's
-tokens are fed in one forward, and an arm writes only the answers in which some choice differs. At other components a
-hook replaces the activation and everything runs again.
+tokens are fed in one forward, and an arm writes only the answers in which some choice differs. At other components, and
+where rows are too close to call, a hook replaces the activation and everything runs again.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from codi_int.data.answers import is_right
@@ -129,18 +129,38 @@ def _clean_arm(model: CodiModel, clean: Rollout) -> _Arm:
 def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> _Arm:
     """The batch with something else at the site."""
     if site.component != "resid_post":
-        with model.hooks({site: lambda x, context: new(x).to(x.dtype)}):
-            rollout = model.rollout(clean.batch)
-        found = _against(model, rollout.state_at(model.n_thoughts), clean)
-        return _Arm([completion.answer for completion in rollout.completions], found.logprobs)
+        return _whole_arm(model, clean, site, new)
+    arm, close = _suffix_arm(model, clean, site, new)
+    if not bool(close.any()):
+        return arm
+    # As in the engine, rows that are too close to call are taken from the whole model in the clean pass's batch: only
+    # then do they not depend on rounding that another shape brings. One such row costs a run of its batch.
+    whole = _whole_arm(model, clean, site, new)
+    rows = zip(arm.answers, whole.answers, close.tolist(), strict=True)
+    answers = [slow if unsure else fast for fast, slow, unsure in rows]
+    return _Arm(answers, torch.where(close, whole.logprobs, arm.logprobs))
+
+
+def _whole_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> _Arm:
+    """The batch with a hook at the site and the whole model run again."""
+    with model.hooks({site: lambda x, context: new(x).to(x.dtype)}):
+        rollout = model.rollout(clean.batch)
+    found = _against(model, rollout.state_at(model.n_thoughts), clean)
+    return _Arm([completion.answer for completion in rollout.completions], found.logprobs)
+
+
+def _suffix_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> tuple[_Arm, Bool[Tensor, " batch"]]:
+    """The batch run on from the site, and which rows are too close to call."""
     state = _rest(model, clean, site, new(clean.captured[site]))
     found = _against(model, state, clean)
-    answers = [completion.answer for completion in clean.completions]
+    answers, close = [completion.answer for completion in clean.completions], found.uncertain.clone()
     rows = found.changed.nonzero()[:, 0]
-    written, _ = decode_rows(model, state, rows)
+    written, margins = decode_rows(model, state, rows)
     for row, answer in zip(rows.tolist(), written, strict=True):
         answers[row] = answer
-    return _Arm(answers, found.logprobs)
+    if len(rows):
+        close[rows] |= margins < MARGIN_TOLERANCE[model.dtype]
+    return _Arm(answers, found.logprobs), close
 
 
 def _rest(model: CodiModel, clean: Rollout, site: Site, x: Float[Tensor, "batch d_model"]) -> ChainState:
