@@ -11,7 +11,7 @@ from torch import Tensor
 from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import Recorder, site_hook_name
+from codi_int.model.hooks import HookFunction, HookPoint, Recorder, site_hook_name
 from codi_int.model.rollout import Rollout
 from codi_int.model.stack import tap
 from codi_int.types import Site
@@ -20,13 +20,13 @@ Propagate = Literal["both", "cache", "recurrence"]
 
 
 @dataclass(frozen=True)
-class LaterChange:
-    """What an arm adds at a site that the model reaches after the arm's first one."""
+class SiteChange:
+    """What is done to the activations at one site, row by row."""
 
     site: Site
     """where"""
     delta: Float[Tensor, "m d_model"]
-    """what is added there, one row for each row of the arm; 0 where a problem is not touched there"""
+    """what is added there, one row for each row that runs; 0 where a row is not touched there"""
     value: Float[Tensor, "m d_model"] | None = None
     """what stands there afterwards, where an edit of the residual says so; NaN in rows to which `delta` is added
 
@@ -34,9 +34,9 @@ class LaterChange:
     model's norm makes it as large as any other.
     """
 
-    def of(self, chosen: Tensor) -> "LaterChange":
+    def of(self, chosen: Tensor) -> "SiteChange":
         """The same for some of the rows."""
-        return LaterChange(self.site, self.delta[chosen], None if self.value is None else self.value[chosen])
+        return SiteChange(self.site, self.delta[chosen], None if self.value is None else self.value[chosen])
 
     def made(self, x: Float[Tensor, "m *step d_model"]) -> Float[Tensor, "m *step d_model"]:
         """What arrives, with the change made; a step of one token may stand between the rows and d_model."""
@@ -46,11 +46,15 @@ class LaterChange:
         value = self.value.to(x.device).view_as(x)
         return torch.where(value.isnan(), out, value.to(x.dtype))
 
+    def hook(self) -> HookFunction:
+        """The change as a hook for `model.hooks`; the batch must have the rows of the change, in their order."""
+        return lambda tensor, context: self.made(tensor)
+
 
 class _AtPosition:
     """A stack hook of one position: adds changes to the last token at hook points, and keeps what was asked for."""
 
-    def __init__(self, changes: Mapping[str, LaterChange], recorder: Recorder | None, position: int) -> None:
+    def __init__(self, changes: Mapping[str, SiteChange], recorder: Recorder | None, position: int) -> None:
         self._wanted = recorder.names(position) if recorder else frozenset()
         self.names = frozenset(changes) | self._wanted
         self._changes, self._recorder, self._position = changes, recorder, position
@@ -78,51 +82,81 @@ class ResumePoint:
     hook: str | None
     """hook point at which the change is added, where that is inside the first block"""
 
-    def enter(
+    def run_on(
         self,
         model: CodiModel,
         rollout: Rollout,
         rows: Int[Tensor, " m"],
-        delta: Float[Tensor, "m d_model"],
-        also: Sequence[LaterChange] = (),
+        changes: Sequence[SiteChange],
+        until: Site | None = None,
         recorder: Recorder | None = None,
     ) -> ChainState:
-        """The state after the site's position (or the next one, for a changed thought) with the change made.
+        """The state after the last thought, run on from the site with all changes made.
+
+        Gradients flow unless the caller switched them off.
 
         Args:
             model: the model.
             rollout: the clean pass of a batch.
             rows: which of its rows, repeats allowed.
-            delta: what is added to each of them at the site.
-            also: what is added later in the same forward (see `in_same_forward`).
-            recorder: who keeps activations of this forward.
+            changes: the first at this point's site, the others at sites that are reached later; [m, d_model] each.
+            until: stop when this site has been reached; default after the last thought.
+            recorder: who keeps activations on the way.
         """
+        first, *later = changes
+        assert first.site == self.site
+        # this position is run block by block and the next ones as whole steps, so hooks are set in two ways
+        inside = [change for change in later if self._in_same_forward(change.site)]
+        onward: dict[Site | HookPoint | str, HookFunction] = {
+            change.site: change.hook() for change in later if not self._in_same_forward(change.site)
+        }
+        # the thought that a position makes is fed at the next one, so that is where it has been reached
+        last = model.n_thoughts if until is None else until.position + (until.component == "thought")
+        with model.hooks(onward, self.propagate):
+            state = self._enter(model, rollout, rows, first, inside, recorder)
+            return remaining_thoughts(model, state, last, recorder)
+
+    def _enter(
+        self,
+        model: CodiModel,
+        rollout: Rollout,
+        rows: Int[Tensor, " m"],
+        first: SiteChange,
+        inside: Sequence[SiteChange],
+        recorder: Recorder | None,
+    ) -> ChainState:
+        """The state after the site's position (or the next one, for a changed thought) with the change made."""
+        # a copy of the clean cache: the rows that run write into it, and other arms start from the same rollout
         state = rollout.state_at(self.site.position, rows)
         if self.site.component == "thought":
-            thought = model.next_thought(state)
-            return model.step_thought(state, added(thought, delta), recorder)
+            return model.step_thought(state, first.made(model.next_thought(state)), recorder)
         if self.site.component == "final_norm":
-            return ChainState(state.cache, added(state.hidden, delta), state.position, state.problem_ids)
+            return ChainState(state.cache, first.made(state.hidden), state.position, state.problem_ids)
         assert self.base is not None
-        base = rollout.captured[self.base][rows]
-        changes = {site_hook_name(later.site): later for later in also}
+        x = rollout.captured[self.base][rows]  # [m, d_model]
+        at_hooks = {site_hook_name(change.site): change for change in inside}
         if self.hook:
-            changes[self.hook] = LaterChange(self.site, delta)
-        hook = _AtPosition(changes, recorder, self.site.position)
-        return self._rest_of_position(model, state, base if self.hook else added(base, delta), hook)
+            at_hooks[self.hook] = first
+        elif self.base == self.site:
+            x = first.made(x)
+        else:  # mlp_out: x is the sum that its block makes of it, so only what is added to the part can be added here
+            x = added(x, first.delta)
+        return self._rest_of_position(model, state, x, _AtPosition(at_hooks, recorder, self.site.position))
 
-    def in_same_forward(self, site: Site) -> bool:
-        """Whether a later site lies in the forward that `enter` itself runs block by block."""
+    def _in_same_forward(self, site: Site) -> bool:
+        """Whether a later site lies in the forward that `run_on` itself runs block by block."""
         return site.position == self.site.position and site.component != "thought" and self.base is not None
 
     def _rest_of_position(self, model: CodiModel, state: ChainState, x: Tensor, hook: _AtPosition) -> ChainState:
         layers, cache = range(self.start, model.n_layers), state.cache
+        # The blocks write this position's keys and values over the clean ones. Where the cache path is cut those are
+        # wanted back; slices are views of what is about to be overwritten, hence the clones. [rows, heads, 1, d_head]
         slot = slice(cache.length - 1, cache.length)
         saved = [
             (cache.keys[i][:, :, slot].clone(), cache.values[i][:, :, slot].clone())
             for i in (layers if self.propagate == "recurrence" else ())
         ]
-        x = x[:, None]
+        x = x[:, None]  # [rows, 1, d_model]: the stack runs tokens, and this position is one
         if self.base != self.site and not self.hook:  # mlp_out, whose block is over, but not yet its resid_post
             assert self.base is not None
             x = tap(hook, site_hook_name(self.base), x)
@@ -130,12 +164,20 @@ class ResumePoint:
         for i, (keys, values) in zip(layers, saved, strict=False):
             cache.write(i, keys, values)  # not in place where gradients are wanted: then the tensors are new ones
         if self.propagate == "cache":
-            return state
+            return state  # its cache holds the new keys and values; the state that makes the next thought is clean
         return ChainState(cache, out[:, -1], state.position, state.problem_ids)
 
 
-def make_resume_point(model: CodiModel, site: Site, propagate: Propagate | str = "both") -> ResumePoint:
+def make_resume_point(
+    model: CodiModel, site: Site, propagate: Propagate | str = "both", must_reach: bool = True
+) -> ResumePoint:
     """How a change at `site` goes on.
+
+    Args:
+        model: the model.
+        site: where the change is made.
+        propagate: by which paths it may go on.
+        must_reach: refuse a site that nothing later reads; False where such a change is known to cost nothing.
 
     Raises:
         SiteError: for a site that the model does not have.
@@ -145,7 +187,8 @@ def make_resume_point(model: CodiModel, site: Site, propagate: Propagate | str =
         raise ConfigError(f"propagate={propagate!r} does not exist.", "It is one of both, cache, recurrence.")
     model.check_site(site)
     start = _first_block(model, site)
-    _check_reach(model, site, propagate, start)
+    if must_reach:
+        _check_reach(model, site, propagate, start)
     if site.layer is None:
         return ResumePoint(site, propagate, None, start, None)
     if site.component in ("attn_out", "resid_mid"):
@@ -181,13 +224,16 @@ def _check_reach(model: CodiModel, site: Site, propagate: Propagate, start: int)
 def remaining_thoughts(
     model: CodiModel, state: ChainState, until: int | None = None, recorder: Recorder | None = None
 ) -> ChainState:
-    """The state after the last thought, or after position `until`."""
-    with torch.no_grad():
-        while state.position < (model.n_thoughts if until is None else until):
-            state = model.step_thought(state, None, recorder)
+    """The state after the last thought, or after position `until`; gradients flow unless the caller stops them."""
+    while state.position < (model.n_thoughts if until is None else until):
+        state = model.step_thought(state, None, recorder)
     return state
 
 
 def added(x: Tensor, delta: Tensor) -> Tensor:
-    """x + delta, summed in float32 and in x's dtype again."""
+    """x + delta, summed in float32 and in x's dtype again.
+
+    Plans are made in float32. In bfloat16, with its 8 significant bits, a delta rounded before it is added and a sum
+    rounded again would lose digits twice; so only the sum is rounded.
+    """
     return (x.float() + delta.to(x.device)).to(x.dtype)

@@ -46,8 +46,12 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
     ids, counts = clean.ids[rows, :steps], clean.counts[rows]
     logprobs, counted = token_logprobs(logits, ids, counts)
     best = logits.float().topk(2, -1)
-    differs = (best.indices[..., 0] != ids) & counted
+    differs = (best.indices[..., 0] != ids) & counted  # [rows, t]
+    # Up to and with the first choice that differs: behind it the row would have read other tokens than the clean ones
+    # that were fed, so those logits say nothing of what it writes.
     undecided = counted & (differs.cumsum(1) - differs.long() == 0)
+    # A row is uncertain where such a choice is close: another batch shape may round it the other way, and then whether
+    # it has changed would depend on what else ran beside it.
     close = best.values[..., 0] - best.values[..., 1] < tolerance
     return Verified((logprobs * counted).sum(1), differs.any(1), (close & undecided).any(1))
 
@@ -56,9 +60,12 @@ def token_logprobs(
     logits: Float[Tensor, "rows t vocab"], ids: Int[Tensor, "rows t"], counts: Int[Tensor, " rows"]
 ) -> tuple[Float[Tensor, "rows t"], Bool[Tensor, "rows t"]]:
     """Log-probability of each token in nats, and which tokens belong to the answer (the others are filling)."""
-    counted = torch.arange(ids.shape[1], device=ids.device) < counts[:, None]
+    counted = torch.arange(ids.shape[1], device=ids.device) < counts[:, None]  # [rows, t]
+    # float32: bfloat16 logits near 17 are 1/8 apart, and logsumexp adds up the whole vocabulary
     scores = logits.float()
-    return scores.gather(2, ids[..., None])[..., 0] - scores.logsumexp(-1), counted
+    # filling may be an id that may never be chosen, and that has no column (see `CodiConfig.suppress_last_id`)
+    columns = ids.clamp(max=scores.shape[-1] - 1)[..., None]  # [rows, t, 1]
+    return scores.gather(2, columns)[..., 0] - scores.logsumexp(-1), counted
 
 
 def answer_logprob(model: CodiModel, state: ChainState, clean: Decoded) -> Float[Tensor, ""]:

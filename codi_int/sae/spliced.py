@@ -1,8 +1,8 @@
 """What an SAE costs the model: answers when its reconstruction takes the activation's place.
 
 At `resid_post` only what comes after the site is run, for every SAE of the site from one clean pass; the clean answer's
-tokens are fed in one forward, and an arm writes only the answers in which some choice differs. At other components a
-hook replaces the activation and everything runs again.
+tokens are fed in one forward, and an arm writes only the answers in which some choice differs. At other components, and
+where rows are too close to call, a hook replaces the activation and everything runs again.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +16,9 @@ from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
+from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.model.rollout import Rollout
-from codi_int.model.scoring import decode_rows
+from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.types import Number, Problem, Site
@@ -120,50 +121,66 @@ class _Arm:
 
 @torch.no_grad()
 def _clean_arm(model: CodiModel, clean: Rollout) -> _Arm:
-    logprobs, _ = _against(model, clean.state_at(model.n_thoughts), clean)
-    return _Arm([completion.answer for completion in clean.completions], logprobs)
+    found = _against(model, clean.state_at(model.n_thoughts), clean)
+    return _Arm([completion.answer for completion in clean.completions], found.logprobs)
 
 
 @torch.no_grad()
 def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> _Arm:
     """The batch with something else at the site."""
     if site.component != "resid_post":
-        with model.hooks({site: lambda x, context: new(x).to(x.dtype)}):
-            rollout = model.rollout(clean.batch)
-        logprobs, _ = _against(model, rollout.state_at(model.n_thoughts), clean)
-        return _Arm([completion.answer for completion in rollout.completions], logprobs)
+        return _whole_arm(model, clean, site, new)
+    arm, close = _suffix_arm(model, clean, site, new)
+    if not bool(close.any()):
+        return arm
+    # As in the engine, rows that are too close to call are taken from the whole model in the clean pass's batch: only
+    # then do they not depend on rounding that another shape brings. One such row costs a run of its batch.
+    whole = _whole_arm(model, clean, site, new)
+    rows = zip(arm.answers, whole.answers, close.tolist(), strict=True)
+    answers = [slow if unsure else fast for fast, slow, unsure in rows]
+    return _Arm(answers, torch.where(close, whole.logprobs, arm.logprobs))
+
+
+def _whole_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> _Arm:
+    """The batch with a hook at the site and the whole model run again."""
+    with model.hooks({site: lambda x, context: new(x).to(x.dtype)}):
+        rollout = model.rollout(clean.batch)
+    found = _against(model, rollout.state_at(model.n_thoughts), clean)
+    return _Arm([completion.answer for completion in rollout.completions], found.logprobs)
+
+
+def _suffix_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> tuple[_Arm, Bool[Tensor, " batch"]]:
+    """The batch run on from the site, and which rows are too close to call."""
     state = _rest(model, clean, site, new(clean.captured[site]))
-    logprobs, changed = _against(model, state, clean)
-    answers = [completion.answer for completion in clean.completions]
-    rows = changed.nonzero()[:, 0]
-    written, _ = decode_rows(model, state, rows)
+    found = _against(model, state, clean)
+    answers, close = [completion.answer for completion in clean.completions], found.uncertain.clone()
+    rows = found.changed.nonzero()[:, 0]
+    written, margins = decode_rows(model, state, rows)
     for row, answer in zip(rows.tolist(), written, strict=True):
         answers[row] = answer
-    return _Arm(answers, logprobs)
+    if len(rows):
+        close[rows] |= margins < MARGIN_TOLERANCE[model.dtype]
+    return _Arm(answers, found.logprobs), close
 
 
 def _rest(model: CodiModel, clean: Rollout, site: Site, x: Float[Tensor, "batch d_model"]) -> ChainState:
     """The state after the last thought, run on from another activation at the site."""
-    assert site.layer is not None
-    state = clean.state_at(site.position)
-    x = x.to(clean.captured[site].dtype)[:, None]
-    out = model.stack.run(x, state.cache, range(site.layer + 1, model.n_layers))
-    state = ChainState(state.cache, model.stack.final_norm(out)[:, -1], state.position, state.problem_ids)
-    while state.position < model.n_thoughts:
-        state = model.step_thought(state)
-    return state
+    before = clean.captured[site]
+    # The activation is put, not added: before + (x - before) is x but for rounding. The delta stands behind it where x
+    # is NaN, which a change reads as "nothing is put here": then the sum is NaN as well, and a broken SAE shows.
+    change = SiteChange(site, x.float() - before.float(), value=x)
+    # at the last position's last block nothing is left to read the site, so an SAE there costs nothing, rightly
+    point = make_resume_point(model, site, must_reach=False)
+    rows = torch.arange(len(before), device=before.device)
+    return point.run_on(model, clean, rows, [change])
 
 
-def _against(
-    model: CodiModel, state: ChainState, clean: Rollout
-) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
-    """Log-probability of every clean answer, and whether some greedy choice along it differs."""
-    ids, counts = clean.decoded.ids, clean.decoded.counts
-    scores = model.teacher_force(state, ids[:, :-1]).float()
-    meant = torch.arange(ids.shape[1], device=ids.device)[None] < counts[:, None]
-    chosen = ids.clamp(max=scores.shape[-1] - 1)[..., None]
-    logprobs = scores.gather(2, chosen)[..., 0] - scores.logsumexp(-1)
-    return (logprobs * meant).sum(dim=1), ((scores.argmax(-1) != ids) & meant).any(dim=1)
+def _against(model: CodiModel, state: ChainState, clean: Rollout) -> Verified:
+    """How every row stands to its clean answer."""
+    # ids are [batch, t]; fed are all but the last, whose logits predict tokens 0 .. t-1
+    logits = model.teacher_force(state, clean.decoded.ids[:, :-1])
+    rows = torch.arange(logits.shape[0], device=logits.device)
+    return verify(logits, clean.decoded, rows, MARGIN_TOLERANCE[model.dtype])
 
 
 def _n_correct(answers: Sequence[Number | None], truth: Sequence[Number]) -> int:

@@ -17,6 +17,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.summary import control_set
 from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.model.hooked import CodiModel
+from codi_int.model.resume import SiteChange
 from codi_int.types import Outcome, Problem, Result, Site
 
 SITE, OTHER, FEATURE = Site(2, 3), Site(1, 4), 17
@@ -119,7 +120,7 @@ def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:
     nowhere = torch.zeros(100, dtype=torch.long)
     clean = CleanPass(problems, (), RolloutCache(llama, (), (), 0), {}, torch.zeros(100), outcomes, nowhere, nowhere)
     fixes_one = torch.tensor([0])
-    arm = ArmPlan("control", fixes_one, torch.ones(1, 4), torch.arange(100) == 0)
+    arm = ArmPlan("control", fixes_one, (SiteChange(SITE, torch.ones(1, 4)),), torch.arange(100) == 0)
     scores = ArmScores(torch.tensor([-1.0]), (1,), torch.tensor([True]), torch.tensor([False]))
     before = [o.correct for o in outcomes]
     effect = compare_paired(before, [True, *before[1:]])

@@ -15,6 +15,10 @@ from codi_int.interventions.engine.controls import (
     rank_among,
     single_neurons,
 )
+from codi_int.model.resume import SiteChange
+from codi_int.types import Site
+
+SITE = Site(1, 2)
 
 
 def _stats(d_sae: int = 200) -> FeatureStats:
@@ -85,7 +89,7 @@ def test_a_negative_number_of_controls_is_refused() -> None:
 
 def test_random_directions_move_the_same_problems_as_far_each_another_way() -> None:
     delta = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
-    arm = ArmPlan("edit", torch.tensor([0, 2, 3, 7, 8]), delta, torch.ones(9, dtype=torch.bool))
+    arm = ArmPlan("edit", torch.tensor([0, 2, 3, 7, 8]), (SiteChange(SITE, delta),), torch.ones(9, dtype=torch.bool))
     drawn = random_directions(arm, 200, seed=1)
     for plan in drawn:
         assert torch.equal(plan.rows, arm.rows)
@@ -106,7 +110,7 @@ def scattered() -> tuple[ArmPlan, torch.Tensor, torch.Tensor]:
     x = torch.randn(40, 8, generator=generator) * torch.linspace(0.1, 2.0, 8)
     x[:15, 2] += 30.0
     delta = torch.randn(15, 8, generator=generator)
-    return ArmPlan("edit", torch.arange(15), delta, latents[:, 1] != 0), x, latents
+    return ArmPlan("edit", torch.arange(15), (SiteChange(SITE, delta),), latents[:, 1] != 0), x, latents
 
 
 def test_difference_of_means_moves_as_far_towards_those_that_do_not_fire(scattered: tuple) -> None:
@@ -144,8 +148,8 @@ def test_single_neurons_put_one_coordinate_each_to_its_mean(scattered: tuple) ->
 
 def test_neurons_come_from_those_that_move_as_far(scattered: tuple) -> None:
     arm, x, _ = scattered
-    (plan,) = single_neurons(ArmPlan("edit", arm.rows, arm.delta / arm.delta.norm(dim=1, keepdim=True) * 0.08,
-                                     arm.edited), x, 1, seed=0)  # fmt: skip
+    change = SiteChange(SITE, arm.delta / arm.delta.norm(dim=1, keepdim=True) * 0.08)
+    (plan,) = single_neurons(ArmPlan("edit", arm.rows, (change,), arm.edited), x, 1, seed=0)
     sizes = (x.mean(0) - x[:15]).abs().mean(0)
     nearest = (sizes.log() - torch.tensor(0.08).log()).abs().argsort()[:3].tolist()
     assert plan.delta.abs().sum(0).argmax().item() in nearest

@@ -68,7 +68,7 @@ def test_controls_of_several_sites_move_the_edit_of_each(
     assert "4, 9" not in " ".join(features.labels)
     context = engine.site_context(problems, EARLY)
     plan = engine.plan(context, BOTH)
-    sizes = torch.cat([plan.delta, plan.also[0].delta], 1).norm(dim=1)
+    sizes = torch.cat([plan.delta, plan.changes[1].delta], 1).norm(dim=1)
     assert plan.edit_size == pytest.approx(float(sizes.mean()), rel=1e-5)
     assert directions.edit_sizes == pytest.approx([plan.edit_size] * 3, rel=1e-4)
 
@@ -261,7 +261,7 @@ def test_arms_of_different_sites_share_a_run(engine: FeatureInterventionEngine, 
         AtSites({EARLY: Ablate((9, 10)), THOUGHT: InterchangeResidual(AWAY)}),
     ]
     plans = [engine.plan(context, edit) for edit in edits]
-    assert [[later.site for later in plan.also] for plan in plans] == [[], [LATE], [THOUGHT]]
+    assert [[c.site for c in plan.changes] for plan in plans] == [[EARLY], [EARLY, LATE], [EARLY, THOUGHT]]
     together, alone = engine.score(context, plans), [engine.score(context, [plan])[0] for plan in plans]
     for one, other in zip(together, alone, strict=True):
         assert one.answers == other.answers

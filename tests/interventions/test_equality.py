@@ -261,5 +261,5 @@ def test_a_problem_that_no_site_touches_is_the_clean_one(small: Stage) -> None:
     engine = small.engine("add", "suffix")
     plan = engine.plan(engine.site_context(small.problems, first), edit)
     assert plan.rows.tolist() == [1, 7]
-    assert [plan.delta[1].any(), plan.also[0].delta[0].any()] == [False, False]
+    assert [plan.delta[1].any(), plan.changes[1].delta[0].any()] == [False, False]
     assert plan.edit_size > 0

@@ -21,7 +21,7 @@ def test_close_rows_of_different_arms_share_runs_of_the_model(
     context = engine.site_context(right, SITE)
     edits = (Ablate(4), Amplify(17, 6.0), AtSites({SITE: Ablate(9), OTHER: Amplify(3, 4.0)}))
     plans = [engine.plan(context, edit) for edit in edits]
-    slow = [rerun_plan(engine.model, context.clean, SITE, plan) for plan in plans]
+    slow = [rerun_plan(engine.model, context.clean, plan) for plan in plans]
     draw = torch.Generator().manual_seed(0)
     doubted = [torch.rand(len(plan.rows), generator=draw) < 0.4 for plan in plans]
     blank = [
@@ -29,7 +29,7 @@ def test_close_rows_of_different_arms_share_runs_of_the_model(
         for close in doubted
     ]
     with torch.no_grad():
-        found = rerun_close(engine.model, context.clean, SITE, plans, blank)
+        found = rerun_close(engine.model, context.clean, plans, blank)
     for scores, whole, close in zip(found, slow, doubted, strict=True):
         assert torch.equal(scores.logprobs[~close].isnan(), torch.ones(int((~close).sum()), dtype=torch.bool))
         torch.testing.assert_close(scores.logprobs[close], whole.logprobs[close], atol=1e-5, rtol=0)

@@ -7,6 +7,7 @@ from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, SuffixRunner
 from codi_int.model.hooked import CodiModel
+from codi_int.model.resume import SiteChange
 from codi_int.types import Problem, Site
 
 SITE = Site(2, 1)
@@ -15,7 +16,8 @@ SITE = Site(2, 1)
 def test_an_arm_that_adds_nothing_changes_nothing(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
     engine = FeatureInterventionEngine(llama, {SITE: None})
     context, n = engine.site_context(problems), len(problems)
-    nothing = ArmPlan("nothing", torch.arange(n), torch.zeros(n, llama.d_model), torch.ones(n, dtype=torch.bool))
+    change = SiteChange(SITE, torch.zeros(n, llama.d_model))
+    nothing = ArmPlan("nothing", torch.arange(n), (change,), torch.ones(n, dtype=torch.bool))
     plans = [nothing] * 3
     raw = SuffixRunner(llama, context.clean, context.resume_point).run(plans)
     assert max(float((s.logprobs - context.clean.logprobs).abs().max()) for s in raw) < LOGPROB_TOLERANCE[torch.float32]

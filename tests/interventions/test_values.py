@@ -11,8 +11,10 @@ from codi_int.interventions.edits.basic import Edit, MovableEdit, can_move
 from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, ResidualEdit, SteerAlong
 from codi_int.interventions.edits.values import Clamp, Interchange, Steer
 from codi_int.interventions.engine.arms import plan_residual
+from codi_int.types import Site
 
 LATENTS = torch.tensor([[1.0, 0.0, 3.0], [0.0, -2.0, 4.0], [5.0, 0.0, 0.0]])
+SITE = Site(1, 2)
 X = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
 
 
@@ -71,7 +73,7 @@ def test_labels_say_what_was_done() -> None:
 )
 def test_residual_edits_by_hand(edit: ResidualEdit, expected: list[list[float]]) -> None:
     before = X.clone()
-    plan = plan_residual(edit, X)
+    plan = plan_residual(edit, SITE, X)
     assert torch.equal(before, X)
     moved = X.clone()
     moved[plan.rows] += plan.delta
@@ -80,7 +82,7 @@ def test_residual_edits_by_hand(edit: ResidualEdit, expected: list[list[float]])
 
 
 def test_a_problem_that_gets_what_it_has_is_not_touched() -> None:
-    plan = plan_residual(InterchangeResidual((2, 0, -1)), X)
+    plan = plan_residual(InterchangeResidual((2, 0, -1)), SITE, X)
     assert plan.rows.tolist() == [1]
     assert plan.edited.tolist() == [False, True, False]
 
@@ -113,8 +115,8 @@ class Narrow:
         (lambda: SteerAlong(torch.ones(3)).edit_residual(X), ConfigError, "width 3, the residual 2"),
         (lambda: SteerAlong(torch.zeros(2)), ConfigError, "changes nothing"),
         (lambda: SteerAlong(torch.tensor([1.0, torch.nan])), ConfigError, "finite"),
-        (lambda: plan_residual(SteerAlong(torch.ones(2), 1e25), X), ConfigError, "overflows"),
-        (lambda: plan_residual(Narrow(), X), HookError, r"\(3, 1\) instead of activations \(3, 2\)"),
+        (lambda: plan_residual(SteerAlong(torch.ones(2), 1e25), SITE, X), ConfigError, "overflows"),
+        (lambda: plan_residual(Narrow(), SITE, X), HookError, r"\(3, 1\) instead of activations \(3, 2\)"),
     ],
 )
 def test_edits_that_cannot_work_teach(make: Callable[[], object], error: type[CodiError], says: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError, SAEError, SiteError
-from codi_int.sae import SAEConfig, SAETrainingConfig, TopKSAE, train_sae
+from codi_int.sae import SAEConfig, SAETrainingConfig, TopKSAE, spliced, train_sae
 from codi_int.sae.base import SAE
 from codi_int.sae.spliced import SplicedMetrics, measure_spliced, measure_spliced_all
 from codi_int.types import Site
@@ -104,3 +104,21 @@ def test_what_does_not_fit(model, problems):
         measure_spliced(model, identity_sae(24), Site(9, 3), problems)
     with pytest.raises(ConfigError, match="no problems"):
         measure_spliced(model, identity_sae(24), SITE, ())
+
+
+def test_rows_too_close_to_call_are_those_of_the_whole_model(model, problems, monkeypatch):
+    """With a tolerance that no margin reaches every row is close, and the suffix decides nothing."""
+    sae = trained(model.think(problems, capture=[SITE]).at(SITE).values, 4)
+    seen = []
+    whole = spliced._whole_arm
+    monkeypatch.setattr(spliced, "_whole_arm", lambda *args: seen.append(whole(*args)) or seen[-1])
+    usual = measure_spliced(model, sae, SITE, problems)
+    n_usual = len(seen)
+    monkeypatch.setitem(spliced.MARGIN_TOLERANCE, model.dtype, float("inf"))
+    close = measure_spliced(model, sae, SITE, problems)
+    arms = seen[n_usual:]
+    assert len(arms) == 2 * len(list(model.batches(problems)))  # the mean and the SAE, in every batch
+    total = sum(float(arm.logprobs.double().sum()) for arm in arms[1::2])
+    assert close.logprob_spliced == total / len(problems)
+    assert close.logprob_spliced == pytest.approx(usual.logprob_spliced, abs=1e-4)
+    assert close.accuracy_spliced == usual.accuracy_spliced

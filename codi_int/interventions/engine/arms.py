@@ -1,6 +1,6 @@
 """Arms: what an edit adds to the residual of which problems."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,7 @@ from codi_int.errors import ConfigError, HookError
 from codi_int.interventions.edits.adapt import as_edit, no_edit
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.edits.residual import ResidualEdit
-from codi_int.model.resume import LaterChange
+from codi_int.model.resume import SiteChange
 from codi_int.sae.base import SAE
 from codi_int.types import Number, Site
 
@@ -26,21 +26,26 @@ class ArmPlan:
     """what is done"""
     rows: Int[Tensor, " m"]
     """the problems on which it changes anything, in ascending order"""
-    delta: Float[Tensor, "m d_model"]
-    """what is added to their residuals at the (first) site"""
+    changes: tuple[SiteChange, ...]
+    """what is done to these rows, [m, d_model] for each site, in the order in which the model reaches the sites"""
     edited: Bool[Tensor, " n"]
     """the problems whose latents the edit changed; fewer than `rows` where the splice itself changes the residual"""
-    also: tuple[LaterChange, ...] = ()
-    """what is added at further sites, in the order in which the model reaches them"""
-    value: Float[Tensor, "m d_model"] | None = None
-    """what stands at the (first) site afterwards, where an edit of the residual says so"""
+
+    @property
+    def site(self) -> Site:
+        """The first site: where a run of the arm begins."""
+        return self.changes[0].site
+
+    @property
+    def delta(self) -> Float[Tensor, "m d_model"]:
+        """What is added at the first site."""
+        return self.changes[0].delta
 
     def of(self, chosen: Tensor) -> "ArmPlan":
         """The same for some of the rows, by a mask or by indices in ascending order."""
-        here = chosen.to(self.delta.device)
-        value = None if self.value is None else self.value[here]
-        also = tuple(later.of(here) for later in self.also)
-        return ArmPlan(self.label, self.rows[chosen.cpu()], self.delta[here], self.edited, also, value)
+        here = chosen.to(self.delta.device)  # rows are kept on the CPU, changes where the model is
+        changes = tuple(change.of(here) for change in self.changes)
+        return ArmPlan(self.label, self.rows[chosen.cpu()], changes, self.edited)
 
     @property
     def firing_rate(self) -> float:
@@ -52,7 +57,8 @@ class ArmPlan:
         """Mean norm of what is added (at all sites together), over the rows; 0 without any."""
         if not len(self.rows):
             return 0.0
-        return float(torch.cat([self.delta, *(later.delta for later in self.also)], 1).float().norm(dim=1).mean())
+        # side by side [m, sites * d_model]: the norm of a row is then that of all its changes together
+        return float(torch.cat([change.delta for change in self.changes], 1).float().norm(dim=1).mean())
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class ArmScores:
 
 def plan_edit(
     edit: Edit | Any,
+    site: Site,
     sae: SAE,
     activations: Float[Tensor, "n d_model"],
     latents: Float[Tensor, "n d_sae"],
@@ -84,6 +91,7 @@ def plan_edit(
 
     Args:
         edit: an object with `label` and `edit(latents)`.
+        site: where.
         sae: whose latents.
         activations: of all problems, as they arrive at the site.
         latents: of these activations.
@@ -106,11 +114,12 @@ def plan_edit(
         delta = (after[touched] - latents[touched]).to(sae.W_dec.dtype).float() @ sae.W_dec.float()
         moved = activations[touched]
     _check_overflow(edit.label, moved, delta)
-    return ArmPlan(edit.label, rows, delta, touched.cpu())
+    return ArmPlan(edit.label, rows, (SiteChange(site, delta),), touched.cpu())
 
 
 def plan_residual(
     edit: ResidualEdit | Any,
+    site: Site,
     activations: Float[Tensor, "n d_model"],
     clean: Float[Tensor, "n d_model"] | None = None,
 ) -> ArmPlan:
@@ -118,6 +127,7 @@ def plan_residual(
 
     Args:
         edit: an object with `label` and `edit_residual(activations)`.
+        site: where.
         activations: of all problems, as they arrive at the site.
         clean: of the undisturbed run, where that differs: an edit with `edit_residual_from` takes its values there.
 
@@ -126,32 +136,36 @@ def plan_residual(
         ConfigError: for an edit that overflows.
     """
     given = activations.clone()  # a copy: an edit that works in place must not reach the clean arm
-    change = as_edit(edit).residual
-    if change is None:
+    edit_residual = as_edit(edit).residual
+    if edit_residual is None:
         raise no_edit(edit)
-    after = change(given, clean)
+    after = edit_residual(given, clean)
     after = _same_shape(edit, after, activations, "activations")
     touched = (after != activations).any(1)
+    # [m, d_model]; float32, for a difference rounded to bfloat16 would not lead from one to the other
     delta = after[touched].float() - activations[touched].float()
     _check_overflow(edit.label, activations[touched], delta)
-    return ArmPlan(edit.label, touched.nonzero()[:, 0].cpu(), delta, touched.cpu(), value=after[touched].float())
+    change = SiteChange(site, delta, value=after[touched].float())
+    return ArmPlan(edit.label, touched.nonzero()[:, 0].cpu(), (change,), touched.cpu())
 
 
-def joined(plan: ArmPlan, site: Site, later: ArmPlan) -> ArmPlan:
-    """A plan with what another one adds at a later site; its rows are the problems that either touches."""
+def merge_plans(plan: ArmPlan, later: ArmPlan) -> ArmPlan:
+    """A plan with what another one does at later sites; its rows are the problems that either touches."""
     rows = torch.cat([plan.rows, later.rows]).unique()
-    changes = [(change, plan.rows) for change in plan.also]
-    if len(later.rows):
-        changes.append((LaterChange(site, later.delta, later.value), later.rows))
-    also = tuple(
-        LaterChange(
-            change.site,
-            _spread(change.delta, own, rows),
-            None if change.value is None else _spread(change.value, own, rows, torch.nan),
-        )
-        for change, own in changes
-    )
-    return ArmPlan(plan.label, rows, _spread(plan.delta, plan.rows, rows), plan.edited | later.edited, also)
+    # The first site's value is left: a run begins there and adds (see `changes_of`). Where a map begins it lower down
+    # (`_anchored`) it adds there as well.
+    owned = [(replace(plan.changes[0], value=None), plan.rows), *((change, plan.rows) for change in plan.changes[1:])]
+    if len(later.rows):  # one that touches nothing needs no place
+        owned += [(change, later.rows) for change in later.changes]
+    changes = tuple(_spread_change(change, own, rows) for change, own in owned)
+    return ArmPlan(plan.label, rows, changes, plan.edited | later.edited)
+
+
+def _spread_change(change: SiteChange, own: Tensor, rows: Tensor) -> SiteChange:
+    """A change of the problems `own` as one of the problems `rows`, which does nothing to the others."""
+    # NaN is how a change says that a row has no value, and is added to instead; what is added to the others is 0
+    value = None if change.value is None else _spread(change.value, own, rows, torch.nan)
+    return SiteChange(change.site, _spread(change.delta, own, rows), value)
 
 
 def _spread(values: Tensor, own: Tensor, rows: Tensor, rest: float = 0.0) -> Tensor:

@@ -33,7 +33,7 @@ def baseline_arms(
     if not bool(arm.edited.any()):
         return {}
     found = {"random_directions": stray_directions(arm, directions, seed)}
-    if not arm.also:
+    if len(arm.changes) == 1:
         found["single_neurons"] = single_neurons(arm, context.activations, neurons, seed)
         if mean_difference and features and context.place.latents is not None:
             plan = difference_of_means(arm, context.activations, context.latents, features)

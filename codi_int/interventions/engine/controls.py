@@ -16,6 +16,7 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
+from codi_int.model.resume import SiteChange
 
 POOL_FACTOR = 3
 _FLOOR = 1e-6
@@ -166,7 +167,7 @@ def random_directions(arm: ArmPlan, draws: int, seed: int = 0) -> tuple[ArmPlan,
     directions = torch.randn(draws, arm.delta.shape[1], generator=generator).to(arm.delta.device)
     directions = directions / directions.norm(dim=1, keepdim=True)
     return tuple(
-        ArmPlan(f"random direction {i}", arm.rows, norms * direction, arm.edited)
+        ArmPlan(f"random direction {i}", arm.rows, (SiteChange(arm.site, norms * direction),), arm.edited)
         for i, direction in enumerate(directions)
     )
 
@@ -198,7 +199,8 @@ def difference_of_means(
     beyond = (x[arm.rows.to(x.device)] - x[~fires].mean(0)) @ direction
     sign = torch.where(beyond >= 0, -1.0, 1.0)
     norms = arm.delta.float().norm(dim=1)
-    return ArmPlan("difference of means", arm.rows, (norms * sign)[:, None] * direction, arm.edited)
+    change = SiteChange(arm.site, (norms * sign)[:, None] * direction)
+    return ArmPlan("difference of means", arm.rows, (change,), arm.edited)
 
 
 def single_neurons(
@@ -229,7 +231,7 @@ def single_neurons(
 def _one_neuron(arm: ArmPlan, moves: Float[Tensor, "m d_model"], neuron: int) -> ArmPlan:
     delta = torch.zeros_like(moves)
     delta[:, neuron] = moves[:, neuron]
-    return ArmPlan(f"neuron {neuron} to its mean", arm.rows, delta, arm.edited)
+    return ArmPlan(f"neuron {neuron} to its mean", arm.rows, (SiteChange(arm.site, delta),), arm.edited)
 
 
 def rank_among(effect: float, controls: Sequence[float]) -> float | None:

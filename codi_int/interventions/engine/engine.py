@@ -182,10 +182,10 @@ class FeatureInterventionEngine:
         """What every row of some arms answers; ConfigError where the model's own numbers overflow under one."""
         path = context.resume_point.propagate
         if self.method == "naive":
-            scores = [rerun_plan(self.model, context.clean, context.site, plan, path) for plan in plans]
+            scores = [rerun_plan(self.model, context.clean, plan, path) for plan in plans]
         else:
             fast = self._runner(context).run(plans, progress)
-            scores = rerun_close(self.model, context.clean, context.site, plans, fast, path)
+            scores = rerun_close(self.model, context.clean, plans, fast, path)
         for plan, found in zip(plans, scores, strict=True):
             _check_finite(plan, found)
         tolerance = LOGPROB_TOLERANCE[self.model.dtype]
@@ -250,7 +250,7 @@ class FeatureInterventionEngine:
         if self.method == "suffix":
             return self._runner(context).capture
         model, clean, path = self.model, context.clean, self.propagate
-        return lambda plans, later: [recapture(model, clean, context.site, plan, later, path) for plan in plans]
+        return lambda plans, later: [recapture(model, clean, plan, later, path) for plan in plans]
 
     def _reconstruction(self, context: SiteContext, table: AtSites) -> ArmPlan:
         """What the SAEs alone do at the edit's sites."""

@@ -16,7 +16,7 @@ from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.suffix import changes_of
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
-from codi_int.model.resume import LaterChange, Propagate
+from codi_int.model.resume import Propagate, SiteChange
 from codi_int.model.rollout import Rollout
 from codi_int.model.scoring import Verified, read_answers, verify
 from codi_int.types import Number, Site
@@ -25,7 +25,6 @@ from codi_int.types import Number, Site
 def rerun_plan(
     model: CodiModel,
     clean: CleanPass,
-    site: Site,
     plan: ArmPlan,
     propagate: Propagate = "both",
 ) -> ArmScores:
@@ -34,13 +33,12 @@ def rerun_plan(
     Args:
         model: the model.
         clean: its clean pass, for the batches and the clean answers.
-        site: where the plan's change is added; its later changes know their own sites.
-        plan: what is added to which problems.
+        plan: what is done to which problems.
         propagate: by which paths the change may go on.
     """
     logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
-    for index, edited, places in _rollouts(model, clean, site, plan, propagate):
+    for index, edited, places in _rollouts(model, clean, plan, propagate):
         found = _compare(model, clean.rollouts.at(index), edited)
         numbers = read_answers(model, edited.decoded)
         for row, i in places:
@@ -49,11 +47,11 @@ def rerun_plan(
 
 
 def recapture(
-    model: CodiModel, clean: CleanPass, site: Site, plan: ArmPlan, later: Site, propagate: Propagate = "both"
+    model: CodiModel, clean: CleanPass, plan: ArmPlan, later: Site, propagate: Propagate = "both"
 ) -> Float[Tensor, "m d_model"]:
     """What arrives at a later site under a plan, for the plan's rows, by running the whole model with hooks."""
     out = torch.empty(plan.delta.shape, dtype=model.dtype, device=model.device)
-    for _, edited, places in _rollouts(model, clean, site, plan, propagate, [later]):
+    for _, edited, places in _rollouts(model, clean, plan, propagate, [later]):
         for row, i in places:
             out[i] = edited.captured[later][row]
     return out
@@ -62,15 +60,15 @@ def recapture(
 def _rollouts(
     model: CodiModel,
     clean: CleanPass,
-    site: Site,
     plan: ArmPlan,
     propagate: Propagate,
     capture: Sequence[Site] = (),
 ) -> Iterator[tuple[int, Rollout, list[tuple[int, int]]]]:
     """(index of a batch, what it does with the changes, pairs of its rows and the plan's) where the plan has rows."""
     place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
-    table: dict[Site | HookPoint | str, HookFunction] = {site: _changer(clean, LaterChange(site, plan.delta), place)}
-    table |= {later.site: _changer(clean, later, place) for later in plan.also}
+    table: dict[Site | HookPoint | str, HookFunction] = {
+        change.site: _changer(clean, change, place) for change in changes_of([plan]).sites
+    }
     for index in sorted(set(clean.batch_of[plan.rows].tolist())):
         batch = clean.batches[index]
         with torch.no_grad(), model.hooks(table, propagate=propagate):
@@ -78,11 +76,12 @@ def _rollouts(
         yield index, edited, [(row, place[problem]) for row, problem in enumerate(batch.rows) if problem in place]
 
 
-def _changer(clean: CleanPass, change: LaterChange, place: dict[int, int]) -> HookFunction:
+def _changer(clean: CleanPass, change: SiteChange, place: dict[int, int]) -> HookFunction:
     """A hook that makes a plan's change in the problems that have one."""
     index = {problem.id: i for i, problem in enumerate(clean.problems)}
 
     def make(resid: Tensor, context: HookContext) -> Tensor:
+        # a batch of the clean pass holds problems that the plan leaves alone, -1 here, and its own in another order
         places = torch.tensor([place.get(index[name], -1) for name in context.problem_ids])
         rows, out = (places >= 0).nonzero()[:, 0], resid.clone()
         out[rows] = change.of(places[rows].to(change.delta.device)).made(resid[rows])
@@ -94,13 +93,13 @@ def _changer(clean: CleanPass, change: LaterChange, place: dict[int, int]) -> Ho
 def _compare(model: CodiModel, clean: Rollout, edited: Rollout) -> Verified:
     with torch.no_grad():
         logits = model.teacher_force(edited.state_at(model.n_thoughts), clean.decoded.ids[:, :-1])
+    # tolerance 0: this run is the reference, and nothing is left that could decide a close row better
     return verify(logits, clean.decoded, torch.arange(logits.shape[0], device=logits.device), 0.0)
 
 
 def rerun_close(
     model: CodiModel,
     clean: CleanPass,
-    site: Site,
     plans: Sequence[ArmPlan],
     scores: Sequence[ArmScores],
     propagate: Propagate = "both",
@@ -115,9 +114,8 @@ def rerun_close(
     slow: dict[int, tuple[Number | None, float, bool]] = {}
     for pairs in _passes(close.problems):
         part = close.of(pairs)
-        untold = torch.zeros(len(clean.problems), dtype=torch.bool)
-        plan = ArmPlan("close", part.problems, part.delta, untold, part.also)
-        again = rerun_plan(model, clean, site, plan, propagate)
+        unknown = torch.zeros(len(clean.problems), dtype=torch.bool)
+        again = rerun_plan(model, clean, ArmPlan("close", part.problems, part.sites, unknown), propagate)
         rows = zip(again.answers, again.logprobs.tolist(), again.changed.tolist(), strict=True)
         slow |= dict(zip(pairs.tolist(), rows, strict=True))
     found = iter(slow[i] for i in range(len(close.problems)))

@@ -16,7 +16,7 @@ from torch import Tensor
 from codi_int.errors import SAEError
 from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.engine.arms import ArmPlan, Splice, joined, plan_edit, plan_residual
+from codi_int.interventions.engine.arms import ArmPlan, Splice, merge_plans, plan_edit, plan_residual
 from codi_int.interventions.engine.controls import random_directions
 from codi_int.sae.base import SAE
 from codi_int.types import Site
@@ -77,7 +77,7 @@ def plan_sites(
             plan_state(edit.parts[i], places[site], arriving(places[site], plan, x), splice)
             for edit, plan, x in zip(edits, plans, arrived, strict=True)
         ]
-        plans = [joined(plan, site, more) for plan, more in zip(plans, found, strict=True)]
+        plans = [merge_plans(plan, more) for plan, more in zip(plans, found, strict=True)]
     return [replace(plan, label=edit.label) for edit, plan in zip(edits, plans, strict=True)]
 
 
@@ -96,9 +96,17 @@ def plan_state(edit: Any, clean: SiteState, now: SiteState | None = None, splice
     now = now or clean
     found = as_edit(edit)
     if found.latents is not None and now.sae is not None and now.latents is not None:
-        return plan_edit(edit, now.sae, now.activations, now.latents, splice, clean.latents)
+        return plan_edit(
+            edit,
+            now.site,
+            now.sae,
+            activations=now.activations,
+            latents=now.latents,
+            splice=splice,
+            clean=clean.latents,
+        )
     if found.residual is not None:
-        return plan_residual(edit, now.activations, clean.activations)
+        return plan_residual(edit, now.site, now.activations, clean.activations)
     raise no_sae(now.site, f"{edit.label!r} edits latents")
 
 
@@ -127,8 +135,8 @@ def arriving(place: SiteState, plan: ArmPlan, arrived: Float[Tensor, "m d_model"
 def stray_directions(arm: ArmPlan, draws: int, seed: int) -> tuple[ArmPlan, ...]:
     """Arms that move the same problems as far as `arm` does at each of its sites, along random directions."""
     plans = random_directions(arm, draws, seed)
-    for i, later in enumerate(arm.also, 1):
-        at_site = ArmPlan(arm.label, arm.rows, later.delta, arm.edited)
+    for i, later in enumerate(arm.changes[1:], 1):
+        at_site = ArmPlan(arm.label, arm.rows, (later,), arm.edited)
         more = random_directions(at_site, draws, seed + 1_000_003 * i)
-        plans = tuple(joined(plan, later.site, other) for plan, other in zip(plans, more, strict=True))
+        plans = tuple(merge_plans(plan, other) for plan, other in zip(plans, more, strict=True))
     return plans

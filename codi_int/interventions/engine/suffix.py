@@ -18,8 +18,8 @@ from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import HookFunction, HookPoint, Recorder, SiteRecorder
-from codi_int.model.resume import LaterChange, ResumePoint, remaining_thoughts
+from codi_int.model.hooks import Recorder, SiteRecorder
+from codi_int.model.resume import ResumePoint, SiteChange
 from codi_int.model.rollout import Rollout
 from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
@@ -35,26 +35,24 @@ moves those of codi-mini by up to 3e-6; a signed-rank test over hundreds of such
 
 @dataclass(frozen=True)
 class Changes:
-    """What is added at each site, for the pairs of all plans one after the other."""
+    """What is done at each site, for the pairs of all plans one after the other."""
 
     problems: Int[Tensor, " pairs"]
     """the problem of each pair"""
-    delta: Float[Tensor, "pairs d_model"]
-    """at the first site"""
-    also: tuple[LaterChange, ...]
-    """at later sites"""
+    sites: tuple[SiteChange, ...]
+    """one change for each site, the one at which runs begin first; [pairs, d_model]"""
 
     def of(self, pairs: Int[Tensor, " chosen"]) -> "Changes":
         """The same for some of the pairs."""
-        chosen = pairs.to(self.delta.device)
-        return Changes(self.problems[pairs], self.delta[chosen], tuple(later.of(chosen) for later in self.also))
+        chosen = pairs.to(self.sites[0].delta.device)
+        return Changes(self.problems[pairs], tuple(change.of(chosen) for change in self.sites))
 
 
 class SuffixRunner:
     """Runs arms from their site onwards."""
 
     def __init__(self, model: CodiModel, clean: CleanPass, resume_point: ResumePoint, max_rows: int = MAX_ROWS) -> None:
-        self._model, self._clean, self._landing, self._max_rows = model, clean, resume_point, max_rows
+        self._model, self._clean, self._resume_point, self._max_rows = model, clean, resume_point, max_rows
         self._tolerance = MARGIN_TOLERANCE[model.dtype]
 
     @torch.no_grad()
@@ -89,7 +87,8 @@ class SuffixRunner:
     def capture(self, plans: Sequence[ArmPlan], site: Site) -> list[Float[Tensor, "m d_model"]]:
         """What arrives at a later site under each plan, for the plan's rows."""
         changes = changes_of(plans)
-        out = changes.delta.new_empty(changes.delta.shape, dtype=self._model.dtype, device=self._model.device)
+        shape = changes.sites[0].delta.shape  # [pairs, d_model]
+        out = torch.empty(shape, dtype=self._model.dtype, device=self._model.device)
 
         def keep(rollout: Rollout, pairs: Tensor) -> None:
             recorder = SiteRecorder([site])
@@ -130,17 +129,8 @@ class SuffixRunner:
         self, rollout: Rollout, changes: Changes, until: Site | None = None, recorder: Recorder | None = None
     ) -> ChainState:
         """The state after the last thought, or when the site `until` has been reached, with all changes made."""
-        resume_point = self._landing
-        inside = [later for later in changes.also if resume_point.in_same_forward(later.site)]
-        onward: dict[Site | HookPoint | str, HookFunction] = {
-            later.site: _changer(later) for later in changes.also if not resume_point.in_same_forward(later.site)
-        }
-        last = None if until is None else until.position + (until.component == "thought")
-        with self._model.hooks(onward, resume_point.propagate):
-            state = resume_point.enter(
-                self._model, rollout, self._rows(changes.problems), changes.delta, inside, recorder
-            )
-            return remaining_thoughts(self._model, state, last, recorder)
+        rows = self._rows(changes.problems)
+        return self._resume_point.run_on(self._model, rollout, rows, changes.sites, until=until, recorder=recorder)
 
     def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
         longest = int(rollout.decoded.counts[rows].max())
@@ -178,30 +168,34 @@ def _half(rows: int, device: torch.device) -> int:
     return (rows + 1) // 2
 
 
-def _changer(later: LaterChange) -> HookFunction:
-    """A hook that makes one change in each row."""
-    return lambda tensor, context: later.made(tensor)
-
-
 def changes_of(plans: Sequence[ArmPlan]) -> Changes:
-    """The changes of all plans; 0 at the later sites that only other plans have."""
-    sites = sorted({later.site for plan in plans for later in plan.also}, key=reach_order)
-    also = []
-    for site in sites:
-        of = [{later.site: later for later in plan.also}.get(site) for plan in plans]
-        nothing = [LaterChange(site, torch.zeros_like(plan.delta)) for plan in plans]
-        also.append(_together([change or none for change, none in zip(of, nothing, strict=True)]))
-    problems, delta = torch.cat([plan.rows for plan in plans]), torch.cat([plan.delta for plan in plans])
-    return Changes(problems, delta, tuple(also))
+    """The changes of plans that begin at one site; 0 at the later sites that only other plans have."""
+    first = plans[0].site
+    later = {change.site for plan in plans for change in plan.changes} - {first}
+    sites = (first, *sorted(later, key=reach_order))
+    changes = [_together([_change_at(plan, site) for plan in plans]) for site in sites]
+    # At the first site a value is not put but added, like everything else: the clean activation arrives there bit for
+    # bit, so the sum is off by one rounding at most. Later sites are reached by arithmetic that rounds as it likes.
+    changes[0] = replace(changes[0], value=None)
+    return Changes(torch.cat([plan.rows for plan in plans]), tuple(changes))
 
 
-def _together(changes: Sequence[LaterChange]) -> LaterChange:
+def _change_at(plan: ArmPlan, site: Site) -> SiteChange:
+    """What a plan does at a site; adds 0 where it does nothing."""
+    for change in plan.changes:
+        if change.site == site:
+            return change
+    return SiteChange(site, torch.zeros_like(plan.delta))
+
+
+def _together(changes: Sequence[SiteChange]) -> SiteChange:
     """The changes of all plans at one site, one after the other."""
-    delta = torch.cat([change.delta for change in changes])
+    site, delta = changes[0].site, torch.cat([change.delta for change in changes])  # [pairs, d_model]
     if all(change.value is None for change in changes):
-        return LaterChange(changes[0].site, delta)
+        return SiteChange(site, delta)
+    # NaN: no value in this row, so that its delta is added
     values = [torch.full_like(c.delta, torch.nan) if c.value is None else c.value for c in changes]
-    return LaterChange(changes[0].site, delta, torch.cat(values))
+    return SiteChange(site, delta, torch.cat(values))
 
 
 def settled(plan: ArmPlan, scores: ArmScores, clean: CleanPass, tolerance: float) -> ArmScores:

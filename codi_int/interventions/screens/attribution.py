@@ -6,7 +6,7 @@ Marks et al., arXiv:2403.19647) average the gradient on the way from the residua
 Either is an approximation: it may order a screen, never shorten it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +17,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import HookContext
-from codi_int.model.resume import ResumePoint
+from codi_int.model.resume import ResumePoint, SiteChange, remaining_thoughts
 from codi_int.model.rollout import Rollout
 from codi_int.model.scoring import answer_logprob
 from codi_int.types import Site
@@ -97,19 +96,15 @@ def _joint_gradients(model: CodiModel, contexts: Sequence[SiteContext]) -> dict[
     out = {context.site: torch.zeros_like(context.activations, dtype=torch.float32) for context in contexts}
     for index, batch in enumerate(clean.batches):
         rows, rollout = list(batch.rows), clean.rollouts.at(index)
+        # zeros, so that the model runs clean: what is wanted is the gradient with respect to them. One backward pass
+        # serves all rows, because the score is a sum over rows and no row reads another
         deltas = {site: found.new_zeros(len(rows), model.d_model).requires_grad_(True) for site, found in out.items()}
-        with torch.enable_grad(), model.hooks({site: _adder(delta) for site, delta in deltas.items()}):
-            state = _before(model, rollout, list(deltas))
-            while state.position < model.n_thoughts:
-                state = model.step_thought(state)
+        with torch.enable_grad(), model.hooks({site: SiteChange(site, delta).hook() for site, delta in deltas.items()}):
+            state = remaining_thoughts(model, _before(model, rollout, list(deltas)))
             score = answer_logprob(model, state, rollout.decoded)
         for site, gradient in zip(deltas, torch.autograd.grad(score, list(deltas.values())), strict=True):
             out[site][rows] = gradient
     return out
-
-
-def _adder(delta: Tensor) -> Callable[[Tensor, HookContext], Tensor]:
-    return lambda resid, context: (resid.float() + delta).to(resid.dtype)
 
 
 def _before(model: CodiModel, rollout: Rollout, sites: Sequence[Site]) -> ChainState:
@@ -137,7 +132,5 @@ def _gradients(
 def _logprob(model: CodiModel, rollout: Rollout, resume_point: ResumePoint, delta: Tensor) -> Tensor:
     """Summed log-probability of the batch's clean answers with `delta` added at the site."""
     rows = torch.arange(len(rollout.problem_ids), device=delta.device)
-    state = resume_point.enter(model, rollout, rows, delta)
-    while state.position < model.n_thoughts:
-        state = model.step_thought(state)
+    state = resume_point.run_on(model, rollout, rows, [SiteChange(resume_point.site, delta)])
     return answer_logprob(model, state, rollout.decoded)

@@ -24,7 +24,7 @@ from codi_int.interventions.screens.additivity import adjust_all, interaction
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
-from codi_int.model.resume import LaterChange, make_resume_point
+from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.progress import Progress
 from codi_int.types import Problem, Site
 
@@ -181,19 +181,19 @@ class _Run:
         context, plans = engine.site_context(self._problems, anchor), []
         for edit in edits:
             first = edit.sites[0]
-            plans.append(_anchored(engine.plan(engine.site_context(self._problems, first), edit), first, anchor))
+            plans.append(_anchored(engine.plan(engine.site_context(self._problems, first), edit), anchor))
         scores = engine.score(context, plans)
         for cell, plan, score in zip(cells, plans, scores, strict=True):
             self.changes[cell] = arm_change(context.clean, plan, score)
         self.counts = added(self.counts, count_work(context, plans, scores))
 
 
-def _anchored(arm: ArmPlan, first: Site, anchor: Site) -> ArmPlan:
+def _anchored(arm: ArmPlan, anchor: Site) -> ArmPlan:
     """The same arm begun at a lower layer, where it adds nothing: arms of one beginning share batches."""
-    if first == anchor:
+    if arm.site == anchor:
         return arm
-    later = (LaterChange(first, arm.delta, arm.value), *arm.also)
-    return ArmPlan(arm.label, arm.rows, torch.zeros_like(arm.delta), arm.edited, later)
+    nothing = SiteChange(anchor, torch.zeros_like(arm.delta))
+    return ArmPlan(arm.label, arm.rows, (nothing, *arm.changes), arm.edited)
 
 
 def _has_path(model: CodiModel, site: Site, path: str) -> bool:

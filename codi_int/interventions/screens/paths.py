@@ -72,7 +72,7 @@ def split_effect(
     for path in PATHS[1:]:
         make_resume_point(engine.model, context.site, path)
     arm = engine.plan(context, edit)
-    if arm.also:
+    if len(arm.changes) > 1:
         raise ConfigError("Paths are told apart for one site at a time; this edit has several.")
     if not bool(arm.edited.any()):
         raise ConfigError(f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.")
