@@ -24,10 +24,27 @@ SITES = ("L10.P1", "L10.P5")
 PAIRED = 12
 """the strongest features of a site, all pairs of which are ablated together"""
 COLUMNS = (
-    "site", "feature", "firing_rate", "edit_size", "n_touched", "n_broken", "n_fixed", "n_answer_changed", "estimate",
-    "low", "high", "p_value", "p_adjusted", "rank", "logprob", "logprob_low", "logprob_high", "logprob_p",
-    "logprob_p_adjusted", "rank_logprob",
-)  # fmt: skip
+    "site",
+    "feature",
+    "firing_rate",
+    "edit_size",
+    "n_touched",
+    "n_broken",
+    "n_fixed",
+    "n_answer_changed",
+    "estimate",
+    "low",
+    "high",
+    "p_value",
+    "p_adjusted",
+    "rank",
+    "logprob",
+    "logprob_low",
+    "logprob_high",
+    "logprob_p",
+    "logprob_p_adjusted",
+    "rank_logprob",
+)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,14 @@ def main() -> None:
     rows = []
     for command, limit in COMMANDS.items():
         runs = [seconds(command) for _ in range(repeats)]
-        rows.append({"command": command, "median_s": round(statistics.median(runs), 2), "limit_s": limit,
-                     "runs_s": [round(run, 2) for run in runs]})  # fmt: skip
+        rows.append(
+            {
+                "command": command,
+                "median_s": round(statistics.median(runs), 2),
+                "limit_s": limit,
+                "runs_s": [round(run, 2) for run in runs],
+            }
+        )
         print(f"{command}: {rows[-1]['median_s']} s (median of {repeats}; at most {limit} s)")
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -195,8 +195,19 @@ def make_good(folder: Path) -> None:
     (folder / "pairs.csv").write_text("target,source\n" + "".join(f"{p['target']},{p['source']}\n" for p in pairs))
     (folder / "features.txt").write_text("1,2\n3,4\n5, 6\n")
     (folder / "recipe.json").write_text(json.dumps({"k": 8, "d_sae": 32, "learning_rate": 0.001, "epochs": 2}))
-    run("screen", "--model", str(folder / "model"), "--data", str(folder / "data.jsonl"), "--layer", "1",
-        "--feature", "1,2,3", "--out", str(folder / "screen"))  # fmt: skip
+    run(
+        "screen",
+        "--model",
+        str(folder / "model"),
+        "--data",
+        str(folder / "data.jsonl"),
+        "--layer",
+        "1",
+        "--feature",
+        "1,2,3",
+        "--out",
+        str(folder / "screen"),
+    )
 
 
 def run(*words: str) -> int:
@@ -335,19 +346,21 @@ def commands(good: Good, here: Path, rng: random.Random) -> None:
     data.write_text("\n".join(map(json.dumps, rows)))
     number = str(rng.choice((*NUMBERS, "x", "", "-", "1,2", "3-1", "nan")))
     model = str(good.folder / "model")
-    command = rng.choice((
-        ("ablate", "--layer", "1", "--feature", number),
-        ("ablate", "--layer", "1", "--feature", "3", "--seed", number),
-        ("ablate", "--layer", number, "--feature", "3"),
-        ("amplify", "--layer", "1", "--feature", "3", "--factor", number),
-        ("swap", "--layer", "1", "--feature", "3", "--with", number),
-        ("screen", "--layer", "1", "--feature", "1,2", "--top", number),
-        ("curve", "--layer", "1", "--n", number, "--draws", "1"),
-        ("eval", "--limit", number),
-        ("think", "--limit", "2"),
-        ("lens", "--limit", "3"),
-        ("doctor",),
-    ))  # fmt: skip
+    command = rng.choice(
+        (
+            ("ablate", "--layer", "1", "--feature", number),
+            ("ablate", "--layer", "1", "--feature", "3", "--seed", number),
+            ("ablate", "--layer", number, "--feature", "3"),
+            ("amplify", "--layer", "1", "--feature", "3", "--factor", number),
+            ("swap", "--layer", "1", "--feature", "3", "--with", number),
+            ("screen", "--layer", "1", "--feature", "1,2", "--top", number),
+            ("curve", "--layer", "1", "--n", number, "--draws", "1"),
+            ("eval", "--limit", number),
+            ("think", "--limit", "2"),
+            ("lens", "--limit", "3"),
+            ("doctor",),
+        )
+    )
     words = [*command, "--model", model]
     if command[0] != "doctor":
         words += ["--data", str(data)]

@@ -42,13 +42,28 @@ SECONDS = 300
 """a mutant whose tests run longer than this never ends, as far as anybody would wait: killed"""
 
 COMPARISONS = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}  # fmt: skip
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
 OPERATORS = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.And: ast.Or, ast.Or: ast.And,
-}  # fmt: skip
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
 
 
 @dataclass(frozen=True)
@@ -245,8 +260,11 @@ def run(mutants: Sequence[Mutant], again: Sequence[str], workers: int) -> list[M
                 began = time.perf_counter()
                 results[i] = attempt(results[i], copies[share])
                 seconds = time.perf_counter() - began
-                print(f"{results[i].outcome:9} {seconds:5.0f} s  {results[i].file}:{results[i].line}  "
-                      f"{results[i].before[:40]!r} -> {results[i].after[:40]!r}", flush=True)  # fmt: skip
+                print(
+                    f"{results[i].outcome:9} {seconds:5.0f} s  {results[i].file}:{results[i].line}  "
+                    f"{results[i].before[:40]!r} -> {results[i].after[:40]!r}",
+                    flush=True,
+                )
                 _save(results)
 
         with ThreadPoolExecutor(workers) as pool:

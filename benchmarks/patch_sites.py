@@ -58,15 +58,31 @@ def step_rows(engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Proble
             after[kind][site] = changed(people, clean, outcomes)
             if kind == "different":
                 test = score_prediction(predictions, clean, outcomes)
-                rows.append({"step": step, "site": str(site), "layer": site.layer, "position": site.position,
-                             "n": test.n_tested, "hits": test.n_hits, "hits_clean": test.n_hits_clean,
-                             "share": test.hit_rate, "low": test.low, "high": test.high, "p": test.p_value,
-                             "copies": test.became["the source's"], "as_before": test.became["as before"]})  # fmt: skip
+                rows.append(
+                    {
+                        "step": step,
+                        "site": str(site),
+                        "layer": site.layer,
+                        "position": site.position,
+                        "n": test.n_tested,
+                        "hits": test.n_hits,
+                        "hits_clean": test.n_hits_clean,
+                        "share": test.hit_rate,
+                        "low": test.low,
+                        "high": test.high,
+                        "p": test.p_value,
+                        "copies": test.became["the source's"],
+                        "as_before": test.became["as before"],
+                    }
+                )
     for row, site in zip(rows, engine.sites, strict=True):
         same, different = after["same"][site], after["different"][site]
         both = sorted(set(same) & set(different))
-        row |= {"n_both": len(both), "changed_same": sum(same[p] for p in both),
-                "changed_different": sum(different[p] for p in both)}  # fmt: skip
+        row |= {
+            "n_both": len(both),
+            "changed_same": sum(same[p] for p in both),
+            "changed_different": sum(different[p] for p in both),
+        }
         print(row["step"], row["site"], f"{row['hits']} of {row['n']}", flush=True)
     return rows
 
@@ -77,8 +93,10 @@ def draw(rows: Sequence[dict[str, Any]], limit: int) -> Any:
     steps, positions = ordered(rows, "step"), ordered(rows, "position")
     layers = [*ordered([row for row in rows if row["layer"] is not None], "layer"), None]
     found = {(row["step"], row["layer"], row["position"]): row for row in rows}
-    tables = [[[100 * found[s, i, p]["share"] if (s, i, p) in found else None for p in positions] for i in layers]
-              for s in steps]  # fmt: skip
+    tables = [
+        [[100 * found[s, i, p]["share"] if (s, i, p) in found else None for p in positions] for i in layers]
+        for s in steps
+    ]
     caption = (
         f"codi-mini, the first {limit} problems of stories:validation: the activation there comes from a problem whose "
         "result of that step is another one. Dot: more often than before the patch (exact McNemar, Benjamini-Hochberg "
@@ -122,10 +140,22 @@ def main() -> None:
     for row, p_value in zip(rows, adjust([row["p"] for row in rows], "benjamini-hochberg"), strict=True):
         row["p_adjusted"] = p_value
     best = sorted(rows, key=lambda row: -row["share"])
-    columns = {"step": "step", "site": "site", "n": "pairs", "hits": "predicted", "share": "share", "low": "low",
-               "high": "high", "p_adjusted": "p (BH)", "hits_clean": "before", "copies": "copied",
-               "as_before": "as before", "changed_same": "changed, same value",
-               "changed_different": "changed, other value", "n_both": "of"}  # fmt: skip
+    columns = {
+        "step": "step",
+        "site": "site",
+        "n": "pairs",
+        "hits": "predicted",
+        "share": "share",
+        "low": "low",
+        "high": "high",
+        "p_adjusted": "p (BH)",
+        "hits_clean": "before",
+        "copies": "copied",
+        "as_before": "as before",
+        "changed_same": "changed, same value",
+        "changed_different": "changed, other value",
+        "n_both": "of",
+    }
     common.show(best[:24], columns)
     found = int(np.sum([row["p_adjusted"] < 0.05 and row["hits"] > row["hits_clean"] for row in rows]))
     print(f"{found} of {len(rows)} (site, step) cells have predictions come true at 5% false discoveries")

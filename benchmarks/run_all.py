@@ -16,9 +16,15 @@ PEERS = HERE.parent / "build" / "peers"
 TAKES_PEERS = ("peers.py", "sae_kernels_gpu.py", "sae_train_cpu.py")
 BY_HAND = ("mutation_testing.py",)  # goes in steps, between which tests are written
 TAKES_QUICK = (
-    "fuzz.py", "peers.py", "sae_growth.py", "sae_step_cpu.py", "sae_train_cpu.py", "screen_gpu.py", "screen_growth.py",
+    "fuzz.py",
+    "peers.py",
+    "sae_growth.py",
+    "sae_step_cpu.py",
+    "sae_train_cpu.py",
+    "screen_gpu.py",
+    "screen_growth.py",
     "screen_speed.py",
-)  # fmt: skip
+)
 
 
 def runs(quick: bool) -> list[list[str]]:

@@ -58,8 +58,14 @@ def point(peer: str, d_sae: int, k: int, rows: int, saes: int) -> dict[str, Any]
     started = time.perf_counter()
     train(peer, x, [replace(config, seed=seed) for seed in range(saes)])
     seconds = time.perf_counter() - started
-    return {"d_sae": d_sae, "k": k, "rows": rows, "saes": saes, "seconds": seconds,
-            "memory_mib": common.peak_mib() - before}  # fmt: skip
+    return {
+        "d_sae": d_sae,
+        "k": k,
+        "rows": rows,
+        "saes": saes,
+        "seconds": seconds,
+        "memory_mib": common.peak_mib() - before,
+    }
 
 
 def points(varied: dict[str, Sequence[int]]) -> list[dict[str, Any]]:
@@ -93,8 +99,16 @@ def main() -> None:
     varied = QUICK_POINTS if given.quick else POINTS
     rows = points(varied)
     ROWS.unlink()
-    columns = {"varies": "varies", "peer": "trainer", "d_sae": "d_sae", "k": "k", "rows": "rows", "saes": "SAEs",
-               "seconds": "seconds", "memory_mib": "memory MiB"}  # fmt: skip
+    columns = {
+        "varies": "varies",
+        "peer": "trainer",
+        "d_sae": "d_sae",
+        "k": "k",
+        "rows": "rows",
+        "saes": "SAEs",
+        "seconds": "seconds",
+        "memory_mib": "memory MiB",
+    }
     common.show(rows, columns)
     path = common.write("sae_growth", {"base": BASE, "epochs": EPOCHS, "rows": rows}, given.quick)
     fixed = ", ".join(f"{name} {size:,}" for name, size in BASE.items())

@@ -43,8 +43,15 @@ def main() -> None:
         return (*moved, *quick, "--out", str(folder / name))
 
     sweep, reseed, nested = at(SWEEP, "grid"), at(RESEED, "reseed"), at(NESTED, "matryoshka")
-    compare = ("sae", "eval", str(folder / "matryoshka"), str(folder / "reseed"), "--captures",
-               str(folder / "activations"), *limit)  # fmt: skip
+    compare = (
+        "sae",
+        "eval",
+        str(folder / "matryoshka"),
+        str(folder / "reseed"),
+        "--captures",
+        str(folder / "activations"),
+        *limit,
+    )
     table = common.run_command(*sweep)
     common.run_command(*reseed)
     common.run_command(*nested)

@@ -177,9 +177,18 @@ def dictionary_learning(x: Tensor, config: SAETrainingConfig) -> TopKSAE:
     first, batches = start(x, config)
     steps = config.epochs * -(-len(x) // config.batch_size)
     trainer = TopKTrainer(
-        steps, x.shape[1], config.d_sae, config.k, 14, "codi", lr=config.learning_rate, auxk_alpha=0.0,
-        warmup_steps=1, seed=config.seed, device="cpu",
-    )  # fmt: skip
+        steps,
+        x.shape[1],
+        config.d_sae,
+        config.k,
+        14,
+        "codi",
+        lr=config.learning_rate,
+        auxk_alpha=0.0,
+        warmup_steps=1,
+        seed=config.seed,
+        device="cpu",
+    )
     ae = trainer.ae
     put(ae.encoder, first.W_enc.T, first.get_parameter("b_enc"))
     with torch.no_grad():
@@ -270,9 +279,11 @@ def one_shape(form: str, config: SAETrainingConfig, threads: dict[str, int], rep
         medians = statistics.median(wall[name]), statistics.median(busy[name])
         quality = held.explained_variance, seen.dead_share
         rows.append(Row(form, name, config.d_sae, config.k or 0, threads[name], *medians, *quality))
-        print(f"{form:20} {name:28} d_sae {config.d_sae:5} k {config.k:4} {medians[0]:7.2f} s "
-              f"({medians[1]:.2f} s of processor, {threads[name]} threads)  EV {quality[0]:.4f}  dead {quality[1]:.3f}",
-              flush=True)  # fmt: skip
+        print(
+            f"{form:20} {name:28} d_sae {config.d_sae:5} k {config.k:4} {medians[0]:7.2f} s "
+            f"({medians[1]:.2f} s of processor, {threads[name]} threads)  EV {quality[0]:.4f}  dead {quality[1]:.3f}",
+            flush=True,
+        )
     return rows
 
 
@@ -287,14 +298,16 @@ def summary(rows: list[Row]) -> list[dict[str, object]]:
         first = [row for row in mine if row.trainer == names[0]]
         for name in names:
             pairs = list(zip([row for row in mine if row.trainer == name], first, strict=True))
-            out.append({
-                "form": form,
-                "trainer": name,
-                "seconds": total[name],
-                "times_faster_than_the_fastest_peer": min(peers.values()) / total[name],
-                "ev_differs_by": max(abs(a.explained_variance - b.explained_variance) for a, b in pairs),
-                "dead_share_differs_by": max(abs(a.dead_share - b.dead_share) for a, b in pairs),
-            })  # fmt: skip
+            out.append(
+                {
+                    "form": form,
+                    "trainer": name,
+                    "seconds": total[name],
+                    "times_faster_than_the_fastest_peer": min(peers.values()) / total[name],
+                    "ev_differs_by": max(abs(a.explained_variance - b.explained_variance) for a, b in pairs),
+                    "dead_share_differs_by": max(abs(a.dead_share - b.dead_share) for a, b in pairs),
+                }
+            )
     return out
 
 

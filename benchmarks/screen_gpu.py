@@ -49,10 +49,24 @@ class Shape:
     """tried by the hooked re-run"""
 
 
-LLAMA_1B = {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
-            "intermediate_size": 8192, "vocab_size": 128259, "head_dim": 64}  # fmt: skip
-TINY = {"hidden_size": 32, "num_hidden_layers": 16, "num_attention_heads": 2, "num_key_value_heads": 1,
-        "intermediate_size": 64, "vocab_size": 67, "head_dim": 16}  # fmt: skip
+LLAMA_1B = {
+    "hidden_size": 2048,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 8192,
+    "vocab_size": 128259,
+    "head_dim": 64,
+}
+TINY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 64,
+    "vocab_size": 67,
+    "head_dim": 16,
+}
 SHAPES = {
     "llama-1b": Shape(LLAMA_1B, 512, 100, 1495, 60, 7, 1024, (128, 512, 1495)),
     "tiny": Shape(TINY, 64, 8, 24, 12, 3, 64, (24,)),
@@ -85,8 +99,9 @@ def build_model(shape: Shape, device: str, dtype: torch.dtype) -> CodiModel:
     word = torch.randn(width, generator=torch.Generator().manual_seed(3)) * (CLEAR / width**0.5)
     hf.lm_head.weight[3:5] = torch.stack([word, -word]).to(hf.lm_head.weight)
     last = shape.model["vocab_size"]
-    settings = CodiConfig(pad_id=last - 3, bot_id=last - 2, eot_id=last - 1, prj_dim=width, max_new_tokens=shape.answer,
-                          name="random")  # fmt: skip
+    settings = CodiConfig(
+        pad_id=last - 3, bot_id=last - 2, eot_id=last - 1, prj_dim=width, max_new_tokens=shape.answer, name="random"
+    )
     return CodiModel(hf, projection, settings, Numbers())
 
 

@@ -133,9 +133,16 @@ def main() -> None:
         return
     base, varied = (QUICK_BASE, QUICK_POINTS) if given.quick else (BASE, POINTS)
     rows = points(base, varied)
-    columns = {"varies": "varies", "features": "features", "problems": "problems", "sites": "sites",
-               "suffix_rows": "suffix rows", "seconds": "seconds", "clean_s": "of these clean pass",
-               "peak_mib": "peak MiB"}  # fmt: skip
+    columns = {
+        "varies": "varies",
+        "features": "features",
+        "problems": "problems",
+        "sites": "sites",
+        "suffix_rows": "suffix rows",
+        "seconds": "seconds",
+        "clean_s": "of these clean pass",
+        "peak_mib": "peak MiB",
+    }
     common.show(rows, columns)
     ablate = common.part(__file__, "ablate", f"--problems={32 if given.quick else 1495}", f"--repeats={given.repeats}")
     print(f"\nengine.run(Ablate({FEATURE})) at L14.P3\n")

@@ -223,17 +223,23 @@ def report(screen: dict, rerun: dict, rows: list[dict[str, object]]) -> None:
     counts = screen["counts"]
     print(f"\n{screen['features']} features x {screen['n_problems']} problems at {SITE}\n")
     common.show(rows, {"how": "how", "seconds": "seconds", "ratio": "times the screen's"})
-    print(f"\nre-runs: measured on {len(rerun['features'])} features, extrapolated; batches of {rerun['batch_size']}; "
-          f"{rerun['answers_equal']:,} of {rerun['answers_compared']:,} answers equal the screen's\n")  # fmt: skip
+    print(
+        f"\nre-runs: measured on {len(rerun['features'])} features, extrapolated; batches of {rerun['batch_size']}; "
+        f"{rerun['answers_equal']:,} of {rerun['answers_compared']:,} answers equal the screen's\n"
+    )
     common.show(
         [{"part": name, "s": value} for name, value in screen["parts_s"].items()], {"part": "part", "s": "seconds"}
     )
     skipped = counts["skipped"] / counts["pairs"]
-    print(f"\npairs {counts['pairs']:,}, skipped {skipped:.1%}, suffix rows {counts['suffix_rows']:,}, "
-          f"written again {counts['decoded']:,}, re-run slowly {counts['rerun']:,}")  # fmt: skip
+    print(
+        f"\npairs {counts['pairs']:,}, skipped {skipped:.1%}, suffix rows {counts['suffix_rows']:,}, "
+        f"written again {counts['decoded']:,}, re-run slowly {counts['rerun']:,}"
+    )
     print(f"peak memory {screen['peak_mib']:,.0f} MiB ({screen['held_before_mib']:,.0f} held before the clean pass)")
-    print(f"arithmetic floor of the suffix {screen['floor_s']:.1f} s at {screen['matmul_gflop_per_s']:.0f} GFLOP/s: "
-          f"the suffix reaches {screen['share_of_floor']:.0%} of it")  # fmt: skip
+    print(
+        f"arithmetic floor of the suffix {screen['floor_s']:.1f} s at {screen['matmul_gflop_per_s']:.0f} GFLOP/s: "
+        f"the suffix reaches {screen['share_of_floor']:.0%} of it"
+    )
 
 
 def main() -> None:

@@ -16,8 +16,20 @@ def test_names_are_sorted_and_load():
 
 
 def test_the_contract_is_there():
-    promised = {"load_model", "load_problems", "load_sae", "FeatureInterventionEngine", "Site", "Ablate", "Amplify",
-                "Swap", "compare_paired", "extract_answer", "parse_steps", "encode_topk"}  # fmt: skip
+    promised = {
+        "load_model",
+        "load_problems",
+        "load_sae",
+        "FeatureInterventionEngine",
+        "Site",
+        "Ablate",
+        "Amplify",
+        "Swap",
+        "compare_paired",
+        "extract_answer",
+        "parse_steps",
+        "encode_topk",
+    }
     assert promised <= set(codi_int.__all__)
 
 

@@ -45,10 +45,15 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
         engine, problems, sae_name = prepare(options, report)
         family = family_of(
             engine.run_many(
-                list(edits.values()), problems, seed=options.seed, controls=_controls(options), data=options.data,
-                sae_name=sae_name, progress=report,
+                list(edits.values()),
+                problems,
+                seed=options.seed,
+                controls=_controls(options),
+                data=options.data,
+                sae_name=sae_name,
+                progress=report,
             )
-        )  # fmt: skip
+        )
     if options.out is not None:
         from codi_int.cli._figures import keep_figures
 
@@ -65,8 +70,14 @@ def run_edit(edit: Edit, options: InterventionOptions, report: Report) -> Result
     """Load what the options name and run the edit."""
     engine, problems, sae_name = prepare(options, report)
     return engine.run(
-        edit, problems, options.seed, _controls(options), data=options.data, sae_name=sae_name, progress=report,
-    )  # fmt: skip
+        edit,
+        problems,
+        options.seed,
+        _controls(options),
+        data=options.data,
+        sae_name=sae_name,
+        progress=report,
+    )
 
 
 def _controls(options: InterventionOptions) -> Controls:

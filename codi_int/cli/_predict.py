@@ -22,9 +22,18 @@ def intervene_predicted(edit: MovableEdit, options: InterventionOptions, claim: 
         engine, problems, sae_name = prepare(options, report)
         predictions = predict_answers(parsed, problems)
         result = run_predicted(
-            engine, edit, problems, predictions, options.seed, options.controls, options.data, sae_name, report,
-            options.directions, underpowered,
-        )  # fmt: skip
+            engine,
+            edit,
+            problems,
+            predictions,
+            options.seed,
+            options.controls,
+            options.data,
+            sae_name,
+            report,
+            options.directions,
+            underpowered,
+        )
     if options.out is not None:
         folder = save_predicted(result, options.out, ["codi-int", *sys.argv[1:]])
         print(f"Kept in {folder}: result.json, outcomes.parquet, predictions.parquet, manifest.json", file=sys.stderr)

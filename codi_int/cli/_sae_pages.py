@@ -73,11 +73,17 @@ def _grid(rows: Sequence[SweepRow], entries: Sequence[dict[str, object]], shown:
         if row.spliced is not None:
             costs = (percent(row.spliced.accuracy_spliced), nats(_change(row.spliced)))
         out.add_row(
-            name, f"{row.held_out.explained_variance:.4f}", f"{row.held_out.explained_variance_per_dimension:.4f}",
-            amount(row.held_out.mse), percent(row.dead_share_train), percent(row.held_out.dead_share),
-            amount(row.held_out.max_activation), share(row.point().per_active_feature), *costs[: len(spliced)],
+            name,
+            f"{row.held_out.explained_variance:.4f}",
+            f"{row.held_out.explained_variance_per_dimension:.4f}",
+            amount(row.held_out.mse),
+            percent(row.dead_share_train),
+            percent(row.held_out.dead_share),
+            amount(row.held_out.max_activation),
+            share(row.point().per_active_feature),
+            *costs[: len(spliced)],
             f"{'P' if entry['published_front'] else ' '} {'S' if entry['strict_front'] else ' '}",
-        )  # fmt: skip
+        )
     return out
 
 
@@ -141,10 +147,16 @@ def _quality(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
     for sae in saes:
         m = sae.held_out
         out.add_row(
-            names[sae.name], str(sae.d_sae), str(sae.k or "-"), f"{m.explained_variance:.4f}",
-            f"{m.explained_variance_per_dimension:.4f}", amount(m.mse), f"{m.l0:.1f}", amount(m.mean_activation),
+            names[sae.name],
+            str(sae.d_sae),
+            str(sae.k or "-"),
+            f"{m.explained_variance:.4f}",
+            f"{m.explained_variance_per_dimension:.4f}",
+            amount(m.mse),
+            f"{m.l0:.1f}",
+            amount(m.mean_activation),
             amount(m.max_activation),
-        )  # fmt: skip
+        )
     return out
 
 
@@ -155,12 +167,16 @@ def _features(found: SAEEvaluation, names: dict[str, str]) -> Table:
     for sae in found.saes:
         point, structure, ratio = sae.point(), sae.structure, times.get(sae.name)
         out.add_row(
-            names[sae.name], sae.trained_as, percent(sae.train.dead_share) if sae.train else "-",
-            percent(sae.held_out.dead_share), str(point.n_active), share(point.per_active_feature),
+            names[sae.name],
+            sae.trained_as,
+            percent(sae.train.dead_share) if sae.train else "-",
+            percent(sae.held_out.dead_share),
+            str(point.n_active),
+            share(point.per_active_feature),
             *(("-" if ratio is None else f"{ratio:.2f}",) if times else ()),
             f"{structure.mean_nearest:.3f}" if structure else "-",
             f"{structure.mean_abs_cosine:.3f}" if structure else "-",
-        )  # fmt: skip
+        )
     return out
 
 
@@ -170,10 +186,15 @@ def _costs(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
         s = sae.spliced
         if s is not None:
             out.add_row(
-                names[sae.name], percent(s.accuracy_spliced), percent(s.accuracy_clean), percent(s.accuracy_mean),
-                recovered(s.accuracy_recovered), nats(s.logprob_spliced - s.logprob_clean),
-                nats(s.logprob_mean - s.logprob_clean), recovered(s.loss_recovered),
-            )  # fmt: skip
+                names[sae.name],
+                percent(s.accuracy_spliced),
+                percent(s.accuracy_clean),
+                percent(s.accuracy_mean),
+                recovered(s.accuracy_recovered),
+                nats(s.logprob_spliced - s.logprob_clean),
+                nats(s.logprob_mean - s.logprob_clean),
+                recovered(s.loss_recovered),
+            )
     return out
 
 
@@ -182,9 +203,13 @@ def _stability(found: SAEEvaluation, names: dict[str, str]) -> Table:
     out.columns[1].justify = "left"
     for pair in found.stability:
         out.add_row(
-            names[pair.first], names[pair.second], f"{pair.mean:.3f}", f"{pair.mean_alive:.3f}",
-            percent(pair.share_alive), f"{pair.mean_chance:.3f}",
-        )  # fmt: skip
+            names[pair.first],
+            names[pair.second],
+            f"{pair.mean:.3f}",
+            f"{pair.mean_alive:.3f}",
+            percent(pair.share_alive),
+            f"{pair.mean_chance:.3f}",
+        )
     return out
 
 

@@ -58,10 +58,17 @@ def _features(rows: Sequence[ScreenRow], several: bool) -> Table:
     for r in rows:
         out.add_row(
             *([str(r.site)] if several else []),
-            str(r.feature), f"{100 * r.firing_rate:.1f} %", str(r.n_broken), str(r.n_fixed), points(r.estimate),
-            f"{points(r.low)} to {points(r.high)}", p_text(r.p_adjusted), f"{r.logprob:+.4f}",
-            p_text(r.logprob_p_adjusted), "" if r.rank is None else f"{100 * r.rank:.0f} %",
-        )  # fmt: skip
+            str(r.feature),
+            f"{100 * r.firing_rate:.1f} %",
+            str(r.n_broken),
+            str(r.n_fixed),
+            points(r.estimate),
+            f"{points(r.low)} to {points(r.high)}",
+            p_text(r.p_adjusted),
+            f"{r.logprob:+.4f}",
+            p_text(r.logprob_p_adjusted),
+            "" if r.rank is None else f"{100 * r.rank:.0f} %",
+        )
     return out
 
 
@@ -77,10 +84,17 @@ def _pairs(rows: Sequence[PairRow]) -> Table:
     for r in rows:
         accuracy, logprob = r.interaction, r.interaction_logprob
         out.add_row(
-            f"{r.a},{r.b}", f"{r.n_both:,}", points(r.estimate), points(r.estimate_a), points(r.estimate_b),
-            points(accuracy.estimate), p_text(accuracy.p_adjusted), nats(r.logprob), nats(logprob.estimate),
+            f"{r.a},{r.b}",
+            f"{r.n_both:,}",
+            points(r.estimate),
+            points(r.estimate_a),
+            points(r.estimate_b),
+            points(accuracy.estimate),
+            p_text(accuracy.p_adjusted),
+            nats(r.logprob),
+            nats(logprob.estimate),
             p_text(logprob.p_adjusted),
-        )  # fmt: skip
+        )
     return out
 
 
@@ -120,9 +134,13 @@ def _agreements(found: Sequence[Agreement]) -> Table:
     for one in found:
         shares = {recall.k: f"{100 * recall.share:.0f} %" for recall in one.recall}
         out.add_row(
-            str(one.site), str(one.n), _share(one.spearman), _share(one.kendall), f"{100 * one.same_sign:.0f} %",
+            str(one.site),
+            str(one.n),
+            _share(one.spearman),
+            _share(one.kendall),
+            f"{100 * one.same_sign:.0f} %",
             *(shares.get(k, "") for k in TOP),
-        )  # fmt: skip
+        )
     return out
 
 

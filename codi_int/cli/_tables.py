@@ -170,9 +170,14 @@ def _operations(result: "Result") -> Table:
         interval = f"{points(row.low)} to {points(row.high)}"
         flips = (str(row.n_broken), str(row.n_fixed))
         out.add_row(
-            row.operation, f"{row.n:,}", points(row.estimate), interval, *flips, p_text(row.p_value),
+            row.operation,
+            f"{row.n:,}",
+            points(row.estimate),
+            interval,
+            *flips,
+            p_text(row.p_value),
             p_text(row.p_adjusted),
-        )  # fmt: skip
+        )
     return out
 
 

@@ -67,9 +67,16 @@ def _run(options: CaptureOptions, report: Report) -> "Capture":
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     return capture_to_disk(
-        model, problems, options.out, options.data, options.layers or None, options.positions or None, options.dtype,
-        padding=options.padding, progress=rename_stage(report, "problems captured"),
-    )  # fmt: skip
+        model,
+        problems,
+        options.out,
+        options.data,
+        options.layers or None,
+        options.positions or None,
+        options.dtype,
+        padding=options.padding,
+        progress=rename_stage(report, "problems captured"),
+    )
 
 
 def capture_document(capture: "Capture") -> dict[str, Any]:

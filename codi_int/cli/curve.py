@@ -84,9 +84,17 @@ def _run(options: CurveOptions, report: Report) -> "AblationCurve":
     engine = FeatureInterventionEngine(model, {site: load_sae(name, device=options.device)})
     ranking = rank_features(engine, problems, options.order, options.seed, progress=report)
     return run_curve(
-        engine, problems, ranking, options.order, options.sizes or None, options.draws, options.seed,
-        data=options.data, sae_name=name, progress=report,
-    )  # fmt: skip
+        engine,
+        problems,
+        ranking,
+        options.order,
+        options.sizes or None,
+        options.draws,
+        options.seed,
+        data=options.data,
+        sae_name=name,
+        progress=report,
+    )
 
 
 def _rows(found: "AblationCurve") -> list[dict[str, Any]]:
@@ -119,10 +127,15 @@ def _table(found: "AblationCurve") -> Table:
         accuracies = [points(end.estimate) for end in _ends(others, "estimate")]
         logprobs = [f"{end.logprob:+.3f}" for end in _ends(others, "logprob")]
         out.add_row(
-            str(point.n), f"{100 * point.accuracy:.1f} %", points(point.estimate),
-            f"{points(point.low)} to {points(point.high)}", " to ".join(accuracies),
-            f"{point.logprob:+.3f}", f"{point.logprob_low:+.3f} to {point.logprob_high:+.3f}", " to ".join(logprobs),
-        )  # fmt: skip
+            str(point.n),
+            f"{100 * point.accuracy:.1f} %",
+            points(point.estimate),
+            f"{points(point.low)} to {points(point.high)}",
+            " to ".join(accuracies),
+            f"{point.logprob:+.3f}",
+            f"{point.logprob_low:+.3f} to {point.logprob_high:+.3f}",
+            " to ".join(logprobs),
+        )
     return out
 
 

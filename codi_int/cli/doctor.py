@@ -100,9 +100,14 @@ def examine(options: DoctorOptions) -> Checkup:
         raise ConfigError(f"--parity is {options.parity}; it is a number of problems.", "0 leaves the comparison out.")
     problems = load_problems(options.data, options.parity) if options.parity else ()
     model = load_model(
-        options.model, options.base, options.lora_alpha, options.remove_eos, options.thoughts, options.device,
+        options.model,
+        options.base,
+        options.lora_alpha,
+        options.remove_eos,
+        options.thoughts,
+        options.device,
         options.dtype,
-    )  # fmt: skip
+    )
     parity = check_parity(model, problems) if problems else None
     checkup = Checkup(describe_model(model), parity)
     if options.save is not None:

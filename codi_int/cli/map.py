@@ -141,8 +141,11 @@ def map_page(found: "ThoughtMap") -> Group:
 
 
 def _head(found: "ThoughtMap") -> Text:
-    reach = {None: "the residual at one layer and position", "onwards": "a position's residual and all later ones'",
-             "upto": "the residuals of thoughts 1 to a position"}[found.direction]  # fmt: skip
+    reach = {
+        None: "the residual at one layer and position",
+        "onwards": "a position's residual and all later ones'",
+        "upto": "the residuals of thoughts 1 to a position",
+    }[found.direction]
     text = Text(f"{found.kind} in place of {reach}, {found.model}", style="bold")
     right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
     return text.append(f"\n{right} · propagate {found.propagate} · seed {found.seed}", style="not bold")
@@ -181,9 +184,14 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
         both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))
         rest = one.logprob
         out.add_row(
-            str(one.site), both, cache, recurrence, nats(rest.estimate), f"{nats(rest.low)} to {nats(rest.high)}",
+            str(one.site),
+            both,
+            cache,
+            recurrence,
+            nats(rest.estimate),
+            f"{nats(rest.low)} to {nats(rest.high)}",
             p_text(rest.p_adjusted),
-        )  # fmt: skip
+        )
     left = len(found.splits) - len(ordered)
     more = [Text(f"and {left} cells with smaller effects; --json has them all", style="dim")] if left else []
     return [out, *more]

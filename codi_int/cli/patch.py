@@ -187,11 +187,19 @@ def _run(
     engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))
     return [
         run_patch(
-            engine, trial.people, sites, trial.predictions, features, options.controls, options.seed, options.data,
-            name, report,
+            engine,
+            trial.people,
+            sites,
+            trial.predictions,
+            features,
+            options.controls,
+            options.seed,
+            options.data,
+            name,
+            report,
         )
         for trial in trials
-    ]  # fmt: skip
+    ]
 
 
 def _keep(options: PatchOptions, results: "Sequence[PredictedResult]", out: Path) -> None:

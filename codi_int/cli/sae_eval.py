@@ -105,9 +105,12 @@ def _run(options: EvalOptions, names: Sequence[str], report: Report) -> "SAEEval
         return _rows(model, problems, list(dict.fromkeys(sites.values())), data, name, options.captures, report)
 
     data = EvaluationData(
-        options.data, problems, rows(problems, options.data, HELD_OUT), training,
+        options.data,
+        problems,
+        rows(problems, options.data, HELD_OUT),
+        training,
         None if training is None else rows(training, options.train_data, TRAIN),
-    )  # fmt: skip
+    )
     return evaluate_saes(model, saes, sites, data, options.splice, report)
 
 

@@ -108,9 +108,16 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
     check_batch(len(problems), config.batch_size)
     model = load_model(options.model, device=options.device)
     return train_at_site(
-        model, Site(options.layer, options.position), problems, held_out, config, options.out, options.data, report,
+        model,
+        Site(options.layer, options.position),
+        problems,
+        held_out,
+        config,
+        options.out,
+        options.data,
+        report,
         options.captures,
-    )  # fmt: skip
+    )
 
 
 def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMetrics") -> Group:

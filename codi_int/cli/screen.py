@@ -188,9 +188,16 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
     engine, predicted = stage.engine, _predicted(options, stage, report)
     features = {site: _ordered(options, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
     screen = run_screen(
-        engine, stage.problems, features, seed=options.seed, data=options.data, sae_name=stage.names, done=done.rows,
-        keep=stage.folder.keep if stage.folder else None, progress=report,
-    )  # fmt: skip
+        engine,
+        stage.problems,
+        features,
+        seed=options.seed,
+        data=options.data,
+        sae_name=stage.names,
+        done=done.rows,
+        keep=stage.folder.keep if stage.folder else None,
+        progress=report,
+    )
     able = [site for site in screen.sites if site.n_living > 1]
     return _Found(screen, tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted))
 
@@ -218,9 +225,17 @@ def _paired(
 
     (name,) = stage.names.values()
     screen = run_pairs(
-        stage.engine, stage.problems, pairs, seed=options.seed, data=options.data, sae_name=name,
-        done_rows=done.rows, done_pairs=done.pairs, keep=stage.folder.keep if stage.folder else None, progress=report,
-    )  # fmt: skip
+        stage.engine,
+        stage.problems,
+        pairs,
+        seed=options.seed,
+        data=options.data,
+        sae_name=name,
+        done_rows=done.rows,
+        done_pairs=done.pairs,
+        keep=stage.folder.keep if stage.folder else None,
+        progress=report,
+    )
     return _Found(screen, ())
 
 

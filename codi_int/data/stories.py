@@ -121,10 +121,18 @@ def _room(value: int, operation: Operation) -> float:
 
 def _agree(template: str) -> str:
     """A sentence about one person, said of several."""
-    for one, many in (("{s} buys", "{s} buy"), ("{s} gives", "{s} give"), ("{s} loses", "{s} lose"),
-                      ("{s} splits", "{s} split"), ("{s} shares", "{s} share"), ("{s} does", "{s} do"),
-                      ("gives {s}", "gives them"), ("and keeps", "and keep"), ("{s} then gets", "{s} then get"),
-                      ("{s} also finds", "{s} also find")):  # fmt: skip
+    for one, many in (
+        ("{s} buys", "{s} buy"),
+        ("{s} gives", "{s} give"),
+        ("{s} loses", "{s} lose"),
+        ("{s} splits", "{s} split"),
+        ("{s} shares", "{s} share"),
+        ("{s} does", "{s} do"),
+        ("gives {s}", "gives them"),
+        ("and keeps", "and keep"),
+        ("{s} then gets", "{s} then get"),
+        ("{s} also finds", "{s} also find"),
+    ):
         template = template.replace(one, many)
     return template
 

@@ -26,9 +26,7 @@ def map_figures(document: Document, out: str | Path) -> list[Path]:
     """
     if len(_roads(document)) == 1:
         return write_figure(map_figure(document, MEASURES), out, "map")
-    return [
-        path for m in MEASURES for path in write_figure(map_figure(document, (m,)), out, f"map-{m.name}")
-    ]  # fmt: skip
+    return [path for m in MEASURES for path in write_figure(map_figure(document, (m,)), out, f"map-{m.name}")]
 
 
 @styled
@@ -50,8 +48,15 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
         norm = signed_scale(list(tables.values()))
         for i, table in tables.items():
             path = panels[i][1]
-            image = heatmap(axes[i], table, norm, SIGNED, _layer_names(layers), _position_names(document),
-                            marked=_significant(document, measure, path, layers))  # fmt: skip
+            image = heatmap(
+                axes[i],
+                table,
+                norm,
+                SIGNED,
+                _layer_names(layers),
+                _position_names(document),
+                marked=_significant(document, measure, path, layers),
+            )
             axes[i].set_xlabel("position")
             axes[i].set_title(PATHS[path] if len(paths) > 1 else "")
         bar = figure.colorbar(image, ax=[axes[i] for i in mine], shrink=0.9, pad=0.02, aspect=30)
@@ -98,8 +103,9 @@ def _significant(document: Document, measure: Measure, path: str, layers: Sequen
     key, positions = measure.p_adjusted, _positions(document)
     return [
         (layers.index(_layer(cell)), positions.index(int(cell["site"]["position"])))
-        for cell in document["cells"] if cell["propagate"] == path and cell[key] is not None and cell[key] < ALPHA
-    ]  # fmt: skip
+        for cell in document["cells"]
+        if cell["propagate"] == path and cell[key] is not None and cell[key] < ALPHA
+    ]
 
 
 def _map_title(document: Document) -> str:

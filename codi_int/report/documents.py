@@ -41,14 +41,31 @@ class Measure:
 
 
 ACCURACY = Measure(
-    "accuracy", "estimate", "low", "high", "p_value", "p_adjusted", "rank", 100.0,
-    "change of accuracy (percentage points)", "change of accuracy\n(percentage points)", "accuracy (points)",
-)  # fmt: skip
+    "accuracy",
+    "estimate",
+    "low",
+    "high",
+    "p_value",
+    "p_adjusted",
+    "rank",
+    100.0,
+    "change of accuracy (percentage points)",
+    "change of accuracy\n(percentage points)",
+    "accuracy (points)",
+)
 LOGPROB = Measure(
-    "logprob", "logprob", "logprob_low", "logprob_high", "logprob_p", "logprob_p_adjusted", "rank_logprob", 1.0,
-    "change of the clean answer's log-probability (nats)", "change of the clean answer's\nlog-probability (nats)",
+    "logprob",
+    "logprob",
+    "logprob_low",
+    "logprob_high",
+    "logprob_p",
+    "logprob_p_adjusted",
+    "rank_logprob",
+    1.0,
+    "change of the clean answer's log-probability (nats)",
+    "change of the clean answer's\nlog-probability (nats)",
     "log-prob. (nats)",
-)  # fmt: skip
+)
 MEASURES = (ACCURACY, LOGPROB)
 
 

@@ -83,8 +83,14 @@ def dose_figure(document: Document) -> "matplotlib.figure.Figure":
         xs = [float(factors[i]) if numbers else float(place) for place, i in enumerate(order)]
         points = [_interval(results[i], measure) for i in order]
         below, above = [e - low for e, low, _ in points], [high - e for e, _, high in points]
-        axis.errorbar(xs, [e for e, _, _ in points], yerr=[below, above], color=BLUE, elinewidth=0.8,
-                      linestyle="-" if numbers else "none")  # fmt: skip
+        axis.errorbar(
+            xs,
+            [e for e, _, _ in points],
+            yerr=[below, above],
+            color=BLUE,
+            elinewidth=0.8,
+            linestyle="-" if numbers else "none",
+        )
         for x, (estimate, _, _), i in zip(xs, points, order, strict=True):
             p = adjusted[i] if measure is MEASURES[0] else None
             axis.plot(x, estimate, "o", color=BLUE, markerfacecolor=BLUE if p is not None and p < ALPHA else "white")

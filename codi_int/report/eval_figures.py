@@ -41,11 +41,22 @@ def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
     for kind in kinds:
         color, marker = SERIES[kinds.index(kind) % len(SERIES)], MARKERS[kinds.index(kind) % len(MARKERS)]
         mine = [sae for sae in saes if sae["trained_as"] == kind]
-        across.scatter([sae["n_active"] for sae in mine], [sae["explained_variance"] for sae in mine], 22, color=color,
-                       marker=marker, linewidths=0, label=kind)  # fmt: skip
+        across.scatter(
+            [sae["n_active"] for sae in mine],
+            [sae["explained_variance"] for sae in mine],
+            22,
+            color=color,
+            marker=marker,
+            linewidths=0,
+            label=kind,
+        )
         bars = [(y, sae) for y, sae in enumerate(ranked) if sae["trained_as"] == kind]
-        ranking.barh([y for y, _ in bars], [100 * sae["explained_variance_per_active_feature"] for _, sae in bars],
-                     0.65, color=color)  # fmt: skip
+        ranking.barh(
+            [y for y, _ in bars],
+            [100 * sae["explained_variance_per_active_feature"] for _, sae in bars],
+            0.65,
+            color=color,
+        )
     across.set_xlabel("living features")
     across.set_ylabel("explained variance")
     across.margins(0.1)

@@ -61,9 +61,10 @@ def k_curve_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
     axes = panel_grid(figure, 6, 3)
     specialized = here.has(SPECIALIZED)
     first: tuple[Value, str] = (
-        (lambda k, d: here.mean(SPECIALIZED, k, d), SPECIALIZED.label) if specialized
+        (lambda k, d: here.mean(SPECIALIZED, k, d), SPECIALIZED.label)
+        if specialized
         else (lambda k, d: _share_rare(here.firing(k, d)), "rare among living (%),\nfire on < 1 % of rows")
-    )  # fmt: skip
+    )
     curves: dict[int, tuple[Value, str]] = {
         0: first,
         1: (lambda k, d: _lowest(here.firing(k, d)), "lowest firing rate (%)"),
@@ -107,11 +108,18 @@ def _spread(axis: "matplotlib.axes.Axes", sweep: SweepData) -> None:
     found = [(k, rates) for k, rates in found if rates.size]
     if found:
         axis.boxplot(
-            [rates for _, rates in found], positions=[k for k, _ in found], widths=[0.35 * k for k, _ in found],
-            whis=(5, 95), showfliers=False, patch_artist=True, manage_ticks=False,
-            boxprops={"facecolor": "white", "edgecolor": BLUE}, whiskerprops={"color": BLUE},
-            capprops={"color": BLUE}, medianprops={"color": BLUE},
-        )  # fmt: skip
+            [rates for _, rates in found],
+            positions=[k for k, _ in found],
+            widths=[0.35 * k for k, _ in found],
+            whis=(5, 95),
+            showfliers=False,
+            patch_artist=True,
+            manage_ticks=False,
+            boxprops={"facecolor": "white", "edgecolor": BLUE},
+            whiskerprops={"color": BLUE},
+            capprops={"color": BLUE},
+            medianprops={"color": BLUE},
+        )
         axis.set_yscale("log")
         log_ticks(axis)
 

@@ -176,12 +176,29 @@ def _scatter(
             continue
         at_x, at_y, colors, counts = zip(*chosen, strict=True)
         sizes = [9 * n**0.6 for n in counts]
-        axis.scatter(at_x, at_y, sizes, c=list(colors) if found else "none", edgecolors=list(colors), linewidths=0.6,
-                     alpha=0.9 if found else 0.6, zorder=3 if found else 2, clip_on=False)  # fmt: skip
+        axis.scatter(
+            at_x,
+            at_y,
+            sizes,
+            c=list(colors) if found else "none",
+            edgecolors=list(colors),
+            linewidths=0.6,
+            alpha=0.9 if found else 0.6,
+            zorder=3 if found else 2,
+            clip_on=False,
+        )
     for (x, y, color), n in places.items():
         if count and n >= LEAST_COUNT:
-            axis.annotate(f"{n}", (x, y), (0, 1.5 + 1.7 * n**0.3), textcoords="offset points", ha="center", fontsize=6,
-                          color=color, bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4})  # fmt: skip
+            axis.annotate(
+                f"{n}",
+                (x, y),
+                (0, 1.5 + 1.7 * n**0.3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=6,
+                color=color,
+                bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4},
+            )
 
 
 def _name_strongest(axis: "matplotlib.axes.Axes", dots: Sequence[Dot]) -> None:
@@ -198,8 +215,15 @@ def _name_strongest(axis: "matplotlib.axes.Axes", dots: Sequence[Dot]) -> None:
         if covered or any(_overlap(box, other) for other in boxes):
             continue
         boxes.append(box)
-        axis.annotate(str(dot.feature), (dot.effect, dot.height), (4 if right else -4, 0), fontsize=6,
-                      textcoords="offset points", ha="left" if right else "right", va="center")  # fmt: skip
+        axis.annotate(
+            str(dot.feature),
+            (dot.effect, dot.height),
+            (4 if right else -4, 0),
+            fontsize=6,
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="center",
+        )
 
 
 def _inside(place: Sequence[float], box: tuple[float, float, float, float]) -> bool:

@@ -21,8 +21,15 @@ DPI = 220
 
 # Okabe and Ito's colours, which keep apart under every common kind of colour blindness
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000",
-)  # fmt: skip
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+    "#F0E442",
+    "#000000",
+)
 SERIES = (BLUE, ORANGE, GREEN, PINK, RED, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY, PALE = "#777777", "#D0D0D0"

@@ -53,9 +53,15 @@ def heatmaps_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
     for number, (axis, measure) in enumerate(zip(axes, shown, strict=True)):
         table = [[sweep.mean(measure, k, d) for d in sweep.d_saes] for k in sweep.ks]
         heatmap(
-            axis, table, amount_scale([table]), AMOUNT, [str(k) for k in sweep.ks], [f"{d:,}" for d in sweep.d_saes],
-            write=_three_digits, upwards=False,
-        )  # fmt: skip
+            axis,
+            table,
+            amount_scale([table]),
+            AMOUNT,
+            [str(k) for k in sweep.ks],
+            [f"{d:,}" for d in sweep.d_saes],
+            write=_three_digits,
+            upwards=False,
+        )
         axis.set_title(measure.label, fontsize=7)
         if number % per_row == 0:
             axis.set_ylabel("K")
@@ -145,8 +151,15 @@ def _front(axis: "matplotlib.axes.Axes", sweep: SweepData, d_saes: Sequence[int]
         color, size = SERIES[number % len(SERIES)], _size(number)
         place = row["k"] * APART ** (number - (len(d_saes) - 1) / 2), EXPLAINED.factor * row[EXPLAINED.key]
         if row["strict_front"] or row["published_front"]:
-            axis.scatter(*place, s=size, marker=MARKERS[number % len(MARKERS)], linewidths=0.9, edgecolors=color,
-                         c=color if row["strict_front"] else "white", zorder=3)  # fmt: skip
+            axis.scatter(
+                *place,
+                s=size,
+                marker=MARKERS[number % len(MARKERS)],
+                linewidths=0.9,
+                edgecolors=color,
+                c=color if row["strict_front"] else "white",
+                zorder=3,
+            )
         else:
             axis.scatter(*place, s=size, marker="x", linewidths=0.9, c=color)
 
@@ -156,10 +169,17 @@ def _sizes(d_saes: Sequence[int]) -> list["matplotlib.lines.Line2D"]:
     from matplotlib.lines import Line2D
 
     return [
-        Line2D([], [], linestyle="none", marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)],
-               markersize=_size(i) ** 0.5, label=f"{d:,}")
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=MARKERS[i % len(MARKERS)],
+            color=SERIES[i % len(SERIES)],
+            markersize=_size(i) ** 0.5,
+            label=f"{d:,}",
+        )
         for i, d in enumerate(d_saes)
-    ]  # fmt: skip
+    ]
 
 
 def _size(number: int) -> float:

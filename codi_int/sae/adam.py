@@ -98,8 +98,20 @@ def _update(wholes: list[Tensor], saes: list[slice], rate: float) -> Callable[[l
 
     def update(grads: list[Tensor]) -> None:
         adam(
-            values, [grad[some] for grad in grads for some in saes], means, squares, [], steps, fused=True,
-            amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
-        )  # fmt: skip
+            values,
+            [grad[some] for grad in grads for some in saes],
+            means,
+            squares,
+            [],
+            steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
     return update

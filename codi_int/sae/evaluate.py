@@ -162,9 +162,14 @@ def evaluate_saes(
     alive = {row.name: row.held_out.activation_frequency > 0 for row in found}
     notes = _notes(saes, data.train_problems)
     return SAEEvaluation(
-        model.name, model.sha256, data.name, problems_sha256(data.problems), tuple(found),
-        reseed_stability(saes, sites, alive), notes,
-    )  # fmt: skip
+        model.name,
+        model.sha256,
+        data.name,
+        problems_sha256(data.problems),
+        tuple(found),
+        reseed_stability(saes, sites, alive),
+        notes,
+    )
 
 
 def check_saes(model: CodiModel, saes: Mapping[str, SAE], sites: Mapping[str, Site]) -> None:
@@ -199,10 +204,18 @@ def _evaluated(
 
     topk = sae.config.architecture == "topk"
     return EvaluatedSAE(
-        name, site, trained_as(sae), sae.config.rule if topk else None, sae.config.k, sae.d_sae,
-        sae.config.provenance.seed, rows(data.held_out), rows(data.train) if data.train else None,
-        decoder_structure(sae) if sae.d_sae > 1 else None, spliced,
-    )  # fmt: skip
+        name,
+        site,
+        trained_as(sae),
+        sae.config.rule if topk else None,
+        sae.config.k,
+        sae.d_sae,
+        sae.config.provenance.seed,
+        rows(data.held_out),
+        rows(data.train) if data.train else None,
+        decoder_structure(sae) if sae.d_sae > 1 else None,
+        spliced,
+    )
 
 
 def _spliced(

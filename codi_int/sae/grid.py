@@ -35,8 +35,10 @@ class SweepGrid:
         """One recipe for each SAE at a site."""
         return tuple(
             replace(self.recipe, d_sae=d_sae, k=k, seed=seed)
-            for d_sae in self.d_saes for k in self.ks for seed in self.seeds
-        )  # fmt: skip
+            for d_sae in self.d_saes
+            for k in self.ks
+            for seed in self.seeds
+        )
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,10 @@ def sae_bytes(grid: SweepGrid, sites: Sequence[Site], d_in: int, out: Path) -> i
     per_feature = 4 * (2 * d_in + 1)
     return sum(
         per_feature * config.d_sae
-        for site in sites for config in grid.configs()
+        for site in sites
+        for config in grid.configs()
         if not sae_folder(out, site, config).exists()
-    )  # fmt: skip
+    )
 
 
 def site_bytes(n_rows: int, d_in: int) -> int:

@@ -81,9 +81,14 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, news: SweepNews | None = None
     check_folder(plan.out, plan.grid.recipe, known)
     seen, unseen = (_captured(model, plan, name, news) for name in (TRAIN, HELD_OUT))
     rows = run_sweep(
-        _sites(model, plan, seen, unseen), plan.grid, plan.out, known, memory_gib=plan.memory_gib,
-        on_epoch=news.epoch if news else None, on_saved=news.saved if news else None,
-    )  # fmt: skip
+        _sites(model, plan, seen, unseen),
+        plan.grid,
+        plan.out,
+        known,
+        memory_gib=plan.memory_gib,
+        on_epoch=news.epoch if news else None,
+        on_saved=news.saved if news else None,
+    )
     if plan.splice:
         rows = splice_rows(model, rows, plan.held_out, news.stage if news else None)
         write_table(rows, plan.out)

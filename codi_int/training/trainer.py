@@ -306,9 +306,16 @@ def codi_config(recipe: Recipe, name: str) -> CodiConfig:
     """The settings under which a trained model is saved."""
     pad, bot, eot, eos = st.encode_special(st.PAD, st.BOT, st.EOT, st.EOS)
     return CodiConfig(
-        pad_id=pad, bot_id=bot, eot_id=eot, eos_id=eos, prj_dim=recipe.prj_dim, n_thoughts=recipe.n_thoughts,
-        max_new_tokens=12, name=name, provenance={"recipe": recipe.to_dict()},
-    )  # fmt: skip
+        pad_id=pad,
+        bot_id=bot,
+        eot_id=eot,
+        eos_id=eos,
+        prj_dim=recipe.prj_dim,
+        n_thoughts=recipe.n_thoughts,
+        max_new_tokens=12,
+        name=name,
+        provenance={"recipe": recipe.to_dict()},
+    )
 
 
 def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:

@@ -76,14 +76,26 @@ def _save_random_model(folder: Path) -> None:
     torch.manual_seed(0)
     hf = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=24, intermediate_size=48, num_hidden_layers=4,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.2,
+            vocab_size=len(tokenizer),
+            hidden_size=24,
+            intermediate_size=48,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            initializer_range=0.2,
         )
-    )  # fmt: skip
+    )
     config = CodiConfig(
-        pad_id=ids("<pad>"), bot_id=ids("<bot>"), eot_id=ids("<eot>"), eos_id=ids("<eos>"), prj_dim=32,
-        max_new_tokens=6, answer_rule="last", name="random",
-    )  # fmt: skip
+        pad_id=ids("<pad>"),
+        bot_id=ids("<bot>"),
+        eot_id=ids("<eot>"),
+        eos_id=ids("<eos>"),
+        prj_dim=32,
+        max_new_tokens=6,
+        answer_rule="last",
+        name="random",
+    )
     save_model(folder, hf, Projection(24, 32), config, tokenizer)
 
 

@@ -10,8 +10,21 @@ import codi_int as ci
 
 @pytest.mark.parametrize("command", [("ablate",), ("amplify", "--factor", "5")])
 def test_neurons_and_means_stand_beside_the_controls(run: Callable, shelf, command: tuple[str, ...]) -> None:
-    words = (*command, "--feature", str(shelf.living), "--layer", "2", "--model", shelf.model, "--data", shelf.data,
-             "--controls", "2", "--neurons", "3")  # fmt: skip
+    words = (
+        *command,
+        "--feature",
+        str(shelf.living),
+        "--layer",
+        "2",
+        "--model",
+        shelf.model,
+        "--data",
+        shelf.data,
+        "--controls",
+        "2",
+        "--neurons",
+        "3",
+    )
     found = json.loads(run(*words, "--json").out)
     assert found["controls"].keys() == {"random_features", "single_neurons", "difference_of_means"}
     edit = ci.Ablate(shelf.living) if command == ("ablate",) else ci.Amplify(shelf.living, 5)

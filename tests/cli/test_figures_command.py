@@ -40,8 +40,20 @@ def test_kept_maps_and_curves_are_drawn(run: Callable, words: tuple[str, ...], t
 
 
 def test_a_family_of_factors_is_drawn(run: Callable, words: tuple[str, ...], shelf, tmp_path: Path) -> None:
-    ran = run("amplify", *words, "--feature", str(shelf.living), "--factor", "2", "--factor", "5", "--controls", "1",
-              "--out", str(tmp_path))  # fmt: skip
+    ran = run(
+        "amplify",
+        *words,
+        "--feature",
+        str(shelf.living),
+        "--factor",
+        "2",
+        "--factor",
+        "5",
+        "--controls",
+        "1",
+        "--out",
+        str(tmp_path),
+    )
     assert ran.code == 0, ran.err
     assert pictures(tmp_path) == {"dose"}
 

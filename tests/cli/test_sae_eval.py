@@ -78,9 +78,23 @@ def test_the_page(run: Callable, words: tuple[str, ...], shelf, sweep: Path) -> 
 def test_matryoshka_is_compared(run: Callable, words: tuple[str, ...], shelf, sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text(json.dumps({"batch_size": 4, "epochs": 30, "d_sae": 16, "k": 3}))
     trained = run(
-        "sae", "train", "--model", shelf.model, "--data", shelf.data, "--held-out", shelf.data, "--layer", "2",
-        "--architecture", "matryoshka", "--recipe", str(tmp_path / "recipe.json"), "--out", str(tmp_path / "nested"),
-    )  # fmt: skip
+        "sae",
+        "train",
+        "--model",
+        shelf.model,
+        "--data",
+        shelf.data,
+        "--held-out",
+        shelf.data,
+        "--layer",
+        "2",
+        "--architecture",
+        "matryoshka",
+        "--recipe",
+        str(tmp_path / "recipe.json"),
+        "--out",
+        str(tmp_path / "nested"),
+    )
     assert trained.code == 0, trained.err
     ran = run("sae", "eval", str(tmp_path / "nested"), str(sweep), *words, "--no-splice", "--json")
     rows = json.loads(ran.out)["saes"]

@@ -29,9 +29,13 @@ def test_the_document_equals_the_library(run: Callable, shelf, swap: tuple[str, 
     engine = ci.FeatureInterventionEngine(ci.load_model(shelf.model), {ci.Site(2, 3): ci.load_sae(shelf.sae)})
     predictions = predict_answers(ExchangeOperations("multiplication", "addition"), problems)
     expected = run_predicted(
-        engine, ci.Swap(shelf.living, 3), problems, predictions,
-        controls=2, underpowered=True,
-    ).to_dict()  # fmt: skip
+        engine,
+        ci.Swap(shelf.living, 3),
+        problems,
+        predictions,
+        controls=2,
+        underpowered=True,
+    ).to_dict()
     for part in ("arms", "effect", "controls", "prediction", "counts"):
         assert document[part] == json.loads(json.dumps(expected[part]))
     assert json.loads((tmp_path / "result.json").read_text()) == document

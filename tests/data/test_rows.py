@@ -14,10 +14,14 @@ from codi_int.errors import DataError
 from codi_int.types import Problem, Step
 
 SVAMP = {
-    "ID": "chal-1", "Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack",
-    "Question": "How much do you have to pay to buy each pack?", "Equation": "( 76.0 - 25.0 )", "Answer": "51",
-    "Type": "Subtraction", "question_concat": "not read",
-}  # fmt: skip
+    "ID": "chal-1",
+    "Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack",
+    "Question": "How much do you have to pay to buy each pack?",
+    "Equation": "( 76.0 - 25.0 )",
+    "Answer": "51",
+    "Type": "Subtraction",
+    "question_concat": "not read",
+}
 ROWS = {
     "svamp": (
         SVAMP,
@@ -34,15 +38,13 @@ ROWS = {
     ),
     "gsm8k-aug": (
         {"question": "Out of 600?", "cot": "<<600*30/100=180>> <<600-180=420>>", "answer": "420"},
-        Problem(
-            "r", "Out of 600?", 420, (Step(600, "multiplication", 0.3, 180), Step(600, "subtraction", 180, 420))
-        ),
+        Problem("r", "Out of 600?", 420, (Step(600, "multiplication", 0.3, 180), Step(600, "subtraction", 180, 420))),
     ),
     "gsm8k": (
         {"question": "How many?", "answer": "48/2 = <<48/2=24>>24\n#### 1,024"},
         Problem("r", "How many?", 1024, (Step(48, "division", 2, 24),)),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ROWS)

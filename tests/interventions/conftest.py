@@ -30,10 +30,16 @@ def make_model(kind: str = "llama", n_layers: int = 4, seed: int = 0) -> CodiMod
     if kind == "llama":
         hf = LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=len(tokenizer), hidden_size=24, intermediate_size=48, num_hidden_layers=n_layers,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.2,
+                vocab_size=len(tokenizer),
+                hidden_size=24,
+                intermediate_size=48,
+                num_hidden_layers=n_layers,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=256,
+                initializer_range=0.2,
             )
-        )  # fmt: skip
+        )
     else:
         hf = GPT2LMHeadModel(
             GPT2Config(
@@ -48,9 +54,15 @@ def make_model(kind: str = "llama", n_layers: int = 4, seed: int = 0) -> CodiMod
         )
     ids = tokenizer.convert_tokens_to_ids
     config = CodiConfig(
-        pad_id=ids("<pad>"), bot_id=ids("<bot>"), eot_id=ids("<eot>"), eos_id=ids("<eos>"), prj_dim=32,
-        max_new_tokens=6, answer_rule="last", name=f"random-{kind}",
-    )  # fmt: skip
+        pad_id=ids("<pad>"),
+        bot_id=ids("<bot>"),
+        eot_id=ids("<eot>"),
+        eos_id=ids("<eos>"),
+        prj_dim=32,
+        max_new_tokens=6,
+        answer_rule="last",
+        name=f"random-{kind}",
+    )
     return CodiModel(hf.eval().requires_grad_(False), Projection(24, 32).requires_grad_(False), config, tokenizer)
 
 

@@ -45,13 +45,31 @@ def test_values_of_the_clean_run_reach_the_parts_that_ask_for_them() -> None:
 
 
 def test_sites_stand_in_the_order_in_which_the_model_reaches_them() -> None:
-    texts = ["P2.final_norm", "P1.thought", "L3.P2", "L2.P2.mlp_out", "L2.P2", "L0.P3", "L2.P2.resid_pre",
-             "L2.P2.attn_out", "L2.P2.resid_mid", "P2.thought"]  # fmt: skip
+    texts = [
+        "P2.final_norm",
+        "P1.thought",
+        "L3.P2",
+        "L2.P2.mlp_out",
+        "L2.P2",
+        "L0.P3",
+        "L2.P2.resid_pre",
+        "L2.P2.attn_out",
+        "L2.P2.resid_mid",
+        "P2.thought",
+    ]
     ordered = sorted(map(Site.parse, texts), key=reach_order)
     assert [str(site) for site in ordered] == [
-        "P1.thought", "L2.P2.resid_pre", "L2.P2.attn_out", "L2.P2.resid_mid", "L2.P2.mlp_out", "L2.P2", "L3.P2",
-        "P2.final_norm", "P2.thought", "L0.P3",
-    ]  # fmt: skip
+        "P1.thought",
+        "L2.P2.resid_pre",
+        "L2.P2.attn_out",
+        "L2.P2.resid_mid",
+        "L2.P2.mlp_out",
+        "L2.P2",
+        "L3.P2",
+        "P2.final_norm",
+        "P2.thought",
+        "L0.P3",
+    ]
     assert AtSites({B: Ablate(1), A: Ablate(2)}).sites == (A, B)
     assert AtSites({B: Ablate(1), A: Ablate(2)}) == AtSites(((A, Ablate(2)), (B, Ablate(1))))
 

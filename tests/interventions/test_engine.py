@@ -140,11 +140,19 @@ def test_every_answer_is_that_of_a_hook_on_the_whole_model(
 @pytest.mark.parametrize(
     "site",
     [
-        Site(1, 0), Site(3, 2), Site(2, 6), Site(0, 5, "resid_pre"), Site(2, 2, "resid_mid"), Site(1, 3, "attn_out"),
-        Site(2, 4, "mlp_out"), Site(None, 2, "thought"), Site(None, 5, "final_norm"), Site(None, 0, "thought"),
+        Site(1, 0),
+        Site(3, 2),
+        Site(2, 6),
+        Site(0, 5, "resid_pre"),
+        Site(2, 2, "resid_mid"),
+        Site(1, 3, "attn_out"),
+        Site(2, 4, "mlp_out"),
+        Site(None, 2, "thought"),
+        Site(None, 5, "final_norm"),
+        Site(None, 0, "thought"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_every_component_can_be_a_site(
     model: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, site: Site
 ) -> None:
@@ -264,16 +272,41 @@ def test_operations_are_counted_by_the_written_steps(result: Result, problems: t
 def test_json_has_the_contracts_fields(result: Result) -> None:
     document = json.loads(result.to_json())
     assert document["schema"] == "codi-int/result@1"
-    assert document["experiment"] | {
-        "kind": "amplify", "features": [4], "site": {"layer": 2, "position": 3, "component": "resid_post"},
-        "mode": None, "factor": 6.0, "splice": "add", "propagate": "both", "model": "random-llama",
-        "sae": "random-llama/L2.P3", "data": "some stories", "n_problems": 24, "seed": 3,
-    } == document["experiment"]  # fmt: skip
+    assert (
+        document["experiment"]
+        | {
+            "kind": "amplify",
+            "features": [4],
+            "site": {"layer": 2, "position": 3, "component": "resid_post"},
+            "mode": None,
+            "factor": 6.0,
+            "splice": "add",
+            "propagate": "both",
+            "model": "random-llama",
+            "sae": "random-llama/L2.P3",
+            "data": "some stories",
+            "n_problems": 24,
+            "seed": 3,
+        }
+        == document["experiment"]
+    )
     assert set(document["arms"]) == {"clean", "reconstructed", "intervened"}
     assert set(document["effect"]) == {
-        "estimate", "low", "high", "confidence", "p_value", "method", "n", "n_touched", "n_broken", "n_fixed",
-        "n_answer_changed", "logprob", "minimum_detectable", "verdict",
-    }  # fmt: skip
+        "estimate",
+        "low",
+        "high",
+        "confidence",
+        "p_value",
+        "method",
+        "n",
+        "n_touched",
+        "n_broken",
+        "n_fixed",
+        "n_answer_changed",
+        "logprob",
+        "minimum_detectable",
+        "verdict",
+    }
     assert len(document["controls"]["random_features"]["estimates"]) == 5
     assert len(document["environment"]["model_sha256"]) == 64
     assert "outcomes" not in document

@@ -200,14 +200,25 @@ def half_precision() -> CodiModel:
     torch.manual_seed(0)
     hf = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=24, intermediate_size=48, num_hidden_layers=4,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+            vocab_size=len(tokenizer),
+            hidden_size=24,
+            intermediate_size=48,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
         )
-    )  # fmt: skip
+    )
     config = CodiConfig(
-        pad_id=ids("<pad>"), bot_id=ids("<bot>"), eot_id=ids("<eot>"), eos_id=ids("<eos>"), prj_dim=32,
-        max_new_tokens=4, answer_rule="last", name="random-half",
-    )  # fmt: skip
+        pad_id=ids("<pad>"),
+        bot_id=ids("<bot>"),
+        eot_id=ids("<eot>"),
+        eos_id=ids("<eos>"),
+        prj_dim=32,
+        max_new_tokens=4,
+        answer_rule="last",
+        name="random-half",
+    )
     return CodiModel(hf.half().eval().requires_grad_(False), Projection(24, 32).half(), config, tokenizer)
 
 

@@ -166,8 +166,13 @@ CASES = {name: Case({"L2.P3": edit}) for name, edit in ONE.items()} | {
     "neighbouring layers": Case({"L1.P3": Steer(4, 2.0), "L2.P3.resid_pre": Ablate((4, 5, 6))}),
     "every component of a block": Case(
         {
-            "L2.P3.resid_pre": Halved(), "L2.P3.attn_out": direction, "L2.P3.resid_mid": Steer(3, 1.0),
-            "L2.P3.mlp_out": ALL, "L2.P3": Ablate((4, 5, 6)), "P3.final_norm": Halved(), "P3.thought": Steer(2, 1.0),
+            "L2.P3.resid_pre": Halved(),
+            "L2.P3.attn_out": direction,
+            "L2.P3.resid_mid": Steer(3, 1.0),
+            "L2.P3.mlp_out": ALL,
+            "L2.P3": Ablate((4, 5, 6)),
+            "P3.final_norm": Halved(),
+            "P3.thought": Steer(2, 1.0),
         }
     ),
     "an MLP and its residual": Case({"L2.P3.mlp_out": ALL, "L2.P3": Ablate((4, 5, 6))}),
@@ -186,7 +191,7 @@ CASES = {name: Case({"L2.P3": edit}) for name, edit in ONE.items()} | {
         {"L1.P2": ALL, "P2.final_norm": Halved(), "L1.P4": Amplify((4, 5), 4.0), "P4.thought": WHOLE},
         propagate="recurrence",
     ),
-}  # fmt: skip
+}
 HEAVY = [name for name, case in CASES.items() if len(case.table) > 1]
 
 

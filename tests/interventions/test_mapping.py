@@ -75,9 +75,14 @@ def test_a_cell_is_what_a_hook_does(model: CodiModel, right: tuple[Problem, ...]
 
 @pytest.mark.parametrize(
     ("direction", "site", "positions"),
-    [("onwards", Site(2, 3), (3, 4, 5, 6)), ("upto", Site(2, 3), (1, 2, 3)), ("upto", Site(1, 0), (0,)),
-     ("onwards", Site(3, 4), (4, 5)), ("onwards", Site(None, 3, "thought"), (3, 4, 5))],
-)  # fmt: skip
+    [
+        ("onwards", Site(2, 3), (3, 4, 5, 6)),
+        ("upto", Site(2, 3), (1, 2, 3)),
+        ("upto", Site(1, 0), (0,)),
+        ("onwards", Site(3, 4), (4, 5)),
+        ("onwards", Site(None, 3, "thought"), (3, 4, 5)),
+    ],
+)
 def test_cumulative_cells_replace_several_positions(
     llama: CodiModel, own: tuple[Problem, ...], direction: str, site: Site, positions: tuple[int, ...]
 ) -> None:
@@ -102,8 +107,11 @@ def test_the_suffix_path_and_the_whole_model_agree(llama: CodiModel, own: tuple[
         fast, slow = (run_map(llama, own, plan, method=method) for method in ("suffix", "naive"))
         for one, other in zip(fast.cells, slow.cells, strict=True):
             assert (one.site, one.n_broken, one.n_fixed, one.n_answer_changed) == (
-                other.site, other.n_broken, other.n_fixed, other.n_answer_changed,
-            )  # fmt: skip
+                other.site,
+                other.n_broken,
+                other.n_fixed,
+                other.n_answer_changed,
+            )
             if one.has_path:
                 assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
 
@@ -119,8 +127,10 @@ def test_layers_that_share_batches_give_what_each_gives_alone(
     assert together.counts.suffix_rows == alone.counts.suffix_rows == len(sites) * len(own)
     for one, other in zip(together.cells, alone.cells, strict=True):
         assert (one.n_broken, one.n_fixed, one.n_answer_changed) == (
-            other.n_broken, other.n_fixed, other.n_answer_changed,
-        )  # fmt: skip
+            other.n_broken,
+            other.n_fixed,
+            other.n_answer_changed,
+        )
         assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
 
 
@@ -128,9 +138,13 @@ def test_where_no_road_leads_no_number_is_given(llama: CodiModel, problems: tupl
     found = run_map(llama, problems[:8], MapPlan(SITES, propagate="split"))
     closed = {(str(cell.site), cell.propagate) for cell in found.cells if not cell.has_path}
     assert closed == {
-        ("L3.P6", "both"), ("L3.P6", "cache"), ("L3.P6", "recurrence"), ("L2.P6", "recurrence"),
-        ("L3.P5", "cache"), ("P2.thought", "cache"),
-    }  # fmt: skip
+        ("L3.P6", "both"),
+        ("L3.P6", "cache"),
+        ("L3.P6", "recurrence"),
+        ("L2.P6", "recurrence"),
+        ("L3.P5", "cache"),
+        ("P2.thought", "cache"),
+    }
     for cell in found.cells:
         assert (cell.estimate is None) == (cell.logprob is None) == (cell.p_adjusted is None) == (not cell.has_path)
         assert cell.has_path or "no path" in cell.note

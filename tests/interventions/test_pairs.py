@@ -48,7 +48,7 @@ def test_files_are_read(tmp_path: Path, name: str, text: str) -> None:
         ("p.csv", "target,source\n", "holds no pairs"),
         ("p.csv", None, "cannot be read"),
     ],
-)  # fmt: skip
+)
 def test_files_that_are_wrong_name_the_line(tmp_path: Path, name: str, text: str | None, says: str) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)

@@ -167,8 +167,11 @@ def test_same_against_different_is_an_exact_test_on_common_targets(mini: tuple) 
     def changed(result: PredictedResult) -> dict[str, bool]:
         before = {o.problem_id: o.answer for o in result.outcomes["clean"]}
         targets = {row.problem_id for row in result.predictions if row.source_id}
-        return {o.problem_id: o.answer != before[o.problem_id] for o in result.outcomes["intervened"]
-                if o.problem_id in targets}  # fmt: skip
+        return {
+            o.problem_id: o.answer != before[o.problem_id]
+            for o in result.outcomes["intervened"]
+            if o.problem_id in targets
+        }
 
     one, two = changed(same), changed(different)
     both = sorted(set(one) & set(two))

@@ -17,10 +17,17 @@ def outcomes(*answers: Number | None, touched: bool = True) -> tuple[Outcome, ..
 
 def predicted(*answers: Number | None, truth: Number = 0, sources: Number | None = None) -> Predictions:
     rows = tuple(
-        Prediction(f"p{i}", answer, answer not in (None, truth), None if answer is not None else "no steps", i == 0,
-                   None if sources is None else "s", sources)
+        Prediction(
+            f"p{i}",
+            answer,
+            answer not in (None, truth),
+            None if answer is not None else "no steps",
+            i == 0,
+            None if sources is None else "s",
+            sources,
+        )
         for i, answer in enumerate(answers)
-    )  # fmt: skip
+    )
     return Predictions("something happens", rows)
 
 

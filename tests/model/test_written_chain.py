@@ -15,9 +15,14 @@ def generated(model: Any, problem: Any, limit: int) -> tuple[int, ...]:
     ids = torch.tensor([model.tokenizer(problem.question)["input_ids"]])
     never = [model.stack.vocab_size - 1] if model.config.suppress_last_id else None
     out = model.hf.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False, suppress_tokens=never,
-        eos_token_id=model.config.eos_id, pad_token_id=0,
-    )  # fmt: skip
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=limit,
+        do_sample=False,
+        suppress_tokens=never,
+        eos_token_id=model.config.eos_id,
+        pad_token_id=0,
+    )
     new = out[0, ids.shape[1] :].tolist()
     return tuple(new[: new.index(model.config.eos_id)] if model.config.eos_id in new else new)
 

@@ -31,9 +31,12 @@ def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False)
 
 
 SMALL = document(
-    cell(Site(0, 1), -0.25, p=0.001), cell(Site(0, 2), 0.125), cell(Site(1, 1), 0.0), cell(Site(1, 2), None),
+    cell(Site(0, 1), -0.25, p=0.001),
+    cell(Site(0, 2), 0.125),
+    cell(Site(1, 1), 0.0),
+    cell(Site(1, 2), None),
     cell(Site(None, 1, "thought"), -0.5, p=0.04),
-)  # fmt: skip
+)
 
 
 def maps(figure) -> list:
@@ -108,17 +111,30 @@ def test_a_map_of_one_cell_can_be_drawn(cells: tuple[MapCell, ...], tmp_path: Pa
 
 
 def point(n: int, effect: float) -> CurvePoint:
-    return CurvePoint(n, 0.8 + effect, effect, effect - 0.05, effect + 0.02, 3 * effect, 3 * effect - 1, 3 * effect + 1,
-                      0.1, 5)  # fmt: skip
+    return CurvePoint(
+        n, 0.8 + effect, effect, effect - 0.05, effect + 0.02, 3 * effect, 3 * effect - 1, 3 * effect + 1, 0.1, 5
+    )
 
 
 def curve(ns: tuple[int, ...], draws: int) -> dict:
     top = tuple(point(n, -0.01 * n) for n in ns)
     random = tuple(tuple(point(n, -0.001 * n * (i + 1)) for n in ns) for i in range(draws))
     return AblationCurve(
-        Site(2, 3), "attribution", "tiny", "sae", "stories", 50, 40, 9, 0, tuple(range(9)), top, random, COUNTS,
+        Site(2, 3),
+        "attribution",
+        "tiny",
+        "sae",
+        "stories",
+        50,
+        40,
+        9,
+        0,
+        tuple(range(9)),
+        top,
+        random,
+        COUNTS,
         ENVIRONMENT,
-    ).to_dict()  # fmt: skip
+    ).to_dict()
 
 
 def test_the_curve_stands_over_the_band_of_random_sets() -> None:

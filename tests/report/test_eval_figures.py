@@ -11,10 +11,18 @@ from codi_int.report.style import BLUE, ORANGE
 
 def sae(trained_as: str, k: int | None, n_active: int, explained: float, seed: int = 0, site: str = "L2.P3") -> dict:
     return {
-        "name": "x", "site": site, "trained_as": trained_as, "k": k, "d_sae": 1024, "seed": seed, "n_active": n_active,
-        "explained_variance": explained, "explained_variance_per_active_feature": explained / n_active,
-        "dead_share_train": 0.5, "n_rows": 60.0,
-    }  # fmt: skip
+        "name": "x",
+        "site": site,
+        "trained_as": trained_as,
+        "k": k,
+        "d_sae": 1024,
+        "seed": seed,
+        "n_active": n_active,
+        "explained_variance": explained,
+        "explained_variance_per_active_feature": explained / n_active,
+        "dead_share_train": 0.5,
+        "n_rows": 60.0,
+    }
 
 
 # the published comparison: 72.1 % with 769 living features against 81.1 % with 382

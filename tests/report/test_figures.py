@@ -8,16 +8,43 @@ import pytest
 from codi_int.errors import DataError
 from codi_int.report.figures import draw_kept, save_figures
 
-POINT = {"n": 1, "accuracy": 0.5, "estimate": -0.1, "low": -0.2, "high": 0.1, "logprob": -1.0, "logprob_low": -2.0,
-         "logprob_high": 0.0}  # fmt: skip
+POINT = {
+    "n": 1,
+    "accuracy": 0.5,
+    "estimate": -0.1,
+    "low": -0.2,
+    "high": 0.1,
+    "logprob": -1.0,
+    "logprob_low": -2.0,
+    "logprob_high": 0.0,
+}
 CURVE = {
-    "schema": "codi-int/curve@1", "site": {"layer": 2, "position": 3}, "order": "frequency", "model": "tiny",
-    "sae": "sae", "data": "stories", "n_problems": 10, "n_correct": 6, "top": [POINT], "random": [[POINT]],
-}  # fmt: skip
+    "schema": "codi-int/curve@1",
+    "site": {"layer": 2, "position": 3},
+    "order": "frequency",
+    "model": "tiny",
+    "sae": "sae",
+    "data": "stories",
+    "n_problems": 10,
+    "n_correct": 6,
+    "top": [POINT],
+    "random": [[POINT]],
+}
 SAE = {
-    "site": "L2.P3", "layer": 2, "position": 3, "d_sae": 8, "k": 2, "seed": 0, "folder": "L2.P3/x", "n_rows": 5,
-    "explained_variance": 0.5, "mse": 1.0, "dead_share_train": 0.0, "published_front": True, "strict_front": True,
-}  # fmt: skip
+    "site": "L2.P3",
+    "layer": 2,
+    "position": 3,
+    "d_sae": 8,
+    "k": 2,
+    "seed": 0,
+    "folder": "L2.P3/x",
+    "n_rows": 5,
+    "explained_variance": 0.5,
+    "mse": 1.0,
+    "dead_share_train": 0.0,
+    "published_front": True,
+    "strict_front": True,
+}
 
 
 def names(paths: list[Path]) -> set[str]:
@@ -38,8 +65,9 @@ def test_kept_documents_are_drawn_beside_themselves_or_elsewhere(tmp_path: Path)
 
 def test_a_sweep_is_known_by_its_table(tmp_path: Path) -> None:
     (tmp_path / "grid.json").write_text(json.dumps([SAE]))
-    assert names(draw_kept(tmp_path)) == {f"{name}.{end}" for name in ("heatmaps", "pareto", "k-curve")
-                                          for end in ("png", "svg")}  # fmt: skip
+    assert names(draw_kept(tmp_path)) == {
+        f"{name}.{end}" for name in ("heatmaps", "pareto", "k-curve") for end in ("png", "svg")
+    }
 
 
 def test_pngs_are_pngs_of_a_sane_size(tmp_path: Path) -> None:

@@ -16,9 +16,28 @@ def pair(a: int, b: int, interaction: float, p: float | None) -> dict:
     """Single effects of -0.1 and -0.05 in accuracy, -1 and -0.5 in nats."""
     found = Interaction(interaction, interaction - 0.02, interaction + 0.01, p, p, 3)
     row = PairRow(
-        Site(2, 3), a, b, 9, 4, 2, 0, 3, -0.15 + interaction, -0.3, 0.0, 0.1, -0.1, -0.05,
-        -1.5 + interaction, -2.0, -1.0, -1.0, -0.5, found, found,
-    )  # fmt: skip
+        Site(2, 3),
+        a,
+        b,
+        9,
+        4,
+        2,
+        0,
+        3,
+        -0.15 + interaction,
+        -0.3,
+        0.0,
+        0.1,
+        -0.1,
+        -0.05,
+        -1.5 + interaction,
+        -2.0,
+        -1.0,
+        -1.0,
+        -0.5,
+        found,
+        found,
+    )
     return asdict(row)
 
 

@@ -8,10 +8,16 @@ import pytest
 from codi_int.report.prediction_figures import prediction_figure, prediction_figures
 
 PREDICTION = {
-    "claim": "the result of step 1 is the source's", "n_tested": 40, "hit_rate": 0.25, "low": 0.14, "high": 0.4,
-    "confidence": 0.95, "n_hits_clean": 2, "became": {"predicted": 10, "as before": 20, "another": 10},
+    "claim": "the result of step 1 is the source's",
+    "n_tested": 40,
+    "hit_rate": 0.25,
+    "low": 0.14,
+    "high": 0.4,
+    "confidence": 0.95,
+    "n_hits_clean": 2,
+    "became": {"predicted": 10, "as before": 20, "another": 10},
     "controls": {"kind": "random sources", "hit_rates": [0.05, 0.0, 0.1]},
-}  # fmt: skip
+}
 DOCUMENT = {"experiment": {"model": "tiny", "data": "stories"}, "prediction": PREDICTION}
 
 

@@ -16,33 +16,73 @@ from codi_int.types import Environment, RunCounts, Site
 
 SITE = Site(2, 3)
 DEAD = ScreenRow(
-    site=SITE, feature=9, firing_rate=0.0, edit_size=0.0, n_touched=0, n_broken=0, n_fixed=0, n_answer_changed=0,
-    estimate=0.0, low=0.0, high=0.0, p_value=None, p_adjusted=None,
-    logprob=0.0, logprob_low=0.0, logprob_high=0.0, logprob_p=None, logprob_p_adjusted=None,
-)  # fmt: skip
+    site=SITE,
+    feature=9,
+    firing_rate=0.0,
+    edit_size=0.0,
+    n_touched=0,
+    n_broken=0,
+    n_fixed=0,
+    n_answer_changed=0,
+    estimate=0.0,
+    low=0.0,
+    high=0.0,
+    p_value=None,
+    p_adjusted=None,
+    logprob=0.0,
+    logprob_low=0.0,
+    logprob_high=0.0,
+    logprob_p=None,
+    logprob_p_adjusted=None,
+)
 
 
 def row(feature: int, estimate: float, p: float, logprob: float, logprob_p: float, q: float = 0.5) -> ScreenRow:
     return replace(
-        DEAD, feature=feature, firing_rate=0.01 * feature, n_touched=5,
-        estimate=estimate, low=estimate - 0.1, high=estimate + 0.2, p_value=p, p_adjusted=q,
-        logprob=logprob, logprob_low=logprob - 1, logprob_high=logprob + 2, logprob_p=logprob_p,
-        logprob_p_adjusted=0.01 if logprob_p < 0.01 else 0.9, rank=0.25, rank_logprob=0.75,
-    )  # fmt: skip
+        DEAD,
+        feature=feature,
+        firing_rate=0.01 * feature,
+        n_touched=5,
+        estimate=estimate,
+        low=estimate - 0.1,
+        high=estimate + 0.2,
+        p_value=p,
+        p_adjusted=q,
+        logprob=logprob,
+        logprob_low=logprob - 1,
+        logprob_high=logprob + 2,
+        logprob_p=logprob_p,
+        logprob_p_adjusted=0.01 if logprob_p < 0.01 else 0.9,
+        rank=0.25,
+        rank_logprob=0.75,
+    )
 
 
 ROWS = (
-    row(1, 0.0, 1.0, -0.5, 0.001), row(2, 0.0, 1.0, 0.25, 0.004), row(3, -0.125, 0.25, 0.0, 0.7),
-    row(4, -0.25, 1e-4, 0.125, 0.5, q=0.03), DEAD,
-)  # fmt: skip
+    row(1, 0.0, 1.0, -0.5, 0.001),
+    row(2, 0.0, 1.0, 0.25, 0.004),
+    row(3, -0.125, 0.25, 0.0, 0.7),
+    row(4, -0.25, 1e-4, 0.125, 0.5, q=0.03),
+    DEAD,
+)
 
 
 def document(*rows: ScreenRow) -> dict:
     sites = tuple(ScreenSite(site, "sae", "s", 5, 4) for site in dict.fromkeys(row.site for row in rows))
     return Screen(
-        "ablate", SITE, "tiny", "sae", "stories", 50, 40, 0, rows, RunCounts(1, 0, 1, 0, 0),
-        Environment("0", "0", "m", "s", "d", 1, "cpu", "float32", 1.0), sites,
-    ).to_dict()  # fmt: skip
+        "ablate",
+        SITE,
+        "tiny",
+        "sae",
+        "stories",
+        50,
+        40,
+        0,
+        rows,
+        RunCounts(1, 0, 1, 0, 0),
+        Environment("0", "0", "m", "s", "d", 1, "cpu", "float32", 1.0),
+        sites,
+    ).to_dict()
 
 
 def dots_of(axis) -> dict[tuple[float, float], object]:

@@ -114,8 +114,13 @@ def test_too_many_shapes_leave_the_best_and_say_so(tmp_path: Path) -> None:
 def test_several_sites_get_all_figures(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "sweep", Site(2, 1), Site(2, 3))
     assert {path.stem for path in sweep_figures(folder, tmp_path / "out")} == {
-        "heatmaps", "pareto", "k-curve", "frequencies", "map-explained-variance", "map-dead-features"
-    }  # fmt: skip
+        "heatmaps",
+        "pareto",
+        "k-curve",
+        "frequencies",
+        "map-explained-variance",
+        "map-dead-features",
+    }
 
 
 def test_one_sae_without_firing_rates_is_drawn_the_same_each_time(tmp_path: Path) -> None:

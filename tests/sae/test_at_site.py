@@ -24,10 +24,15 @@ def model():
     tokenizer = build_tokenizer()
     hf = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
-            num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128,
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
         )
-    )  # fmt: skip
+    )
     config = CodiConfig(pad_id=0, bot_id=4, eot_id=5, eos_id=3, prj_dim=16, max_new_tokens=3, name="random")
     return CodiModel(hf.eval().requires_grad_(False), Projection(16, 16).requires_grad_(False), config, tokenizer)
 
@@ -37,9 +42,15 @@ def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp
     told = []
     config = SAETrainingConfig(d_sae=24, k=4, epochs=2, batch_size=32, seed=5)
     found = train_at_site(
-        model, site, problems, load_stories("validation", 32), config, tmp_path / "sae", "stories:sae",
+        model,
+        site,
+        problems,
+        load_stories("validation", 32),
+        config,
+        tmp_path / "sae",
+        "stories:sae",
         lambda *stage: told.append(stage),
-    )  # fmt: skip
+    )
     sae = load_sae(tmp_path / "sae")
     known = sae.config.provenance
     assert (known.site, known.model, known.model_sha256) == (site, "random", model.sha256)

@@ -17,9 +17,15 @@ RECIPE = SAETrainingConfig(d_sae=1, k=1, epochs=3, batch_size=4)
 @pytest.fixture
 def plan(problems, tmp_path):
     return SweepPlan(
-        (Site(1, 3), Site(2, 4)), SweepGrid((2, 3), (16,), recipe=RECIPE), problems[:8], "train", problems[8:],
-        "held-out", tmp_path / "sweep", tmp_path / "acts",
-    )  # fmt: skip
+        (Site(1, 3), Site(2, 4)),
+        SweepGrid((2, 3), (16,), recipe=RECIPE),
+        problems[:8],
+        "train",
+        problems[8:],
+        "held-out",
+        tmp_path / "sweep",
+        tmp_path / "acts",
+    )
 
 
 def test_the_grid_is_trained_on_what_the_model_thinks(model, plan):

@@ -21,8 +21,15 @@ from codi_int.training.trainer import RunOptions, Trainer, train
 
 TINY = Recipe(
     stages=(Stage("drill", 2, 0.002, 0.002), Stage("chain", 2, 0.002, 0.002), Stage("joint", 4, 0.002, 0.0)),
-    n_layers=2, d_model=24, d_mlp=32, prj_dim=24, n_heads=3, batch_size=4, drill_facts=3, bfloat16=False,
-)  # fmt: skip
+    n_layers=2,
+    d_model=24,
+    d_mlp=32,
+    prj_dim=24,
+    n_heads=3,
+    batch_size=4,
+    drill_facts=3,
+    bfloat16=False,
+)
 
 
 def options(folder, **changes):

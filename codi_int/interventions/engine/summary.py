@@ -51,9 +51,11 @@ def family_verdict(family: ResultFamily) -> str:
     if found:
         return f"{len(found)} of {n} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}."
     smallest = family.results[0].effect.minimum_detectable
-    power = "" if smallest is None else (
-        f" Alone, a true change of {100 * smallest:.1f} points or more would be found with 80% power."
-    )  # fmt: skip
+    power = (
+        ""
+        if smallest is None
+        else (f" Alone, a true change of {100 * smallest:.1f} points or more would be found with 80% power.")
+    )
     return (
         f"None of {n} edits is shown to change accuracy (p < {alpha:.2g} after Holm); "
         f"this does not show that none does.{power}"

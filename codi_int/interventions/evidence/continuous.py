@@ -93,7 +93,12 @@ def _bootstrap_mean(
         return float(change[0]), float(change[0])
     batch = max(1, _CHUNK_ELEMENTS // change.size)
     sample = bootstrap(
-        (change,), np.mean, confidence_level=confidence, n_resamples=resamples, batch=batch, method="percentile",
+        (change,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=resamples,
+        batch=batch,
+        method="percentile",
         rng=generator,
-    )  # fmt: skip
+    )
     return float(sample.confidence_interval.low), float(sample.confidence_interval.high)

@@ -48,9 +48,11 @@ def _found(counts: PairedCounts, interval: Interval, p_value: float) -> str:
 
 
 def _not_found(counts: PairedCounts, p_value: float, smallest: float | None, alpha: float) -> str:
-    power = "" if smallest is None else (
-        f" A true change of {100 * smallest:.1f} points or more would be found with 80% power."
-    )  # fmt: skip
+    power = (
+        ""
+        if smallest is None
+        else (f" A true change of {100 * smallest:.1f} points or more would be found with 80% power.")
+    )
     needed = fewest_for_significance(alpha)
     if counts.discordant < needed:
         return (

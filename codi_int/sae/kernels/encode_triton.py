@@ -64,12 +64,28 @@ def _ordered_key(value, BY_MAGNITUDE: tl.constexpr):
 @triton.jit
 @no_type_check
 def _gemm_kernel(
-    x_ptr, w_ptr, b_ptr, pre_ptr, maxima_ptr,
-    n, d_in, d_sae, n_groups,
-    x_row, x_column, w_row, w_column,
-    BY_MAGNITUDE: tl.constexpr, WITH_MAXIMA: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, GROUP: tl.constexpr,
-):  # fmt: skip
+    x_ptr,
+    w_ptr,
+    b_ptr,
+    pre_ptr,
+    maxima_ptr,
+    n,
+    d_in,
+    d_sae,
+    n_groups,
+    x_row,
+    x_column,
+    w_row,
+    w_column,
+    BY_MAGNITUDE: tl.constexpr,
+    WITH_MAXIMA: tl.constexpr,
+    UPCAST: tl.constexpr,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    INNER: tl.constexpr,
+    GROUP: tl.constexpr,
+):
     """One tile of `x @ W_enc + b_enc`; row tiles run fastest, so that a stripe of W_enc stays in L2."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -79,12 +95,14 @@ def _gemm_kernel(
         inner = start + tl.arange(0, INNER)
         x = tl.load(
             x_ptr + row_64[:, None] * x_row + inner[None, :] * x_column,
-            mask=(row[:, None] < n) & (inner[None, :] < d_in), other=0.0,
-        )  # fmt: skip
+            mask=(row[:, None] < n) & (inner[None, :] < d_in),
+            other=0.0,
+        )
         w = tl.load(
             w_ptr + inner[:, None].to(tl.int64) * w_row + column_64[None, :] * w_column,
-            mask=(inner[:, None] < d_in) & (column[None, :] < d_sae), other=0.0,
-        )  # fmt: skip
+            mask=(inner[:, None] < d_in) & (column[None, :] < d_sae),
+            other=0.0,
+        )
         if UPCAST:
             x, w = x.to(tl.float32), w.to(tl.float32)
         acc = tl.dot(x, w, acc, input_precision=PRECISION)
@@ -92,16 +110,18 @@ def _gemm_kernel(
     pre = (acc + bias[None, :]).to(pre_ptr.dtype.element_ty)
     tl.store(
         pre_ptr + row_64[:, None] * d_sae + column[None, :],
-        pre, mask=(row[:, None] < n) & (column[None, :] < d_sae),
-    )  # fmt: skip
+        pre,
+        mask=(row[:, None] < n) & (column[None, :] < d_sae),
+    )
     if WITH_MAXIMA:
         key = tl.where(column[None, :] < d_sae, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
         maxima = tl.max(tl.reshape(key, (ROWS, COLUMNS // GROUP, GROUP)), axis=2)
         group = tl.program_id(1) * (COLUMNS // GROUP) + tl.arange(0, COLUMNS // GROUP)
         tl.store(
             maxima_ptr + row_64[:, None] * n_groups + group[None, :],
-            maxima, mask=(row[:, None] < n) & (group[None, :] < n_groups),
-        )  # fmt: skip
+            maxima,
+            mask=(row[:, None] < n) & (group[None, :] < n_groups),
+        )
 
 
 @triton.jit(do_not_specialize=["k"])
@@ -130,8 +150,16 @@ def _groups_kernel(maxima_ptr, listed_ptr, count_ptr, least_ptr, greatest_ptr, n
 @triton.jit
 @no_type_check
 def _store_kept(
-    kept_ptr, indices_ptr, feature, pre, key, border, n_ties_wanted, n_kept, n_ties,
-):  # fmt: skip
+    kept_ptr,
+    indices_ptr,
+    feature,
+    pre,
+    key,
+    border,
+    n_ties_wanted,
+    n_kept,
+    n_ties,
+):
     """Write the entries above the border key and the first that equal it; how many were kept and how many tied."""
     ties = (key == border).to(tl.int32)
     kept = (key > border) | ((ties == 1) & (n_ties + tl.cumsum(ties, axis=0) <= n_ties_wanted))
@@ -164,9 +192,15 @@ def _narrow_kernel(pre_ptr, kept_ptr, indices_ptr, d_sae, k, BY_MAGNITUDE: tl.co
 @triton.jit
 @no_type_check
 def _listed_keys(
-    pre_ptr, listed_ptr, start, n_listed, d_sae,
-    BY_MAGNITUDE: tl.constexpr, GROUP: tl.constexpr, CHUNK: tl.constexpr,
-):  # fmt: skip
+    pre_ptr,
+    listed_ptr,
+    start,
+    n_listed,
+    d_sae,
+    BY_MAGNITUDE: tl.constexpr,
+    GROUP: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
     """Feature, pre-activation and key of CHUNK entries, from the listed group with number `start` on."""
     entry = start * GROUP + tl.arange(0, CHUNK)
     exists = entry < n_listed * GROUP
@@ -180,10 +214,20 @@ def _listed_keys(
 @triton.jit(do_not_specialize=["k"])
 @no_type_check
 def _listed_kernel(
-    pre_ptr, listed_ptr, count_ptr, least_ptr, greatest_ptr, kept_ptr, indices_ptr,
-    d_sae, n_groups, k,
-    BY_MAGNITUDE: tl.constexpr, GROUP: tl.constexpr, CHUNK: tl.constexpr,
-):  # fmt: skip
+    pre_ptr,
+    listed_ptr,
+    count_ptr,
+    least_ptr,
+    greatest_ptr,
+    kept_ptr,
+    indices_ptr,
+    d_sae,
+    n_groups,
+    k,
+    BY_MAGNITUDE: tl.constexpr,
+    GROUP: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
     """Like `_narrow_kernel`, over the entries of the listed groups, a chunk at a time."""
     row = tl.program_id(0).to(tl.int64)
     pre_ptr += row * d_sae
@@ -240,9 +284,20 @@ def _select_listed(pre: Tensor, maxima: Tensor, k: int, rule: str, tiles: Tiles)
     block = triton.next_power_of_2(n_groups)
     _groups_kernel[(n,)](maxima, listed, count, least, greatest, n_groups, k, BLOCK=block)
     _listed_kernel[(n,)](
-        pre, listed, count, least, greatest, kept, indices, d_sae, n_groups, k,
-        BY_MAGNITUDE=rule == "abs", GROUP=tiles.group, CHUNK=tiles.chunk,
-    )  # fmt: skip
+        pre,
+        listed,
+        count,
+        least,
+        greatest,
+        kept,
+        indices,
+        d_sae,
+        n_groups,
+        k,
+        BY_MAGNITUDE=rule == "abs",
+        GROUP=tiles.group,
+        CHUNK=tiles.chunk,
+    )
     return _ranked(kept, indices, rule)
 
 
@@ -263,10 +318,25 @@ def _preactivations(
     grid = (triton.cdiv(n, tiles.rows), triton.cdiv(d_sae, tiles.columns))
     launch: dict[str, Any] = {"num_warps": 8, "num_stages": 3} if x.is_cuda else {}
     _gemm_kernel[grid](
-        x, W_enc, b_enc.contiguous(), pre, maxima, n, d_in, d_sae, n_groups, *x.stride(), *W_enc.stride(),
-        BY_MAGNITUDE=rule == "abs", WITH_MAXIMA=with_maxima,
+        x,
+        W_enc,
+        b_enc.contiguous(),
+        pre,
+        maxima,
+        n,
+        d_in,
+        d_sae,
+        n_groups,
+        *x.stride(),
+        *W_enc.stride(),
+        BY_MAGNITUDE=rule == "abs",
+        WITH_MAXIMA=with_maxima,
         UPCAST=not x.is_cuda,  # the interpreter multiplies the bit patterns of bfloat16
         PRECISION="tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
-        ROWS=tiles.rows, COLUMNS=tiles.columns, INNER=tiles.inner, GROUP=tiles.group, **launch,
-    )  # fmt: skip
+        ROWS=tiles.rows,
+        COLUMNS=tiles.columns,
+        INNER=tiles.inner,
+        GROUP=tiles.group,
+        **launch,
+    )
     return pre, maxima

@@ -31,10 +31,19 @@ class ScatteredRows(NamedTuple):
 @triton.jit
 @no_type_check
 def _gather_kernel(
-    values_ptr, indices_ptr, w_ptr, base_ptr, out_ptr,
-    k, d, w_row, w_column,
-    WITH_BASE: tl.constexpr, ENTRIES: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    values_ptr,
+    indices_ptr,
+    w_ptr,
+    base_ptr,
+    out_ptr,
+    k,
+    d,
+    w_row,
+    w_column,
+    WITH_BASE: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     acc = tl.zeros((BLOCK,), dtype=tl.float32)
@@ -44,8 +53,9 @@ def _gather_kernel(
         index = tl.load(indices_ptr + row * k + entry, mask=entry < k, other=0)
         w = tl.load(
             w_ptr + index[:, None] * w_row + column[None, :] * w_column,
-            mask=(entry[:, None] < k) & (column[None, :] < d), other=0.0,
-        )  # fmt: skip
+            mask=(entry[:, None] < k) & (column[None, :] < d),
+            other=0.0,
+        )
         acc += tl.sum(value[:, None] * w.to(tl.float32), axis=0)
     if WITH_BASE:
         acc += tl.load(base_ptr + column, mask=column < d, other=0.0).to(tl.float32)
@@ -55,10 +65,17 @@ def _gather_kernel(
 @triton.jit
 @no_type_check
 def _dot_kernel(
-    grad_ptr, indices_ptr, w_ptr, out_ptr,
-    k, d, w_row, w_column,
-    ENTRIES: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    grad_ptr,
+    indices_ptr,
+    w_ptr,
+    out_ptr,
+    k,
+    d,
+    w_row,
+    w_column,
+    ENTRIES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(0).to(tl.int64)
     entry = tl.program_id(1) * ENTRIES + tl.arange(0, ENTRIES)
     index = tl.load(indices_ptr + row * k + entry, mask=entry < k, other=0)
@@ -68,8 +85,9 @@ def _dot_kernel(
         grad = tl.load(grad_ptr + row * d + column, mask=column < d, other=0.0).to(tl.float32)
         w = tl.load(
             w_ptr + index[:, None] * w_row + column[None, :] * w_column,
-            mask=(entry[:, None] < k) & (column[None, :] < d), other=0.0,
-        )  # fmt: skip
+            mask=(entry[:, None] < k) & (column[None, :] < d),
+            other=0.0,
+        )
         acc += tl.sum(grad[None, :] * w.to(tl.float32), axis=1)
     tl.store(out_ptr + row * k + entry, acc.to(out_ptr.dtype.element_ty), mask=entry < k)
 
@@ -77,10 +95,16 @@ def _dot_kernel(
 @triton.jit
 @no_type_check
 def _scatter_kernel(
-    values_ptr, rows_ptr, starts_ptr, source_ptr, out_ptr, totals_ptr,
+    values_ptr,
+    rows_ptr,
+    starts_ptr,
+    source_ptr,
+    out_ptr,
+    totals_ptr,
     d,
-    ENTRIES: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    ENTRIES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     feature = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     last = tl.load(starts_ptr + feature + 1)
@@ -92,8 +116,9 @@ def _scatter_kernel(
         row = tl.load(rows_ptr + entry, mask=entry < last, other=0)
         source = tl.load(
             source_ptr + row[:, None] * d + column[None, :],
-            mask=(entry[:, None] < last) & (column[None, :] < d), other=0.0,
-        )  # fmt: skip
+            mask=(entry[:, None] < last) & (column[None, :] < d),
+            other=0.0,
+        )
         acc += tl.sum(value[:, None] * source.to(tl.float32), axis=0)
         total += tl.sum(value)
     tl.store(out_ptr + feature * d + column, acc.to(out_ptr.dtype.element_ty), mask=column < d)
@@ -108,9 +133,18 @@ def gather_rows(values: Tensor, indices: Tensor, W: Tensor, base: Tensor | None 
     if out.numel():
         block = _block(d)
         _gather_kernel[(n, triton.cdiv(d, block))](
-            values.contiguous(), indices.contiguous(), W, W if base is None else base.contiguous(), out,
-            k, d, *W.stride(), WITH_BASE=base is not None, ENTRIES=ENTRIES, BLOCK=block,
-        )  # fmt: skip
+            values.contiguous(),
+            indices.contiguous(),
+            W,
+            W if base is None else base.contiguous(),
+            out,
+            k,
+            d,
+            *W.stride(),
+            WITH_BASE=base is not None,
+            ENTRIES=ENTRIES,
+            BLOCK=block,
+        )
     return out
 
 
@@ -135,9 +169,16 @@ def scatter_rows(values: Tensor, indices: Tensor, source: Tensor, d_sae: int) ->
     totals = torch.empty(d_sae, dtype=source.dtype, device=source.device)
     block = _block(d)
     _scatter_kernel[(d_sae, triton.cdiv(d, block))](
-        values.flatten()[by_feature.indices], by_feature.indices // k, starts, source.contiguous(), rows, totals,
-        d, ENTRIES=ENTRIES, BLOCK=block,
-    )  # fmt: skip
+        values.flatten()[by_feature.indices],
+        by_feature.indices // k,
+        starts,
+        source.contiguous(),
+        rows,
+        totals,
+        d,
+        ENTRIES=ENTRIES,
+        BLOCK=block,
+    )
     return ScatteredRows(rows, totals)
 
 
