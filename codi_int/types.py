@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import SiteError
+from codi_int.records import Alias, Estimate, flatten
 
 Number = int | float
 Operation = Literal["addition", "subtraction", "multiplication", "division"]
@@ -266,20 +267,20 @@ class OperationRow:
     """which operation"""
     n: int
     """problems that use it"""
-    estimate: float
-    """accuracy change on them"""
-    low: float
-    """lower end of its interval"""
-    high: float
-    """upper end of its interval"""
+    accuracy: Estimate
+    """change of accuracy on them; exact McNemar on these problems, corrected over the operations (Holm)"""
     n_broken: int
     """right before, wrong after"""
     n_fixed: int
     """wrong before, right after"""
-    p_value: float | None
-    """exact McNemar on these problems"""
-    p_adjusted: float | None
-    """Holm over the operations"""
+
+    estimate = Alias[float]("accuracy.value")
+    low = Alias[float]("accuracy.low")
+    high = Alias[float]("accuracy.high")
+    p_value = Alias[float | None]("accuracy.p_value")
+    p_adjusted = Alias[float | None]("accuracy.p_adjusted")
+
+    columns = ("operation", "n", "estimate", "low", "high", "n_broken", "n_fixed", "p_value", "p_adjusted")
 
 
 @dataclass(frozen=True)
@@ -384,17 +385,8 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The result without the outcomes of single problems, as plain JSON types."""
         whole = {f: getattr(self, f) for f in self.__dataclass_fields__ if f != "outcomes"}
-        return {"schema": self.schema, **_plain(whole)}
+        return {"schema": self.schema, **flatten(whole)}
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as one JSON document; never NaN or Infinity."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """`value` with records as dicts and tuples as lists, all the way down."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return _plain(asdict(value)) if hasattr(value, "__dataclass_fields__") else value

@@ -1,7 +1,7 @@
 """`codi-int curve`: how accuracy falls when more and more features are taken out together."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from codi_int.cli._signature import with_options
 from codi_int.cli._tables import points, table
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
+from codi_int.records import flatten
 
 if TYPE_CHECKING:
     from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
@@ -99,9 +100,9 @@ def _run(options: CurveOptions, report: Report) -> "AblationCurve":
 
 def _rows(found: "AblationCurve") -> list[dict[str, Any]]:
     """A row for each point; `draw` is empty for the top features."""
-    top: list[dict[str, Any]] = [{"set": "top", "draw": None, **asdict(point)} for point in found.top]
+    top: list[dict[str, Any]] = [{"set": "top", "draw": None, **flatten(point)} for point in found.top]
     drawn = enumerate(found.random)
-    return top + [{"set": "random", "draw": i, **asdict(point)} for i, line in drawn for point in line]
+    return top + [{"set": "random", "draw": i, **flatten(point)} for i, line in drawn for point in line]
 
 
 def curve_page(found: "AblationCurve") -> Group:

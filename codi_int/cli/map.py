@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from codi_int.cli._signature import with_options
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
+from codi_int.records import table_row
 
 if TYPE_CHECKING:
     from codi_int.interventions.screens.thought_map import MapCell, PathSplit, ThoughtMap
@@ -122,7 +123,7 @@ def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
 def _tables_of(found: "ThoughtMap") -> dict[str, list[dict[str, Any]]]:
     """A row for each cell and each split, with sites in one word."""
     tables: dict[str, Sequence[MapCell] | Sequence[PathSplit]] = {"map": found.cells, "splits": found.splits}
-    return {name: [{**asdict(row), "site": str(row.site)} for row in rows] for name, rows in tables.items()}
+    return {name: [table_row(row) for row in rows] for name, rows in tables.items()}
 
 
 def map_page(found: "ThoughtMap") -> Group:

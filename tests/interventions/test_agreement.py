@@ -45,7 +45,10 @@ def test_correlations_are_scipys(
 
 
 def made_up(screen: Screen, measured: list[float]) -> Screen:
-    rows = [replace(row, n_touched=1, logprob=value) for row, value in zip(screen.rows, measured, strict=False)]
+    rows = [
+        replace(row, effect=replace(row.effect, n_touched=1, logprob=replace(row.effect.logprob, value=value)))
+        for row, value in zip(screen.rows, measured, strict=False)
+    ]
     return replace(screen, rows=tuple(rows))
 
 

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 
 from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
 from codi_int.interventions.screens.thought_map import NO_PATH, MapCell, ThoughtMap
+from codi_int.records import ArmEffect, Estimate
 from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
 from codi_int.report.documents import MEASURES
 from codi_int.types import Environment, RunCounts, Site
@@ -18,9 +19,16 @@ ENVIRONMENT = Environment("0", "0", "m", "s", "d", 1, "cpu", "float32", 1.0)
 
 def cell(site: Site, effect: float | None, path: str = "both", p: float = 0.5) -> MapCell:
     if effect is None:
-        return MapCell(site, path, 0, *[None] * 13, NO_PATH)
-    accuracy, logprob = (effect, effect - 0.1, effect + 0.1, p, p, 5, 1, 7), (2 * effect, effect - 1, effect + 1, p, p)
-    return MapCell(site, path, 1, *accuracy, *logprob)
+        return MapCell(site, path, 0, note=NO_PATH)
+    found = ArmEffect(
+        accuracy=Estimate(effect, effect - 0.1, effect + 0.1, p, p),
+        logprob=Estimate(2 * effect, effect - 1, effect + 1, p, p),
+        n_touched=50,
+        n_broken=5,
+        n_fixed=1,
+        n_answer_changed=7,
+    )
+    return MapCell(site, path, 1, found)
 
 
 def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False) -> dict:
@@ -111,9 +119,15 @@ def test_a_map_of_one_cell_can_be_drawn(cells: tuple[MapCell, ...], tmp_path: Pa
 
 
 def point(n: int, effect: float) -> CurvePoint:
-    return CurvePoint(
-        n, 0.8 + effect, effect, effect - 0.05, effect + 0.02, 3 * effect, 3 * effect - 1, 3 * effect + 1, 0.1, 5
+    found = ArmEffect(
+        accuracy=Estimate(effect, effect - 0.05, effect + 0.02, 0.1),
+        logprob=Estimate(3 * effect, 3 * effect - 1, 3 * effect + 1),
+        n_touched=5,
+        n_broken=2,
+        n_fixed=1,
+        n_answer_changed=3,
     )
+    return CurvePoint(n, 0.8 + effect, found)
 
 
 def curve(ns: tuple[int, ...], draws: int) -> dict:

@@ -1,12 +1,12 @@
 """Pairs: joint effects over the sums of single ones, with the diagonal on which they add up."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from codi_int.interventions.screens.additivity import Interaction, PairRow
+from codi_int.records import ArmEffect, Estimate, table_row
 from codi_int.report.pair_figures import pair_figure, pair_figures
 from codi_int.report.style import RED
 from codi_int.types import Site
@@ -14,31 +14,29 @@ from codi_int.types import Site
 
 def pair(a: int, b: int, interaction: float, p: float | None) -> dict:
     """Single effects of -0.1 and -0.05 in accuracy, -1 and -0.5 in nats."""
-    found = Interaction(interaction, interaction - 0.02, interaction + 0.01, p, p, 3)
-    row = PairRow(
-        Site(2, 3),
-        a,
-        b,
-        9,
-        4,
-        2,
-        0,
-        3,
-        -0.15 + interaction,
-        -0.3,
-        0.0,
-        0.1,
-        -0.1,
-        -0.05,
-        -1.5 + interaction,
-        -2.0,
-        -1.0,
-        -1.0,
-        -0.5,
-        found,
-        found,
+    found = Interaction(Estimate(interaction, interaction - 0.02, interaction + 0.01, p, p), 3)
+    effect = ArmEffect(
+        accuracy=Estimate(-0.15 + interaction, -0.3, 0.0, 0.1),
+        logprob=Estimate(-1.5 + interaction, -2.0, -1.0),
+        n_touched=9,
+        n_broken=2,
+        n_fixed=0,
+        n_answer_changed=3,
     )
-    return asdict(row)
+    row = PairRow(
+        site=Site(2, 3),
+        a=a,
+        b=b,
+        n_both=4,
+        effect=effect,
+        estimate_a=-0.1,
+        estimate_b=-0.05,
+        logprob_a=-1.0,
+        logprob_b=-0.5,
+        interaction=found,
+        interaction_logprob=found,
+    )
+    return table_row(row)
 
 
 def document(*pairs: dict) -> dict:

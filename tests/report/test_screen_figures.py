@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import same_color, to_rgba
 
 from codi_int.interventions.screens.screen import Screen, ScreenRow, ScreenSite
+from codi_int.records import flatten, unflatten
 from codi_int.report.documents import ACCURACY, LOGPROB
 from codi_int.report.screen_figures import firing_figure, forest_figure, rank_figure, screen_figures, volcano_figure
 from codi_int.report.screen_rows import border, living
@@ -15,46 +16,53 @@ from codi_int.report.style import BLUE, RED, write_figure
 from codi_int.types import Environment, RunCounts, Site
 
 SITE = Site(2, 3)
-DEAD = ScreenRow(
-    site=SITE,
-    feature=9,
-    firing_rate=0.0,
-    edit_size=0.0,
-    n_touched=0,
-    n_broken=0,
-    n_fixed=0,
-    n_answer_changed=0,
-    estimate=0.0,
-    low=0.0,
-    high=0.0,
-    p_value=None,
-    p_adjusted=None,
-    logprob=0.0,
-    logprob_low=0.0,
-    logprob_high=0.0,
-    logprob_p=None,
-    logprob_p_adjusted=None,
+DEAD = unflatten(
+    ScreenRow,
+    {
+        "site": SITE,
+        "feature": 9,
+        "firing_rate": 0.0,
+        "edit_size": 0.0,
+        "n_touched": 0,
+        "n_broken": 0,
+        "n_fixed": 0,
+        "n_answer_changed": 0,
+        "estimate": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "p_value": None,
+        "p_adjusted": None,
+        "logprob": 0.0,
+        "logprob_low": 0.0,
+        "logprob_high": 0.0,
+        "logprob_p": None,
+        "logprob_p_adjusted": None,
+    },
 )
 
 
 def row(feature: int, estimate: float, p: float, logprob: float, logprob_p: float, q: float = 0.5) -> ScreenRow:
-    return replace(
-        DEAD,
-        feature=feature,
-        firing_rate=0.01 * feature,
-        n_touched=5,
-        estimate=estimate,
-        low=estimate - 0.1,
-        high=estimate + 0.2,
-        p_value=p,
-        p_adjusted=q,
-        logprob=logprob,
-        logprob_low=logprob - 1,
-        logprob_high=logprob + 2,
-        logprob_p=logprob_p,
-        logprob_p_adjusted=0.01 if logprob_p < 0.01 else 0.9,
-        rank=0.25,
-        rank_logprob=0.75,
+    return unflatten(
+        ScreenRow,
+        flatten(DEAD)
+        | {
+            "site": SITE,
+            "feature": feature,
+            "firing_rate": 0.01 * feature,
+            "n_touched": 5,
+            "estimate": estimate,
+            "low": estimate - 0.1,
+            "high": estimate + 0.2,
+            "p_value": p,
+            "p_adjusted": q,
+            "logprob": logprob,
+            "logprob_low": logprob - 1,
+            "logprob_high": logprob + 2,
+            "logprob_p": logprob_p,
+            "logprob_p_adjusted": 0.01 if logprob_p < 0.01 else 0.9,
+            "rank": 0.25,
+            "rank_logprob": 0.75,
+        },
     )
 
 

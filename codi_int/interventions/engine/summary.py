@@ -12,6 +12,7 @@ from codi_int.interventions.engine.controls import rank_among
 from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
+from codi_int.records import Estimate
 from codi_int.types import OPERATIONS, Arm, ControlSet, Effect, OperationRow, Outcome, Problem, Result
 
 
@@ -126,7 +127,13 @@ def operation_rows(
     p_values = [mcnemar_exact(count) for count in counts.values()]
     intervals = [score_interval(count) for count in counts.values()]
     return tuple(
-        OperationRow(operation, c.n, c.estimate, i.low, i.high, c.broken, c.fixed, p, adjusted)
+        OperationRow(
+            operation=operation,
+            n=c.n,
+            accuracy=Estimate(c.estimate, i.low, i.high, p, adjusted),
+            n_broken=c.broken,
+            n_fixed=c.fixed,
+        )
         for (operation, c), i, p, adjusted in zip(counts.items(), intervals, p_values, adjust(p_values), strict=True)
     )
 

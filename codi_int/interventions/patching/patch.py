@@ -8,7 +8,7 @@ how often that gives the answers that were predicted for the real ones.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from codi_int.interventions.patching.predicted import PredictedResult, score_pre
 from codi_int.interventions.patching.predicted_run import edited_outcomes, with_prediction
 from codi_int.interventions.patching.predictions import Predictions
 from codi_int.progress import Progress
+from codi_int.records import Alias, Estimate, flatten
 from codi_int.types import Outcome, Problem, Site
 
 RANDOM_SOURCES = "random sources"
@@ -54,22 +55,33 @@ class ValueContrast:
     """answers that became another one under the patch of another value"""
     n_changed_same: int
     """the same under the patch of the same value"""
-    estimate: float
-    """difference of the two shares"""
-    low: float
-    """lower end of its interval"""
-    high: float
-    """upper end"""
+    difference: Estimate
+    """of the two shares; exact McNemar test, by problem"""
     confidence: float
     """level of the interval"""
-    p_value: float
-    """exact McNemar test, by problem"""
     verdict: str
     """the finding in words"""
 
+    estimate = Alias[float]("difference.value")
+    low = Alias[float]("difference.low")
+    high = Alias[float]("difference.high")
+    p_value = Alias[float]("difference.p_value")
+
+    columns = (
+        "n",
+        "n_changed_different",
+        "n_changed_same",
+        "estimate",
+        "low",
+        "high",
+        "confidence",
+        "p_value",
+        "verdict",
+    )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return asdict(self)
+        return dict(flatten(self))
 
 
 def participants(problems: Sequence[Problem], pairing: Pairing) -> Participants:
@@ -164,11 +176,8 @@ def contrast_values(
         n=counts.n,
         n_changed_different=int(after.sum()),
         n_changed_same=int(before.sum()),
-        estimate=counts.estimate,
-        low=interval.low,
-        high=interval.high,
+        difference=Estimate(counts.estimate, interval.low, interval.high, p_value),
         confidence=confidence,
-        p_value=p_value,
         verdict=_contrast_words(counts.n, int(after.sum()), int(before.sum()), p_value, 1.0 - confidence),
     )
 

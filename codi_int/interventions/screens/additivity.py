@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from codi_int.interventions.evidence.continuous import logprob_effect
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens.changes import ArmChange, measure_change
+from codi_int.records import Alias, ArmEffect, Estimate, FlatEffect
 from codi_int.types import Site
 
 RESAMPLES = 9999
@@ -18,18 +19,19 @@ RESAMPLES = 9999
 class Interaction:
     """The part of a joint effect that is no sum of its parts, as a mean over problems."""
 
-    estimate: float
-    """joint - (sum of the parts)"""
-    low: float
-    """lower end of its bootstrap interval"""
-    high: float
-    """upper end"""
-    p_value: float | None
-    """paired by problem; None where the parts add up on every problem"""
-    p_adjusted: float | None
-    """Benjamini-Hochberg over the family that was tried"""
+    departure: Estimate
+    """joint - (sum of the parts), paired by problem; no p-value where the parts add up on every problem, and p-values
+    corrected over the family that was tried"""
     n_departing: int
     """problems on which the parts do not add up"""
+
+    estimate = Alias[float]("departure.value")
+    low = Alias[float]("departure.low")
+    high = Alias[float]("departure.high")
+    p_value = Alias[float | None]("departure.p_value")
+    p_adjusted = Alias[float | None]("departure.p_adjusted")
+
+    columns = ("estimate", "low", "high", "p_value", "p_adjusted", "n_departing")
 
 
 def interaction(
@@ -52,17 +54,19 @@ def interaction(
     departure = joint - np.sum(parts, axis=0)
     found = logprob_effect(departure, seed=seed, method=method, resamples=resamples)
     departing = int((departure != 0).sum())
-    return Interaction(found.estimate, found.low, found.high, found.p_value, None, departing)
+    return Interaction(Estimate(found.estimate, found.low, found.high, found.p_value), departing)
 
 
 def adjust_all(found: Sequence[Interaction]) -> tuple[Interaction, ...]:
     """The same interactions with p-values adjusted over all of them (Benjamini-Hochberg)."""
     adjusted = adjust([one.p_value for one in found], "benjamini-hochberg")
-    return tuple(replace(one, p_adjusted=p) for one, p in zip(found, adjusted, strict=True))
+    return tuple(
+        replace(one, departure=replace(one.departure, p_adjusted=p)) for one, p in zip(found, adjusted, strict=True)
+    )
 
 
 @dataclass(frozen=True)
-class PairRow:
+class PairRow(FlatEffect):
     """What taking out two features together did, beside what each of them did alone."""
 
     site: Site
@@ -71,42 +75,46 @@ class PairRow:
     """one feature"""
     b: int
     """the other one"""
-    n_touched: int
-    """problems on which at least one of them fires"""
     n_both: int
     """problems on which both fire; elsewhere the joint effect is that of the one that does"""
-    n_broken: int
-    """right before, wrong with both out"""
-    n_fixed: int
-    """wrong before, right with both out"""
-    n_answer_changed: int
-    """problems that got another answer"""
-    estimate: float
-    """change of accuracy with both out"""
-    low: float
-    """lower end of its interval"""
-    high: float
-    """upper end of its interval"""
-    p_value: float | None
-    """exact McNemar; None where neither fires"""
+    effect: ArmEffect
+    """of ablating both; it touches the problems on which at least one of them fires"""
     estimate_a: float
-    """change of accuracy with only the first one out"""
+    """change of accuracy with only the first one ablated"""
     estimate_b: float
-    """change of accuracy with only the second one out"""
-    logprob: float
-    """mean change of the clean answer's log-probability with both out, nats"""
-    logprob_low: float
-    """lower end of its interval"""
-    logprob_high: float
-    """upper end of its interval"""
+    """change of accuracy with only the second one ablated"""
     logprob_a: float
-    """the same with only the first one out"""
+    """mean change of the clean answer's log-probability with only the first one ablated, nats"""
     logprob_b: float
-    """the same with only the second one out"""
+    """the same with only the second one ablated"""
     interaction: Interaction
     """of accuracy"""
     interaction_logprob: Interaction
     """of the log-probability"""
+
+    columns = (
+        "site",
+        "a",
+        "b",
+        "n_touched",
+        "n_both",
+        "n_broken",
+        "n_fixed",
+        "n_answer_changed",
+        "estimate",
+        "low",
+        "high",
+        "p_value",
+        "estimate_a",
+        "estimate_b",
+        "logprob",
+        "logprob_low",
+        "logprob_high",
+        "logprob_a",
+        "logprob_b",
+        "interaction",
+        "interaction_logprob",
+    )
 
 
 def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequence[ArmChange], seed: int = 0) -> PairRow:
@@ -119,21 +127,19 @@ def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequenc
         parts: change with the first one out, and with the second one out.
         seed: of the resampling.
     """
-    found = measure_change(joint, seed)
     first, second = parts
     return PairRow(
         site=site,
         a=pair[0],
         b=pair[1],
-        n_touched=found.n_touched,
         n_both=int((first.touched & second.touched).sum()),
+        effect=measure_change(joint, seed),
         estimate_a=first.counts.estimate,
         estimate_b=second.counts.estimate,
         logprob_a=float(first.logprob.mean()),
         logprob_b=float(second.logprob.mean()),
         interaction=interaction(joint.accuracy, [c.accuracy for c in parts], seed, "permutation"),
         interaction_logprob=interaction(joint.logprob, [c.logprob for c in parts], seed),
-        **found.columns(),
     )
 
 

@@ -1,7 +1,8 @@
 """What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,14 @@ from codi_int.data.answers import is_right
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.evidence.continuous import logprob_effect
+from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.paired import PairedCounts, mcnemar_exact, score_interval
-from codi_int.types import LogprobEffect, RunCounts
+from codi_int.records import ArmEffect, Estimate
+from codi_int.types import RunCounts
 
 RESAMPLES = 999
 """draws of the bootstrap: few, for it runs once for each of hundreds of arms"""
+E = TypeVar("E", ArmEffect, ArmEffect | None)
 NO_WORK = RunCounts(0, 0, 0, 0, 0)
 
 
@@ -37,41 +41,6 @@ class ArmChange:
         return PairedCounts(self.accuracy.size, int((self.accuracy < 0).sum()), int((self.accuracy > 0).sum()))
 
 
-@dataclass(frozen=True)
-class Measured:
-    """An arm's effect in numbers."""
-
-    counts: PairedCounts
-    """flips"""
-    n_touched: int
-    """problems on which the arm changed anything"""
-    n_answer_changed: int
-    """problems that got another answer"""
-    low: float
-    """lower end of the interval for the change of accuracy"""
-    high: float
-    """upper end of it"""
-    p_value: float | None
-    """exact McNemar; None where no problem was touched"""
-    logprob: LogprobEffect
-    """the clean answer's log-probability"""
-
-    def columns(self) -> dict[str, Any]:
-        """What the rows of screens, pairs and maps have in common, by the names of their fields."""
-        return {
-            "n_broken": self.counts.broken,
-            "n_fixed": self.counts.fixed,
-            "n_answer_changed": self.n_answer_changed,
-            "estimate": self.counts.estimate,
-            "low": self.low,
-            "high": self.high,
-            "p_value": self.p_value,
-            "logprob": self.logprob.estimate,
-            "logprob_low": self.logprob.low,
-            "logprob_high": self.logprob.high,
-        }
-
-
 def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
     """What an arm changed on each problem of the clean pass."""
     places, n = plan.rows.tolist(), len(clean.problems)
@@ -86,7 +55,7 @@ def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
     return ArmChange(accuracy, logprob, touched, answer)
 
 
-def measure_change(change: ArmChange, seed: int = 0, resamples: int = RESAMPLES) -> Measured:
+def measure_change(change: ArmChange, seed: int = 0, resamples: int = RESAMPLES) -> ArmEffect:
     """Tests and intervals of one arm; an arm that touches nothing has no p-value.
 
     Args:
@@ -96,15 +65,40 @@ def measure_change(change: ArmChange, seed: int = 0, resamples: int = RESAMPLES)
     """
     counts, n_touched = change.counts, int(change.touched.sum())
     interval = score_interval(counts)
-    return Measured(
-        counts=counts,
-        n_touched=n_touched,
-        n_answer_changed=int(change.answer.sum()),
+    logprob = logprob_effect(change.logprob, seed=seed, method="wilcoxon", resamples=resamples)
+    # Without a touched problem the arm equals the clean one, here and in every population: no interval is left open.
+    accuracy = Estimate(
+        value=counts.estimate,
         low=interval.low if n_touched else 0.0,
         high=interval.high if n_touched else 0.0,
         p_value=mcnemar_exact(counts) if n_touched else None,
-        logprob=logprob_effect(change.logprob, seed=seed, method="wilcoxon", resamples=resamples),
     )
+    return ArmEffect(
+        accuracy=accuracy,
+        logprob=Estimate(logprob.estimate, logprob.low, logprob.high, logprob.p_value),
+        n_touched=n_touched,
+        n_broken=counts.broken,
+        n_fixed=counts.fixed,
+        n_answer_changed=int(change.answer.sum()),
+    )
+
+
+def adjust_effects(effects: Sequence[E]) -> list[E]:
+    """The same effects with p-values corrected over all of them (Benjamini-Hochberg), each measure a family.
+
+    What was not tested (no effect at all, or no p-value) stays as it is and is no member of the family.
+    """
+    accuracy = adjust([None if one is None else one.accuracy.p_value for one in effects], "benjamini-hochberg")
+    logprob = adjust([None if one is None else one.logprob.p_value for one in effects], "benjamini-hochberg")
+    return [
+        one
+        and replace(
+            one,
+            accuracy=replace(one.accuracy, p_adjusted=p),
+            logprob=replace(one.logprob, p_adjusted=q),
+        )
+        for one, p, q in zip(effects, accuracy, logprob, strict=True)
+    ]
 
 
 def n_correct(clean: CleanPass) -> int:
@@ -114,4 +108,4 @@ def n_correct(clean: CleanPass) -> int:
 
 def added(*counts: RunCounts) -> RunCounts:
     """All the work together."""
-    return RunCounts(*(sum(column) for column in zip(*(asdict(one).values() for one in counts), strict=True)))
+    return RunCounts(*(sum(column) for column in zip(*map(astuple, counts), strict=True)))

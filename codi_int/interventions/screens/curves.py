@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine, Site
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
 from codi_int.progress import Progress
+from codi_int.records import ArmEffect, FlatEffect, flatten
 from codi_int.types import Environment, Problem, RunCounts, Site
 
 ROWS_PER_GROUP = 4096
@@ -23,29 +24,28 @@ ROWS_PER_GROUP = 4096
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(FlatEffect):
     """What taking out so many features together did."""
 
     n: int
     """how many features"""
     accuracy: float
     """share of right answers with them out"""
-    estimate: float
-    """change of accuracy"""
-    low: float
-    """lower end of its interval"""
-    high: float
-    """upper end of its interval"""
-    logprob: float
-    """mean change of the clean answer's log-probability, nats"""
-    logprob_low: float
-    """lower end of its interval"""
-    logprob_high: float
-    """upper end of its interval"""
-    p_value: float | None
-    """exact McNemar; None where no problem was touched"""
-    n_touched: int
-    """problems on which the ablation changed anything"""
+    effect: ArmEffect
+    """on the answers"""
+
+    columns = (
+        "n",
+        "accuracy",
+        "estimate",
+        "low",
+        "high",
+        "logprob",
+        "logprob_low",
+        "logprob_high",
+        "p_value",
+        "n_touched",
+    )
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class AblationCurve:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {"schema": self.schema, **asdict(self)}
+        return {"schema": self.schema, **flatten(self)}
 
 
 def run_curve(
@@ -187,19 +187,8 @@ class _CurveWorker:
 
     def _point(self, features: tuple[int, ...], change: ArmChange) -> CurvePoint:
         found = measure_change(change, self._seed)
-        right = n_correct(self._context.clean) + found.counts.fixed - found.counts.broken
-        return CurvePoint(
-            n=len(features),
-            accuracy=right / found.counts.n,
-            estimate=found.counts.estimate,
-            low=found.low,
-            high=found.high,
-            logprob=found.logprob.estimate,
-            logprob_low=found.logprob.low,
-            logprob_high=found.logprob.high,
-            p_value=found.p_value,
-            n_touched=found.n_touched,
-        )
+        right = n_correct(self._context.clean) + found.n_fixed - found.n_broken
+        return CurvePoint(n=len(features), accuracy=right / change.accuracy.size, effect=found)
 
 
 def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -19,9 +19,16 @@ from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens.additivity import adjust_all, interaction
-from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
+from codi_int.interventions.screens.changes import (
+    NO_WORK,
+    ArmChange,
+    added,
+    adjust_effects,
+    arm_change,
+    measure_change,
+    n_correct,
+)
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
@@ -207,30 +214,19 @@ def _has_path(model: CodiModel, site: Site, path: str) -> bool:
 def _cell(site: Site, run: _Run, seed: int) -> MapCell:
     """One cell in numbers; p-values are adjusted once all cells are known."""
     if site not in run.changes:
-        nothing = dict.fromkeys(name for name in MapCell.__dataclass_fields__ if name not in _OF_EVERY_CELL)
-        return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH, **nothing)
-    found = measure_change(run.changes[site], seed)
+        return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH)
     return MapCell(
         site=site,
         propagate=run.path,
         n_replaced=len(run.replaced[site]),
-        p_adjusted=None,
-        logprob_p=found.logprob.p_value,
-        logprob_p_adjusted=None,
-        **found.columns(),
+        effect=measure_change(run.changes[site], seed),
     )
-
-
-_OF_EVERY_CELL = ("site", "propagate", "n_replaced", "note")
 
 
 def _adjusted(cells: Sequence[MapCell]) -> tuple[MapCell, ...]:
     """The cells with p-values adjusted over all that have a path, of all paths together."""
-    accuracy = adjust([cell.p_value for cell in cells], "benjamini-hochberg")
-    logprob = adjust([cell.logprob_p for cell in cells], "benjamini-hochberg")
-    return tuple(
-        replace(cell, p_adjusted=p, logprob_p_adjusted=q) for cell, p, q in zip(cells, accuracy, logprob, strict=True)
-    )
+    effects = adjust_effects([cell.effect for cell in cells])
+    return tuple(replace(cell, effect=effect) for cell, effect in zip(cells, effects, strict=True))
 
 
 def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], seed: int) -> tuple[PathSplit, ...]:

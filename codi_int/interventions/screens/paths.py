@@ -1,7 +1,7 @@
 """One edit by both paths and by each alone: how much of its effect goes by the cache, how much by the recurrence."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from codi_int.interventions.screens.additivity import Interaction, interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
+from codi_int.records import flatten
 from codi_int.types import Effect, Problem, Site
 
 PATHS = ("both", "cache", "recurrence")
@@ -43,7 +44,7 @@ class EffectByPath:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {"schema": self.schema, **asdict(self)}
+        return {"schema": self.schema, **flatten(self)}
 
 
 def split_effect(

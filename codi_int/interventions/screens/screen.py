@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.data.problems import name_of_problems
@@ -11,10 +11,10 @@ from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work, edit_kind
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens.additivity import PairRow
-from codi_int.interventions.screens.changes import NO_WORK, added, arm_change, measure_change, n_correct
+from codi_int.interventions.screens.changes import NO_WORK, added, adjust_effects, arm_change, measure_change, n_correct
 from codi_int.progress import Progress
+from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
 from codi_int.types import Environment, Problem, RunCounts, Site
 
 ROWS_PER_GROUP = 4096
@@ -23,7 +23,7 @@ Key = tuple[Site, int]
 
 
 @dataclass(frozen=True)
-class ScreenRow:
+class ScreenRow(FlatEffect):
     """What the edit of one feature did."""
 
     site: Site
@@ -34,38 +34,35 @@ class ScreenRow:
     """share of problems on which it fires"""
     edit_size: float
     """mean norm of what the edit adds to a touched residual"""
-    n_touched: int
-    """problems on which the edit changed anything at all"""
-    n_broken: int
-    """right before, wrong after"""
-    n_fixed: int
-    """wrong before, right after"""
-    n_answer_changed: int
-    """problems that got another answer"""
-    estimate: float
-    """change of accuracy"""
-    low: float
-    """lower end of its interval"""
-    high: float
-    """upper end of its interval"""
-    p_value: float | None
-    """exact McNemar; None for a dead feature"""
-    p_adjusted: float | None
-    """Benjamini-Hochberg over the features of the screen that fire, all sites together"""
-    logprob: float
-    """mean change of the clean answer's log-probability, nats"""
-    logprob_low: float
-    """lower end of its interval"""
-    logprob_high: float
-    """upper end of its interval"""
-    logprob_p: float | None
-    """Wilcoxon signed ranks; None for a dead feature"""
-    logprob_p_adjusted: float | None
-    """Benjamini-Hochberg over the features that fire, all sites together"""
+    effect: ArmEffect
+    """on the answers; p-values are corrected over the features of the screen that fire, all sites together"""
     rank: float | None = None
     """share of matched features of the site whose change of accuracy is smaller in magnitude"""
     rank_logprob: float | None = None
     """the same for the log-probability"""
+
+    columns = (
+        "site",
+        "feature",
+        "firing_rate",
+        "edit_size",
+        "n_touched",
+        "n_broken",
+        "n_fixed",
+        "n_answer_changed",
+        "estimate",
+        "low",
+        "high",
+        "p_value",
+        "p_adjusted",
+        "logprob",
+        "logprob_low",
+        "logprob_high",
+        "logprob_p",
+        "logprob_p_adjusted",
+        "rank",
+        "rank_logprob",
+    )
 
 
 @dataclass(frozen=True)
@@ -123,9 +120,8 @@ class Screen:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; a row's site is a word such as L14.P3."""
-        rows = [{**asdict(row), "site": str(row.site)} for row in self.rows]
-        pairs = [{**asdict(row), "site": str(row.site)} for row in self.pairs]
-        return {"schema": self.schema, **asdict(self), "rows": rows, "pairs": pairs}
+        tables = {"rows": [table_row(row) for row in self.rows], "pairs": [table_row(row) for row in self.pairs]}
+        return {"schema": self.schema, **flatten(self), **tables}
 
 
 def run_screen(
@@ -235,28 +231,21 @@ def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, conte
 
 def measure_row(context: SiteContext, feature: int, plan: ArmPlan, scores: ArmScores, seed: int) -> ScreenRow:
     """One feature's effect; p-values are adjusted once all are known."""
-    found = measure_change(arm_change(context.clean, plan, scores), seed)
     return ScreenRow(
         site=context.site,
         feature=feature,
         firing_rate=plan.firing_rate,
         edit_size=plan.edit_size,
-        n_touched=found.n_touched,
-        p_adjusted=None,
-        logprob_p=found.logprob.p_value,
-        logprob_p_adjusted=None,
-        **found.columns(),
+        effect=measure_change(arm_change(context.clean, plan, scores), seed),
     )
 
 
 def finish_rows(rows: Sequence[ScreenRow], contexts: Sequence[SiteContext], seed: int) -> tuple[ScreenRow, ...]:
     """The rows with p-values adjusted over all of them, and each placed among features of its site that are like it."""
-    accuracy = adjust([row.p_value for row in rows], "benjamini-hochberg")
-    logprob = adjust([row.logprob_p for row in rows], "benjamini-hochberg")
+    effects = adjust_effects([row.effect for row in rows])
     placed = {(row.site, row.feature): row for context in contexts for row in _placed(rows, context, seed)}
     return tuple(
-        replace(placed[row.site, row.feature], p_adjusted=p, logprob_p_adjusted=q)
-        for row, p, q in zip(rows, accuracy, logprob, strict=True)
+        replace(placed[row.site, row.feature], effect=effect) for row, effect in zip(rows, effects, strict=True)
     )
 
 

@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from codi_int.errors import CodiError, OutputError
 from codi_int.files import read_json_object, write_text
 from codi_int.interventions.engine.files import save_document
-from codi_int.interventions.screens.additivity import Interaction, PairRow
+from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.screen import ScreenRow
+from codi_int.records import table_row, unflatten
 from codi_int.types import Site
 
 FINISHED = "finished.json"
+Row = TypeVar("Row", ScreenRow, PairRow)
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class ScreenFolder:
         remedy = "Remove it, or give another folder."
         try:
             kept = read_json_object(self._path, error=OutputError, remedy=remedy)
-            rows = tuple(ScreenRow(**{**row, "site": Site.parse(row["site"])}) for row in kept["rows"])
-            found = Finished(rows, tuple(_pair(row) for row in kept["pairs"]))
+            rows = tuple(_read(ScreenRow, row) for row in kept["rows"])
+            found = Finished(rows, tuple(_read(PairRow, row) for row in kept["pairs"]))
             settings = dict(kept["settings"])
         except OutputError:
             raise
@@ -66,7 +68,7 @@ class ScreenFolder:
 
     def keep(self, rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> None:
         """Write everything that is finished, in one go."""
-        kept = {"settings": self._settings, "rows": [_flat(row) for row in rows], "pairs": [_flat(p) for p in pairs]}
+        kept = {"settings": self._settings, "rows": list(map(table_row, rows)), "pairs": list(map(table_row, pairs))}
         write_text(self._path, json.dumps(kept, allow_nan=False), durable=True)
 
     def finish(self, document: dict[str, Any], rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> list[str]:
@@ -75,15 +77,9 @@ class ScreenFolder:
         Returns:
             the names of the files.
         """
-        tables = {"screen": [_flat(row) for row in rows], "pairs": [_flat(row) for row in pairs]}
+        tables = {"screen": [table_row(row) for row in rows], "pairs": [table_row(row) for row in pairs]}
         return save_document(self._folder, "screen", document, tables)
 
 
-def _flat(row: ScreenRow | PairRow) -> dict[str, Any]:
-    """A row with its site in one word."""
-    return {**asdict(row), "site": str(row.site)}
-
-
-def _pair(row: dict[str, Any]) -> PairRow:
-    parts = {name: Interaction(**row[name]) for name in ("interaction", "interaction_logprob")}
-    return PairRow(**{**row, **parts, "site": Site.parse(row["site"])})
+def _read(kind: type[Row], row: dict[str, Any]) -> Row:
+    return unflatten(kind, {**row, "site": Site.parse(row["site"])})

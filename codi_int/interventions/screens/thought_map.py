@@ -1,10 +1,11 @@
 """The map of a chain of thought: what is lost when the residual at a layer and position says nothing of its problem."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.screens.additivity import Interaction
+from codi_int.records import Alias, ArmEffect, flatten
 from codi_int.types import Environment, RunCounts, Site
 
 KINDS = ("mean", "zero")
@@ -63,35 +64,45 @@ class MapCell:
     propagate: str
     """by which paths the change could go on: both, cache or recurrence"""
     n_replaced: int
-    """how many positions were replaced together; 0 for a cell without a road"""
-    estimate: float | None
-    """change of accuracy"""
-    low: float | None
-    """lower end of its interval"""
-    high: float | None
-    """upper end of its interval"""
-    p_value: float | None
-    """exact McNemar"""
-    p_adjusted: float | None
-    """Benjamini-Hochberg over all cells of the map that have a road"""
-    n_broken: int | None
-    """right before, wrong after"""
-    n_fixed: int | None
-    """wrong before, right after"""
-    n_answer_changed: int | None
-    """problems that got another answer"""
-    logprob: float | None
-    """mean change of the clean answer's log-probability, nats"""
-    logprob_low: float | None
-    """lower end of its interval"""
-    logprob_high: float | None
-    """upper end of its interval"""
-    logprob_p: float | None
-    """Wilcoxon signed ranks"""
-    logprob_p_adjusted: float | None
-    """Benjamini-Hochberg over all cells that have a road"""
+    """how many positions were replaced together; 0 for a cell without a path"""
+    effect: ArmEffect | None = None
+    """on the answers; p-values are corrected over all cells of the map that have a path, of all paths together"""
     note: str = ""
     """why there are no numbers, where there are none"""
+
+    estimate = Alias[float | None]("effect.accuracy.value")
+    low = Alias[float | None]("effect.accuracy.low")
+    high = Alias[float | None]("effect.accuracy.high")
+    p_value = Alias[float | None]("effect.accuracy.p_value")
+    p_adjusted = Alias[float | None]("effect.accuracy.p_adjusted")
+    n_broken = Alias[int | None]("effect.n_broken")
+    n_fixed = Alias[int | None]("effect.n_fixed")
+    n_answer_changed = Alias[int | None]("effect.n_answer_changed")
+    logprob = Alias[float | None]("effect.logprob.value")
+    logprob_low = Alias[float | None]("effect.logprob.low")
+    logprob_high = Alias[float | None]("effect.logprob.high")
+    logprob_p = Alias[float | None]("effect.logprob.p_value")
+    logprob_p_adjusted = Alias[float | None]("effect.logprob.p_adjusted")
+
+    columns = (
+        "site",
+        "propagate",
+        "n_replaced",
+        "estimate",
+        "low",
+        "high",
+        "p_value",
+        "p_adjusted",
+        "n_broken",
+        "n_fixed",
+        "n_answer_changed",
+        "logprob",
+        "logprob_low",
+        "logprob_high",
+        "logprob_p",
+        "logprob_p_adjusted",
+        "note",
+    )
 
     @property
     def has_path(self) -> bool:
@@ -146,4 +157,4 @@ class ThoughtMap:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {"schema": self.schema, **asdict(self)}
+        return {"schema": self.schema, **flatten(self)}

@@ -1,0 +1,115 @@
+"""Records of evidence nest; documents and tables show them flat, and read them back."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from codi_int.interventions.screens.additivity import Interaction, PairRow
+from codi_int.interventions.screens.curves import CurvePoint
+from codi_int.interventions.screens.screen import ScreenRow
+from codi_int.interventions.screens.thought_map import NO_PATH, MapCell
+from codi_int.records import ArmEffect, Estimate, flatten, table_row, unflatten
+from codi_int.types import Site
+
+EFFECT = ArmEffect(
+    accuracy=Estimate(-0.2, -0.3, -0.1, 0.04, 0.08),
+    logprob=Estimate(-2.0, -3.0, -1.0, 0.02, 0.03),
+    n_touched=11,
+    n_broken=7,
+    n_fixed=5,
+    n_answer_changed=13,
+)
+ROW = ScreenRow(
+    site=Site(2, 3),
+    feature=17,
+    firing_rate=0.25,
+    edit_size=1.5,
+    effect=EFFECT,
+    rank=0.6,
+    rank_logprob=0.7,
+)
+FLAT = {
+    "site": "L2.P3",
+    "feature": 17,
+    "firing_rate": 0.25,
+    "edit_size": 1.5,
+    "n_touched": 11,
+    "n_broken": 7,
+    "n_fixed": 5,
+    "n_answer_changed": 13,
+    "estimate": -0.2,
+    "low": -0.3,
+    "high": -0.1,
+    "p_value": 0.04,
+    "p_adjusted": 0.08,
+    "logprob": -2.0,
+    "logprob_low": -3.0,
+    "logprob_high": -1.0,
+    "logprob_p": 0.02,
+    "logprob_p_adjusted": 0.03,
+    "rank": 0.6,
+    "rank_logprob": 0.7,
+}
+PAIR = PairRow(
+    site=Site(2, 3),
+    a=1,
+    b=2,
+    n_both=4,
+    effect=replace(EFFECT, accuracy=Estimate(-0.2, -0.3, -0.1, 0.04), logprob=Estimate(-2.0, -3.0, -1.0)),
+    estimate_a=-0.11,
+    estimate_b=-0.05,
+    logprob_a=-1.1,
+    logprob_b=-0.5,
+    interaction=Interaction(Estimate(0.1, 0.0, 0.2, 0.3, 0.4), 3),
+    interaction_logprob=Interaction(Estimate(0.5, 0.4, 0.6, None), 6),
+)
+
+
+def test_a_row_of_a_table_has_the_flat_names_in_the_order_of_the_columns() -> None:
+    assert table_row(ROW) == FLAT
+    assert list(table_row(ROW)) == list(FLAT)
+
+
+def test_flat_names_read_the_nested_values() -> None:
+    assert {name: getattr(ROW, name) for name in FLAT if name != "site"} == {
+        k: v for k, v in FLAT.items() if k != "site"
+    }
+
+
+@pytest.mark.parametrize("record", [ROW, PAIR], ids=["screen", "pair"])
+def test_what_is_written_flat_is_read_back_nested(record: ScreenRow | PairRow) -> None:
+    flat = json.loads(json.dumps(table_row(record)))
+    assert unflatten(type(record), {**flat, "site": Site.parse(flat["site"])}) == record
+
+
+def test_a_record_in_a_record_is_flattened_by_its_own_columns() -> None:
+    assert flatten(PAIR)["interaction"] == {
+        "estimate": 0.1,
+        "low": 0.0,
+        "high": 0.2,
+        "p_value": 0.3,
+        "p_adjusted": 0.4,
+        "n_departing": 3,
+    }
+
+
+def test_a_cell_without_an_effect_has_no_numbers() -> None:
+    row = flatten(MapCell(Site(1, 6), "both", 0, note=NO_PATH))
+    assert {name for name, value in row.items() if value is not None} == {"site", "propagate", "n_replaced", "note"}
+
+
+def test_a_point_of_a_curve_shows_the_accuracy_that_is_left_and_its_change() -> None:
+    row = flatten(CurvePoint(n=8, accuracy=0.5, effect=EFFECT))
+    assert (row["n"], row["accuracy"], row["estimate"], row["n_touched"]) == (8, 0.5, -0.2, 11)
+
+
+@pytest.mark.parametrize("change", [{"unknown": 1}, {"rank_of_logprob": 0.5}])
+def test_a_column_that_the_record_does_not_have_is_refused(change: dict) -> None:
+    with pytest.raises(TypeError):
+        unflatten(ScreenRow, {**FLAT, "site": Site(2, 3), **change})
+
+
+def test_a_column_that_is_missing_is_refused() -> None:
+    with pytest.raises(TypeError):
+        unflatten(ScreenRow, {k: v for k, v in FLAT.items() if k != "high"})
