@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "codi_int"
 # A room may import the rooms of its own level and of the levels before it.
 LEVELS = (
-    {"errors", "proportions", "types", "files", "progress"},
+    {"errors", "proportions", "records", "types", "files", "progress"},
     {"data"},
     {"model"},
     {"training", "sae"},
