@@ -56,7 +56,7 @@ def test_rows_of_another_screen_are_not_mixed_in(run: Callable, words: tuple[str
 def test_interrupted_rows_stay(
     run: Callable, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi_int.interventions.screens import screen, screen_store
+    from codi_int.interventions.screens import groups, screen_store
 
     keep = screen_store.ScreenFolder.keep
 
@@ -64,7 +64,7 @@ def test_interrupted_rows_stay(
         keep(self, rows, pairs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(screen, "ROWS_PER_GROUP", 1)
+    monkeypatch.setattr(groups, "ROWS_PER_GROUP", 1)
     monkeypatch.setattr(screen_store.ScreenFolder, "keep", keep_and_stop)
     ran = run(*words, "--out", str(tmp_path))
     assert ran.code == 130
@@ -122,9 +122,9 @@ def test_every_combination_that_has_an_sae_is_screened(
 def test_a_killed_screen_of_two_sites_ends_as_an_uninterrupted_one(
     run: Callable, words: tuple[str, ...], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi_int.interventions.screens import screen, screen_store
+    from codi_int.interventions.screens import groups, screen_store
 
-    monkeypatch.setattr(screen, "ROWS_PER_GROUP", 40)
+    monkeypatch.setattr(groups, "ROWS_PER_GROUP", 40)
     sites = (*words, "--layer", "1", "--position", "3,4", "--sae", str(folder), "--json")
     whole = json.loads(run(*sites, "--out", str(tmp_path / "whole")).out)
     keep, calls = screen_store.ScreenFolder.keep, []

@@ -9,7 +9,6 @@ from scipy.stats import false_discovery_control, permutation_test, wilcoxon
 
 from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.screens import screen as screen_module
 from codi_int.interventions.screens.additivity import PairRow, interaction
 from codi_int.interventions.screens.interactions import run_pairs
 from codi_int.interventions.screens.screen import Screen, ScreenRow, run_screen
@@ -111,7 +110,7 @@ def test_an_interaction_that_is_not_there_is_rarely_found() -> None:
 def test_interrupted_pairs_go_on_where_they_stopped(
     engine: FeatureInterventionEngine, right: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screen_module, "ROWS_PER_GROUP", 20)
+    monkeypatch.setattr(groups, "ROWS_PER_GROUP", 20)
     at_once = run_pairs(engine, right, PAIRS)
     kept: list[tuple[Sequence[ScreenRow], Sequence[PairRow]]] = []
 

@@ -9,7 +9,6 @@ from scipy.stats import false_discovery_control
 from codi_int.errors import FeatureError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.screens import screen as screen_module
 from codi_int.interventions.screens.screen import Screen, ScreenRow, run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.records import table_row
@@ -82,7 +81,7 @@ def test_ranked_puts_the_smallest_p_first(screen: Screen) -> None:
 def test_an_interrupted_screen_goes_on_where_it_stopped(
     engine: FeatureInterventionEngine, right: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screen_module, "ROWS_PER_GROUP", 60)
+    monkeypatch.setattr(groups, "ROWS_PER_GROUP", 60)
     at_once = run_screen(engine, right)
     kept: list[Sequence[ScreenRow]] = []
 

@@ -106,6 +106,6 @@ def n_correct(clean: CleanPass) -> int:
     return sum(outcome.correct for outcome in clean.outcomes)
 
 
-def added(*counts: RunCounts) -> RunCounts:
+def add_counts(*counts: RunCounts) -> RunCounts:
     """All the work together."""
     return RunCounts(*(sum(column) for column in zip(*map(astuple, counts), strict=True)))

@@ -14,13 +14,11 @@ from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import check_draws
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change, measure_change, n_correct
-from codi_int.progress import Progress
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_change, n_correct
+from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten
 from codi_int.types import Environment, Problem, RunCounts, Site
-
-ROWS_PER_GROUP = 4096
-"""(set, problem) rows that are scored together"""
 
 
 @dataclass(frozen=True)
@@ -164,26 +162,25 @@ class _CurveWorker:
         self.counts = NO_WORK
 
     def run(self, sets: Sequence[tuple[int, ...]]) -> None:
-        """Measure sets in groups of about `ROWS_PER_GROUP` rows."""
-        wanted, group = list(dict.fromkeys(sets)), dict[tuple[int, ...], ArmPlan]()
-        for i, features in enumerate(wanted, 1):
-            group[features] = self._engine.plan(self._context, Ablate(features))
-            if i == len(wanted) or sum(len(plan.rows) for plan in group.values()) >= ROWS_PER_GROUP:
-                self._score(group)
-                group = {}
-                if self._progress:
-                    self._progress("curve", i, len(wanted))
+        """Measure sets in groups, each set once."""
+        wanted = list(dict.fromkeys(sets))
+        planned = ((features, self._engine.plan(self._context, Ablate(features))) for features in wanted)
+        self.counts = run_groups(
+            group_by_rows(planned, lambda item: len(item[1].rows)),
+            score=lambda group: self._score(dict(group)),
+            progress=count_up(self._progress, "curve", len(wanted)),
+        )
 
     def line(self, features: Sequence[int], sizes: Sequence[int]) -> tuple[CurvePoint, ...]:
         """The points of one ranking, once its sets have run."""
         return tuple(self._known[one] for one in first_of(features, sizes))
 
-    def _score(self, group: Mapping[tuple[int, ...], ArmPlan]) -> None:
+    def _score(self, group: Mapping[tuple[int, ...], ArmPlan]) -> RunCounts:
         plans, context = list(group.values()), self._context
         scores = self._engine.score(context, plans)
-        self.counts = added(self.counts, count_work(context, plans, scores))
         for features, plan, score in zip(group, plans, scores, strict=True):
             self._known[features] = self._point(features, arm_change(context.clean, plan, score))
+        return count_work(context, plans, scores)
 
     def _point(self, features: tuple[int, ...], change: ArmChange) -> CurvePoint:
         found = measure_change(change, self._seed)

@@ -5,7 +5,7 @@ from the sum by exactly nothing. Only problems on which both fire can tell.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from codi_int.data.problems import name_of_problems
@@ -13,11 +13,11 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
-from codi_int.interventions.screens import screen as screens
 from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
-from codi_int.interventions.screens.changes import NO_WORK, ArmChange, added, arm_change
+from codi_int.interventions.screens.changes import ArmChange, arm_change
+from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.screen import Screen, ScreenRow, assemble, finish_rows, measure_row
-from codi_int.progress import Progress
+from codi_int.progress import Progress, count_up
 from codi_int.types import Problem, RunCounts, Site
 
 Pair = tuple[int, int]
@@ -92,32 +92,17 @@ class _PairWorker:
 
     def run(self, wanted: Sequence[Pair], keep: Keep | None, progress: Progress | None) -> RunCounts:
         """All pairs; a group whose pairs are all finished is left out."""
-        counts, done = NO_WORK, 0
-        for group in self._groups(wanted):
-            if not self._finished(group):
-                counts = added(counts, self._score(group))
-                if keep:
-                    keep(list(self.rows.values()), list(self.pairs.values()))
-            done += len(group)
-            if progress:
-                progress("pairs", done, len(wanted))
-        return counts
+        return run_groups(
+            # a group needs nothing of another one: it plans the single features of its pairs itself
+            group_by_rows(wanted, lambda pair: sum(len(plan.rows) for plan in self._plans([pair]).values())),
+            score=self._score,
+            is_finished=self._finished,
+            keep=None if keep is None else lambda: keep(list(self.rows.values()), list(self.pairs.values())),
+            progress=count_up(progress, "pairs", len(wanted)),
+        )
 
     def _finished(self, group: Sequence[Pair]) -> bool:
         return set(group) <= self.pairs.keys() and {f for pair in group for f in pair} <= self.rows.keys()
-
-    def _groups(self, wanted: Sequence[Pair]) -> Iterator[list[Pair]]:
-        """Pairs in groups of about as many rows as a screen scores at once; a group needs nothing of another one."""
-        group: list[Pair] = []
-        size = 0
-        for pair in wanted:
-            group.append(pair)
-            size += sum(len(plan.rows) for plan in self._plans([pair]).values())
-            if size >= screens.ROWS_PER_GROUP:
-                yield group
-                group, size = [], 0
-        if group:
-            yield group
 
     def _plans(self, group: Sequence[Pair]) -> dict[tuple[int, ...], ArmPlan]:
         """Each feature alone on its problems, and both together where both fire."""

@@ -23,17 +23,18 @@ from codi_int.interventions.screens.additivity import adjust_all, interaction
 from codi_int.interventions.screens.changes import (
     NO_WORK,
     ArmChange,
-    added,
+    add_counts,
     adjust_effects,
     arm_change,
     measure_change,
     n_correct,
 )
+from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
-from codi_int.progress import Progress
-from codi_int.types import Problem, Site
+from codi_int.progress import Progress, count_up
+from codi_int.types import Problem, RunCounts, Site
 
 POOL_BYTES = 2**28
 """of the changes of cells that run together"""
@@ -110,7 +111,7 @@ def run_map(
         seed=seed,
         cells=cells,
         splits=_splits(plan.sites, {run.path: run.changes for run in runs}, seed) if plan.propagate == SPLIT else (),
-        counts=added(*(run.counts for run in runs)),
+        counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
     )
 
@@ -142,12 +143,14 @@ class _Run:
                 self._model, dict.fromkeys(sites), propagate=self.path, method=self._method
             )
             means = self._instead(engine, sites)
-        done = before + sum(not group for group in self.replaced.values())
-        for pool in self._pools():
-            self._run_pool(engine, pool, means)
-            done += len(pool)
-            if self._progress:
-                self._progress("map", done, total)
+        without_path = sum(not group for group in self.replaced.values())
+        advance = count_up(self._progress, "map", total)
+        advance(before + without_path)
+        self.counts = run_groups(
+            self._pools(),
+            score=lambda pool: self._run_pool(engine, pool, means),
+            progress=advance,
+        )
 
     def _with_path(self, sites: Iterable[Site]) -> tuple[Site, ...]:
         """Those of the sites from which a change can reach the answer."""
@@ -181,7 +184,7 @@ class _Run:
     @torch.no_grad()
     def _run_pool(
         self, engine: FeatureInterventionEngine, cells: Sequence[Site], means: Mapping[Site, PutInPlace]
-    ) -> None:
+    ) -> RunCounts:
         """Run cells together from the lowest of their layers on."""
         edits = [AtSites({one: means[one] for one in self.replaced[cell]}) for cell in cells]
         anchor = min((edit.sites[0] for edit in edits), key=reach_order)
@@ -192,7 +195,7 @@ class _Run:
         scores = engine.score(context, plans)
         for cell, plan, score in zip(cells, plans, scores, strict=True):
             self.changes[cell] = arm_change(context.clean, plan, score)
-        self.counts = added(self.counts, count_work(context, plans, scores))
+        return count_work(context, plans, scores)
 
 
 def _anchored(arm: ArmPlan, anchor: Site) -> ArmPlan:

@@ -12,13 +12,18 @@ from codi_int.interventions.engine.controls import feature_stats, matched_featur
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work, edit_kind
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.additivity import PairRow
-from codi_int.interventions.screens.changes import NO_WORK, added, adjust_effects, arm_change, measure_change, n_correct
-from codi_int.progress import Progress
+from codi_int.interventions.screens.changes import (
+    add_counts,
+    adjust_effects,
+    arm_change,
+    measure_change,
+    n_correct,
+)
+from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
 from codi_int.types import Environment, Problem, RunCounts, Site
 
-ROWS_PER_GROUP = 4096
-"""(feature, problem) rows that are scored before their features count as finished"""
 Key = tuple[Site, int]
 
 
@@ -187,28 +192,19 @@ class _Worker:
 
     def run(self, context: SiteContext, wanted: Sequence[int]) -> RunCounts:
         """Screen a site; finished features are left out."""
-        counts, done = NO_WORK, 0
-        # grouped before finished ones are left out: what shares a batch, and so rounding, is the same on a second try
-        for plans in self._groups(context, wanted):
-            if not {(context.site, f) for f in plans} <= self._rows.keys():
-                counts = added(counts, self._score(context, plans))
-                if self._keep:
-                    self._keep(list(self._rows.values()))
-            done += len(plans)
-            if self._progress:
-                self._progress(f"screen {context.site}" if self._several else "screen", done, len(wanted))
-        return counts
+        stage = f"screen {context.site}" if self._several else "screen"
+        planned = ((feature, self._engine.plan(context, self._make_edit(feature))) for feature in wanted)
+        return run_groups(
+            group_by_rows(planned, lambda item: len(item[1].rows)),
+            score=lambda group: self._score(context, dict(group)),
+            is_finished=lambda group: {(context.site, feature) for feature, _ in group} <= self._rows.keys(),
+            keep=self._keep_rows,
+            progress=count_up(self._progress, stage, len(wanted)),
+        )
 
-    def _groups(self, context: SiteContext, wanted: Sequence[int]) -> Iterator[dict[int, ArmPlan]]:
-        """Features in groups of about `ROWS_PER_GROUP` rows: enough for full batches, few enough to save in between."""
-        group: dict[int, ArmPlan] = {}
-        for feature in wanted:
-            group[feature] = self._engine.plan(context, self._make_edit(feature))
-            if sum(len(plan.rows) for plan in group.values()) >= ROWS_PER_GROUP:
-                yield group
-                group = {}
-        if group:
-            yield group
+    def _keep_rows(self) -> None:
+        if self._keep is not None:
+            self._keep(list(self._rows.values()))
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores = self._engine.score(context, list(plans.values()))
@@ -226,7 +222,9 @@ def chosen_sites(engine: FeatureInterventionEngine, site: Site | Sequence[Site] 
 
 def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, context: SiteContext) -> list[int]:
     listed = features.get(context.site, ()) if isinstance(features, Mapping) else features
-    return list(range(context.sae.d_sae)) if listed is None else check_features(listed, context.sae.d_sae)
+    if listed is None:
+        return list(range(context.sae.d_sae))
+    return list(dict.fromkeys(check_features(listed, context.sae.d_sae)))
 
 
 def measure_row(context: SiteContext, feature: int, plan: ArmPlan, scores: ArmScores, seed: int) -> ScreenRow:
@@ -283,7 +281,7 @@ def assemble(
         n_correct=n_correct(first.clean),
         seed=seed,
         rows=rows,
-        counts=added(*counts),
+        counts=add_counts(*counts),
         environment=describe_environment(engine.model, first.sae, first.clean.problems, time.perf_counter() - started),
         sites=sites,
     )
