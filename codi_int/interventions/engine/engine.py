@@ -1,7 +1,7 @@
 """The intervention engine: one edit of a continuous thought on many problems, with its evidence."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -86,6 +86,7 @@ class FeatureInterventionEngine:
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
         self.memory_budget, self.max_rows, self.method = memory_budget, max_rows, method
         self._clean: CleanPass | None = None
+        self._clean_key: Hashable = None
 
     @torch.no_grad()
     def run(
@@ -232,10 +233,15 @@ class FeatureInterventionEngine:
         return site
 
     def _clean_pass(self, problems: Sequence[Problem], progress: Progress | None) -> CleanPass:
-        if self._clean is None or self._clean.problems != tuple(problems):
+        # Hooks and weights belong to the key as problems do: a pass that was run inside `with model.hooks(...)`, or
+        # before a weight was changed, is the clean arm of no later run.
+        key = (self.model.state_key(), tuple(problems))
+        if self._clean is None or self._clean_key != key:
             bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
             sites = tuple(dict.fromkeys((*self.sites, *bases)))
+            self._clean = None  # the old pass and the new one need not fit into memory together
             self._clean = run_clean(self.model, problems, sites, self.memory_budget, progress)
+            self._clean_key = key
         return self._clean
 
     def _place(self, clean: CleanPass, site: Site) -> SiteState:
