@@ -166,7 +166,21 @@ def places(area: str, path: Path) -> Iterator[tuple[Mutant, ast.AST, ast.AST, as
         before, after = ast.unparse(node), ast.unparse(ast.fix_missing_locations(other))
         key = (function, kind, before)
         name = str(path.relative_to(ROOT))
-        yield Mutant(area, name, function, kind, before, after, seen[key], node.lineno), node, other, tree  # type: ignore[attr-defined]
+        yield (
+            Mutant(
+                area=area,
+                file=name,
+                function=function,
+                kind=kind,
+                before=before,
+                after=after,
+                nth=seen[key],
+                line=node.lineno,
+            ),
+            node,
+            other,
+            tree,
+        )  # type: ignore[attr-defined]
         seen[key] += 1
 
 

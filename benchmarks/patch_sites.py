@@ -109,7 +109,9 @@ def draw(rows: Sequence[dict[str, Any]], limit: int) -> Any:
         dots = [
             (i, j) for i, layer in enumerate(layers) for j, p in enumerate(positions) if true_at(found, step, layer, p)
         ]
-        image = heatmap(axis, table, norm, AMOUNT, names, [str(p) for p in positions], marked=dots)
+        image = heatmap(
+            axis, table, norm=norm, cmap=AMOUNT, rows=names, columns=[str(p) for p in positions], marked=dots
+        )
         axis.set_title(f"result of step {step}")
         axis.set_xlabel("position")
     axes[0].set_ylabel("layer")

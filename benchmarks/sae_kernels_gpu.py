@@ -115,7 +115,7 @@ def encoders(n: int, d_in: int, shapes: list[tuple[int, int]], device: str, repe
         for name, call in calls.items():
             share = agreement(call(x, W, b, k), x, W, b, k)
             spent = median_ms(lambda call=call, W=W, b=b, k=k: call(x, W, b, k), repeats, device)  # type: ignore[misc]
-            rows.append(report(Row("encode", name, d_sae, k, spent, share)))
+            rows.append(report(Row(part="encode", what=name, d_sae=d_sae, k=k, milliseconds=spent, agreement=share)))
     return rows
 
 
@@ -277,11 +277,11 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if arguments.small:
         rows = encoders(4, 32, [(300, 4)], device, 1) + steps(4, 32, [(300, 4)], device, 1)
-        rows += sweep(256, 16, (32,), 2, device, 1)
+        rows += sweep(256, 16, d_saes=(32,), sites=2, device=device, epochs=1)
     elif device == "cuda":
         rows = encoders(BATCH, D_IN, SHAPES, device, arguments.repeats)
         rows += steps(BATCH, D_IN, [(65536, 32), (65536, 100)], device, arguments.repeats)
-        rows += sweep(SWEEP_ROWS, D_IN, SWEEP_D_SAE, arguments.sites, device, 25)
+        rows += sweep(SWEEP_ROWS, D_IN, d_saes=SWEEP_D_SAE, sites=arguments.sites, device=device, epochs=25)
     else:
         rows = unmeasured()
     least = floors(arguments.sites)

@@ -60,11 +60,11 @@ def gradients(d_sae: int, k: int, dtype: torch.dtype, repeats: int) -> dict[str,
     narrow = w._replace(E=w.E.to(dtype), D=w.D.to(dtype))
 
     def whole(_: int) -> list[Tensor]:
-        step = dense(w, narrow, x, k, None, "abs", False)
+        step = dense(w, narrow, x=x, k=k, ks=None, rule="abs", subtract=False)
         return [step.grad(name, slice(None)) for name in Weights._fields]
 
     def kept(_: int) -> list[Tensor]:
-        step = sparse(w, narrow, x, k, "abs", False)
+        step = sparse(w, narrow, x=x, k=k, rule="abs", subtract=False)
         return [step.grad(name, slice(None)) for name in Weights._fields]
 
     found = milliseconds({"whole products": whole, "kept rows": kept}, repeats)
@@ -79,7 +79,7 @@ def updates(d_sae: int, k: int, dtype: torch.dtype, repeats: int) -> dict[str, A
     def way(whole: bool) -> Callable[[int], None]:
         stack = Adam(Weights(*(value[None] for value in weights(d_sae))), [1e-3], dtype, whole=whole)
         w, narrow = (Weights(*(value[0] for value in values)) for values in (stack.weights, stack.narrow))
-        step = sparse(w, narrow, x, k, "abs", False)
+        step = sparse(w, narrow, x=x, k=k, rule="abs", subtract=False)
         return lambda _: stack.step(lambda name, some: step.grad(name, some)[None])
 
     found = milliseconds({"in one go": way(True), "in pieces": way(False)}, repeats)

@@ -177,12 +177,12 @@ def dictionary_learning(x: Tensor, config: SAETrainingConfig) -> TopKSAE:
     first, batches = start(x, config)
     steps = config.epochs * -(-len(x) // config.batch_size)
     trainer = TopKTrainer(
-        steps,
-        x.shape[1],
-        config.d_sae,
-        config.k,
-        14,
-        "codi",
+        steps=steps,
+        activation_dim=x.shape[1],
+        dict_size=config.d_sae,
+        k=config.k,
+        layer=14,
+        lm_name="codi",
         lr=config.learning_rate,
         auxk_alpha=0.0,
         warmup_steps=1,

@@ -68,8 +68,17 @@ TINY = {
     "head_dim": 16,
 }
 SHAPES = {
-    "llama-1b": Shape(LLAMA_1B, 512, 100, 1495, 60, 7, 1024, (128, 512, 1495)),
-    "tiny": Shape(TINY, 64, 8, 24, 12, 3, 64, (24,)),
+    "llama-1b": Shape(
+        model=LLAMA_1B,
+        d_sae=512,
+        k=100,
+        problems=1495,
+        question=60,
+        answer=7,
+        max_rows=1024,
+        batch_sizes=(128, 512, 1495),
+    ),
+    "tiny": Shape(model=TINY, d_sae=64, k=8, problems=24, question=12, answer=3, max_rows=64, batch_sizes=(24,)),
 }
 CLEAR = 1000.0
 """standard deviation of the two large logits"""

@@ -1,11 +1,16 @@
 """The shape of the code: which room may import which, and that importing does nothing but import."""
 
 import ast
+import tokenize
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "codi_int"
+import codi_int
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "codi_int"
 # A room may import the rooms of its own level and of the levels before it.
 LEVELS = (
     {"errors", "proportions", "records", "types", "files", "progress"},
@@ -20,32 +25,142 @@ LEVELS = (
 INNER_LEVELS = ({"edits"}, {"evidence"}, {"engine"}, {"screens", "patching"})
 ALLOWED = {room: set().union(*LEVELS[: i + 1]) for i, level in enumerate(LEVELS) for room in level}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+FOLDERS = ("codi_int", "tests", "benchmarks", "scripts")
+SOURCES = [path for name in FOLDERS for path in sorted((ROOT / name).rglob("*.py"))]
+
+KNOWN_CYCLES: set[frozenset[str]] = {frozenset({"codi_int.sae.many", "codi_int.sae.training"})}
+"""cycles that are still there; none may be added"""
+MOST_POSITIONAL = 5
+"""arguments that a call may pass without naming them"""
+STILL_POSITIONAL = (
+    "codi_int/interventions/",
+    "codi_int/model/",
+    "codi_int/sae/",
+    "codi_int/training/",
+    "codi_int/data/",
+    "tests/interventions/",
+    "tests/model/",
+    "tests/sae/",
+    "tests/training/",
+    "tests/data/",
+)
+"""folders whose calls are not all named yet; this list only shrinks"""
+VARIADIC = {"run", "run_words", "table", "_narrow", "add_row"}
+"""functions of `*words` and of `*columns`: there is nothing to name"""
+DEVICE_WORDS = {"cuda", "mps", "xpu", "accelerator", "is_available", "device_count", "get_device_properties"}
+"""parts of a call's dotted name that tell that it asks for hardware"""
 
 
 def room_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(tree):
-    for node in ast.walk(tree):
-        names = []
+def name_of(path: Path) -> str:
+    """`codi_int.sae.many`; a package goes by its own name."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(source: str, modules: set[str]) -> Iterator[tuple[str, int]]:
+    """(module, line) for every import statement, wherever it stands: in functions and under TYPE_CHECKING too.
+
+    `from codi_int import x` imports the module x where there is one; a public name leads to the module it lives in,
+    for the lazy `codi_int.__getattr__` loads that one.
+    """
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import on line {node.lineno}"
-            names = [node.module or ""]
-        for name in names:
-            first, *rest = name.split(".")
-            assert first not in {"tests", "benchmarks"}
-            if first == "codi_int" and rest:
-                yield rest[0], node.lineno
+            module = node.module or ""
+            for alias in node.names:
+                if f"{module}.{alias.name}" in modules:
+                    yield f"{module}.{alias.name}", node.lineno
+                    continue
+                yield module, node.lineno
+                if module == "codi_int" and alias.name in codi_int._HOMES:
+                    yield f"codi_int.{codi_int._HOMES[alias.name]}", node.lineno
+
+
+def imported_rooms(source: str, modules: set[str]) -> Iterator[tuple[str, int]]:
+    for name, line in imports_of(source, modules):
+        first, *rest = name.split(".")
+        assert first not in {"tests", "benchmarks"}
+        if first == "codi_int" and rest:
+            yield rest[0], line
+
+
+def cycles(sources: Mapping[str, str]) -> set[frozenset[str]]:
+    """Groups of modules each of which reaches every other one of its group: Tarjan's strongly connected components.
+
+    That `import a.b` runs the package `a` first is left out: a package that lists its own modules would be a cycle.
+    """
+    graph = {
+        name: {found for found, _ in imports_of(source, set(sources)) if found in sources and found != name}
+        for name, source in sources.items()
+    }
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    groups = set()
+
+    def visit(name: str) -> None:
+        number[name] = lowest[name] = len(number)
+        path.append(name)
+        for other in graph[name]:
+            if other not in number:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in path:
+                lowest[name] = min(lowest[name], number[other])
+        if lowest[name] == number[name]:  # nothing below leads further up: what lies above it on the path is its group
+            group = path[path.index(name) :]
+            del path[path.index(name) :]
+            if len(group) > 1:
+                groups.add(frozenset(group))
+
+    for name in graph:
+        if name not in number:
+            visit(name)
+    return groups
+
+
+def at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every node that is evaluated when the module is imported: all but the bodies of functions."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for field, value in ast.iter_fields(node):
+            if field == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue  # decorators and defaults are evaluated, the body is not
+            waiting += [
+                child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)
+            ]
+
+
+def device_probes(source: str) -> list[int]:
+    """Lines of calls at module level that ask for hardware."""
+    calls = [node for node in at_import(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [call.lineno for call in calls if DEVICE_WORDS & set(ast.unparse(call.func).split("."))]
+
+
+def positional(source: str) -> list[int]:
+    """Lines of calls with more than `MOST_POSITIONAL` arguments that are not named, though they could be."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    long = [call for call in calls if len(call.args) > MOST_POSITIONAL]
+    return [
+        call.lineno
+        for call in long
+        if not any(isinstance(arg, ast.Starred) for arg in call.args)
+        and ast.unparse(call.func).split(".")[-1] not in VARIADIC
+    ]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path):
     if room_of(path) == "__init__":
         return
-    for room, line in imported_rooms(ast.parse(path.read_text())):
+    for room, line in imported_rooms(path.read_text(), {name_of(module) for module in MODULES}):
         assert room in ALLOWED[room_of(path)], f"{path}:{line}: {room_of(path)} must not import {room}"
 
 
@@ -86,3 +201,63 @@ def test_tests_mirror_the_source():
     for path in Path(__file__).parent.rglob("test_*.py"):
         room = path.parent.name
         assert path.parent == Path(__file__).parent or (PACKAGE / room).is_dir(), path
+
+
+def test_no_module_imports_itself_by_a_detour():
+    assert cycles({name_of(path): path.read_text() for path in MODULES}) == KNOWN_CYCLES
+
+
+def test_cycles_are_found_in_functions_and_under_type_checking():
+    sources = {
+        "codi_int.a": "def f():\n    from codi_int import b",
+        "codi_int.b": "from codi_int.c import x",
+        "codi_int.c": "if TYPE_CHECKING:\n    import codi_int.a",
+        "codi_int.d": "from codi_int import a",
+    }
+    assert cycles(sources) == {frozenset({"codi_int.a", "codi_int.b", "codi_int.c"})}
+    assert cycles({**sources, "codi_int.c": ""}) == set()
+
+
+def test_imports_from_the_package_are_resolved():
+    modules = {"codi_int.types", "codi_int.cli"}
+    assert [room for room, _ in imported_rooms("from codi_int import types, cli", modules)] == ["types", "cli"]
+    assert [room for room, _ in imported_rooms("from codi_int import load_model", modules)] == ["model"]
+    assert list(imported_rooms("from codi_int import __version__", modules)) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_device_is_probed_at_import(path):
+    assert not device_probes(path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("HERE = torch.cuda.is_available()", [1]),
+        ("if True:\n    x = 'cuda' if torch.cuda.device_count() else 'cpu'", [2]),
+        ("class A:\n    n = torch.mps.device_count()", [2]),
+        ("def f(x=torch.cuda.is_available()):\n    pass", [1]),
+        ("def f():\n    return torch.cuda.is_available()", []),
+        ("f = lambda: torch.cuda.is_available()", []),
+        ("x = torch.zeros(3)", []),
+    ],
+)
+def test_probes_are_found_wherever_import_evaluates_them(source, lines):
+    assert device_probes(source) == lines
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_formatter_is_never_switched_off(path):
+    with path.open("rb") as file:
+        comments = [token for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
+    assert not [token.start[0] for token in comments if token.string.lstrip("# ").startswith("fmt:")]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_calls_name_their_arguments(path):
+    if not str(path.relative_to(ROOT)).startswith(STILL_POSITIONAL):
+        assert not positional(path.read_text()), path
+
+
+def test_calls_without_names_are_found():
+    assert positional("f(1, 2, 3, 4, 5)\nf(1, 2, 3, 4, 5, 6)\nf(*x, 1, 2, 3, 4, 5)") == [2]

@@ -1,9 +1,9 @@
 """Pairs of features in a file: `449,332` a line, or JSON lines."""
 
-import json
 from pathlib import Path
 
-from codi_int.errors import DataError
+from codi_int.errors import CodiError, DataError
+from codi_int.files import parse_json, read_lines
 
 REMEDY = 'Write one pair a line, 449,332 or {"a": 449, "b": 332}.'
 
@@ -14,12 +14,7 @@ def load_feature_pairs(path: Path) -> tuple[tuple[int, int], ...]:
     Raises:
         DataError: for a file that cannot be read, holds no pair, or a line that is none.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text file"
-        raise DataError(f"Pairs file {path} cannot be read: {reason.lower()}.", REMEDY) from None
-    numbered = [(i, line.strip()) for i, line in enumerate(lines, 1) if line.strip()]
+    numbered = [(number, line.strip()) for number, line in read_lines(path, remedy=REMEDY)]
     if numbered and numbered[0][1].replace(" ", "").lower() == "a,b":
         numbered = numbered[1:]
     if not numbered:
@@ -30,12 +25,12 @@ def load_feature_pairs(path: Path) -> tuple[tuple[int, int], ...]:
 def _pair(path: Path, number: int, line: str) -> tuple[int, int]:
     try:
         if line.startswith(("{", "[")):
-            found = json.loads(line)
+            found = parse_json(line, f"Line {number} of {path}")
             values = [found["a"], found["b"]] if isinstance(found, dict) else found
         else:
             values = [int(word) for word in line.split(",")]
         a, b = values
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, CodiError):
         raise DataError(f"Line {number} of {path} is no pair of features: {line[:40]!r}.", REMEDY) from None
     if not all(type(value) is int and value >= 0 for value in (a, b)):
         raise DataError(f"Line {number} of {path} needs two whole numbers from 0 upwards: {line[:40]!r}.", REMEDY)

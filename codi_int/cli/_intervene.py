@@ -1,18 +1,24 @@
-"""What ablate, amplify and swap share: set up, run, keep, print. Commands load it when they run, for it is heavy."""
+"""What ablate, amplify and swap share: the engine that the options name, and their edits run on it.
 
-import sys
+Commands load it when they run, for it is heavy.
+"""
+
 from collections.abc import Mapping
+from pathlib import Path
 
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import Kept, command_line, run_job
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._paths import print_split
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import family_page, result_page
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.controls import Controls
-from codi_int.interventions.engine.store import prepare_folder, save_family, save_result
-from codi_int.interventions.engine.summary import family_of
+from codi_int.interventions.engine.store import save_family, save_result
+from codi_int.interventions.engine.summary import ResultFamily, family_of
 from codi_int.types import Result
+
+RESULT_FILES = ("result.json", "outcomes.parquet", "manifest.json")
 
 
 def intervene(edit: Edit, options: InterventionOptions) -> None:
@@ -20,17 +26,19 @@ def intervene(edit: Edit, options: InterventionOptions) -> None:
     if options.propagate == "split":
         print_split(edit, options)
         return
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
-        result = run_edit(edit, options, report)
-    if options.out is not None:
-        folder = save_result(result, options.out, ["codi-int", *sys.argv[1:]])
-        print(f"Kept in {folder}: result.json, outcomes.parquet, manifest.json", file=sys.stderr)
-    if options.as_json:
-        print_json(result.to_dict())
-    else:
-        stdout().print(result_page(result))
+
+    def keep(result: Result, out: Path) -> Kept:
+        save_result(result, out, command_line())
+        return Kept(RESULT_FILES)
+
+    run_job(
+        lambda report: run_edit(edit, options, report),
+        document=Result.to_dict,
+        page=result_page,
+        as_json=options.as_json,
+        out=options.out,
+        keep=keep,
+    )
 
 
 def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> None:
@@ -38,32 +46,34 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
     if len(edits) == 1:
         intervene(next(iter(edits.values())), options)
         return
-    if options.out is not None:
-        for name in edits:
-            prepare_folder(options.out / name)
-    with progress() as report:
-        engine, problems, sae_name = prepare(options, report)
-        family = family_of(
-            engine.run_many(
-                list(edits.values()),
-                problems,
-                seed=options.seed,
-                controls=_controls(options),
-                data=options.data,
-                sae_name=sae_name,
-                progress=report,
-            )
-        )
-    if options.out is not None:
-        from codi_int.cli._figures import keep_figures
 
-        save_family(family, list(edits), options.out, ["codi-int", *sys.argv[1:]])
-        print(f"Kept in {options.out}: results.json, and a folder each: {', '.join(edits)}", file=sys.stderr)
-        keep_figures(family.to_dict(), options.out)
-    if options.as_json:
-        print_json(family.to_dict())
-    else:
-        stdout().print(family_page(family))
+    def work(report: Report) -> ResultFamily:
+        engine, problems, sae_name = prepare(options, report)
+        results = engine.run_many(
+            list(edits.values()),
+            problems,
+            seed=options.seed,
+            controls=_controls(options),
+            data=options.data,
+            sae_name=sae_name,
+            progress=report,
+        )
+        return family_of(results)
+
+    def keep(family: ResultFamily, out: Path) -> Kept:
+        save_family(family, list(edits), out, command_line())
+        names = f"results.json, and a folder each: {', '.join(edits)}"
+        return Kept([names], [(family.to_dict(), out)])
+
+    run_job(
+        work,
+        document=ResultFamily.to_dict,
+        page=family_page,
+        as_json=options.as_json,
+        out=options.out,
+        keep=keep,
+        inside=list(edits),
+    )
 
 
 def run_edit(edit: Edit, options: InterventionOptions, report: Report) -> Result:
@@ -85,5 +95,6 @@ def _controls(options: InterventionOptions) -> Controls:
         features=options.controls,
         directions=options.directions,
         neurons=options.neurons,
+        # one option for both: they answer the same question, whether the SAE is needed at all
         mean_difference=options.neurons > 0,
     )

@@ -1,19 +1,18 @@
 """What `--propagate split` does: one edit by both paths and by each alone. Loaded when it runs, for it is heavy."""
 
-import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from codi_int.cli._console import print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import Kept, run_job
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.files import save_document
-from codi_int.interventions.engine.store import prepare_folder
 from codi_int.interventions.screens.paths import PATHS, EffectByPath, split_effect
 
 NAMES = {"both": "by both roads", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
@@ -21,20 +20,33 @@ NAMES = {"both": "by both roads", "cache": "by the cache alone", "recurrence": "
 
 def print_split(edit: Edit, options: InterventionOptions) -> None:
     """Run an edit by every path, keep what comes out where that is asked for, and print it."""
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
+
+    def work(report: Report) -> _Found:
+        # The engine itself lets an edit pass on by both paths; `split_effect` cuts them one after the other.
         engine, problems, sae = prepare(replace(options, propagate="both"), report)
-        found = split_effect(engine, edit, problems, options.seed, progress=report)
-    about = {"model": engine.model.name, "sae": sae, "data": options.data, "n_problems": len(problems)}
-    document = {**found.to_dict(), **about, "seed": options.seed}
-    if options.out is not None:
-        names = save_document(options.out, "roads", document, {})
-        print(f"Kept in {options.out}: {', '.join(names)}", file=sys.stderr)
-    if options.as_json:
-        print_json(document)
-    else:
-        stdout().print(paths_page(found, document))
+        effects = split_effect(engine, edit, problems, options.seed, progress=report)
+        about = {"model": engine.model.name, "sae": sae, "data": options.data, "n_problems": len(problems)}
+        return _Found(effects, {**effects.to_dict(), **about, "seed": options.seed})
+
+    run_job(
+        work,
+        document=lambda found: found.document,
+        page=lambda found: paths_page(found.effects, found.document),
+        as_json=options.as_json,
+        out=options.out,
+        # "roads" is what earlier releases called the paths; the file keeps its name
+        keep=lambda found, out: Kept(save_document(out, "roads", found.document, {})),
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One edit by every path."""
+
+    effects: EffectByPath
+    """by both paths, by each alone, and the interaction"""
+    document: dict[str, Any]
+    """the same as plain JSON types, with model, SAE and data"""
 
 
 def paths_page(found: EffectByPath, document: dict[str, Any]) -> Group:

@@ -1,6 +1,5 @@
 """`codi-int capture`: activations of many problems on disk."""
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,8 @@ from rich.console import Group
 from rich.text import Text
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import keep_on_interrupt, run_job
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import table
 from codi_int.errors import ConfigError
@@ -41,19 +41,18 @@ def capture(options: CaptureOptions) -> None:
     """
     from codi_int.sae.captures import SIDECAR, read_sidecar
 
-    with progress() as report:
-        try:
-            found = _run(options, report)
-        except KeyboardInterrupt:
-            if (options.out / SIDECAR).exists():
-                info = read_sidecar(options.out)
-                kept = f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {options.out}"
-                print(f"{kept}; the command goes on there.", file=sys.stderr)
-            raise
-    if options.as_json:
-        print_json(capture_document(found))
-    else:
-        stdout().print(capture_page(found))
+    def kept() -> str:
+        if not (options.out / SIDECAR).exists():
+            return ""
+        info = read_sidecar(options.out)
+        return f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {options.out}"
+
+    def work(report: Report) -> "Capture":
+        with keep_on_interrupt(kept):
+            return _run(options, report)
+
+    # without `out`: the capture checks its folder itself, for it goes on in one that it knows and refuses others
+    run_job(work, document=capture_document, page=capture_page, as_json=options.as_json)
 
 
 def _run(options: CaptureOptions, report: Report) -> "Capture":
@@ -70,10 +69,10 @@ def _run(options: CaptureOptions, report: Report) -> "Capture":
         model,
         problems,
         options.out,
-        options.data,
-        options.layers or None,
-        options.positions or None,
-        options.dtype,
+        data=options.data,
+        layers=options.layers or None,
+        positions=options.positions or None,
+        dtype=options.dtype,
         padding=options.padding,
         progress=rename_stage(report, "problems captured"),
     )
@@ -104,4 +103,4 @@ def capture_page(capture: "Capture") -> Group:
     where = f"{document['bytes'] / 2**20:.1f} MiB in {capture.folder}, described in {SIDECAR}"
     hashes = f"model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
     positions = f"positions {', '.join(map(str, info.positions))}"
-    return Group(head, "", out, "", Text(f"{where}\n{positions}"), Text(hashes, style="dim"))
+    return Group(*(head, "", out, ""), Text(f"{where}\n{positions}"), Text(hashes, style="dim"))

@@ -1,8 +1,8 @@
 """`codi-int curve`: how accuracy falls when more and more features are taken out together."""
 
-import sys
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import Kept, run_job
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import points, table
 from codi_int.errors import ConfigError
@@ -44,7 +45,7 @@ def curve(options: CurveOptions) -> None:
     Example: codi-int curve --layer 14 --n 1 --n 8 --n 64 --limit 300
     """
     from codi_int.interventions.engine.controls import check_draws
-    from codi_int.interventions.engine.store import prepare_folder
+    from codi_int.interventions.screens.curves import AblationCurve
     from codi_int.interventions.screens.rankings import ORDERS
 
     if options.order not in ORDERS:
@@ -52,20 +53,14 @@ def curve(options: CurveOptions) -> None:
     if options.sizes and min(options.sizes) < 1:
         raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1 --n 8, for example.")
     check_draws(options.draws)
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
-        found = _run(options, report)
-    if options.out is not None:
-        from codi_int.cli._figures import keep_figures
-
-        files = save_document(options.out, "curve", found.to_dict(), {"curve": _rows(found)})
-        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
-        keep_figures(found.to_dict(), options.out)
-    if options.as_json:
-        print_json(found.to_dict())
-    else:
-        stdout().print(curve_page(found))
+    run_job(
+        lambda report: _run(options, report),
+        document=AblationCurve.to_dict,
+        page=curve_page,
+        as_json=options.as_json,
+        out=options.out,
+        keep=_keep,
+    )
 
 
 def _run(options: CurveOptions, report: Report) -> "AblationCurve":
@@ -88,14 +83,19 @@ def _run(options: CurveOptions, report: Report) -> "AblationCurve":
         engine,
         problems,
         ranking,
-        options.order,
-        options.sizes or None,
-        options.draws,
-        options.seed,
+        order=options.order,
+        sizes=options.sizes or None,
+        draws=options.draws,
+        seed=options.seed,
         data=options.data,
         sae_name=name,
         progress=report,
     )
+
+
+def _keep(found: "AblationCurve", out: Path) -> Kept:
+    document = found.to_dict()
+    return Kept(save_document(out, "curve", document, {"curve": _rows(found)}), [(document, out)])
 
 
 def _rows(found: "AblationCurve") -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import print_json, quieten, stdout
+from codi_int.cli._job import run_job
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import table
 from codi_int.errors import ConfigError
@@ -53,11 +53,12 @@ def doctor(options: DoctorOptions) -> None:
 
     Example: codi-int doctor --model codi-mini --parity 8
     """
-    checkup = examine(options)
-    if options.as_json:
-        print_json(checkup.to_dict())
-    else:
-        stdout().print(checkup.page())
+    checkup = run_job(
+        lambda report: examine(options),
+        document=Checkup.to_dict,
+        page=Checkup.page,
+        as_json=options.as_json,
+    )
     if not checkup.healthy:
         raise typer.Exit(1)
 
@@ -95,18 +96,17 @@ def examine(options: DoctorOptions) -> Checkup:
     from codi_int.model.loading import load_model
     from codi_int.model.parity import check_parity
 
-    quieten()
     if options.parity < 0:
         raise ConfigError(f"--parity is {options.parity}; it is a number of problems.", "0 leaves the comparison out.")
     problems = load_problems(options.data, options.parity) if options.parity else ()
     model = load_model(
         options.model,
-        options.base,
-        options.lora_alpha,
-        options.remove_eos,
-        options.thoughts,
-        options.device,
-        options.dtype,
+        base=options.base,
+        lora_alpha=options.lora_alpha,
+        remove_eos=options.remove_eos,
+        n_thoughts=options.thoughts,
+        device=options.device,
+        dtype=options.dtype,
     )
     parity = check_parity(model, problems) if problems else None
     checkup = Checkup(describe_model(model), parity)

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import Report
+from codi_int.cli._job import run_job
 from codi_int.cli._signature import with_options
 
 
@@ -33,20 +35,26 @@ class EvaluateOptions(o.ModelOptions):
 @with_options
 def evaluate(options: EvaluateOptions) -> None:
     """Accuracy through thoughts with 95% intervals, by number of steps and by operation."""
-    from codi_int.cli._console import print_json, progress, stdout
     from codi_int.cli._tables import evaluation_page
     from codi_int.data.problems import load_problems
-    from codi_int.interventions.evaluation import check_settings
+    from codi_int.interventions.evaluation import Evaluation, check_settings
     from codi_int.interventions.evaluation import evaluate as evaluate_model
     from codi_int.model.loading import load_model
 
-    rules = options.padding, options.rule, options.batch_size
-    with progress() as report:
+    def work(report: Report) -> Evaluation:
         problems = load_problems(options.data, options.limit)
-        check_settings(*rules, options.replace)
-        model = load_model(options.model, device=options.device)
-        found = evaluate_model(model, problems, options.data, options.replace, options.written, report, *rules)
-    if options.as_json:
-        print_json(found.to_dict())
-    else:
-        stdout().print(evaluation_page(found))
+        # before the model is loaded, which takes longest
+        check_settings(options.padding, options.rule, options.batch_size, options.replace)
+        return evaluate_model(
+            load_model(options.model, device=options.device),
+            problems,
+            data=options.data,
+            replace=options.replace,
+            written=options.written,
+            report=report,
+            padding=options.padding,
+            rule=options.rule,
+            batch_size=options.batch_size,
+        )
+
+    run_job(work, document=Evaluation.to_dict, page=evaluation_page, as_json=options.as_json)

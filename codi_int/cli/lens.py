@@ -1,7 +1,5 @@
 """`codi-int lens`: what each thought says at each layer, for one problem or over a data set."""
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +10,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import print_json, progress, quieten, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import Kept, run_job
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import table
 from codi_int.errors import ConfigError, DataError
+from codi_int.files import write_json
 
 if TYPE_CHECKING:
     from codi_int.model.lens import LensGrid, LensGroup, LensReport, LensToken
@@ -49,59 +49,70 @@ def lens(options: LensOptions) -> None:
 
     Example: codi-int lens --problem 0
     """
-    over_all = options.question is None and options.problem is None
-    found = look_over_all(options) if over_all else look_into_one(options)
-    if options.as_json:
-        print_json(found.document)
+    if options.question is None and options.problem is None:
+        _look_over_all(options)
     else:
-        stdout().print(found.page)
+        _look_into_one(options)
 
 
-@dataclass(frozen=True)
-class LensFindings:
-    """What the lens shows, for machines and for people."""
-
-    document: dict[str, Any]
-    """plain JSON types"""
-    page: RenderableType
-    """for the terminal"""
-
-
-def look_into_one(options: LensOptions) -> LensFindings:
+def _look_into_one(options: LensOptions) -> None:
     """The grid of one problem."""
-    from codi_int.model.lens import lens_grid
-    from codi_int.model.loading import load_model
+    problem = _chosen(options)  # before the model, which takes longer to load
 
-    quieten()
-    problem = _chosen(options)
-    grid = lens_grid(
-        load_model(options.model, device=options.device), problem, TOP_OF_ONE if options.top is None else options.top
+    def work(report: Report) -> "LensGrid":
+        from codi_int.model.lens import lens_grid
+        from codi_int.model.loading import load_model
+
+        model = load_model(options.model, device=options.device)
+        return lens_grid(model, problem, TOP_OF_ONE if options.top is None else options.top)
+
+    def document(grid: "LensGrid") -> dict[str, Any]:
+        # nobody knows the answer of a typed question; the 0 in its place must not look like one
+        return {**grid.to_dict(), "answer": None} if options.question else grid.to_dict()
+
+    def keep(grid: "LensGrid", out: Path) -> Kept:
+        write_json(out / "lens.json", document(grid), indent=1)
+        return Kept(())
+
+    run_job(
+        work,
+        document=document,
+        page=lambda grid: _grid_page(grid, known=options.question is None),
+        as_json=options.as_json,
+        out=options.out,
+        keep=keep,
     )
-    document: dict[str, Any] = {**grid.to_dict(), "answer": None} if options.question else grid.to_dict()
-    _keep(document, options.out)
-    return LensFindings(document, _grid_page(grid, known=options.question is None))
 
 
-def look_over_all(options: LensOptions) -> LensFindings:
+def _look_over_all(options: LensOptions) -> None:
     """The shares over a data set, and their picture."""
     from codi_int.data.problems import load_problems
-    from codi_int.interventions.engine.store import prepare_folder
-    from codi_int.model.lens import lens_frequencies
-    from codi_int.model.lens_picture import draw_lens
-    from codi_int.model.loading import load_model
 
     problems = load_problems(options.data, options.limit)
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
+
+    def work(report: Report) -> "LensReport":
+        from codi_int.model.lens import lens_frequencies
+        from codi_int.model.loading import load_model
+
         model = load_model(options.model, device=options.device)
         top = TOP_OF_ALL if options.top is None else options.top
-        found = lens_frequencies(model, problems, options.data, top, progress=report)
-    _keep(found.to_dict(), options.out)
-    if options.out is not None:
-        draw_lens(found, options.out)
-        print(f"Kept in {options.out}: lens.json, lens.png, lens.svg", file=sys.stderr)
-    return LensFindings(found.to_dict(), _report_page(found))
+        return lens_frequencies(model, problems, options.data, top, progress=report)
+
+    def keep(found: "LensReport", out: Path) -> Kept:
+        from codi_int.model.lens_picture import draw_lens
+
+        write_json(out / "lens.json", found.to_dict(), indent=1)
+        draw_lens(found, out)
+        return Kept(("lens.json", "lens.png", "lens.svg"))
+
+    run_job(
+        work,
+        document=lambda found: found.to_dict(),
+        page=_report_page,
+        as_json=options.as_json,
+        out=options.out,
+        keep=keep,
+    )
 
 
 def _chosen(options: LensOptions) -> "Problem":
@@ -117,13 +128,6 @@ def _chosen(options: LensOptions) -> "Problem":
     if not 0 <= index < len(problems):
         raise DataError(f"Problem {index} does not exist: there are 0 to {len(problems) - 1}.", "Choose another one.")
     return problems[index]
-
-
-def _keep(document: dict[str, Any], folder: Path | None) -> None:
-    from codi_int.interventions.engine.store import prepare_folder
-
-    if folder is not None:
-        (prepare_folder(folder) / "lens.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def _grid_page(grid: "LensGrid", known: bool) -> Group:

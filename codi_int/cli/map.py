@@ -1,9 +1,9 @@
 """`codi-int map`: which layers and positions of the thoughts the answer needs."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import Kept, run_job
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.errors import ConfigError
@@ -66,28 +67,21 @@ def map_thoughts(options: MapOptions) -> None:
 
     Example: codi-int map --layer 14 --position 3
     """
-    from codi_int.interventions.engine.store import prepare_folder
-    from codi_int.interventions.screens.thought_map import MapPlan
+    from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
     from codi_int.types import Site
 
     # said before anything is loaded: the settings alone can be wrong
     MapPlan((Site(0, 0),), options.mode, options.propagate, options.cumulative, options.direction)
     if options.direction != "onwards" and not options.cumulative:
         raise ConfigError(f"--direction {options.direction} says what --cumulative replaces.", "Add --cumulative.")
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
-        found = _run(options, report)
-    if options.out is not None:
-        from codi_int.cli._figures import keep_figures
-
-        files = save_document(options.out, "map", found.to_dict(), _tables_of(found))
-        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
-        keep_figures(found.to_dict(), options.out)
-    if options.as_json:
-        print_json(found.to_dict())
-    else:
-        stdout().print(map_page(found))
+    run_job(
+        lambda report: _run(options, report),
+        document=ThoughtMap.to_dict,
+        page=map_page,
+        as_json=options.as_json,
+        out=options.out,
+        keep=_keep,
+    )
 
 
 def _run(options: MapOptions, report: Report) -> "ThoughtMap":
@@ -99,7 +93,7 @@ def _run(options: MapOptions, report: Report) -> "ThoughtMap":
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     plan = MapPlan(_sites(options, model), options.mode, options.propagate, options.cumulative, options.direction)
-    return run_map(model, problems, plan, options.seed, options.data, report)
+    return run_map(model, problems, plan, seed=options.seed, data=options.data, progress=report)
 
 
 def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
@@ -118,6 +112,11 @@ def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
         if (site.layer is None or not options.layers or site.layer in options.layers)
         and (not options.positions or site.position in options.positions)
     )
+
+
+def _keep(found: "ThoughtMap", out: Path) -> Kept:
+    document = found.to_dict()
+    return Kept(save_document(out, "map", document, _tables_of(found)), [(document, out)])
 
 
 def _tables_of(found: "ThoughtMap") -> dict[str, list[dict[str, Any]]]:

@@ -1,21 +1,23 @@
 """`codi-int patch`: put a piece of one problem's thoughts into another's and see what becomes of the answers."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import Kept, command_line, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from codi_int.interventions.patching.pairs import Pairing
-    from codi_int.interventions.patching.patch import Participants
+    from codi_int.interventions.patching.patch import Participants, ValueContrast
     from codi_int.interventions.patching.predicted import PredictedResult
     from codi_int.interventions.patching.predictions import Predictions
     from codi_int.types import Problem, Site
@@ -63,31 +65,43 @@ def patch(options: PatchOptions) -> None:
     """
     from codi_int.cli._prediction_pages import contrast_page, predicted_page
     from codi_int.data.problems import load_problems
-    from codi_int.interventions.engine.store import prepare_folder
-    from codi_int.interventions.engine.summary import family_of
-    from codi_int.interventions.patching.patch import contrast_values
-    from codi_int.interventions.patching.predicted_store import save_contrast
 
     sites = _checked_sites(options)
     problems = load_problems(options.data, options.limit)
     trials = [_trial(options, problems, kind) for kind in _kinds(options)]
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
-        results = _run(options, sites, trials, report)
-    contrast = contrast_values(results[0], results[1]) if len(results) == 2 else None
-    if options.out is not None:
-        _keep(options, results, options.out)
-        if contrast is not None:
-            save_contrast(contrast, options.out)
-    if options.as_json and len(results) == 1:
-        print_json(results[0].to_dict())
-    elif options.as_json:
-        print_json({**family_of(results).to_dict(), "contrast": contrast and contrast.to_dict()})
-    elif len(results) == 1:
-        stdout().print(predicted_page(results[0], trials[0].pairing))
-    else:
-        stdout().print(contrast_page(results, [trial.pairing for trial in trials], contrast))
+    pairings = [trial.pairing for trial in trials]
+
+    def page(found: _Found) -> "Group":
+        if len(found.results) == 1:
+            return predicted_page(found.results[0], pairings[0])
+        return contrast_page(found.results, pairings, found.contrast)
+
+    run_job(
+        lambda report: _run(options, sites, trials, report),
+        document=_Found.document,
+        page=page,
+        as_json=options.as_json,
+        out=options.out,
+        keep=_keep,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One patch, or one from pairs of the same value beside one from pairs of another."""
+
+    results: "Sequence[PredictedResult]"
+    """one, or two in the order of `KINDS`"""
+    contrast: "ValueContrast | None"
+    """how the two compare; None where there is one"""
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        from codi_int.interventions.engine.summary import family_of
+
+        if len(self.results) == 1:
+            return self.results[0].to_dict()
+        return {**family_of(self.results).to_dict(), "contrast": self.contrast and self.contrast.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -169,12 +183,10 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
     return _Trial(pairing, people, predictions)
 
 
-def _run(
-    options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], report: Report
-) -> "list[PredictedResult]":
+def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], report: Report) -> _Found:
     from codi_int.cli._sites import default_sae
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
-    from codi_int.interventions.patching.patch import run_patch
+    from codi_int.interventions.patching.patch import contrast_values, run_patch
     from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
 
@@ -185,32 +197,33 @@ def _run(
     name = None if features is None else options.sae or default_sae(options.model, str(sites[0]))
     sae = None if name is None else load_sae(name, device=options.device)
     engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))
-    return [
+    results = [
         run_patch(
             engine,
             trial.people,
             sites,
-            trial.predictions,
-            features,
-            options.controls,
-            options.seed,
-            options.data,
-            name,
-            report,
+            predictions=trial.predictions,
+            features=features,
+            controls=options.controls,
+            seed=options.seed,
+            data=options.data,
+            sae_name=name,
+            progress=report,
         )
         for trial in trials
     ]
+    return _Found(results, contrast_values(results[0], results[1]) if len(results) == 2 else None)
 
 
-def _keep(options: PatchOptions, results: "Sequence[PredictedResult]", out: Path) -> None:
-    from codi_int.cli._figures import keep_figures
+def _keep(found: _Found, out: Path) -> Kept:
+    """Each result in a folder of its own where there are two, and beside them how they compare."""
     from codi_int.interventions.patching.pairs import KINDS
-    from codi_int.interventions.patching.predicted_store import save_predicted
+    from codi_int.interventions.patching.predicted_store import save_contrast, save_predicted
 
-    command = ["codi-int", *sys.argv[1:]]
-    folders = [out / kind for kind in KINDS] if len(results) == 2 else [out]
-    for result, folder in zip(results, folders, strict=True):
-        save_predicted(result, folder, command)
-    print(f"Kept in {options.out}: result.json, outcomes.parquet, predictions.parquet, manifest.json", file=sys.stderr)
-    for result, folder in zip(results, folders, strict=True):
-        keep_figures(result.to_dict(), folder)
+    folders = [out / kind for kind in KINDS] if len(found.results) == 2 else [out]
+    for result, folder in zip(found.results, folders, strict=True):
+        save_predicted(result, folder, command_line())
+    if found.contrast is not None:
+        save_contrast(found.contrast, out)
+    names = ("result.json", "outcomes.parquet", "predictions.parquet", "manifest.json")
+    return Kept(names, [(result.to_dict(), folder) for result, folder in zip(found.results, folders, strict=True)])

@@ -1,8 +1,5 @@
 """`codi-int sae eval`: every measure of some SAEs."""
 
-import csv
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +9,17 @@ import typer
 
 from codi_int.cli import _options as o
 from codi_int.cli import _sae_options as s
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import Kept, run_job
 from codi_int.cli._signature import with_options
-from codi_int.errors import OutputError, SAEError
+from codi_int.errors import SAEError
+from codi_int.files import replace_file, write_csv, write_json
 from codi_int.progress import rename_stage
 
 if TYPE_CHECKING:
-    from codi_int.model.hooked import CodiModel
     from codi_int.sae.activations import Activations
     from codi_int.sae.evaluate import SAEEvaluation
-    from codi_int.types import Problem, Site
+    from codi_int.types import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +52,16 @@ def evaluate(options: EvalOptions) -> None:
     Example: codi-int sae eval codi-mini/L14.P3 runs/sweep
     """
     from codi_int.cli._sae_pages import evaluation_page
-    from codi_int.interventions.engine.store import prepare_folder
 
     names = sae_names(options.saes)
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
-        found = _run(options, names, report)
-    if options.out is not None:
-        _keep(found, options.out)
-    if options.as_json:
-        print_json(found.to_dict())
-    else:
-        stdout().print(evaluation_page(found))
+    run_job(
+        lambda report: _run(options, names, report),
+        document=lambda found: found.to_dict(),
+        page=evaluation_page,
+        as_json=options.as_json,
+        out=options.out,
+        keep=_keep,
+    )
 
 
 def sae_names(given: Sequence[str]) -> tuple[str, ...]:
@@ -90,7 +85,7 @@ def sae_names(given: Sequence[str]) -> tuple[str, ...]:
 def _run(options: EvalOptions, names: Sequence[str], report: Report) -> "SAEEvaluation":
     from codi_int.data.problems import load_problems
     from codi_int.model.loading import load_model
-    from codi_int.sae.activations import HELD_OUT, TRAIN
+    from codi_int.sae.activations import HELD_OUT, TRAIN, activations
     from codi_int.sae.evaluate import EvaluationData, check_saes, evaluate_saes, site_of
     from codi_int.sae.store import load_sae
 
@@ -101,52 +96,40 @@ def _run(options: EvalOptions, names: Sequence[str], report: Report) -> "SAEEval
     model = load_model(options.model, device=options.device)
     check_saes(model, saes, sites)
 
+    places = list(dict.fromkeys(sites.values()))  # each site once: SAEs of one site share its rows
+
     def rows(problems: "Sequence[Problem]", data: str, name: str) -> "Activations":
-        return _rows(model, problems, list(dict.fromkeys(sites.values())), data, name, options.captures, report)
+        return activations(
+            model,
+            problems,
+            places,
+            data=data,
+            folder=options.captures / name if options.captures else None,
+            progress=rename_stage(report, f"{name} thoughts"),
+        )
 
     data = EvaluationData(
-        options.data,
-        problems,
-        rows(problems, options.data, HELD_OUT),
-        training,
-        None if training is None else rows(training, options.train_data, TRAIN),
+        name=options.data,
+        problems=problems,
+        held_out=rows(problems, options.data, HELD_OUT),
+        train_problems=training,
+        train=None if training is None else rows(training, options.train_data, TRAIN),
     )
-    return evaluate_saes(model, saes, sites, data, options.splice, report)
+    return evaluate_saes(model, saes, sites, data, splice=options.splice, progress=report)
 
 
-def _rows(
-    model: "CodiModel",
-    problems: "Sequence[Problem]",
-    sites: "Sequence[Site]",
-    data: str,
-    name: str,
-    captures: Path | None,
-    report: Report,
-) -> "Activations":
-    from codi_int.sae.activations import activations
-
-    tell = rename_stage(report, f"{name} thoughts")
-    return activations(model, problems, sites, data, captures / name if captures else None, tell)
-
-
-def _keep(found: "SAEEvaluation", out: Path) -> None:
+def _keep(found: "SAEEvaluation", out: Path) -> Kept:
     """`eval.json`, `eval.csv`, how often each feature fires on held-out rows (by the SAEs' names), and the figure."""
     from safetensors.torch import save_file
 
-    from codi_int.cli._figures import keep_figures
     from codi_int.report.figures import save_figures
     from codi_int.sae.sweep_table import FREQUENCIES
 
     document = found.to_dict()
-    try:
-        (out / "eval.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        with (out / "eval.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(document["saes"][0]))
-            writer.writeheader()
-            writer.writerows(document["saes"])
-        save_file({sae.name: sae.held_out.activation_frequency.contiguous() for sae in found.saes}, out / FREQUENCIES)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written to: {error.strerror}.", "Free some space.") from None
+    write_json(out / "eval.json", document, indent=2)
+    write_csv(out / "eval.csv", document["saes"], list(document["saes"][0]))
+    # contiguous: safetensors refuses views, and a row of a stacked tensor is one
+    rates = {sae.name: sae.held_out.activation_frequency.contiguous() for sae in found.saes}
+    replace_file(out / FREQUENCIES, lambda part: save_file(rates, part))
     drawn = [path.name for path in save_figures(document, out) if path.suffix == ".png"]
-    print(f"Kept in {out}: {', '.join(('eval.json', 'eval.csv', FREQUENCIES, *drawn))}", file=sys.stderr)
-    keep_figures(document, out)
+    return Kept(("eval.json", "eval.csv", FREQUENCIES, *drawn), [(document, out)])

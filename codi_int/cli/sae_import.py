@@ -27,4 +27,4 @@ def import_sae(
     """
     from codi_int.cli._sae_files import import_and_print
 
-    import_and_print(source, out, rule, model, (layer, position), as_json)
+    import_and_print(source, out, rule=rule, model=model, place=(layer, position), as_json=as_json)

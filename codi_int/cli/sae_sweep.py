@@ -1,6 +1,5 @@
 """`codi-int sae sweep`: a grid of TopK SAEs."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import print_json, stdout
+from codi_int.cli._job import Kept, keep_on_interrupt, run_job
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
 
@@ -58,28 +57,33 @@ def sweep(options: SweepOptions) -> None:
     """
     from codi_int.cli._sae_pages import sweep_page
     from codi_int.cli._sae_progress import sweep_progress
-    from codi_int.interventions.engine.store import prepare_folder
     from codi_int.model.loading import load_model
     from codi_int.sae.site_sweep import sweep_sites
     from codi_int.sae.store import CONFIG_FILE
 
     plan = sweep_plan(options)
-    prepare_folder(options.out)
-    model = load_model(options.model, device=options.device)
-    epochs = plan.grid.recipe.epochs * sum(not folder.exists() for folder in _folders(plan))
-    try:
-        with sweep_progress(epochs) as told:
-            rows = sweep_sites(model, plan, _news(told))
-    except KeyboardInterrupt:
-        folders = _folders(plan)
+    folders = _folders(plan)
+    # counted before the run makes more of them: what an earlier run has finished is not trained again
+    epochs = plan.grid.recipe.epochs * sum(not folder.exists() for folder in folders)
+
+    def kept() -> str:
         done = sum((folder / CONFIG_FILE).exists() for folder in folders)
-        print(f"{done} of {len(folders)} SAEs are kept in {plan.out}; the command goes on there.", file=sys.stderr)
-        raise
-    _keep_figures(plan)
-    if options.as_json:
-        print_json(sweep_document(options, plan, rows))
-    else:
-        stdout().print(sweep_page(plan, rows, options.model))
+        return f"{done} of {len(folders)} SAEs are kept in {plan.out}"
+
+    def work(told: "SweepProgress") -> "Sequence[SweepRow]":
+        model = load_model(options.model, device=options.device)
+        with keep_on_interrupt(kept):
+            return sweep_sites(model, plan, _news(told))
+
+    run_job(
+        work,
+        document=lambda rows: sweep_document(options, plan, rows),
+        page=lambda rows: sweep_page(plan, rows, options.model),
+        as_json=options.as_json,
+        out=options.out,
+        keep=lambda rows, out: _keep(plan),
+        watch=lambda: sweep_progress(epochs),
+    )
 
 
 def sweep_plan(options: SweepOptions) -> "SweepPlan":
@@ -125,14 +129,13 @@ def _news(told: "SweepProgress") -> "SweepNews":
     return SweepNews(told.stage, told.epoch, told.saved)
 
 
-def _keep_figures(plan: "SweepPlan") -> None:
-    """Draw the figures of the table and say on stderr what lies in the folder."""
+def _keep(plan: "SweepPlan") -> Kept:
+    """Draw the figures of the table; the run has written the rest, row by row."""
     from codi_int.report.figures import sweep_figures
     from codi_int.sae.sweep_table import FREQUENCIES, TABLE
 
     drawn = [path.name for path in sweep_figures(plan.out, plan.out) if path.suffix == ".png"]
-    files = (f"{TABLE}.json", f"{TABLE}.csv", FREQUENCIES, *drawn)
-    print(f"Kept in {plan.out}: {', '.join(files)}", file=sys.stderr)
+    return Kept((f"{TABLE}.json", f"{TABLE}.csv", FREQUENCIES, *drawn))
 
 
 def sweep_document(options: SweepOptions, plan: "SweepPlan", rows: "Sequence[SweepRow]") -> dict[str, object]:

@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.text import Text
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
+from codi_int.cli._job import run_job
 from codi_int.cli._options import whole_numbers
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
@@ -65,16 +66,14 @@ def train(options: TrainOptions) -> None:
 
     Example: codi-int sae train --k 16 --out runs/sae
     """
-    from codi_int.interventions.engine.store import prepare_folder
-
     config = _config(options)
-    prepare_folder(options.out)
-    with progress() as report:
-        found = _run(options, config, report)
-    if options.as_json:
-        print_json(found.summary())
-    else:
-        stdout().print(train_page(options, config, found))
+    run_job(
+        lambda report: _run(options, config, report),
+        document=lambda found: found.summary(),
+        page=lambda found: train_page(options, config, found),
+        as_json=options.as_json,
+        out=options.out,  # the run itself saves there: an SAE that is trained is kept before it is measured
+    )
 
 
 def _config(options: TrainOptions) -> "SAETrainingConfig":
@@ -110,13 +109,13 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
     return train_at_site(
         model,
         Site(options.layer, options.position),
-        problems,
-        held_out,
-        config,
-        options.out,
-        options.data,
-        report,
-        options.captures,
+        training=problems,
+        held_out=held_out,
+        config=config,
+        folder=options.out,
+        data_name=options.data,
+        progress=report,
+        captures=options.captures,
     )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report, print_json, progress, stdout
+from codi_int.cli._console import Report
 from codi_int.cli._feature_pairs import load_feature_pairs
+from codi_int.cli._job import Kept, keep_on_interrupt, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 
@@ -56,17 +57,16 @@ def screen(options: ScreenOptions) -> None:
     Example: codi-int screen --layer 14 --out runs/screen
     """
     from codi_int.cli._screen_pages import screen_page
-    from codi_int.interventions.engine.store import prepare_folder
 
     _check(options)
-    if options.out is not None:
-        prepare_folder(options.out)
-    with progress() as report:
-        found = _run(options, report)
-    if options.as_json:
-        print_json(found.document())
-    else:
-        stdout().print(screen_page(found.screen, found.agreements, options.top))
+    run_job(
+        lambda report: _run(options, report),
+        document=_Found.document,
+        page=lambda found: screen_page(found.screen, found.agreements, options.top),
+        as_json=options.as_json,
+        out=options.out,
+        keep=_keep,
+    )
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class _Found:
     """the screen"""
     agreements: "tuple[Agreement, ...]"
     """one for each site; empty where nothing was predicted"""
+    folder: "ScreenFolder | None"
+    """where its rows were kept while it ran"""
 
     def document(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -128,23 +130,22 @@ def _run(options: ScreenOptions, report: Report) -> _Found:
     done = stage.folder.finished() if stage.folder else Finished()
     if done.rows:
         print(f"Going on: {_amount(done)} are finished in {options.out}.", file=sys.stderr)
-    try:
-        found = (
-            _screened(options, stage, done, report) if pairs is None else _paired(options, stage, pairs, done, report)
-        )
-    except KeyboardInterrupt:
-        if stage.folder:
-            kept = _amount(stage.folder.finished())
-            print(f"{kept} are kept in {options.out}; the command goes on there.", file=sys.stderr)
-        raise
-    if stage.folder and options.out:
-        from codi_int.cli._figures import keep_figures
 
-        document = found.document()
-        files = stage.folder.finish(document, found.screen.rows, found.screen.pairs)
-        print(f"Kept in {options.out}: {', '.join(files)}", file=sys.stderr)
-        keep_figures(document, options.out)
-    return found
+    def kept() -> str:
+        # read back from the disk: what counts after Ctrl-C is what is there, not what was to be written
+        return f"{_amount(stage.folder.finished())} are kept in {options.out}" if stage.folder else ""
+
+    with keep_on_interrupt(kept):
+        if pairs is None:
+            return _screened(options, stage, done, report)
+        return _paired(options, stage, pairs, done, report)
+
+
+def _keep(found: _Found, out: Path) -> Kept:
+    """The finished screen; its rows lie in the folder already."""
+    assert found.folder is not None
+    document = found.document()
+    return Kept(found.folder.finish(document, found.screen.rows, found.screen.pairs), [(document, out)])
 
 
 def _load(options: ScreenOptions) -> _Stage:
@@ -199,7 +200,8 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
         progress=report,
     )
     able = [site for site in screen.sites if site.n_living > 1]
-    return _Found(screen, tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted))
+    agreements = tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted)
+    return _Found(screen, agreements, stage.folder)
 
 
 def _predicted(options: ScreenOptions, stage: _Stage, report: Report) -> "dict[Site, Attribution]":
@@ -236,7 +238,7 @@ def _paired(
         keep=stage.folder.keep if stage.folder else None,
         progress=report,
     )
-    return _Found(screen, ())
+    return _Found(screen, (), stage.folder)
 
 
 def _amount(done: "Finished") -> str:

@@ -1,13 +1,19 @@
 """`codi-int think`: what a model does with one problem, or some."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import Report
+from codi_int.cli._job import run_job
 from codi_int.cli._signature import with_options
+
+if TYPE_CHECKING:
+    from codi_int.model.trace import ThoughtTrace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +31,26 @@ def think(options: ThinkOptions) -> None:
 
     Example: codi-int think --limit 3
     """
-    from codi_int.cli._console import print_json, quieten, stdout
     from codi_int.cli._traces import asked, traces_page
     from codi_int.data.problems import load_problems
-    from codi_int.model.loading import load_model
-    from codi_int.model.trace import trace_problems
 
-    quieten()
     problems = asked(options.question) if options.question else load_problems(options.data, options.limit)
-    found = trace_problems(load_model(options.model, device=options.device), problems, options.written)
+    # a typed question comes with 0 for an answer that nobody knows
     truths = [None if options.question else problem.answer for problem in problems]
-    for trace in found:
-        if trace.n_unknown:
-            words = f"{trace.n_unknown} of {trace.n_tokens} tokens"
-            print(f"warning: {trace.problem_id}: {words} are not in the model's vocabulary", file=sys.stderr)
-    if options.as_json:
+
+    def work(report: Report) -> "Sequence[ThoughtTrace]":
+        from codi_int.model.loading import load_model
+        from codi_int.model.trace import trace_problems
+
+        found = trace_problems(load_model(options.model, device=options.device), problems, options.written)
+        for trace in found:
+            if trace.n_unknown:
+                words = f"{trace.n_unknown} of {trace.n_tokens} tokens"
+                print(f"warning: {trace.problem_id}: {words} are not in the model's vocabulary", file=sys.stderr)
+        return found
+
+    def document(found: "Sequence[ThoughtTrace]") -> dict[str, Any]:
         rows = [{**asdict(trace), "true_answer": truth} for trace, truth in zip(found, truths, strict=True)]
-        print_json({"schema": "codi-int/thoughts@1", "model": options.model, "problems": rows})
-    else:
-        stdout().print(traces_page(found, truths))
+        return {"schema": "codi-int/thoughts@1", "model": options.model, "problems": rows}
+
+    run_job(work, document=document, page=lambda found: traces_page(found, truths), as_json=options.as_json)

@@ -51,10 +51,10 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
             image = heatmap(
                 axes[i],
                 table,
-                norm,
-                SIGNED,
-                _layer_names(layers),
-                _position_names(document),
+                norm=norm,
+                cmap=SIGNED,
+                rows=_layer_names(layers),
+                columns=_position_names(document),
                 marked=_significant(document, measure, path, layers),
             )
             axes[i].set_xlabel("position")

@@ -81,7 +81,7 @@ def draw_growth(
     panels = figure.subplots(len(down), len(across), squeeze=False, sharey="row", sharex="col")
     for i, y in enumerate(down):
         for j, a in enumerate(across):
-            _panel(panels[i][j], rows, peers, a, y, MOST_TICKS.get(len(across), 2))
+            _panel(panels[i][j], rows, peers=peers, x=a, y=y, most=MOST_TICKS.get(len(across), 2))
         panels[i][0].set_ylabel(label(y))
     for j, a in enumerate(across):
         panels[-1][j].set_xlabel(label(a))

@@ -55,10 +55,10 @@ def heatmaps_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
         heatmap(
             axis,
             table,
-            amount_scale([table]),
-            AMOUNT,
-            [str(k) for k in sweep.ks],
-            [f"{d:,}" for d in sweep.d_saes],
+            norm=amount_scale([table]),
+            cmap=AMOUNT,
+            rows=[str(k) for k in sweep.ks],
+            columns=[f"{d:,}" for d in sweep.d_saes],
             write=_three_digits,
             upwards=False,
         )
@@ -106,7 +106,10 @@ def site_map_figure(sweep: SweepData, measure: SweepMeasure) -> "matplotlib.figu
         shapes = [max(shapes, key=lambda shape: sweep.mean(EXPLAINED, *shape) or 0.0)]
     layers = sorted({row["layer"] for row in sweep.rows if row["layer"] is not None})
     positions = sorted({row["position"] for row in sweep.rows})
-    tables = [[[_at(sweep, measure, k, d, la, po) for po in positions] for la in layers] for k, d in shapes]
+    tables = [
+        [[_at(sweep, measure, k=k, d_sae=d, layer=la, position=po) for po in positions] for la in layers]
+        for k, d in shapes
+    ]
     per_row = min(4, len(sweep.ks), len(shapes))
     text = sweep.caption + (" Only the shape that explains most on average is shown." if dropped else "")
     height = 1.0 + (0.45 + 0.11 * max(len(layers), 6)) * -(-len(shapes) // per_row)
@@ -116,7 +119,7 @@ def site_map_figure(sweep: SweepData, measure: SweepMeasure) -> "matplotlib.figu
     names, norm = ["bot" if p == 0 else str(p) for p in positions], amount_scale(tables)
     ticks = [str(layer) if len(layers) <= 8 or layer % 4 == 0 else "" for layer in layers]
     for number, (axis, table, (k, d)) in enumerate(zip(axes, tables, shapes, strict=True)):
-        image = heatmap(axis, table, norm, AMOUNT, ticks, names)
+        image = heatmap(axis, table, norm=norm, cmap=AMOUNT, rows=ticks, columns=names)
         axis.set_title(f"K = {k}, {d:,} features", fontsize=7)
         if number % per_row == 0:
             axis.set_ylabel("layer")

@@ -30,7 +30,7 @@ def test_the_page_names_what_was_assumed_and_the_saved_copy_is_the_same_model(ru
 
 def test_a_model_that_is_run_wrongly_is_sick(run: Callable, shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ci.load_model(shelf.model)
-    monkeypatch.setattr("codi_int.model.loading.load_model", lambda *_: model)
+    monkeypatch.setattr("codi_int.model.loading.load_model", lambda *_, **__: model)
     with model.hooks({Site(1, 2): lambda r, c: r * 1.1}):
         ran = run("doctor", "--parity", "2", "--data", shelf.data)
     assert ran.code == 1

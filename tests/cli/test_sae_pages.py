@@ -15,18 +15,46 @@ from codi_int.sae.grid import SweepGrid, SweepRow
 from codi_int.sae.site_sweep import SweepPlan
 from codi_int.types import Site
 
-METRICS = SAEMetrics(9, 0.5, 0.4, 2.0, 3.0, 0.1, 1.0, 7.5, torch.full((16,), 0.5))
+METRICS = SAEMetrics(
+    n_rows=9,
+    explained_variance=0.5,
+    explained_variance_per_dimension=0.4,
+    mse=2.0,
+    l0=3.0,
+    dead_share=0.1,
+    mean_activation=1.0,
+    max_activation=7.5,
+    activation_frequency=torch.full((16,), 0.5),
+)
 
 
 def row(site: Site, k: int, explained: float) -> SweepRow:
     metrics = replace(METRICS, explained_variance=explained)
-    return SweepRow(site, k, 16, 0, 0.25, metrics, None, Path("out") / str(site) / f"d16_k{k}_s0")
+    return SweepRow(
+        site=site,
+        k=k,
+        d_sae=16,
+        seed=0,
+        dead_share_train=0.25,
+        held_out=metrics,
+        structure=None,
+        folder=Path("out") / str(site) / f"d16_k{k}_s0",
+    )
 
 
 def page(rows: list[SweepRow]) -> str:
     problems = load_stories("validation", limit=3)
     grid = SweepGrid(tuple(range(1, 15)), (16,))
-    plan = SweepPlan((Site(1, 3),), grid, problems, "a", problems, "b", Path("out"), Path("acts"))
+    plan = SweepPlan(
+        sites=(Site(1, 3),),
+        grid=grid,
+        training=problems,
+        training_name="a",
+        held_out=problems,
+        held_out_name="b",
+        out=Path("out"),
+        captures=Path("acts"),
+    )
     console = Console(width=100, file=io.StringIO())
     console.print(sweep_page(plan, rows, "codi-mini"))
     return console.file.getvalue()

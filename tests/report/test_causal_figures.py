@@ -14,7 +14,17 @@ from codi_int.report.documents import MEASURES
 from codi_int.types import Environment, RunCounts, Site
 
 COUNTS = RunCounts(1, 0, 1, 0, 0)
-ENVIRONMENT = Environment("0", "0", "m", "s", "d", 1, "cpu", "float32", 1.0)
+ENVIRONMENT = Environment(
+    codi_int="0",
+    torch="0",
+    model_sha256="m",
+    sae_sha256="s",
+    data_sha256="d",
+    threads=1,
+    device="cpu",
+    dtype="float32",
+    seconds=1.0,
+)
 
 
 def cell(site: Site, effect: float | None, path: str = "both", p: float = 0.5) -> MapCell:
@@ -34,7 +44,19 @@ def cell(site: Site, effect: float | None, path: str = "both", p: float = 0.5) -
 def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False) -> dict:
     direction = "onwards" if cumulative else None
     return ThoughtMap(
-        "mean", cumulative, direction, propagate, "tiny", "stories", 50, 40, 0, cells, (), COUNTS, ENVIRONMENT
+        kind="mean",
+        cumulative=cumulative,
+        direction=direction,
+        propagate=propagate,
+        model="tiny",
+        data="stories",
+        n_problems=50,
+        n_correct=40,
+        seed=0,
+        cells=cells,
+        splits=(),
+        counts=COUNTS,
+        environment=ENVIRONMENT,
     ).to_dict()
 
 
@@ -134,20 +156,20 @@ def curve(ns: tuple[int, ...], draws: int) -> dict:
     top = tuple(point(n, -0.01 * n) for n in ns)
     random = tuple(tuple(point(n, -0.001 * n * (i + 1)) for n in ns) for i in range(draws))
     return AblationCurve(
-        Site(2, 3),
-        "attribution",
-        "tiny",
-        "sae",
-        "stories",
-        50,
-        40,
-        9,
-        0,
-        tuple(range(9)),
-        top,
-        random,
-        COUNTS,
-        ENVIRONMENT,
+        site=Site(2, 3),
+        order="attribution",
+        model="tiny",
+        sae="sae",
+        data="stories",
+        n_problems=50,
+        n_correct=40,
+        n_living=9,
+        seed=0,
+        features=tuple(range(9)),
+        top=top,
+        random=random,
+        counts=COUNTS,
+        environment=ENVIRONMENT,
     ).to_dict()
 
 

@@ -19,19 +19,76 @@ from codi_int.types import (
     Site,
 )
 
-ENVIRONMENT = Environment("0", "0", "m", "s", "d", 1, "cpu", "float32", 1.0)
+ENVIRONMENT = Environment(
+    codi_int="0",
+    torch="0",
+    model_sha256="m",
+    sae_sha256="s",
+    data_sha256="d",
+    threads=1,
+    device="cpu",
+    dtype="float32",
+    seconds=1.0,
+)
 LOGPROB = LogprobEffect(-0.5, -0.75, -0.25, 0.01, "test")
-EFFECT = Effect(-0.125, -0.25, 0.0, 0.95, 0.03, "exact", 40, 10, 6, 1, 8, LOGPROB, 0.1, "...")
-RANDOM = ControlSet(3, ("a", "b", "c"), (0.1,) * 3, (1.0,) * 3, (0.0, 0.025, -0.05), (0.1, 0.0, -0.2), 1.0, 1.0)
+EFFECT = Effect(
+    estimate=-0.125,
+    low=-0.25,
+    high=0.0,
+    confidence=0.95,
+    p_value=0.03,
+    method="exact",
+    n=40,
+    n_touched=10,
+    n_broken=6,
+    n_fixed=1,
+    n_answer_changed=8,
+    logprob=LOGPROB,
+    minimum_detectable=0.1,
+    verdict="...",
+)
+RANDOM = ControlSet(
+    draws=3,
+    labels=("a", "b", "c"),
+    firing_rates=(0.1,) * 3,
+    edit_sizes=(1.0,) * 3,
+    estimates=(0.0, 0.025, -0.05),
+    logprob_estimates=(0.1, 0.0, -0.2),
+    rank_of_effect=1.0,
+    rank_of_logprob=1.0,
+)
 
 
 def result(factor: float | None = None, effect: Effect = EFFECT, **controls: ControlSet) -> dict:
     kind = "ablate" if factor is None else "amplify"
     site = Site(2, 3)
-    experiment = Experiment(kind, (4,), site, None, factor, "add", "both", "tiny", "sae", "stories", 40, 0, f"{kind} 4")
+    experiment = Experiment(
+        kind=kind,
+        features=(4,),
+        site=site,
+        mode=None,
+        factor=factor,
+        splice="add",
+        propagate="both",
+        model="tiny",
+        sae="sae",
+        data="stories",
+        n_problems=40,
+        seed=0,
+        label=f"{kind} 4",
+    )
     arms = {"clean": Arm(0.9, 36)}
     counts = RunCounts(1, 0, 1, 0, 0)
-    return Result(experiment, arms, effect, controls, (), ENVIRONMENT, counts, {}).to_dict()
+    return Result(
+        experiment=experiment,
+        arms=arms,
+        effect=effect,
+        controls=controls,
+        by_operation=(),
+        environment=ENVIRONMENT,
+        counts=counts,
+        outcomes={},
+    ).to_dict()
 
 
 def rings(axis) -> list[float]:

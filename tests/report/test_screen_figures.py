@@ -78,18 +78,28 @@ ROWS = (
 def document(*rows: ScreenRow) -> dict:
     sites = tuple(ScreenSite(site, "sae", "s", 5, 4) for site in dict.fromkeys(row.site for row in rows))
     return Screen(
-        "ablate",
-        SITE,
-        "tiny",
-        "sae",
-        "stories",
-        50,
-        40,
-        0,
-        rows,
-        RunCounts(1, 0, 1, 0, 0),
-        Environment("0", "0", "m", "s", "d", 1, "cpu", "float32", 1.0),
-        sites,
+        kind="ablate",
+        site=SITE,
+        model="tiny",
+        sae="sae",
+        data="stories",
+        n_problems=50,
+        n_correct=40,
+        seed=0,
+        rows=rows,
+        counts=RunCounts(1, 0, 1, 0, 0),
+        environment=Environment(
+            codi_int="0",
+            torch="0",
+            model_sha256="m",
+            sae_sha256="s",
+            data_sha256="d",
+            threads=1,
+            device="cpu",
+            dtype="float32",
+            seconds=1.0,
+        ),
+        sites=sites,
     ).to_dict()
 
 

@@ -28,8 +28,27 @@ def explained(k: int, d_sae: int, site: Site) -> float:
 def sweep_row(out: Path, site: Site, k: int, d_sae: int, seed: int = 0) -> SweepRow:
     rates = torch.linspace(0, 0.5, d_sae)  # the first feature is dead
     ev = explained(k, d_sae, site)
-    metrics = SAEMetrics(100, ev, ev - 0.05, 3.0 / k, float(k), 1 / d_sae, 1.5, 9.0, rates)
-    return SweepRow(site, k, d_sae, seed, 0.25, metrics, None, out / str(site) / f"d{d_sae}_k{k}_s{seed}")
+    metrics = SAEMetrics(
+        n_rows=100,
+        explained_variance=ev,
+        explained_variance_per_dimension=ev - 0.05,
+        mse=3.0 / k,
+        l0=float(k),
+        dead_share=1 / d_sae,
+        mean_activation=1.5,
+        max_activation=9.0,
+        activation_frequency=rates,
+    )
+    return SweepRow(
+        site=site,
+        k=k,
+        d_sae=d_sae,
+        seed=seed,
+        dead_share_train=0.25,
+        held_out=metrics,
+        structure=None,
+        folder=out / str(site) / f"d{d_sae}_k{k}_s{seed}",
+    )
 
 
 def make_sweep(out: Path, *sites: Site, ks: tuple[int, ...] = KS, sizes: tuple[int, ...] = SIZES) -> Path:
