@@ -17,6 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+DOCS_RESULTS = ROOT / "docs" / "results"
+IMAGES = DOCS_RESULTS / "images"
+"""the pages that scripts fill in, and every picture of the docs"""
 QUICK = ROOT / "build" / "benchmarks"
 """where runs with --quick write: toy sizes prove that a script works and are no results"""
 

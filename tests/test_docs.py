@@ -1,0 +1,79 @@
+"""The pages: every link, picture and anchor resolves, and every page that code or another page names is there."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+SOURCES = sorted(p for folder in ("codi_int", "benchmarks", "scripts") for p in (ROOT / folder).rglob("*.py"))
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+
+
+def name(path: Path) -> str:
+    """The path as it stands in messages."""
+    return str(path.relative_to(ROOT))
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code, whose brackets are no links."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What `#...` may name in a page: its headings, as GitHub turns them into anchors."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def broken(page: Path) -> list[str]:
+    """The links of a page that lead nowhere."""
+    found = []
+    for link in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", link):  # another site's
+            continue
+        file, _, anchor = unquote(link).partition("#")
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_resolve(page: Path) -> None:
+    assert not broken(page)
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One title\n[a](#one-title) [b](#two) ![c](none.png) [d](page.md) [e](https://example.org)\n")
+    assert broken(page) == ["#two", "none.png"]
+
+
+@pytest.mark.parametrize("source", [*SOURCES, *PAGES], ids=name)
+def test_pages_that_are_named_exist(source: Path) -> None:
+    """`docs/x/y.md` in a docstring or a table, which is no link."""
+    if source.name == "CHANGELOG.md":  # it names pages by the names that they had then
+        return
+    for path in re.findall(r"\bdocs/[\w/-]+\.md\b", source.read_text(encoding="utf-8")):
+        assert (ROOT / path).is_file(), path
+
+
+def test_every_picture_is_shown() -> None:
+    shown = {Path(link).name for page in PAGES for link in LINK.findall(prose(page))}
+    kept = {path.stem for path in (ROOT / "docs").rglob("images/*")}
+    assert kept == {Path(file).stem for file in shown} & kept
+
+
+def test_every_page_can_be_reached() -> None:
+    """From the index, by links alone."""
+    seen, todo = set(), [ROOT / "docs" / "index.md"]
+    while todo:
+        page = todo.pop().resolve()
+        if page in seen or page.suffix != ".md" or not page.is_file():
+            continue
+        seen.add(page)
+        todo += [page.parent / link.partition("#")[0] for link in LINK.findall(prose(page)) if ":" not in link]
+    assert {name(page) for page in (ROOT / "docs").rglob("*.md")} <= {name(page) for page in seen}
