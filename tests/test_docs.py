@@ -1,12 +1,17 @@
-"""The pages: every link, picture and anchor resolves, and every page that code or another page names is there."""
+"""The pages: docs/reference says what the code says; every link, picture, anchor and page that is named exists."""
 
 import re
+import runpy
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
+import codi_int
+from codi_int.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[1]
+REFERENCE = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 SOURCES = sorted(p for folder in ("codi_int", "benchmarks", "scripts") for p in (ROOT / folder).rglob("*.py"))
 LINK = re.compile(r"\]\(([^()\s]+)\)")
@@ -77,3 +82,34 @@ def test_every_page_can_be_reached() -> None:
         seen.add(page)
         todo += [page.parent / link.partition("#")[0] for link in LINK.findall(prose(page)) if ":" not in link]
     assert {name(page) for page in (ROOT / "docs").rglob("*.md")} <= {name(page) for page in seen}
+
+
+@pytest.mark.parametrize("page", REFERENCE["WRITERS"])
+def test_the_reference_is_what_the_code_says(page: str) -> None:
+    kept = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+    assert kept == REFERENCE["WRITERS"][page](), "docs/reference is out of date: make reference"
+
+
+def test_the_reference_has_every_public_name_and_command() -> None:
+    api = REFERENCE["api_page"]()
+    assert [name for name in codi_int.__all__ if f"\n### {name}\n" not in api] == []
+    cli = REFERENCE["cli_page"]()
+    names = [entry.name for entry in COMMANDS if entry.name != "sae"]
+    assert [name for name in names if f"\n## codi-int {name}\n" not in cli] == []
+    assert "\n## codi-int sae train\n" in cli
+
+
+def test_docstrings_become_markdown() -> None:
+    doc = """Ids that end in <bot>.
+
+    Args:
+        ids: of the model,
+            `<bot>` last.
+
+    Returns:
+        what it
+        writes.
+    """
+    assert REFERENCE["markdown"](doc) == (
+        "Ids that end in &lt;bot>.\n\n*Args*\n\n- `ids`: of the model, `<bot>` last.\n\n*Returns:* what it writes."
+    )
