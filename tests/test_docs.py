@@ -113,3 +113,20 @@ def test_docstrings_become_markdown() -> None:
     assert REFERENCE["markdown"](doc) == (
         "Ids that end in &lt;bot>.\n\n*Args*\n\n- `ids`: of the model, `<bot>` last.\n\n*Returns:* what it writes."
     )
+
+
+def rows_of_the_map() -> list[tuple[str, str]]:
+    """(the cell with the links, the cell with the names) of every row of the map of the code."""
+    page = ROOT / "docs" / "explanation" / "code-map.md"
+    rows = [line.strip("|").split(" | ") for line in page.read_text(encoding="utf-8").splitlines() if "](" in line]
+    return [(row[1], row[2]) for row in rows if len(row) == 3]
+
+
+@pytest.mark.parametrize("links, names", rows_of_the_map())
+def test_what_the_map_names_is_there(links: str, names: str) -> None:
+    files = [ROOT / "docs" / "explanation" / link for link in LINK.findall(links)]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    wanted = re.findall(r"`(\w+)`", names)
+    assert wanted
+    defined = r"(def|class|async def) {0}\b|^ *{0}\b.*=|^ *{0}: |\b{0}:"
+    assert [name for name in wanted if not re.search(defined.format(name), text, re.MULTILINE)] == []
