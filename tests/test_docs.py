@@ -122,7 +122,7 @@ def rows_of_the_map() -> list[tuple[str, str]]:
     return [(row[1], row[2]) for row in rows if len(row) == 3]
 
 
-@pytest.mark.parametrize("links, names", rows_of_the_map())
+@pytest.mark.parametrize(("links", "names"), rows_of_the_map())
 def test_what_the_map_names_is_there(links: str, names: str) -> None:
     files = [ROOT / "docs" / "explanation" / link for link in LINK.findall(links)]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
