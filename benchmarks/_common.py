@@ -17,6 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+DOCS_RESULTS = ROOT / "docs" / "results"
+IMAGES = DOCS_RESULTS / "images"
+"""the pages that scripts fill in, and every picture of the docs"""
 QUICK = ROOT / "build" / "benchmarks"
 """where runs with --quick write: toy sizes prove that a script works and are no results"""
 
@@ -156,13 +159,14 @@ def run_command(*words: str) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
 
 
-def fill_page(page: Path, marker: str, text: str) -> None:
-    """Put a text, as code, between two markers of a page.
+def fill_page(page: Path, marker: str, text: str, code: bool = True) -> None:
+    """Put a text, as code or as Markdown, between two markers of a page.
 
     Raises:
         ValueError: the page has no such markers.
     """
-    block = f"<!-- {marker}: begin -->\n```\n{text}\n```\n<!-- {marker}: end -->"
+    fence = "```\n" if code else "\n"  # a table is one only behind an empty line
+    block = f"<!-- {marker}: begin -->\n{fence}{text}\n{fence}<!-- {marker}: end -->"
     pattern = f"<!-- {marker}: begin -->.*<!-- {marker}: end -->"
     filled, places = re.subn(pattern, lambda _: block, page.read_text(), count=1, flags=re.DOTALL)
     if not places:

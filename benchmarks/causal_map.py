@@ -1,10 +1,10 @@
-"""The causal map of codi-mini's continuous thoughts, and the page docs/causal-map.md that shows it.
+"""The causal map of codi-mini's continuous thoughts, and the page docs/results/causal-map.md that shows it.
 
     python benchmarks/causal_map.py                # everything; a stopped run goes on with the command it was at
     python benchmarks/causal_map.py --limit 40     # a quick look; the page is left alone
 
 Runs the commands that the page names, puts what they print between the page's markers, copies the figures to
-docs/images and the tables of all features to docs/causal-map/.
+docs/results/images and the tables of all features to docs/results/causal-map/.
 """
 
 import argparse
@@ -15,9 +15,8 @@ from pathlib import Path
 
 import _common as common
 
-PAGE = common.ROOT / "docs" / "causal-map.md"
-TABLES = common.ROOT / "docs" / "causal-map"
-IMAGES = common.ROOT / "docs" / "images"
+PAGE = common.DOCS_RESULTS / "causal-map.md"
+TABLES = common.DOCS_RESULTS / "causal-map"
 RUNS = Path("runs") / "causal-map"
 SITES = ("L10.P1", "L10.P5")
 """where the map shows large losses: these get SAEs of their own, by the recipe of the shipped one"""
@@ -126,7 +125,7 @@ def publish(part: Part, folder: Path) -> None:
     """Put what a command printed, and its figures, into the docs."""
     common.fill_page(PAGE, part.name, (common.ROOT / folder / f"{part.name}.txt").read_text().rstrip())
     for figure in part.figures:
-        shutil.copyfile(common.ROOT / folder / part.name / f"{figure}.svg", IMAGES / f"{part.name}-{figure}.svg")
+        shutil.copyfile(common.ROOT / folder / part.name / f"{figure}.svg", common.IMAGES / f"{part.name}-{figure}.svg")
 
 
 def write_features(folder: Path, part: str) -> None:

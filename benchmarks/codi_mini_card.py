@@ -1,4 +1,4 @@
-"""Every figure of docs/codi-mini.md: accuracy, written chain, dependence on the thoughts, the SAE.
+"""Every figure of docs/results/codi-mini.md: accuracy, written chain, dependence on the thoughts, the SAE.
 
     python benchmarks/codi_mini_card.py
 

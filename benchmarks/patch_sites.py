@@ -164,7 +164,7 @@ def main() -> None:
     path = common.write(
         "patch_sites", {"n_problems": len(problems), "rows": rows, "seconds": watch.seconds["all"]}, quick
     )
-    write_figure(draw(rows, len(problems)), path.parent if quick else common.ROOT / "docs" / "images", "patch-sites")
+    write_figure(draw(rows, len(problems)), path.parent if quick else common.IMAGES, "patch-sites")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main() -> None:
         folder = Path(name)
         common.fill_page(common.ROOT / "README.md", "demo", common.run_command(*COMMAND, "--out", str(folder / "run")))
         common.run_command("figures", str(folder / "run"), "--out", str(folder / "figures"))
-        shutil.copyfile(folder / "figures" / "effect.svg", common.ROOT / "docs" / "images" / "ablate-449.svg")
+        shutil.copyfile(folder / "figures" / "effect.svg", common.IMAGES / "ablate-449.svg")
 
 
 if __name__ == "__main__":

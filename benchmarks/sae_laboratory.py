@@ -1,10 +1,10 @@
-"""The grid of TopK SAEs on codi-mini's L14.P3, and the page docs/sae-laboratory.md that shows it.
+"""The grid of TopK SAEs on codi-mini's L14.P3, and the page docs/results/sae-grid.md that shows it.
 
     python benchmarks/sae_laboratory.py                          # the full grid
     python benchmarks/sae_laboratory.py --limit 300 --epochs 2   # a quick look; the page is left alone
 
 Runs the commands that the page names, puts what they print between the page's markers, and copies the figures to
-docs/images. A stopped run goes on where it was.
+docs/results/images. A stopped run goes on where it was.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 import _common as common
 
 ROOT = common.ROOT
-PAGE = ROOT / "docs" / "sae-laboratory.md"
+PAGE = common.DOCS_RESULTS / "sae-grid.md"
 RUNS = Path("runs") / "sae-laboratory"
 FIGURES = ("heatmaps", "pareto", "k-curve", "frequencies")
 
@@ -61,10 +61,8 @@ def main() -> None:
         return
     common.fill_page(PAGE, "sweep", shown(sweep, table))
     common.fill_page(PAGE, "eval", shown(compare, compared))
-    images = ROOT / "docs" / "images"
-    images.mkdir(exist_ok=True)
     for name in FIGURES:
-        shutil.copyfile(ROOT / folder / "grid" / f"{name}.svg", images / f"sae-{name}.svg")
+        shutil.copyfile(ROOT / folder / "grid" / f"{name}.svg", common.IMAGES / f"sae-{name}.svg")
 
 
 if __name__ == "__main__":

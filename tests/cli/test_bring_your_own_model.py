@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "bring-your-own-model.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "own-model.md"
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
 
 

@@ -1,4 +1,4 @@
-"""docs/sae-laboratory.md: its commands parse, its recipes are recipes, the files it names are written."""
+"""The guide to the SAE laboratory and the page of its grid: commands parse, recipes are recipes, markers are there."""
 
 import re
 import shlex
@@ -11,8 +11,9 @@ from codi_int.cli.main import make_app
 from codi_int.sae.recipe_files import read_recipe
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "sae-laboratory.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^(?:\$ )?codi-int (.*?)(?:  #.*)?$", PAGE, re.MULTILINE)
+PAGE = (ROOT / "docs" / "guides" / "sae-laboratory.md").read_text(encoding="utf-8")
+GRID = (ROOT / "docs" / "results" / "sae-grid.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^(?:\$ )?codi-int (.*?)(?:  #.*)?$", PAGE + GRID, re.MULTILINE)
 RECIPES = re.findall(r"`(\{\".*?\})`", PAGE)
 
 
@@ -35,7 +36,7 @@ def test_recipes_are_recipes(text: str, tmp_path: Path) -> None:
     assert found != read_recipe(None, {"d_sae": 512}, {"k": 16})
 
 
-def test_the_page_has_both() -> None:
+def test_the_pages_have_both() -> None:
     assert len(COMMANDS) >= 6
     assert len(RECIPES) >= 6
-    assert PAGE.count(": begin -->") == PAGE.count(": end -->") == 2
+    assert GRID.count(": begin -->") == GRID.count(": end -->") == 2

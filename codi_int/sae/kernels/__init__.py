@@ -18,7 +18,7 @@ IMPLS = ("reference", "eager", "triton")
 """`reference` is the definition, `eager` the fast plain torch, `triton` the kernels"""
 
 SPARSE_FROM = 32
-"""d_sae / k from which gathering k rows of the decoder beats a dense product on a GPU (estimate, docs/kernels.md)"""
+"""d_sae / k from which gathering k rows beats a dense product on a GPU (estimate, docs/explanation/kernels.md)"""
 
 
 def encode_topk(
