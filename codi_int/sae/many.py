@@ -20,7 +20,7 @@ from codi_int.sae.gradients import SPARSE_FROM, Step, Weights, dense, sparse
 from codi_int.sae.metrics import check_activations
 from codi_int.sae.objectives import Objective
 from codi_int.sae.recipe import SAETrainingConfig
-from codi_int.sae.training import EpochRecord, TrainedSAE, check_batch, epoch_order, initial, pruned
+from codi_int.sae.training_start import EpochRecord, TrainedSAE, check_batch, initial, order_rows, prune
 
 BYTES_PER_WEIGHT = 24
 """weight, gradient, two moments of Adam, and copies in the dtype of the products"""
@@ -165,7 +165,7 @@ class _Stack:
         """One pass over every SAE's rows in its own order; one host sync, at the end."""
         n, device = self.rows[0].shape[0], self.rows[0].device
         ks = [job.config.k_at(epoch) or 0 for job in self.jobs]
-        orders = torch.stack([epoch_order(n, generator) for generator in self.generators]).to(device)
+        orders = torch.stack([order_rows(n, generator) for generator in self.generators]).to(device)
         total = torch.zeros(len(self.jobs), dtype=torch.float64, device=device)
         fired = torch.zeros(len(self.jobs), self.config.d_sae, dtype=torch.int64, device=device)
         for rows in torch.split(orders, self.config.batch_size, dim=1):
@@ -208,7 +208,7 @@ class _Stack:
             sae.W_dec.copy_(self.weights.D[place])
             sae.b_dec.copy_(self.weights.b_dec[place])
         sae.requires_grad_(False)
-        return pruned(sae, self.rows[place]) if self.config.prune_dead else sae
+        return prune(sae, self.rows[place]) if self.config.prune_dead else sae
 
 
 def _initial(job: SAEJob, generator: torch.Generator) -> Objective:

@@ -1,0 +1,93 @@
+"""How every training run of an SAE begins and ends, and its records: what `train_sae` and `train_many` share.
+
+Both draw the initial weights and the order of rows by these functions from the same generator, which is why a grid
+trained in stacks gives the SAEs that training one by one gives.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codi_int.errors import ConfigError
+from codi_int.sae.base import SAE
+from codi_int.sae.config import Provenance
+from codi_int.sae.metrics import measure
+from codi_int.sae.objectives import OBJECTIVES, Objective
+from codi_int.sae.recipe import SAETrainingConfig
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One point of a training curve."""
+
+    epoch: int
+    """counted from 1"""
+    k: int | None
+    """features kept per row, where the architecture takes k"""
+    mse: float
+    """mean squared error per entry over the epoch, while the weights moved"""
+    l0: float
+    """features that fired per row, mean over the epoch"""
+    dead_share: float
+    """share of features that fired on no row of the epoch"""
+
+
+@dataclass(frozen=True)
+class TrainedSAE:
+    """A trained SAE with the way it took."""
+
+    sae: SAE
+    """the SAE, gradients off"""
+    curve: tuple[EpochRecord, ...]
+    """one record per epoch"""
+
+
+def check_batch(n_rows: int, batch_size: int) -> None:
+    """ConfigError where the rows do not fill one batch."""
+    if n_rows < batch_size:
+        raise ConfigError(
+            f"{n_rows} rows are fewer than one batch of {batch_size}.",
+            f"Capture more problems, or give batch_size <= {n_rows}.",
+        )
+
+
+def order_rows(n_rows: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """The order of rows in the next epoch."""
+    return torch.randperm(n_rows, generator=generator)
+
+
+def initial(
+    x: Float[Tensor, "n d_in"], config: SAETrainingConfig, known: Provenance, generator: torch.Generator
+) -> Objective:
+    """The untrained SAE inside its objective: both layers like `nn.Linear`, decoder rows of unit norm."""
+    objective: Objective = OBJECTIVES[config.architecture](config, x.shape[1], known)
+    sae = objective.sae
+    with torch.no_grad():
+        sae.W_enc.uniform_(-(sae.d_in**-0.5), sae.d_in**-0.5, generator=generator)
+        for name in ("b_enc", "b_gate", "b_mag"):
+            if hasattr(sae, name):
+                getattr(sae, name).uniform_(-(sae.d_in**-0.5), sae.d_in**-0.5, generator=generator)
+        sae.W_dec.uniform_(-(sae.d_sae**-0.5), sae.d_sae**-0.5, generator=generator)
+        sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True))
+        if config.tied_init:
+            sae.W_enc.copy_(sae.W_dec.T)
+        if config.decoder_bias and config.bias_init == "linear":
+            sae.b_dec.uniform_(-(sae.d_sae**-0.5), sae.d_sae**-0.5, generator=generator)
+        elif config.decoder_bias and config.bias_init == "mean":
+            sae.b_dec.copy_(x.mean(dim=0))
+    sae.to(x.device)
+    return objective
+
+
+def prune(sae: SAE, x: Float[Tensor, "n d_in"]) -> SAE:
+    """`sae` without the features that fire on no row of x."""
+    alive = (measure(sae, x).activation_frequency > 0).nonzero().flatten()
+    k = None if sae.config.k is None else min(sae.config.k, len(alive))
+    small = type(sae)(replace(sae.config, d_sae=len(alive), k=k))
+    for name, tensor in sae.state_dict().items():
+        if name != "b_dec":
+            tensor = tensor[:, alive] if name == "W_enc" else tensor[alive]
+        small.state_dict()[name].copy_(tensor)
+    return small.to(x.device).requires_grad_(False)
