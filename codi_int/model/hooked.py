@@ -1,9 +1,8 @@
 """The CODI model that users hold: think, answer, capture and hook, on problems instead of token ids."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +29,7 @@ from codi_int.model.hooks import (
 )
 from codi_int.model.rollout import QuestionBatch, Rollout, check_tokens, group_by_length, group_in_order
 from codi_int.model.store import save_model
-from codi_int.model.weights import hash_weights
+from codi_int.model.weights import WeightsWatch, hash_weights
 from codi_int.progress import Progress, count_up
 from codi_int.types import Completion, Problem, Site, ThoughtBatch
 
@@ -50,6 +49,10 @@ class Thinking:
     """the vectors that were fed"""
 
 
+class _Identity:
+    """Stands for one model in its keys, without keeping the model alive."""
+
+
 class CodiModel(Chain):
     """A language model that thinks in vectors, with hooks at every place inside a thought.
 
@@ -62,8 +65,11 @@ class CodiModel(Chain):
     ) -> None:
         super().__init__(hf, projection, config)
         self.tokenizer = tokenizer
-        if file_sha256 is not None:
-            self.sha256 = file_sha256
+        self._watch = WeightsWatch(hf, projection)
+        # (revision of the weights, their identity), and the same of the file where the weights were cast on loading
+        self._hashed: tuple[int, str] | None = None
+        self._file = None if file_sha256 is None else (hash_weights(hf, projection), file_sha256)
+        self._identity = _Identity()
         self.name = config.name
         self.n_layers, self.d_model, self.n_thoughts = self.stack.n_layers, self.stack.d_model, config.n_thoughts
 
@@ -77,10 +83,37 @@ class CodiModel(Chain):
         """Type of the weights."""
         return self.stack.dtype
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """Hash of all weights as their file holds them: the same in every dtype that they are loaded in."""
-        return hash_weights(self.hf, self.projection)
+        """Hash of all weights, as they are now.
+
+        While they are what was loaded, it is the hash of their file, the same in every dtype that they are loaded in.
+        Weights that were changed since, in place or by other tensors, have a hash of their own; changed back, they have
+        the first one again.
+        """
+        revision = self._watch.revision()
+        if self._hashed is None or self._hashed[0] != revision:
+            found = hash_weights(self.hf, self.projection)
+            if self._file is not None and found == self._file[0]:
+                found = self._file[1]
+            self._hashed = (revision, found)
+        return self._hashed[1]
+
+    def state_key(self) -> Hashable:
+        """Everything besides a problem that decides what the model does: a key for what is remembered of its runs.
+
+        It changes when weights are changed in place or replaced, when hooks are set or removed (`model.hooks`, and
+        torch's own on the modules), when a module is put into training mode and when `config` is replaced. Two models
+        never share a key. The hooks in it are told apart by the block that set them: a function that answers
+        differently the second time is not seen, so what was run with hooks set is better not kept beyond their block.
+        """
+        modules = [module for part in (self.hf, self.projection) for module in part.modules()]
+        # torch numbers the hooks of a process, so the numbers alone tell them apart
+        torch_hooks = tuple((*module._forward_pre_hooks, *module._forward_hooks) for module in modules)
+        training = tuple(module.training for module in modules)
+        # the entries themselves, which compare by identity: kept in the key, none can be freed and its id used again
+        hooks = tuple((session.propagate, session.entries) for session in self._sessions)
+        return (self._identity, self._watch.revision(), hooks, torch_hooks, training, repr(self.config))
 
     @property
     def hook_names(self) -> tuple[str, ...]:
