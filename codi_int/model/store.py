@@ -23,6 +23,8 @@ def save_model(folder: Path | str, hf_model: Any, projection: Projection, config
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in projection.state_dict().items()}
     with explain_output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        # while these are missing the folder is no model: a save that is killed leaves no mixture of two
+        (folder / SETTINGS).unlink(missing_ok=True)
         # transformers chooses its own file names, so these two are not moved into place as one
         hf_model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from codi_int.data import story_tokenizer as st
 from codi_int.data.answers import write_step
-from codi_int.data.stories import training_stories
+from codi_int.data.stories import story, training_stories
 from codi_int.types import Problem
 
 ANSWER_INPUTS = 6
@@ -88,26 +88,51 @@ def batches_by_length(problems: list[Problem], size: int) -> Iterator[StoryBatch
 
 
 class StoryStream:
-    """Endless training batches from story number `start`; `next_story` says where to go on after a break.
+    """Endless training batches of stories.
 
-    Stories that wait for others of their length when training is stopped are left out. `keep` is the share of stories
-    of 1, 2, 3 and 4 steps that is taken.
+    Stories come one after the other and wait until there are enough of their length for a batch. A stream that is made
+    with another one's `next_story` and `waiting` goes on as that one would.
+
+    Args:
+        start: index of the first story.
+        size: stories in a batch.
+        keep: the share of stories of 1, 2, 3 and 4 steps that is taken.
+        waiting: indices of stories before `start` that wait for others of their length.
     """
 
-    def __init__(self, start: int, size: int, keep: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> None:
+    def __init__(
+        self,
+        start: int,
+        size: int,
+        keep: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
+        waiting: Sequence[int] = (),
+    ) -> None:
         self._keep = keep
         self.next_story = start
         self._size = size
         self._stories = training_stories(start)
         self._waiting: dict[int, list[Problem]] = defaultdict(list)
+        # a story is a function of its index, so indices are enough to have the very same ones wait again
+        for problem in (story("train", index) for index in waiting):
+            self._group(problem).append(problem)
+
+    @property
+    def waiting(self) -> list[int]:
+        """Indices of the stories that wait, in the order in which they came within each length."""
+        return [_index(problem) for group in self._waiting.values() for problem in group]
+
+    def _group(self, problem: Problem) -> list[Problem]:
+        return self._waiting[len(st.encode_words(problem.question))]
 
     def __next__(self) -> StoryBatch:
         while True:
             problem = next(self._stories)
-            self.next_story = int(problem.id.rsplit("-", 1)[1]) + 1
+            self.next_story = _index(problem) + 1
+            # drawn from the story's own name, not from a generator that goes on: whether a story is kept does not
+            # depend on how many were looked at before, in this process or an earlier one
             if random.Random(f"keep:{problem.id}").random() >= self._keep[len(problem.steps) - 1]:
                 continue
-            group = self._waiting[len(st.encode_words(problem.question))]
+            group = self._group(problem)
             group.append(problem)
             if len(group) == self._size:
                 batch = make_batch(group)
@@ -116,7 +141,10 @@ class StoryStream:
 
 
 class DrillStream:
-    """Endless drill lines, made of the steps of the training stories in order."""
+    """Endless drill lines, made of the steps of the training stories in order; goes on from `next_story`."""
+
+    waiting: Sequence[int] = ()
+    """no story waits here"""
 
     def __init__(self, start: int, size: int, facts: int) -> None:
         self.next_story = start
@@ -131,9 +159,15 @@ class DrillStream:
             while len(marks) < self._facts:
                 problem = next(self._stories)
                 marks += map(write_step, problem.steps)
-            self.next_story = int(problem.id.rsplit("-", 1)[1]) + 1
+            # a line ends between two stories and takes nothing over from the one before, so this is all of the state
+            self.next_story = _index(problem) + 1
             lines.append([bos, *st.encode_words("".join(marks[: self._facts]))])
         ids = torch.tensor(lines)
         weights = torch.full(ids.shape, 0.05)
         weights[:, 6::7] = 1.0  # the results: <bos> << a * b = [c] >> << ...
         return DrillBatch(ids, weights)
+
+
+def _index(problem: Problem) -> int:
+    """The index of a training story, which its id ends in."""
+    return int(problem.id.rsplit("-", 1)[1])

@@ -1,13 +1,74 @@
 """The recipe of a training run: everything that decides its result, kept as a JSON file."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from codi_int.errors import ConfigError, DataError
-from codi_int.files import read_json
+from codi_int.files import read_json_object
 
 STAGE_KINDS = ("drill", "chain", "joint")
+RECIPES = Path(__file__).resolve().parent / "recipes"
+"""the recipes that come with the package"""
+MAX_POSITIONS = 192
+"""positions of a model that is trained here; the longest story with its chain stays below"""
+MAX_PARAMETERS = 10**9
+"""a model above is no model for stories, and would only fill the memory before anything is said"""
+FACT_TOKENS = 7
+"""tokens of one calculation in a drill line: << a * b = c >>"""
+LEAST_SHARE = 0.001
+"""below, a stage would look at thousands of stories for each one that it keeps"""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a value of a recipe may be."""
+
+    kind: type
+    """its type; a whole number is a float too"""
+    low: int | float
+    """smallest value"""
+    high: int | float
+    """largest value"""
+
+    def check(self, name: str, value: object) -> None:
+        """ConfigError where `value` is of another type or out of range."""
+        # True is an int to Python
+        is_bool, kinds = isinstance(value, bool), (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, kinds) or is_bool != (self.kind is bool):
+            words = {int: "a whole number", float: "a number", bool: "true or false"}
+            raise ConfigError(f"{name} is {value!r}; it must be {words[self.kind]}.", self.words())
+        assert isinstance(value, int | float)
+        if not self.low <= value <= self.high:  # NaN is in no range
+            raise ConfigError(f"{name} is {value}; it is out of range.", self.words())
+
+    def words(self) -> str:
+        """The allowed values, as an error's second line says them."""
+        return "Write true or false." if self.kind is bool else f"Allowed: {self.low:g} to {self.high:g}."
+
+
+STAGE_VALUES = {
+    "batches": Allowed(int, 1, 10**9),
+    "lr_from": Allowed(float, 0, 1),
+    "lr_to": Allowed(float, 0, 1),
+}
+RECIPE_VALUES = {
+    "n_layers": Allowed(int, 1, 256),
+    "d_model": Allowed(int, 2, 16_384),
+    "n_heads": Allowed(int, 1, 256),
+    "d_mlp": Allowed(int, 1, 65_536),
+    "prj_dim": Allowed(int, 1, 65_536),
+    "n_thoughts": Allowed(int, 1, 32),
+    "batch_size": Allowed(int, 1, 65_536),
+    "drill_facts": Allowed(int, 1, MAX_POSITIONS // FACT_TOKENS),
+    "distill_weight": Allowed(float, 0, 10**6),
+    "fixed_word_weight": Allowed(float, 0, 10**6),
+    "weight_decay": Allowed(float, 0, 1),
+    "clip_norm": Allowed(float, 1e-9, 10**9),
+    "bfloat16": Allowed(bool, 0, 1),
+    "seed": Allowed(int, 0, 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -26,12 +87,7 @@ class Stage:
     """share of the stories of 1, 2, 3 and 4 steps that is trained on; the others are passed over"""
 
     def __post_init__(self) -> None:
-        if self.kind not in STAGE_KINDS:
-            raise ConfigError(f"Stage kind {self.kind!r} does not exist.", f"Kinds: {', '.join(STAGE_KINDS)}.")
-        if self.batches < 1 or self.lr_from < 0 or self.lr_to < 0:
-            raise ConfigError(f"Stage {self.kind}: batches must be positive and learning rates not negative.")
-        if len(self.keep) != 4 or not all(0 <= share <= 1 for share in self.keep) or not any(self.keep):
-            raise ConfigError(f"Stage {self.kind}: keep is {self.keep}.", "It is four shares from 0 to 1, not all 0.")
+        _check_stage(vars(self))
 
 
 @dataclass(frozen=True)
@@ -70,10 +126,32 @@ class Recipe:
     """seed of the initial weights"""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.stages, tuple) or not all(isinstance(stage, Stage) for stage in self.stages):
+            raise ConfigError(
+                f"stages is {self.stages!r:.60}; it must be a tuple of stages.",
+                "Take Stage(kind, batches, lr_from, lr_to).",
+            )
         if not self.stages:
-            raise ConfigError("A recipe needs at least one stage.")
+            raise ConfigError(
+                "stages is empty; a recipe needs at least one stage.", f"Kinds: {', '.join(STAGE_KINDS)}."
+            )
+        _check_values(vars(self), RECIPE_VALUES)
+        # rotary positions turn pairs of dimensions, so a head's width is even
         if self.d_model % (2 * self.n_heads):
-            raise ConfigError(f"d_model {self.d_model} must be a multiple of twice n_heads ({self.n_heads}).")
+            raise ConfigError(
+                f"d_model {self.d_model} must be a multiple of twice n_heads ({self.n_heads}).",
+                f"Take for instance d_model {2 * self.n_heads * max(1, self.d_model // (2 * self.n_heads))}.",
+            )
+        if self.block_parameters > MAX_PARAMETERS:
+            raise ConfigError(
+                f"The blocks would have {self.block_parameters / 1e6:,.0f} million weights.",
+                f"At most {MAX_PARAMETERS / 1e6:,.0f} million: lower n_layers, d_model or d_mlp.",
+            )
+
+    @property
+    def block_parameters(self) -> int:
+        """Weights in the blocks' matrices: four of attention, three of the gated MLP."""
+        return self.n_layers * self.d_model * (4 * self.d_model + 3 * self.d_mlp)
 
     @property
     def total_batches(self) -> int:
@@ -93,17 +171,85 @@ class Recipe:
         return asdict(self)
 
     @classmethod
-    def load(cls, path: Path) -> "Recipe":
-        """Read a recipe file; DataError where it is no recipe."""
-        if not path.exists():
-            raise DataError(f"There is no recipe at {path}.", "Give the path of a recipe's JSON file.")
-        remedy = "Compare with experiments/codi-mini.json."
-        data = read_json(path, remedy=remedy)
+    def load(cls, source: str | Path) -> "Recipe":
+        """Read a recipe from a file, or one that comes with the package by its name, such as `codi-mini`.
+
+        Raises:
+            DataError: there is none, or the file is no recipe.
+            ConfigError: a value of another type or out of range; names the file and the value.
+        """
+        path = _find(source)
+        remedy = f"Compare with {RECIPES / 'codi-mini.json'}."
+        data = read_json_object(path, remedy=remedy)
+        _check_names(data, cls, path)
+        rows = data.get("stages")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise DataError(f"{path} is no recipe: stages is no list of stages.", remedy)
+        for row in rows:
+            _check_names(row, Stage, path)
+            if missing := [name for name in ("kind", *STAGE_VALUES) if name not in row]:
+                raise DataError(f"{path} is no recipe: a stage lacks {', '.join(missing)}.", remedy)
         try:
-            return cls(**{**data, "stages": tuple(_stage(stage) for stage in data["stages"])})
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path} is no recipe: {error}.", remedy) from None
+            # looked at before the records are made, which say of a value only that it is of another type
+            for row in rows:
+                _check_stage(row)
+            _check_values(data, RECIPE_VALUES)
+            values = _with_floats(data, RECIPE_VALUES)
+            return cls(**{**values, "stages": tuple(Stage(**_with_floats(row, STAGE_VALUES)) for row in rows)})
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error.rule}", error.remedy or remedy) from None
 
 
-def _stage(data: dict[str, Any]) -> Stage:
-    return Stage(**{**data, "keep": tuple(map(float, data["keep"]))} if "keep" in data else data)
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = RECIPES / f"{source}.json"
+    # a name, not a path: `../x` is to lead nowhere
+    if path.name == str(source) and shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.json")))
+    raise DataError(f"There is no recipe at {source}.", f"Give the path of a recipe's JSON file, or a name: {names}.")
+
+
+def _check_names(data: dict[str, Any], record: type, path: Path) -> None:
+    """DataError where a file has values that the record does not: a misspelt one would be left at its default."""
+    known = [field.name for field in fields(record)]
+    if unknown := sorted(set(data) - set(known)):
+        raise DataError(
+            f"{path} is no recipe: {', '.join(unknown)[:60]} does not exist.", f"Known: {', '.join(known)}."
+        )
+
+
+def _check_values(values: Mapping[str, Any], table: Mapping[str, Allowed], prefix: str = "") -> None:
+    """ConfigError for the first of the values in a table that may not be what it is; values may be missing."""
+    for name, allowed in table.items():
+        if name in values:
+            allowed.check(prefix + name, values[name])
+
+
+def _check_stage(values: Mapping[str, Any]) -> None:
+    kind = values.get("kind")
+    if kind not in STAGE_KINDS:
+        raise ConfigError(f"Stage kind {kind!r} does not exist.", f"Kinds: {', '.join(STAGE_KINDS)}.")
+    _check_values(values, STAGE_VALUES, f"Stage {kind}: ")
+    keep = values.get("keep", (1.0,) * 4)
+    if not isinstance(keep, tuple | list) or len(keep) != 4 or not all(map(_is_share, keep)):
+        raise ConfigError(f"Stage {kind}: keep is {keep!r:.60}.", "It is four shares from 0 to 1, not all 0.")
+    if max(keep) < LEAST_SHARE:
+        raise ConfigError(
+            f"Stage {kind}: keep is {keep}, which leaves hardly a story.",
+            f"It is four shares from 0 to 1, one of them at least {LEAST_SHARE}.",
+        )
+
+
+def _with_floats(values: Mapping[str, Any], table: Mapping[str, Allowed]) -> dict[str, Any]:
+    """Checked values of a file in the records' types: 20 and 20.0 are one recipe."""
+    out: dict[str, Any] = {
+        name: float(v) if name in table and table[name].kind is float else v for name, v in values.items()
+    }
+    return {**out, "keep": tuple(map(float, out["keep"]))} if "keep" in out else out
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

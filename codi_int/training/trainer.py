@@ -5,7 +5,8 @@ import math
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -13,17 +14,18 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException, spawn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from codi_int.data import story_tokenizer as st
-from codi_int.data.stories import MAX_NUMBER, load_stories
-from codi_int.errors import DataError, OutputError
+from codi_int.data.stories import load_stories
+from codi_int.errors import CheckpointError, ConfigError, DataError, OutputError
 from codi_int.files import explain_output_errors, replace_file
 from codi_int.model.codi import CodiConfig, Projection
-from codi_int.model.store import save_model
+from codi_int.model.store import is_own_format, read_settings, save_model
 from codi_int.training.batches import COLON, DrillStream, StoryStream, batches_by_length
+from codi_int.training.checkpoint import CHECKPOINT, CURVE, TrainingState, read_checkpoint, trim_curve
+from codi_int.training.initial import EMBEDDING_STD, build_model
 from codi_int.training.network import TrainingNetwork
 from codi_int.training.objective import (
     Losses,
@@ -35,8 +37,7 @@ from codi_int.training.objective import (
 )
 from codi_int.training.recipe import Recipe, Stage
 
-MAX_POSITIONS = 192
-EMBEDDING_STD = 0.1
+LOSS_NAMES = tuple(field.name for field in fields(Losses))
 KEPT = "The last checkpoint is kept"
 
 
@@ -60,15 +61,6 @@ class RunOptions:
     """write a line on stderr at every look at held-out stories"""
 
 
-@dataclass
-class TrainingState:
-    """How far a run has come."""
-
-    batch: int = 0
-    next_story: int = 0
-    seconds: float = 0.0
-
-
 Progress = TrainingState  # its earlier name, for one release; elsewhere `Progress` is the callback
 
 
@@ -84,52 +76,6 @@ class Accuracy:
     """the first, for stories of 1, 2, 3 and 4 steps"""
 
 
-def build_model(recipe: Recipe) -> LlamaForCausalLM:
-    """A fresh model; number tokens start out with periodic features of their value."""
-    torch.manual_seed(recipe.seed)
-    bos, eos, pad = st.encode_special(st.BOS, st.EOS, st.PAD)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(st.vocabulary()),
-            hidden_size=recipe.d_model,
-            intermediate_size=recipe.d_mlp,
-            num_hidden_layers=recipe.n_layers,
-            num_attention_heads=recipe.n_heads,
-            num_key_value_heads=recipe.n_heads,
-            max_position_embeddings=MAX_POSITIONS,
-            tie_word_embeddings=True,
-            bos_token_id=bos,
-            eos_token_id=eos,
-            pad_token_id=pad,
-        )
-    )
-    residual_std = 0.5 / math.sqrt(recipe.d_model * 2 * recipe.n_layers)
-    with torch.no_grad():
-        embedding = model.model.embed_tokens.weight.normal_(0, EMBEDDING_STD)
-        first = st.encode_words("0")[0]
-        numbers = _number_features(recipe.d_model) * EMBEDDING_STD + torch.randn(MAX_NUMBER + 1, recipe.d_model) * 0.05
-        embedding[first : first + MAX_NUMBER + 1] = numbers
-        for name, weight in model.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                weight.normal_(0, residual_std)
-            elif "proj.weight" in name:
-                weight.normal_(0, 0.5 / math.sqrt(recipe.d_model))
-    return model
-
-
-def _number_features(d_model: int) -> Tensor:
-    """Sines and cosines of each number's value and of its logarithm, [100, d_model], about unit variance."""
-    n = torch.arange(MAX_NUMBER + 1, dtype=torch.float32)
-    log = torch.log2(n + 1)
-    waves = [2 * math.pi * n / period for period in (2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 25, 50, 100, 200)]
-    waves += [2 * math.pi * log / period for period in (0.5, 1.0, 2.0, 4.0, 8.0, 14.0)]
-    features = torch.stack([f(wave) for wave in waves for f in (torch.sin, torch.cos)], dim=1)
-    out = torch.zeros(MAX_NUMBER + 1, d_model)
-    width = min(d_model, features.shape[1])
-    out[:, :width] = features[:, :width]
-    return out * 1.2
-
-
 class Trainer:
     """One worker's share of a training run."""
 
@@ -141,6 +87,8 @@ class Trainer:
         self.parameters = [*self.model.parameters(), *self.projection.parameters()]
         self.optimizers = self._optimizers()
         self.progress = TrainingState()
+        self.waiting: Sequence[int] = ()
+        self.recent: list[Losses] = []
         self.dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
         self.interrupted = False
         self.validation = list(load_stories("validation", options.evaluate_stories))
@@ -158,38 +106,48 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the recipe, or to the time limit."""
-        started, last_checkpoint = time.monotonic() - self.progress.seconds, time.monotonic()
-        begun = time.monotonic()
-        stream: StoryStream | DrillStream | None = None
-        kind = ""
-        current: Stage | None = None
-        recent: list[Losses] = []
+        begun = last_checkpoint = time.monotonic()
+        started = begun - self.progress.seconds
+        if not self.rank:
+            trim_curve(self.options.folder / CURVE, self.progress.batch)
+        stream, current = self._resumed_stream()
         while self.progress.batch < self.recipe.total_batches:
             stage, lr = self.recipe.at(self.progress.batch)
             if stream is None or stage != current:
                 stream, current = self._stream(stage), stage
-            kind = stage.kind
-            recent.append(self._step(next(stream), kind, lr))
+            self.recent.append(self._step(next(stream), stage.kind, lr))
             self.progress.batch += 1
             self.progress.next_story = stream.next_story
             self.progress.seconds = time.monotonic() - started
+            self.waiting = stream.waiting
             over = self._agree(self.interrupted or time.monotonic() - begun > self.options.stop_after_seconds)
-            if self.progress.batch % self.options.evaluate_batches == 0 or over:
-                self._report(kind, lr, recent)
-                recent = []
-            if self._agree(time.monotonic() - last_checkpoint > self.options.checkpoint_seconds) or over:
+            finished = self.progress.batch == self.recipe.total_batches
+            # where a run is stopped is no point of its curve: the losses up to there wait in the checkpoint
+            if self.progress.batch % self.options.evaluate_batches == 0 or finished:
+                self._report(stage.kind, lr)
+                self.recent = []
+            if self._agree(time.monotonic() - last_checkpoint > self.options.checkpoint_seconds) or over or finished:
                 self.save()
                 last_checkpoint = time.monotonic()
             if over:
                 return
-        self._report(kind, lr, recent)
-        self.save()
 
-    def _stream(self, stage: Stage) -> StoryStream | DrillStream:
+    def _resumed_stream(self) -> tuple[StoryStream | DrillStream | None, Stage | None]:
+        """The stream that the last batch came from, and that batch's stage; None at the beginning.
+
+        Not the stage of the next batch: at the border of two stages the stories that wait are dropped, and whether
+        there is a border is for `run` to find, resumed or not.
+        """
+        if not self.progress.batch:
+            return None, None
+        stage, _ = self.recipe.at(self.progress.batch - 1)
+        return self._stream(stage, self.waiting), stage
+
+    def _stream(self, stage: Stage, waiting: Sequence[int] = ()) -> StoryStream | DrillStream:
         size = self.recipe.batch_size
         if stage.kind == "drill":
             return DrillStream(self.progress.next_story, size, self.recipe.drill_facts)
-        return StoryStream(self.progress.next_story, size, stage.keep)
+        return StoryStream(self.progress.next_story, size, stage.keep, waiting)
 
     def _step(self, batch: Any, kind: str, lr: float) -> Losses:
         part = batch.part(self.rank, self.world)
@@ -207,7 +165,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
-        return Losses(*(getattr(losses, name).detach() for name in losses.__dataclass_fields__))
+        return Losses(*(getattr(losses, name).detach() for name in LOSS_NAMES))
 
     def _average_gradients(self) -> None:
         for p in self.parameters:
@@ -245,11 +203,13 @@ class Trainer:
         by_steps = tuple(float(right[n == k].mean()) for k in (1, 2, 3, 4))
         return Accuracy(float(right.mean()), float(torch.cat(written).float().mean()), by_steps)
 
-    def _report(self, kind: str, lr: float, recent: list[Losses]) -> None:
-        if self.rank or not recent:
+    def _report(self, kind: str, lr: float) -> None:
+        """A row of the curve: the means of the losses since the last row, and accuracies on held-out stories."""
+        if self.rank:
             return
+        recent = self.recent
         accuracy = self.evaluate()
-        means = {n: float(torch.stack([getattr(r, n) for r in recent]).mean()) for n in Losses.__dataclass_fields__}
+        means = {n: float(torch.stack([getattr(r, n) for r in recent]).mean()) for n in LOSS_NAMES}
         row = {
             "seconds": round(self.progress.seconds),
             "batch": self.progress.batch,
@@ -261,7 +221,7 @@ class Trainer:
             "held_out_written": f"{accuracy.written:.4f}",
             **{f"held_out_latent_{k}": f"{a:.3f}" for k, a in enumerate(accuracy.latent_by_steps, 1)},
         }
-        path = self.options.folder / "curve.csv"
+        path = self.options.folder / CURVE
         fresh = not path.exists()
         # appended to, not replaced: a curve of days is not written again for each point
         with explain_output_errors(path, kept=KEPT), path.open("a", newline="") as file:
@@ -279,26 +239,31 @@ class Trainer:
         """Write the checkpoint, whole or not at all."""
         if self.rank:
             return
+        # everything that decides what comes next; a resumed run is bit for bit the one that was never stopped
         state = {
+            "recipe": self.recipe.to_dict(),
             "model": self.model.state_dict(),
             "projection": self.projection.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": asdict(self.progress),
+            "waiting": list(self.waiting),
+            # one tensor [batches, parts], for torch writes a file of its own for each tensor
+            "recent": torch.tensor([[float(getattr(losses, name)) for name in LOSS_NAMES] for losses in self.recent]),
         }
-        path = self.options.folder / "checkpoint.pt"
-        replace_file(path, lambda part: torch.save(state, part), durable=True)
+        replace_file(self.options.folder / CHECKPOINT, lambda part: torch.save(state, part), durable=True)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint in the folder, if there is one."""
-        path = self.options.folder / "checkpoint.pt"
-        if not path.exists():
+        """Go on from the checkpoint in the folder, if there is one; errors as for `read_checkpoint`."""
+        state = read_checkpoint(self.options.folder, self.recipe)
+        if state is None:
             return False
-        state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.projection.load_state_dict(state["projection"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.progress = TrainingState(**state["progress"])
+        self.waiting = state["waiting"]
+        self.recent = [Losses(*parts) for parts in state["recent"]]
         return True
 
 
@@ -319,7 +284,7 @@ def codi_config(recipe: Recipe, name: str) -> CodiConfig:
 
 
 def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:
-    """Save the model of a run's checkpoint in our own format, which `load_model` and plain `transformers` read."""
+    """Save the model of a run's checkpoint in our native format, which `load_model` and plain `transformers` read."""
     trainer = Trainer(recipe, RunOptions(run, workers=1, evaluate_stories=1), 0, 1)
     if not trainer.resume():
         raise DataError(f"{run} holds no checkpoint.", "Train first: codi-int train-codi --recipe FILE --out DIR.")
@@ -327,6 +292,19 @@ def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:
         codi_config(recipe, name), provenance={"recipe": recipe.to_dict(), "progress": asdict(trainer.progress)}
     )
     save_model(target, trainer.model, trainer.projection, config, st.build_tokenizer())
+
+
+def is_exported(run: Path, recipe: Recipe, target: Path, name: str) -> bool:
+    """Whether `target` holds, whole and under this name, the model of the run's checkpoint as it is now."""
+    state = read_checkpoint(run, recipe)
+    if state is None or not is_own_format(target):
+        return False
+    try:
+        settings = read_settings(target)
+    except CheckpointError:
+        return False
+    # a stopped run exports its model so far, so a model that is there may be of an earlier checkpoint
+    return settings.name == name and settings.provenance.get("progress") == state["progress"]
 
 
 def _worker(rank: int, recipe: Recipe, options: RunOptions, errors: "SimpleQueue[tuple[str, str]]") -> None:
@@ -353,13 +331,27 @@ def train(recipe: Recipe, options: RunOptions) -> TrainingState:
 
     Ctrl-C ends the run after the step in hand, with a checkpoint.
 
+    A stopped run that goes on with as many workers gives bit for bit the weights, and the curve but for its seconds,
+    of one that was never stopped. A finished run is left as it is.
+
     Returns:
         how far the run has come.
 
     Raises:
         OutputError: a full disk, a folder that cannot be written to; the last checkpoint is kept.
+        ConfigError: the folder holds a run of another recipe.
+        DataError: its checkpoint cannot be read.
     """
+    if not 1 <= options.workers <= recipe.batch_size:
+        raise ConfigError(
+            f"{options.workers} workers cannot share batches of {recipe.batch_size}.",
+            f"Take 1 to {recipe.batch_size} workers (--workers), each of which has a part of every batch.",
+        )
     folder = options.folder.resolve()
+    # looked at here, for what a worker raises would come back as the text of its traceback
+    state = read_checkpoint(folder, recipe)
+    if state is not None and state["progress"]["batch"] >= recipe.total_batches:
+        return TrainingState(**state["progress"])
     with explain_output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "rendezvous").unlink(missing_ok=True)
@@ -375,5 +367,6 @@ def train(recipe: Recipe, options: RunOptions) -> TrainingState:
         raise OutputError(*errors.get()) from None
     finally:
         signal.signal(signal.SIGINT, handler)
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state = read_checkpoint(folder, recipe)
+    assert state is not None, "a run ends with a checkpoint"
     return TrainingState(**state["progress"])

@@ -1,0 +1,77 @@
+"""`codi-int train-codi`: repeating it on a finished or a stopped run."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from codi_int.cli.main import make_app
+from codi_int.model.loading import load_model
+from codi_int.training.recipe import Recipe, Stage
+
+TINY = Recipe(
+    stages=(Stage("drill", 2, 0.002, 0.002), Stage("chain", 2, 0.002, 0.001)),
+    n_layers=2,
+    d_model=24,
+    d_mlp=32,
+    prj_dim=24,
+    batch_size=4,
+    drill_facts=3,
+)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(TINY.to_dict()))
+    return path
+
+
+def train(recipe: Path, out: Path, *options: str) -> Result:
+    command = ["train-codi", "--recipe", str(recipe), "--out", str(out), "--workers", "1", "--name", "tiny", *options]
+    return CliRunner().invoke(make_app(), command)
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_exports_what_is_missing(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = train(recipe, out, "--minutes", "0")
+    assert result.exit_code == 0, result.output
+    assert "Stopped after 1 of 4 batches" in result.stderr
+    assert load_model(out / "model").config.provenance["progress"]["batch"] == 1
+    for _ in range(2):
+        result = train(recipe, out)
+        assert result.exit_code == 0, result.output
+        assert "All 4 batches of the recipe are done." in result.stderr
+        assert f"The model is in {out / 'model'}" in result.stdout
+    model = load_model(out / "model")
+    first = (model.sha256, model.config)
+    del model  # its tensors lie in the file that is cut here
+    assert first[1].provenance["progress"]["batch"] == 4
+    # stopped in the middle of the export, whose settings are its last file
+    (out / "model" / "codi.json").unlink()
+    (out / "model" / "model.safetensors").write_bytes(b"half")
+    assert train(recipe, out).exit_code == 0
+    again = load_model(out / "model")
+    assert (again.sha256, again.config) == first
+
+
+def test_a_finished_model_that_is_whole_is_not_written_again(recipe: Path, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert train(recipe, tmp_path / "run").exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_another_name_exports_again(recipe: Path, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run")
+    assert train(recipe, tmp_path / "run", "--name", "other").exit_code == 0
+    assert load_model(tmp_path / "run" / "model").name == "other"
+
+
+def test_another_recipe_is_no_traceback(recipe: Path, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run")
+    recipe.write_text(json.dumps(replace(TINY, seed=1).to_dict()))
+    result = train(recipe, tmp_path / "run")
+    assert "seed is 0 there, 1 here" in str(result.exception)
