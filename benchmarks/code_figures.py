@@ -124,16 +124,16 @@ def tree_of(commit: str | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "tree"
-        git("worktree", "add", "--quiet", "--detach", str(root), commit)
+        git(f"worktree add --quiet --detach {root} {commit}")
         try:
             yield root
         finally:
-            git("worktree", "remove", "--force", str(root))
+            git(f"worktree remove --force {root}")
 
 
-def git(*words: str) -> None:
+def git(words: str) -> None:
     """A git command in the checkout's root."""
-    subprocess.run(["git", *words], cwd=common.ROOT, check=True)
+    subprocess.run(["git", *words.split()], cwd=common.ROOT, check=True)
 
 
 def table(columns: dict[str, dict[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,8 +100,15 @@ def test_baselines_are_left_out_where_they_mean_nothing(
 def test_loose_numbers_are_the_record_and_warn(
     engine: FeatureInterventionEngine, right: tuple[Problem, ...], result: Result
 ) -> None:
-    with pytest.warns(DeprecationWarning, match=r"controls=Controls\(neurons=4, mean_difference=True\)"):
-        loose = engine.run(Ablate(FEATURE), right, controls=2, site=SITE, neurons=4, mean_difference=True)
+    loose_words = {"neurons": 4, "mean_difference": True}
+    match = r"controls=Controls\(neurons=4, mean_difference=True\)"
+    with pytest.warns(DeprecationWarning, match=match) as warned:
+        loose = engine.run(Ablate(FEATURE), right, controls=2, site=SITE, **loose_words)
+    with pytest.warns(DeprecationWarning, match=match) as warned_of_many:
+        (many,) = engine.run_many([Ablate(FEATURE)], right, controls=2, site=SITE, **loose_words)
+    # the line to mend, not one of the engine's
+    assert [warning.filename for warning in (*warned, *warned_of_many)] == [__file__, __file__]
+    assert many.controls == result.controls
     assert loose.controls == result.controls
     assert engine.run(Ablate(FEATURE), right, controls=None, site=SITE).controls == {}
     with pytest.raises(ConfigError, match="beside a record"):
@@ -111,6 +119,21 @@ def test_loose_numbers_are_the_record_and_warn(
 def test_a_record_of_controls_is_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="cannot be negative"):
         Controls(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"features": 2.5}, {"features": True}, {"directions": "3"}])
+def test_a_number_of_controls_is_a_whole_one(wrong: dict[str, Any]) -> None:
+    given = vars(Controls()) | wrong
+    with pytest.raises(ConfigError, match="is a whole number"):
+        # called by itself, for the checker of annotations refuses such values before the record is made
+        Controls.__post_init__(SimpleNamespace(**given))
+
+
+def test_a_setting_that_does_not_exist_is_refused(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'direction'"):
+        engine.run(Ablate(FEATURE), right, site=SITE, direction=4)
 
 
 def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:

@@ -4,8 +4,9 @@ A feature that fires often, or strongly, breaks answers whatever it means. Contr
 features that are most like the edited one in how often they fire and in how far removing them moves the residual.
 """
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -20,6 +21,7 @@ from codi_int.model.resume import SiteChange
 
 POOL_FACTOR = 3
 _FLOOR = 1e-6
+_NOT_THE_CALLER = ("codi_int", "torch", "beartype", "jaxtyping")
 
 
 @dataclass(frozen=True)
@@ -103,31 +105,37 @@ def matched_features(
     return tuple(row for row in dict.fromkeys(rows) if len(set(row)) == len(row))[:draws]
 
 
-def as_controls(
-    controls: Controls | int | None, directions: int | None, neurons: int | None, mean_difference: bool | None
-) -> Controls:
+def as_controls(controls: Controls | int | None, deprecated: Mapping[str, Any] | None = None) -> Controls:
     """The controls of a run as one record, from what its callers may still give.
 
     Args:
         controls: the record; a number means as many matched random features, None no controls at all.
-        directions, neurons, mean_difference: fields of the record by themselves, deprecated; None where not given.
+        deprecated: fields of the record given by themselves: directions, neurons, mean_difference.
 
     Raises:
         ConfigError: for a negative number, or a field that is given by itself and in a record.
+        TypeError: for a name that is no such field.
     """
     record = controls if isinstance(controls, Controls) else Controls(features=0 if controls is None else controls)
-    given = {"directions": directions, "neurons": neurons, "mean_difference": mean_difference}
-    loose: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    loose = dict(deprecated or {})
+    unknown = loose.keys() - {"directions", "neurons", "mean_difference"}
+    if unknown:
+        raise TypeError(f"run() got an unexpected keyword argument {min(unknown)!r}")
+    loose = {name: value for name, value in loose.items() if value is not None}
     if not loose:
         return record
     named = ", ".join(f"{name}={value!r}" for name, value in loose.items())
     if isinstance(controls, Controls):
         raise ConfigError(f"{named} stands beside a record of controls.", "Put it into the record.")
-    # from here: warn <- as_controls <- run <- torch's no_grad wrapper <- the caller whose line should be named
+    # The warning names the caller's line. A fixed number of frames would be wrong for some: `run` is called by users
+    # and by `run_many`, and torch's no_grad, or a checker of annotations, stands in between.
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLER:
+        frame, level = frame.f_back, level + 1
     warnings.warn(
         f"{named}: give controls=Controls({named}) instead; the next release takes nothing else.",
         DeprecationWarning,
-        stacklevel=4,
+        stacklevel=level,
     )
     return replace(record, **loose)
 

@@ -99,9 +99,7 @@ class FeatureInterventionEngine:
         data: str | None = None,
         sae_name: str | None = None,
         progress: Progress | None = None,
-        directions: int | None = None,
-        neurons: int | None = None,
-        mean_difference: bool | None = None,
+        **deprecated: Any,
     ) -> Result:
         """Do one edit on all problems, with its controls.
 
@@ -116,7 +114,7 @@ class FeatureInterventionEngine:
             data: what to call the problems in the result; default the name of `Problems`.
             sae_name: what to call the SAE in the result.
             progress: called with (stage, done, total).
-            directions, neurons, mean_difference: deprecated; fields of `Controls`.
+            deprecated: directions, neurons and mean_difference, which are fields of `Controls`.
 
         Raises:
             FeatureError: for a feature that the SAE does not have.
@@ -125,7 +123,7 @@ class FeatureInterventionEngine:
             ConfigError: for an edit that overflows, in the residual or inside the model.
         """
         started = time.perf_counter()
-        asked = as_controls(controls, directions, neurons, mean_difference)
+        asked = as_controls(controls, deprecated)
         table = self._check_request(edit, site)
         context = self.site_context(problems, table.sites[0], progress)
         arm = self.plan(context, table)

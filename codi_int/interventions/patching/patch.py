@@ -8,7 +8,7 @@ how often that gives the answers that were predicted for the real ones.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.residual import InterchangeResidual
 from codi_int.interventions.edits.values import Interchange
-from codi_int.interventions.engine.controls import check_draws
+from codi_int.interventions.engine.controls import Controls, as_controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
 from codi_int.interventions.evidence.verdicts import p_words
@@ -116,49 +116,56 @@ def patch_edit(sites: Sequence[Site], sources: Sequence[int], features: Sequence
 @torch.no_grad()
 def run_patch(
     engine: FeatureInterventionEngine,
-    people: Participants,
+    members: Participants,
     sites: Sequence[Site],
     predictions: Predictions | None = None,
     features: Sequence[int] | None = None,
-    controls: int = 20,
+    controls: Controls | int | None = 20,
     seed: int = 0,
-    data: str | None = None,
-    sae_name: str | None = None,
     progress: Progress | None = None,
+    **names: str | None,
 ) -> PredictedResult:
     """Patch all targets, with what was predicted and the controls.
 
     Args:
         engine: the engine, which knows the sites; it needs their SAEs only for `features`.
-        people: targets and sources; see `participants`.
+        members: targets and sources; see `participants`.
         sites: where; a site of the component `thought` takes the whole vector that is fed next.
-        predictions: what the answers should become, one for each problem of `people`; see `predict_patch`.
+        predictions: what the answers should become, one for each problem of `members`; see `predict_patch`.
         features: the latents that are exchanged, `()` for all; None for the activation itself.
-        controls: how many times random other problems take the sources' place.
+        controls: how many times random other problems take the sources' place, and where features are named, how many
+            matched ones are exchanged instead; a record asks for the engine's other controls besides.
         seed: of the controls.
-        data: what to call the problems; default the name of `Problems`.
-        sae_name: what to call the SAE.
         progress: called with (stage, done, total).
+        names: `data` and `sae_name`, as `FeatureInterventionEngine.run` takes them.
 
     Raises:
         CodiError: as `FeatureInterventionEngine.run`.
     """
     started = time.perf_counter()
-    check_draws(controls)
-    edit = patch_edit(sites, people.sources, features)
+    asked = as_controls(controls)
+    edit = patch_edit(sites, members.sources, features)
     predicts = predictions is not None and predictions.n_informative > 0
-    drawn = random_sources(people.sources, controls, seed) if predicts else ()
+    drawn = random_sources(members.sources, asked.features, seed) if predicts else ()
     place = sites[0] if len(sites) == 1 else None
-    matched = controls if features else 0  # the same exchange of other features, where some are named
-    result = engine.run(edit, people.problems, seed, matched, place, data, sae_name, progress)
+    result = engine.run(
+        edit,
+        members.problems,
+        seed=seed,
+        # the same exchange of other features needs features to be named
+        controls=asked if features else replace(asked, features=0),
+        site=place,
+        progress=progress,
+        **names,
+    )
     tested = None
     if predictions is not None and predicts:
         matched_controls = edited_outcomes(
-            engine, people.problems, [patch_edit(sites, sources, features) for sources in drawn], place, progress
+            engine, members.problems, [patch_edit(sites, sources, features) for sources in drawn], place, progress
         )
         arms = result.outcomes
         tested = score_prediction(predictions, arms["clean"], arms["intervened"], matched_controls, RANDOM_SOURCES)
-    return with_prediction(result, predictions, tested, started, _lenders(people))
+    return with_prediction(result, predictions, tested, started, _sources_note(members))
 
 
 def contrast_values(
@@ -202,8 +209,8 @@ def _contrast_words(n: int, different: int, same: int, p_value: float, alpha: fl
     return f"The value matters: {counts}." if different > same else f"The same value disturbs more: {counts}."
 
 
-def _lenders(people: Participants) -> tuple[str, ...]:
-    count = sum(source < 0 for source in people.sources)
+def _sources_note(members: Participants) -> tuple[str, ...]:
+    count = sum(source < 0 for source in members.sources)
     if not count:
         return ()
-    return (f"{count:,} of the {len(people.problems):,} problems only lend a value; nothing is changed in them.",)
+    return (f"{count:,} of the {len(members.problems):,} problems only lend a value; nothing is changed in them.",)

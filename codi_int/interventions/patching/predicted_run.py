@@ -9,7 +9,7 @@ import torch
 
 from codi_int.interventions.edits.basic import MovableEdit
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.engine.controls import Controls, check_draws, feature_stats, matched_features
+from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.summary import arm_outcomes
@@ -28,12 +28,10 @@ def run_predicted(
     problems: Sequence[Problem],
     predictions: Predictions,
     seed: int = 0,
-    controls: int = 20,
-    data: str | None = None,
-    sae_name: str | None = None,
+    controls: Controls | int | None = 20,
     progress: Progress | None = None,
-    directions: int = 0,
     underpowered: bool = False,
+    **settings: Any,
 ) -> PredictedResult:
     """Do one edit of features on all problems and compare the answers with those predicted.
 
@@ -43,12 +41,11 @@ def run_predicted(
         problems: on which problems.
         predictions: what the answers should become, one for each problem; see `predict_answers`.
         seed: of the controls.
-        controls: how many matched random features get the same edit.
-        data: what to call the problems.
-        sae_name: what to call the SAE.
+        controls: how many matched random features get the same edit, and are held against the prediction; the other
+            controls of the record are run, too, and get no prediction.
         progress: called with (stage, done, total).
-        directions: how many random directions move the same problems as far; they get no prediction.
         underpowered: run even where too few informative problems are touched to answer the question.
+        settings: `data` and `sae_name`, as `FeatureInterventionEngine.run` takes them, and the deprecated `directions`.
 
     Raises:
         ConfigError: where too few informative problems are touched; an edit that touches no problem at all is an answer
@@ -56,7 +53,7 @@ def run_predicted(
         CodiError: as `FeatureInterventionEngine.run`.
     """
     started = time.perf_counter()
-    check_draws(controls)
+    asked = as_controls(controls, {"directions": settings.pop("directions", None)})
     context = engine.site_context(problems, None, progress)
     rows = engine.plan(context, edit).rows.tolist()
     if rows and not underpowered:
@@ -68,13 +65,12 @@ def run_predicted(
         edit,
         problems,
         seed=seed,
-        controls=Controls(features=controls, directions=directions),
-        data=data,
-        sae_name=sae_name,
+        controls=asked,
         progress=progress,
+        **settings,
     )
     matched_controls = edited_outcomes(
-        engine, problems, _matched(context, edit, controls, seed) if rows else [], None, progress
+        engine, problems, _matched(context, edit, asked.features, seed) if rows else [], None, progress
     )
     arms = result.outcomes
     tested = score_prediction(predictions, arms["clean"], arms["intervened"], matched_controls, MATCHED)
