@@ -184,7 +184,7 @@ def _folder(
 def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:
     """All features of all sites, in the order asked for; none is left out, whatever attribution says."""
     from codi_int.interventions.screens.agreement import agreement
-    from codi_int.interventions.screens.screen import run_screen
+    from codi_int.interventions.screens.screen import Checkpoint, run_screen
 
     engine, predicted = stage.engine, _predicted(options, stage, report)
     features = {site: _ordered(options, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
@@ -195,8 +195,7 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
         seed=options.seed,
         data=options.data,
         sae_name=stage.names,
-        done=done.rows,
-        keep=stage.folder.keep if stage.folder else None,
+        checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
         progress=report,
     )
     able = [site for site in screen.sites if site.n_living > 1]
@@ -224,6 +223,7 @@ def _paired(
     options: ScreenOptions, stage: _Stage, pairs: Sequence[tuple[int, int]], done: "Finished", report: Report
 ) -> _Found:
     from codi_int.interventions.screens.interactions import run_pairs
+    from codi_int.interventions.screens.screen import Checkpoint
 
     (name,) = stage.names.values()
     screen = run_pairs(
@@ -233,9 +233,7 @@ def _paired(
         seed=options.seed,
         data=options.data,
         sae_name=name,
-        done_rows=done.rows,
-        done_pairs=done.pairs,
-        keep=stage.folder.keep if stage.folder else None,
+        checkpoint=Checkpoint(done.rows, done.pairs, stage.folder.keep if stage.folder else None),
         progress=report,
     )
     return _Found(screen, (), stage.folder)

@@ -9,9 +9,10 @@ from scipy.stats import false_discovery_control, permutation_test, wilcoxon
 
 from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens import groups
 from codi_int.interventions.screens.additivity import PairRow, interaction
 from codi_int.interventions.screens.interactions import run_pairs
-from codi_int.interventions.screens.screen import Screen, ScreenRow, run_screen
+from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_screen
 from codi_int.types import Problem, Site
 
 SITE = Site(2, 3)
@@ -120,10 +121,10 @@ def test_interrupted_pairs_go_on_where_they_stopped(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_pairs(engine, right, PAIRS, keep=keep)
+        run_pairs(engine, right, PAIRS, checkpoint=Checkpoint(keep=keep))
     rows, pairs = kept[-1]
     assert 0 < len(pairs) < 4
-    whole = run_pairs(engine, right, PAIRS, done_rows=rows, done_pairs=pairs)
+    whole = run_pairs(engine, right, PAIRS, checkpoint=Checkpoint(rows, pairs))
     assert whole.counts.suffix_rows < at_once.counts.suffix_rows
     assert (whole.rows, whole.pairs) == (at_once.rows, at_once.pairs)
 

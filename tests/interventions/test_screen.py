@@ -9,7 +9,9 @@ from scipy.stats import false_discovery_control
 from codi_int.errors import FeatureError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.screens.screen import Screen, ScreenRow, run_screen
+from codi_int.interventions.screens import groups
+from codi_int.interventions.screens.additivity import PairRow
+from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.records import table_row
 from codi_int.sae import TopKSAE
@@ -85,16 +87,16 @@ def test_an_interrupted_screen_goes_on_where_it_stopped(
     at_once = run_screen(engine, right)
     kept: list[Sequence[ScreenRow]] = []
 
-    def keep(rows: Sequence[ScreenRow]) -> None:
+    def keep(rows: Sequence[ScreenRow], pairs: Sequence[PairRow]) -> None:
         kept.append(rows)
         if len(kept) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_screen(engine, right, keep=keep)
+        run_screen(engine, right, checkpoint=Checkpoint(keep=keep))
     half = kept[-1]
     assert 0 < len(half) < 32
-    whole = run_screen(engine, right, done=half)
+    whole = run_screen(engine, right, checkpoint=Checkpoint(half))
     assert whole.counts.suffix_rows < at_once.counts.suffix_rows
     assert whole.rows == at_once.rows
 
@@ -158,13 +160,13 @@ def test_two_sites_are_taken_up_again(
 ) -> None:
     kept: list[Sequence[ScreenRow]] = []
 
-    def keep(rows: Sequence[ScreenRow]) -> None:
+    def keep(rows: Sequence[ScreenRow], pairs: Sequence[PairRow]) -> None:
         kept.append(rows)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_screen(two, right, keep=keep)
+        run_screen(two, right, checkpoint=Checkpoint(keep=keep))
     assert {row.site for row in kept[0]} == {SITE}
-    again = run_screen(two, right, done=kept[0])
+    again = run_screen(two, right, checkpoint=Checkpoint(kept[0]))
     assert again.rows == double.rows
     assert again.counts.pairs == 32 * 24

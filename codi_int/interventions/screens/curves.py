@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
@@ -16,6 +15,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine, Site
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_change, n_correct
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.names import take_names
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten
 from codi_int.types import Environment, Problem, RunCounts, Site
@@ -95,9 +95,8 @@ def run_curve(
     draws: int = 10,
     seed: int = 0,
     site: Site | None = None,
-    data: str | None = None,
-    sae_name: str = "unnamed",
     progress: Progress | None = None,
+    **names: Any,
 ) -> AblationCurve:
     """Ablate the first n features of a ranking together, and random sets of n living features beside them.
 
@@ -110,8 +109,8 @@ def run_curve(
         draws: how many random sets for each n; the sets of a draw grow by adding features.
         seed: of the random sets and the bootstrap.
         site: which of the engine's sites; may be left out where it has one.
-        data, sae_name: what to call the problems and the SAE.
         progress: called with (stage, done, total); stage `curve` counts sets.
+        names: `data` and `sae_name`, where problems and SAE go by other names than their own.
 
     Raises:
         ConfigError: for a size below 1, a negative number of draws, a feature ranked twice, or no living feature.
@@ -126,12 +125,13 @@ def run_curve(
     shuffled = _shuffled(sorted(living), draws, seed)
     worker = _CurveWorker(engine, context, seed, progress)
     worker.run([one for features in (ranked, *shuffled) for one in first_of(features, sizes)])
+    named = take_names(names, problems, engine.saes)
     return AblationCurve(
         site=context.site,
         order=order,
         model=engine.model.name,
-        sae=sae_name,
-        data=name_of_problems(problems, data),
+        sae=named.saes[context.site],
+        data=named.data,
         n_problems=len(context.clean.problems),
         n_correct=n_correct(context.clean),
         n_living=len(living),

@@ -7,8 +7,8 @@ from the sum by exactly nothing. Only problems on which both fire can tell.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
@@ -16,7 +16,8 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine, Site
 from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
-from codi_int.interventions.screens.screen import Screen, ScreenRow, assemble, finish_rows, measure_row
+from codi_int.interventions.screens.names import take_names
+from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, assemble, finish_rows, measure_row
 from codi_int.progress import Progress, count_up
 from codi_int.types import Problem, RunCounts, Site
 
@@ -30,12 +31,9 @@ def run_pairs(
     pairs: Sequence[Pair],
     seed: int = 0,
     site: Site | None = None,
-    data: str | None = None,
-    sae_name: str = "unnamed",
-    done_rows: Sequence[ScreenRow] = (),
-    done_pairs: Sequence[PairRow] = (),
-    keep: Keep | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    **names: Any,
 ) -> Screen:
     """Take out both features of every pair together and each alone; a screen of those features, with `pairs`.
 
@@ -45,10 +43,9 @@ def run_pairs(
         pairs: two features each; the same pair is run once, whichever way round.
         seed: of the resampling and of the matched features.
         site: which of the engine's sites; may be left out where it has one.
-        data, sae_name: what to call the problems and the SAE.
-        done_rows, done_pairs: what an earlier, interrupted run with the same settings has finished.
-        keep: called with all finished rows and pairs whenever more of them are finished.
+        checkpoint: of an earlier, interrupted run with the same settings, and where to keep what this one finishes.
         progress: called with (stage, done, total).
+        names: `data` and `sae_name`, where problems and SAE go by other names than their own.
 
     Raises:
         ConfigError: for no pair at all, a pair of a feature with itself, or a splice that drops the SAE's error.
@@ -62,13 +59,24 @@ def run_pairs(
     check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
     here = set(wanted)
     work = _PairWorker(engine, context, seed)
-    work.rows = {row.feature: row for row in done_rows if row.site == context.site}
-    work.pairs = {(row.a, row.b): row for row in done_pairs if row.site == context.site and (row.a, row.b) in here}
-    counts = work.run(wanted, keep, progress)
+    checkpoint = checkpoint or Checkpoint()
+    work.rows = {row.feature: row for row in checkpoint.rows if row.site == context.site}
+    work.pairs = {
+        (row.a, row.b): row for row in checkpoint.pairs if row.site == context.site and (row.a, row.b) in here
+    }
+    counts = work.run(wanted, checkpoint.keep, progress)
     features = sorted({feature for pair in wanted for feature in pair})
     rows = finish_rows([work.rows[feature] for feature in features], [context], seed)
-    named = name_of_problems(problems, data)
-    found = assemble(engine, [context], rows, [counts], "ablate", seed, named, sae_name, started)
+    found = assemble(
+        engine,
+        [context],
+        rows,
+        counts=[counts],
+        kind="ablate",
+        seed=seed,
+        names=take_names(names, problems, engine.saes),
+        started=started,
+    )
     return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]))
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codi_int.data.problems import name_of_problems
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
@@ -20,6 +19,7 @@ from codi_int.interventions.screens.changes import (
     n_correct,
 )
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.names import Names, take_names
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
 from codi_int.types import Environment, Problem, RunCounts, Site
@@ -129,6 +129,18 @@ class Screen:
         return {"schema": self.schema, **flatten(self), **tables}
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What an earlier, interrupted run of the same settings has finished, and where this one keeps what it finishes."""
+
+    rows: Sequence[ScreenRow] = ()
+    """finished features; they are taken as they are"""
+    pairs: Sequence[PairRow] = ()
+    """finished pairs of features"""
+    keep: Callable[[Sequence[ScreenRow], Sequence[PairRow]], None] | None = None
+    """called with everything that is finished, whenever more of it is"""
+
+
 def run_screen(
     engine: FeatureInterventionEngine,
     problems: Sequence[Problem],
@@ -136,11 +148,9 @@ def run_screen(
     make_edit: Callable[[int], MovableEdit] = Ablate,
     seed: int = 0,
     site: Site | Sequence[Site] | None = None,
-    data: str | None = None,
-    sae_name: str | Mapping[Site, str] = "unnamed",
-    done: Sequence[ScreenRow] = (),
-    keep: Callable[[Sequence[ScreenRow]], None] | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    **names: Any,
 ) -> Screen:
     """Do one edit on every feature and measure each.
 
@@ -151,10 +161,10 @@ def run_screen(
         make_edit: from a feature to its edit; default zero ablation.
         seed: of the bootstrap and of the matched features.
         site: which of the engine's sites; default all of them.
-        data, sae_name: what to call the problems and the SAE, or the SAE of each site.
-        done: rows of an earlier, interrupted screen with the same settings; they are taken as they are.
-        keep: called with all finished rows whenever more of them are finished.
+        checkpoint: of an earlier, interrupted screen with the same settings, and where to keep this one's rows.
         progress: called with (stage, done, total); the stage of a site counts its features.
+        names: `data` and `sae_name`, where problems and SAEs go by other names than their own; the latter may be a
+            table of sites.
 
     Raises:
         FeatureError: for a feature that an SAE does not have.
@@ -163,14 +173,25 @@ def run_screen(
     started = time.perf_counter()
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
-    rows = {(row.site, row.feature): row for row in done if row.feature in wanted.get(row.site, ())}
-    work = _Worker(engine, make_edit, seed, rows, keep, progress, several=len(contexts) > 1)
-    counts = [work.run(context, wanted[context.site]) for context in contexts]
+    checkpoint = checkpoint or Checkpoint()
+    rows = {(row.site, row.feature): row for row in checkpoint.rows if row.feature in wanted.get(row.site, ())}
+    work = _Worker(engine, make_edit, seed, rows, checkpoint, progress)
+    several = len(contexts) > 1
+    counts = [
+        work.run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
+        for context in contexts
+    ]
     ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
-    named = name_of_problems(problems, data)
     return assemble(
-        engine, contexts, finish_rows(ordered, contexts, seed), counts, kind, seed, named, sae_name, started
+        engine,
+        contexts,
+        finish_rows(ordered, contexts, seed),
+        counts=counts,
+        kind=kind,
+        seed=seed,
+        names=take_names(names, problems, engine.saes),
+        started=started,
     )
 
 
@@ -183,16 +204,14 @@ class _Worker:
         make_edit: Callable[[int], MovableEdit],
         seed: int,
         rows: dict[Key, ScreenRow],
-        keep: Callable[[Sequence[ScreenRow]], None] | None,
+        checkpoint: Checkpoint,
         progress: Progress | None,
-        several: bool,
     ) -> None:
         self._engine, self._make_edit, self._seed, self._rows = engine, make_edit, seed, rows
-        self._keep, self._progress, self._several = keep, progress, several
+        self._keep, self._progress = checkpoint.keep, progress
 
-    def run(self, context: SiteContext, wanted: Sequence[int]) -> RunCounts:
+    def run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
         """Screen a site; finished features are left out."""
-        stage = f"screen {context.site}" if self._several else "screen"
         planned = ((feature, self._engine.plan(context, self._make_edit(feature))) for feature in wanted)
         return run_groups(
             group_by_rows(planned, lambda item: len(item[1].rows)),
@@ -204,7 +223,7 @@ class _Worker:
 
     def _keep_rows(self) -> None:
         if self._keep is not None:
-            self._keep(list(self._rows.values()))
+            self._keep(list(self._rows.values()), ())
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores = self._engine.score(context, list(plans.values()))
@@ -264,19 +283,18 @@ def assemble(
     counts: Sequence[RunCounts],
     kind: str,
     seed: int,
-    data: str,
-    sae_name: str | Mapping[Site, str],
+    names: Names,
     started: float,
 ) -> Screen:
     """The finished screen's record; `started` is the time of `time.perf_counter` at its beginning."""
     first = contexts[0]
-    sites = tuple(_describe(context, rows, sae_name) for context in contexts)
+    sites = tuple(_describe(context, rows, names.saes[context.site]) for context in contexts)
     return Screen(
         kind=kind,
         site=first.site,
         model=engine.model.name,
         sae=sites[0].sae,
-        data=data,
+        data=names.data,
         n_problems=len(first.clean.problems),
         n_correct=n_correct(first.clean),
         seed=seed,
@@ -287,10 +305,15 @@ def assemble(
     )
 
 
-def _describe(context: SiteContext, rows: Sequence[ScreenRow], sae_name: str | Mapping[Site, str]) -> ScreenSite:
+def _describe(context: SiteContext, rows: Sequence[ScreenRow], sae: str) -> ScreenSite:
     own = [row for row in rows if row.site == context.site]
-    name = sae_name if isinstance(sae_name, str) else sae_name.get(context.site, "unnamed")
-    return ScreenSite(context.site, name, context.sae.sha256, len(own), sum(row.n_touched > 0 for row in own))
+    return ScreenSite(
+        site=context.site,
+        sae=sae,
+        sae_sha256=context.sae.sha256,
+        n_features=len(own),
+        n_living=sum(row.n_touched > 0 for row in own),
+    )
 
 
 def _strength(row: ScreenRow) -> tuple[float, float]:
