@@ -63,7 +63,7 @@ class Part:
 MAPS = (
     Part("map", ("map",), ("map",)),
     Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,15", "--thoughts"), ("map",)),
-    Part("roads", ("map", "--propagate", "split", "--layer", "3,7,11", "--position", "1-6"), ("map-logprob",), 500),
+    Part("paths", ("map", "--propagate", "split", "--layer", "3,7,11", "--position", "1-6"), ("map-logprob",), 500),
 )
 PUBLISHED = (
     Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("volcano", "effects", "ranks")),

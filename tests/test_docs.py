@@ -130,3 +130,11 @@ def test_what_the_map_names_is_there(links: str, names: str) -> None:
     assert wanted
     defined = r"(def|class|async def) {0}\b|^ *{0}\b.*=|^ *{0}: |\b{0}:"
     assert [name for name in wanted if not re.search(defined.format(name), text, re.MULTILINE)] == []
+
+
+def test_the_python_of_the_guide_to_edits_runs() -> None:
+    page = ROOT / "docs" / "guides" / "edits.md"
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
+    names: dict[str, object] = {}
+    exec(compile(code, page.name, "exec"), names)
+    assert set(names["receipt"].fired) == {3}  # type: ignore[attr-defined]
