@@ -177,7 +177,8 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Any:
         tokenizer = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # `tokenizers` raises bare Exceptions on damaged files
         raise CheckpointError(
-            f"{folder} holds no tokenizer that can be read.", "Put tokenizer.json and tokenizer_config.json there."
+            f"{folder} holds no tokenizer that can be read: {_tokenizer_files(folder)}.",
+            "Put tokenizer.json and tokenizer_config.json there, as they were saved.",
         ) from error
     if len(tokenizer) > vocab_size:
         raise CheckpointError(
@@ -192,3 +193,11 @@ def _tokenizer_class(folder: Path) -> str | None:
     path = folder / "tokenizer_config.json"
     complete = path.is_file() and (folder / "tokenizer.json").is_file()
     return read_json(path).get("tokenizer_class") if complete else None
+
+
+def _tokenizer_files(folder: Path) -> str:
+    """What an error says of a tokenizer's files: which is missing, or which are there and cannot be read."""
+    names = ("tokenizer.json", "tokenizer_config.json")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        return f"{' and '.join(missing)} missing"
+    return f"{' or '.join(names)} is damaged"
