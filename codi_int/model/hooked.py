@@ -332,7 +332,14 @@ class CodiModel(Chain):
             decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False).checked()
         names = thinking.state.problem_ids
         residuals = self._stacked(recorder.captured)
-        return ThoughtBatch(names, thinking.thoughts, {}, residuals, self._completions(names, decoded), decoded.ids)
+        return ThoughtBatch(
+            problem_ids=names,
+            thoughts=thinking.thoughts,
+            captured={},
+            residuals=residuals,
+            completions=self._completions(names, decoded),
+            completion_ids=decoded.ids,
+        )
 
     def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = ()) -> Rollout:
         """One clean pass over a batch of `batches`, with everything kept that a later edit may start from."""
@@ -342,7 +349,15 @@ class CodiModel(Chain):
             decoded = self.decode(thinking.state).checked()
         completions = self._completions(batch.problem_ids, decoded)
         cache = thinking.state.cache
-        return Rollout(batch, cache, thinking.hidden, thinking.thoughts, recorder.captured, decoded, completions)
+        return Rollout(
+            batch=batch,
+            cache=cache,
+            hidden=thinking.hidden,
+            thoughts=thinking.thoughts,
+            captured=recorder.captured,
+            decoded=decoded,
+            completions=completions,
+        )
 
     def rollouts(
         self, problems: Sequence[Problem], capture: Sequence[Site] = (), batch_size: int = BATCH_SIZE

@@ -94,7 +94,15 @@ def load_official(
     projection = build_projection(parts.projection, hf_config.hidden_size, dtype, folder)
     tokenizer = load_tokenizer(_tokenizer_folder(folder, settings.base, config_folder), table.shape[0])
     provenance |= {"ignored_keys": parts.ignored, "assumed": _assumed(settings)}
-    config = _settings(name, parts, tokenizer, base_vocab, settings, preset, provenance)
+    config = _settings(
+        name,
+        parts=parts,
+        tokenizer=tokenizer,
+        base_vocab=base_vocab,
+        settings=settings,
+        preset=preset,
+        provenance=provenance,
+    )
     known = None if dtype == torch.float32 else hash_file_weights(parts.model, parts.projection)
     return CodiModel(hf.to(device), projection.to(device), config, tokenizer, known)
 

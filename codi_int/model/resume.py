@@ -113,7 +113,14 @@ class ResumePoint:
         # the thought that a position makes is fed at the next one, so that is where it has been reached
         last = model.n_thoughts if until is None else until.position + (until.component == "thought")
         with model.hooks(onward, self.propagate):
-            state = self._enter(model, rollout, rows, first, inside, recorder)
+            state = self._enter(
+                model,
+                rollout=rollout,
+                rows=rows,
+                first=first,
+                inside=inside,
+                recorder=recorder,
+            )
             return remaining_thoughts(model, state, last, recorder)
 
     def _enter(
