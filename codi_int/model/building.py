@@ -86,9 +86,11 @@ def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: 
             "Download the file again.",
         ) from error
     check_keys({name: tensor.shape for name, tensor in hf.state_dict().items()}, state, source)
+    # looked at after the cast: 70,000 is a number in float32 and inf in float16
     cast = {name: tensor.to(dtype) for name, tensor in state.items()}
     check_finite(cast, source)
     hf.load_state_dict(cast, strict=True, assign=True)
+    # assign=True puts the file's tensors in place of the made ones and so unties what the constructor had tied
     if config.tie_word_embeddings:
         hf.lm_head.weight = hf.get_input_embeddings().weight
     return hf.requires_grad_(False).eval()
@@ -150,6 +152,7 @@ def _settle_tying(config: Any, state: dict[str, Tensor], table: str) -> None:
         return
     if config.tie_word_embeddings and HEAD not in state:
         state[HEAD] = state[table]
+    # configs lie about tying after training with more tokens; what the tensors hold is what was trained
     if HEAD in state:
         config.tie_word_embeddings = state[HEAD].shape == state[table].shape and _same(state[HEAD], state[table])
 

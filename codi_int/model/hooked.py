@@ -173,6 +173,7 @@ class CodiModel(Chain):
 
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
+        # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
         text = problem.question.strip().replace("  ", " ")
         ids = list(self.tokenizer(text)["input_ids"])
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
@@ -400,6 +401,7 @@ class CodiModel(Chain):
         """The batches as one, in the order in which the problems were given."""
         if not parts:
             raise ConfigError("There are no problems to think about.", "Give at least one.")
+        # batches are by length; argsort of the order in which rows ran is where each of them belongs
         back = torch.tensor(order, device=self.device).argsort()
         captured = {s: torch.cat([part.captured[s] for part in parts])[back] for s in sites}
         ids = [i for part in parts for i in part.problem_ids]
