@@ -56,6 +56,7 @@ def extract_answer(text: str, rule: str = "after-phrase") -> Number | None:
     if rule not in ANSWER_RULES:
         raise ConfigError(f"Answer rule {rule!r} does not exist.", f"Rules: {', '.join(ANSWER_RULES)}.")
     if rule == "last":
+        # to the letter, errors included ("It is .5" is 5): published accuracies were made with it
         numbers = _OFFICIAL.findall(text.replace(",", ""))
         return _read_decimal(numbers[-1]) if numbers else None
     for phrase in _PHRASE.finditer(text):
@@ -87,6 +88,7 @@ def _read_number(found: re.Match[str]) -> Number | None:
         value = _read_decimal(found["decimal"].replace(",", ""))
         return value if value is None or not signs else -value
     try:
+        # exact until the end, so that 1/3 + 2 is the float nearest to 7/3
         exact = Fraction(int(found["top"].replace(",", "")), int(found["bottom"].replace(",", "")))
         exact += int(found["mixed"] or 0)
         near = float(exact)
@@ -108,6 +110,7 @@ def is_right(given: Number | None, true: Number) -> bool:
     """
     if given is None:
         return False
+    # 1e-6 of a large whole number is more than 1, and would make its neighbours right
     if isinstance(true, int) or true.is_integer():
         return given == true
     # 0.333333 lies exactly one millionth of 1/3 below it; the last factor keeps rounding from deciding that case

@@ -113,6 +113,7 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; it must be at least 1.", "Leave it out to take all problems.")
+    # a path wins over a name: nobody has a file that is called gsm8k:test, and who has one means it
     text = str(source)
     if text.endswith((".jsonl", ".json", ".parquet")) or Path(text).is_file():
         return read_jsonl(Path(text), limit)
@@ -135,6 +136,7 @@ def read_jsonl(path: Path, limit: int | None = None) -> Problems:
     problems = []
     for number, row in _read_rows(path):
         problems.append(problem_from_row(row, f"{path.stem}-{number}", f"{path}, line {number}"))
+        # checked behind the row, so that a file is not read further than its first `limit` problems
         if len(problems) == limit:
             break
     if not problems:
@@ -160,6 +162,8 @@ def problems_sha256(problems: Sequence[Problem]) -> str:
     """A hash of ids, questions and answers: two runs with the same hash saw the same problems in the same order."""
     digest = hashlib.sha256()
     for p in problems:
+        # JSON, not joined text: "a", "bc" and "ab", "c" are other problems. The written steps are not hashed, for no
+        # model reads them
         digest.update(json.dumps([p.id, p.question, p.answer]).encode())
     return digest.hexdigest()
 
@@ -207,6 +211,7 @@ def _from_hub(name: str, split: str, limit: int | None) -> Problems:
             f"{'pip install codi-int[data], or download' if missing else 'Without a network, download'} the split from "
             f"https://huggingface.co/datasets/{hub.repository} and give the file's path.",
         ) from error
+    # cut before rows become problems: a data set of the hub may have hundreds of thousands
     rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
     return _unique(
         [problem_from_row(row, f"{name}-{split}-{i}", f"{name}:{split}, row {i}") for i, row in enumerate(rows)],

@@ -42,6 +42,7 @@ def calculate(left: int, operation: Operation, right: int) -> int | None:
 def _choices(left: int, operation: Operation) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Right operands that `operation` allows after `left`, with their weights."""
     least = 2 if operation in ("multiplication", "division") else 1
+    # times 1 and divided by 1 would be steps that calculate nothing
     right = tuple(n for n in _NUMBERS if n >= least and calculate(left, operation, n) is not None)
     return right, tuple(_WEIGHTS[n] for n in right)
 
@@ -49,6 +50,7 @@ def _choices(left: int, operation: Operation) -> tuple[tuple[int, ...], tuple[fl
 @cache
 def _opening_pairs(operation: Operation) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
     """Pairs of operands that can open a story, with their weights."""
+    # weights of operands follow GSM8K's: the number of distinct facts is what training takes its time for
     pairs = [(a, b) for a in _NUMBERS if a > 1 for b in _choices(a, operation)[0]]
     return tuple(pairs), tuple(_WEIGHTS[a] * _WEIGHTS[b] for a, b in pairs)
 
@@ -89,6 +91,7 @@ class _Teller:
     def opening(self, subject: str, operation: Operation, other: str) -> int:
         pairs, weights = _opening_pairs(operation)
         left, right = self.rng.choices(pairs, cum_weights=_cumulative(weights))[0]
+        # a wording with a unit of its own renames the thing that is counted, which only the first sentence may do
         sentence = self.rng.choice([s for s in w.OPENINGS[operation] if not (s.unit and self.sentences)])
         self.say(sentence.text, subject, other, a=left, b=right)
         self.thing = sentence.unit or self.thing
@@ -116,6 +119,7 @@ class _Teller:
 def _room(value: int, operation: Operation) -> float:
     """How much weight an operation keeps after `value`: none where no operand fits."""
     rights, weights = _choices(value, operation)
+    # near 0 or 99 few operands are left; less weight keeps the same few facts from coming again and again
     return min(1.0, sum(weights) / 300) if rights else 0.0
 
 
@@ -158,6 +162,7 @@ def _sequential(t: _Teller, n_steps: int) -> None:
 def _combine(t: _Teller, left: tuple[int, str], right: tuple[int, str], n_more: int) -> bool:
     """Put two quantities together or compare them; False where the numbers do not allow it."""
     (a, first), (b, second) = left, right
+    # a sum can go on, a difference ends the story; neither may leave 0 to 99, for each number is one token
     can_add, can_subtract = a + b <= MAX_NUMBER, a > b
     if not can_add and not (can_subtract and n_more == 0):
         return False
@@ -214,10 +219,12 @@ def _two_products(t: _Teller, n_more: int) -> bool:
 
 def story(stream: str, index: int) -> Problem:
     """Story number `index` of a stream: the same on every machine."""
+    # seeded by text: Python hashes it with SHA-512, the same in every version and process, unlike hash()
     rng = random.Random(f"{stream}:{index}")
     n_steps = rng.choices(list(STEP_WEIGHTS), list(STEP_WEIGHTS.values()))[0]
     while True:
         teller = _Teller(rng, rng.sample(w.NAMES, 5), rng.choice(w.THINGS), rng.sample(w.CONTAINERS, 2))
+        # numbers that do not fit are drawn again from the same generator, so a story is still a function of its index
         if n_steps > 1 and rng.random() < 0.4:
             if not _branching(teller, n_steps):
                 continue
@@ -234,6 +241,7 @@ def held_out() -> dict[str, tuple[Problem, ...]]:
     stories: list[Problem] = []
     wanted = sum(SPLIT_SIZES.values())
     for index in count():
+        # a stream of its own: no index of the training stream is ever held out, only equal texts are
         candidate = story("held-out", index)
         if candidate.question not in seen:
             seen.add(candidate.question)
@@ -259,6 +267,7 @@ def held_out_texts() -> frozenset[str]:
 def training_stories(start: int = 0) -> Iterator[Problem]:
     """The endless training split from index `start`, without the held-out texts."""
     forbidden = held_out_texts()
+    # forbidden by text, not by numbers: the same calculation in other words may be trained on
     for index in count(start):
         candidate = story("train", index)
         if candidate.question not in forbidden:

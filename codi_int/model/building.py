@@ -86,9 +86,11 @@ def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: 
             "Download the file again.",
         ) from error
     check_keys({name: tensor.shape for name, tensor in hf.state_dict().items()}, state, source)
+    # looked at after the cast: 70,000 is a number in float32 and inf in float16
     cast = {name: tensor.to(dtype) for name, tensor in state.items()}
     check_finite(cast, source)
     hf.load_state_dict(cast, strict=True, assign=True)
+    # assign=True puts the file's tensors in place of the made ones and so unties what the constructor had tied
     if config.tie_word_embeddings:
         hf.lm_head.weight = hf.get_input_embeddings().weight
     return hf.requires_grad_(False).eval()
@@ -150,6 +152,7 @@ def _settle_tying(config: Any, state: dict[str, Tensor], table: str) -> None:
         return
     if config.tie_word_embeddings and HEAD not in state:
         state[HEAD] = state[table]
+    # configs lie about tying after training with more tokens; what the tensors hold is what was trained
     if HEAD in state:
         config.tie_word_embeddings = state[HEAD].shape == state[table].shape and _same(state[HEAD], state[table])
 
@@ -177,7 +180,8 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Any:
         tokenizer = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # `tokenizers` raises bare Exceptions on damaged files
         raise CheckpointError(
-            f"{folder} holds no tokenizer that can be read.", "Put tokenizer.json and tokenizer_config.json there."
+            f"{folder} holds no tokenizer that can be read: {_tokenizer_files(folder)}.",
+            "Put tokenizer.json and tokenizer_config.json there, as they were saved.",
         ) from error
     if len(tokenizer) > vocab_size:
         raise CheckpointError(
@@ -192,3 +196,11 @@ def _tokenizer_class(folder: Path) -> str | None:
     path = folder / "tokenizer_config.json"
     complete = path.is_file() and (folder / "tokenizer.json").is_file()
     return read_json(path).get("tokenizer_class") if complete else None
+
+
+def _tokenizer_files(folder: Path) -> str:
+    """What an error says of a tokenizer's files: which is missing, or which are there and cannot be read."""
+    names = ("tokenizer.json", "tokenizer_config.json")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        return f"{' and '.join(missing)} missing"
+    return f"{' or '.join(names)} is damaged"

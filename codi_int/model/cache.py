@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -59,8 +60,17 @@ class KVCache:
         size = (batch, shape.n_kv_heads, capacity, shape.head_dim)
         buffers = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in range(2 * shape.n_layers)]
         valid = torch.ones(batch, capacity, dtype=torch.bool, device=shape.device)
-        positions = torch.arange(capacity, device=shape.device).repeat(batch, 1)
-        return cls(buffers[: shape.n_layers], buffers[shape.n_layers :], valid, positions, 0, False)
+        # without padding a slot's token has the slot's own number as its position; contiguous, for einops expands, and
+        # rows of one memory could not be written apart
+        positions = repeat(torch.arange(capacity, device=shape.device), "slot -> batch slot", batch=batch).contiguous()
+        return cls(
+            keys=buffers[: shape.n_layers],
+            values=buffers[shape.n_layers :],
+            valid=valid,
+            positions=positions,
+            length=0,
+            padded=False,
+        )
 
     @property
     def batch(self) -> int:
@@ -91,11 +101,13 @@ class KVCache:
         if valid is not None:
             self.padded = self.padded or not bool(valid.all())
         if not self.padded:
-            return
+            return  # `valid` and `positions` hold what an unpadded cache needs ever since they were made
         real = torch.ones_like(self.valid[:, start : self.length]) if valid is None else valid
+        # a token's position is the number of real tokens before it, so that padding moves nothing: [batch, 1]
         before = self.valid[:, :start].sum(1, keepdim=True)
         self.valid[:, start : self.length] = real
         if not count_padding:
+            # padding in front would count -1; any id in range will do there, for nobody reads what comes of it
             self.positions[:, start : self.length] = (before + real.cumsum(1) - 1).clamp_min(0)
 
     def write(
@@ -114,15 +126,31 @@ class KVCache:
 
     def gather(self, rows: Int[Tensor, " rows"], length: int | None = None) -> "KVCache":
         """A new cache with the given rows, in the given order, cut to `length` slots; a row may appear repeatedly."""
+        # spare slots are copied too, so that the next steps of the new cache need not grow it
         keys = [tensor.index_select(0, rows) for tensor in self.keys]
         values = [tensor.index_select(0, rows) for tensor in self.values]
         valid, positions = self.valid.index_select(0, rows), self.positions.index_select(0, rows)
-        return KVCache(keys, values, valid, positions, self.length if length is None else length, self.padded)
+        return KVCache(
+            keys=keys,
+            values=values,
+            valid=valid,
+            positions=positions,
+            length=self.length if length is None else length,
+            padded=self.padded,
+        )
 
     def clone(self, capacity: int | None = None) -> "KVCache":
         """A copy that shares nothing, with room for `capacity` slots (at least those in use; default: as many)."""
         room = self.capacity if capacity is None else max(capacity, self.length)
-        copy = KVCache(list(self.keys), list(self.values), self.valid, self.positions, self.length, self.padded)
+        copy = KVCache(
+            keys=list(self.keys),
+            values=list(self.values),
+            valid=self.valid,
+            positions=self.positions,
+            length=self.length,
+            padded=self.padded,
+        )
+        # nothing is shared from here on, for resizing moves everything into fresh buffers
         copy._resize(room)
         return copy
 
@@ -142,16 +170,17 @@ class KVCache:
     @staticmethod
     def concat(caches: Sequence["KVCache"]) -> "KVCache":
         """The rows of several caches below each other; shorter ones are padded on the left."""
+        # all of them end at the same slot, because steps claim and fill the last slots of all rows at once
         length, spare = max(c.length for c in caches), max(c.capacity - c.length for c in caches)
         parts = [c._shifted(length - c.length, length + spare) for c in caches]
         layers = range(len(parts[0].keys))
         return KVCache(
-            [torch.cat([p.keys[i] for p in parts]) for i in layers],
-            [torch.cat([p.values[i] for p in parts]) for i in layers],
-            torch.cat([p.valid for p in parts]),
-            torch.cat([p.positions for p in parts]),
-            length,
-            any(p.padded for p in parts),
+            keys=[torch.cat([p.keys[i] for p in parts]) for i in layers],
+            values=[torch.cat([p.values[i] for p in parts]) for i in layers],
+            valid=torch.cat([p.valid for p in parts]),
+            positions=torch.cat([p.positions for p in parts]),
+            length=length,
+            padded=any(p.padded for p in parts),
         )
 
     def _shifted(self, shift: int, capacity: int) -> "KVCache":
@@ -159,7 +188,8 @@ class KVCache:
         copy = self.clone(capacity - shift)
         if not shift:
             return copy
-        pad_front = (0, 0, shift, 0)
+        # zeros, not whatever memory holds: a masked slot's value is multiplied by 0, and 0 times NaN is NaN
+        pad_front = (0, 0, shift, 0)  # the last axis (head_dim) comes first: none there, `shift` slots in front
         copy.keys = [torch.nn.functional.pad(tensor, pad_front) for tensor in copy.keys]
         copy.values = [torch.nn.functional.pad(tensor, pad_front) for tensor in copy.values]
         copy.valid = torch.nn.functional.pad(copy.valid, (shift, 0), value=False)
@@ -169,9 +199,11 @@ class KVCache:
 
     def _replaced(self, buffer: Tensor, new: Tensor, start: int) -> Tensor:
         """A buffer with `new` in the slots from `start` on, made without touching the old one."""
+        # detached: what lies behind is of an earlier pass, and would keep that pass's graph alive
         return torch.cat([buffer[:, :, :start], new, buffer[:, :, self.length :].detach()], 2)
 
     def _grow(self, capacity: int) -> None:
+        # `extend` has counted the new slots already; only those that the old buffers have can be moved
         in_use, self.length = self.length, min(self.length, self.capacity)
         self._resize(capacity)
         self.length = in_use
@@ -181,11 +213,14 @@ class KVCache:
         used = self.length
 
         def moved(tensor: Tensor) -> Tensor:
+            # [batch, heads, spare slots, head_dim]
             spare = tensor.new_zeros(*tensor.shape[:2], capacity - used, tensor.shape[3])
             return torch.cat([tensor[:, :, :used], spare], 2)
 
         self.keys, self.values = [moved(t) for t in self.keys], [moved(t) for t in self.values]
-        slots = torch.arange(capacity, device=self.positions.device).repeat(self.batch, 1)
+        # slots behind those in use are as in an empty cache: they count on, and hold no padding
+        slots = repeat(torch.arange(capacity, device=self.positions.device), "slot -> batch slot", batch=self.batch)
+        slots = slots.contiguous()
         slots[:, :used] = self.positions[:, :used]
         real = torch.ones_like(slots, dtype=torch.bool)
         real[:, :used] = self.valid[:, :used]

@@ -118,16 +118,21 @@ class Chain:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         names = problem_ids or tuple(f"row{i}" for i in range(ids.shape[0]))
         self._check_length(ids.shape[1])
+        # room for the thoughts and an ordinary answer, so that the buffers are not copied in the middle of the loop
         cache = self.stack.new_cache(ids.shape[0], ids.shape[1] + self.config.n_thoughts + 10)
         valid = None if mask is None else mask.bool()
         x = self.stack.embed(ids, cache, valid, count_padding=padding == "official")
         hidden = self._forward(x, cache, 0, names, recorder)
+        # only now: the published code passes the mask with the question and not with the thoughts (arXiv:2502.21074)
         if padding == "official":
             cache.forget_padding()
+        # rows are padded on the left, so <bot> is the last token of each: [batch, d_model]
         return ChainState(cache, hidden[:, -1], 0, names)
 
     def next_thought(self, state: ChainState, recorder: Recorder | None = None) -> Float[Tensor, "batch d_model"]:
         """The vector that is fed next: the projection of the last state."""
+        # the state is post-final-norm, which is what the projection was trained on; a thought leaves no key behind, so
+        # the recurrence is the only path that a hook here can take
         hook = self._hook(self._entries(state.position, "recurrence"), recorder, state.position, state.problem_ids)
         return tap(hook, THOUGHT_HOOK, self.projection(state.hidden)[:, None])[:, 0]
 
@@ -153,6 +158,7 @@ class Chain:
             logits whose entry [:, j] predicts answer token j; the state's cache is left as it was. Ids that may never
             be chosen have no column (see `CodiConfig.suppress_last_id`).
         """
+        # <eot> is read, never chosen: the logits behind the opening's last token are the first to predict an answer
         before = state.cache.length
         opening = self._opening(len(state.problem_ids))
         logits = self._write(state, torch.cat([opening, answer_ids], 1), recorder)
@@ -181,13 +187,16 @@ class Chain:
         result = _Written(len(rows), limit, self.config.pad_id if eos is None else eos, state.hidden)
         current, tokens = state, opening
         for step in range(limit):
+            # logits of the last token alone: the vocabulary is the widest matrix of a model of this size
             tokens = result.take(step, rows, self._write(current, tokens, recorder, last_only=True)[:, -1])
             going = ~result.ended[rows] if eos is None else result.end(rows, tokens[:, 0] == eos)
             if not bool(going.any()):
                 break
+            # ended rows are dragged along until half are over: gathering copies the whole cache, so not at every end
             if 2 * int(going.sum()) < len(rows):
                 keep = going.nonzero()[:, 0]
                 rows, tokens, current = rows[keep], tokens[keep], self._picked(current, keep)
+        # after a gather the writing went on in another cache, whose slots this one never had
         state.cache.truncate(before)
         return result.decoded()
 
@@ -202,6 +211,8 @@ class Chain:
         x = self.stack.embed(tokens, state.cache)
         hidden = self._forward(x, state.cache, "answer", state.problem_ids, recorder)
         logits = self.stack.unembed(hidden[:, -1:] if last_only else hidden)
+        # the official code leaves the last id out of its argmax; without its column, softmax and margin leave it out
+        # too
         return logits[..., :-1] if self.config.suppress_last_id else logits
 
     def _picked(self, state: ChainState, rows: Tensor) -> ChainState:
@@ -221,11 +232,14 @@ class Chain:
         Where some hook is to reach the answer by one path only, the step runs twice: the states of the first run go
         on into the recurrence, the keys and values of the second one stay in the cache.
         """
+        # Entries are compared, not propagate settings: with "both" alone the two are one and the step runs once.
         onward, kept = self._entries(position, "recurrence"), self._entries(position, "cache")
         if onward == kept:
             return self._run(x, cache, self._hook(kept, recorder, position, ids))
+        # recorded is the run that has the hooks: a recorder of the clean one would show an edit that did nothing
         first, second = (recorder, None) if len(onward) > len(kept) else (None, recorder)
         hidden = self._run(x, cache, self._hook(onward, first, position, ids))
+        # `write` fills the slots that are claimed already, so this run overwrites the keys and values of the first
         self._run(x, cache, self._hook(kept, second, position, ids))
         return hidden
 
@@ -234,6 +248,7 @@ class Chain:
 
     def _entries(self, position: Position, path: Literal["cache", "recurrence"]) -> tuple[HookEntry, ...]:
         """The users' hooks at a position that may reach the answer by a path; while writing there is but one path."""
+        # a written token is read back through keys and values only, so there is nothing to tell apart
         paths = ("both", path) if position != "answer" else ("both", "cache", "recurrence")
         return tuple(e for s in self._sessions if s.propagate in paths for e in s.active_at(position))
 
@@ -269,8 +284,10 @@ class _Written:
 
     def take(self, step: int, rows: Tensor, logits: Tensor) -> Tensor:
         """Choose for some rows; returns the chosen ids [rows, 1] to feed next."""
+        # rows that have ended but still ride along choose too; nothing of theirs is kept
         open_rows = ~self.ended[rows]
         kept, scores = rows[open_rows], logits.detach().float()[open_rows]
+        # float32 before logsumexp: bfloat16 would lose what tells the two best apart. [open rows, 2]
         best = scores.topk(2, -1).values
         chosen = logits.argmax(-1)
         self.ids[kept, step] = chosen[open_rows]

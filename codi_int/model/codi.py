@@ -81,6 +81,7 @@ class Projection(nn.Sequential):
     """
 
     def __init__(self, d_model: int, prj_dim: int, prj_no_ln: bool = False, dropout: float = 0.0) -> None:
+        # the indices 1 and 3 are in the names of the official files (prj.1.weight), so the dropout stays in its place
         super().__init__(nn.Dropout(dropout), nn.Linear(d_model, prj_dim), nn.GELU(), nn.Linear(prj_dim, d_model))
         if not prj_no_ln:
             self.add_module("ln", nn.LayerNorm(d_model))

@@ -173,6 +173,7 @@ class CodiModel(Chain):
 
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
+        # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
         text = problem.question.strip().replace("  ", " ")
         ids = list(self.tokenizer(text)["input_ids"])
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
@@ -332,7 +333,14 @@ class CodiModel(Chain):
             decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False).checked()
         names = thinking.state.problem_ids
         residuals = self._stacked(recorder.captured)
-        return ThoughtBatch(names, thinking.thoughts, {}, residuals, self._completions(names, decoded), decoded.ids)
+        return ThoughtBatch(
+            problem_ids=names,
+            thoughts=thinking.thoughts,
+            captured={},
+            residuals=residuals,
+            completions=self._completions(names, decoded),
+            completion_ids=decoded.ids,
+        )
 
     def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = ()) -> Rollout:
         """One clean pass over a batch of `batches`, with everything kept that a later edit may start from."""
@@ -342,7 +350,15 @@ class CodiModel(Chain):
             decoded = self.decode(thinking.state).checked()
         completions = self._completions(batch.problem_ids, decoded)
         cache = thinking.state.cache
-        return Rollout(batch, cache, thinking.hidden, thinking.thoughts, recorder.captured, decoded, completions)
+        return Rollout(
+            batch=batch,
+            cache=cache,
+            hidden=thinking.hidden,
+            thoughts=thinking.thoughts,
+            captured=recorder.captured,
+            decoded=decoded,
+            completions=completions,
+        )
 
     def rollouts(
         self, problems: Sequence[Problem], capture: Sequence[Site] = (), batch_size: int = BATCH_SIZE
@@ -385,6 +401,7 @@ class CodiModel(Chain):
         """The batches as one, in the order in which the problems were given."""
         if not parts:
             raise ConfigError("There are no problems to think about.", "Give at least one.")
+        # batches are by length; argsort of the order in which rows ran is where each of them belongs
         back = torch.tensor(order, device=self.device).argsort()
         captured = {s: torch.cat([part.captured[s] for part in parts])[back] for s in sites}
         ids = [i for part in parts for i in part.problem_ids]

@@ -97,6 +97,7 @@ class HookEntry:
         out = _checked(out, part, context)
         if part is tensor:
             return out
+        # a copy, for the tensor is what other hooks and recorders were handed
         whole = tensor.clone()
         whole[:, -1] = out
         return whole
@@ -158,6 +159,7 @@ class SiteRecorder:
         return frozenset(name for name, p in self._wanted if p == position)
 
     def record(self, name: str, position: Position, tensor: Tensor) -> None:
+        # cloned, because a later hook or step may write in place: recorded is recorded
         self.captured[self._wanted[name, position]] = tensor[:, -1].clone()
 
 
@@ -207,6 +209,7 @@ def make_entry(key: Site | HookPoint | str, fn: Any, known: Sequence[str], n_tho
 def check_name(name: str, known: Sequence[str]) -> None:
     """HookError where no hook has this name."""
     if name not in known:
+        # cutoff 0: the nearest names are shown however far they are
         near = get_close_matches(name, known, 3, 0.0)
         raise HookError(f"No hook is named {name!r}.", f"Nearest: {', '.join(near)}; all: model.hook_names.")
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -312,5 +313,10 @@ def _count(name: str, shown: Tensor, targets: list[_Target], given_away: int, no
 def _seen(ids: Tensor, tokens: list[tuple[int, ...]]) -> Tensor:
     """[n, n_layers, positions]: whether any of a row's tokens is among its ids."""
     width = max(1, max(map(len, tokens)))
+    # rows have different numbers of tokens; -1 fills them up, which is no id
     wanted = torch.tensor([[*row, *[-1] * (width - len(row))] for row in tokens])
-    return (ids[..., None] == wanted[:, None, None, None, :]).flatten(3).any(-1)
+    # every id at every place against every token of its row: [n, n_layers, positions, top, width]
+    same = rearrange(ids, "row layer position top -> row layer position top 1") == rearrange(
+        wanted, "row token -> row 1 1 1 token"
+    )
+    return rearrange(same, "row layer position top token -> row layer position (top token)").any(-1)

@@ -51,7 +51,14 @@ def load_model(
     base = preset.base if base is None and _needs_base(folder) else base
     base_folder = None if base is None else find_folder(base, BASE_FILES)
     settings = OfficialSettings(base_folder, lora_alpha, remove_eos, n_thoughts)
-    return load_official(folder, str(name_or_folder), settings, preset, where, kind)
+    return load_official(
+        folder,
+        name=str(name_or_folder),
+        settings=settings,
+        preset=preset,
+        device=where,
+        dtype=kind,
+    )
 
 
 def find_folder(name_or_folder: str | Path, patterns: Sequence[str]) -> Path:

@@ -89,12 +89,21 @@ def load_official(
         "lora_alpha": alpha,
     }
     merge_lora(parts, alpha, transposed=hf_config.model_type == "gpt2", source=folder)
+    # the config is the base model's, the table the checkpoint's with the appended tokens
     hf_config.vocab_size = table.shape[0]
     hf = build_hf(hf_config, parts.model, dtype, folder)
     projection = build_projection(parts.projection, hf_config.hidden_size, dtype, folder)
     tokenizer = load_tokenizer(_tokenizer_folder(folder, settings.base, config_folder), table.shape[0])
     provenance |= {"ignored_keys": parts.ignored, "assumed": _assumed(settings)}
-    config = _settings(name, parts, tokenizer, base_vocab, settings, preset, provenance)
+    config = _settings(
+        name,
+        parts=parts,
+        tokenizer=tokenizer,
+        base_vocab=base_vocab,
+        settings=settings,
+        preset=preset,
+        provenance=provenance,
+    )
     known = None if dtype == torch.float32 else hash_file_weights(parts.model, parts.projection)
     return CodiModel(hf.to(device), projection.to(device), config, tokenizer, known)
 
@@ -136,6 +145,8 @@ def merge_lora(parts: OfficialParts, alpha: int | float, transposed: bool, sourc
                 "Download the checkpoint again.",
             )
         scale = alpha / pair["A"].shape[0]
+        # LoRA, arXiv:2106.09685: W + alpha/r B A. In float32, and cast once afterwards: a sum in bfloat16 drops the
+        # small updates, which are what was trained. B [out, r] @ A [r, in]
         delta = scale * (pair["B"].float() @ pair["A"].float())
         delta = delta.T if transposed else delta
         if delta.shape != weight.shape:
@@ -174,6 +185,7 @@ def _check_base(hf_config: Any, table: Tensor, config_folder: Path) -> int:
             "Give the base model that the checkpoint was trained from.",
         )
     vocab = int(hf_config.vocab_size)
+    # <pad>, <bot>, <eot> were appended to the base's vocabulary; some base configs count them already
     if rows not in (vocab, vocab + 2, vocab + 3):
         raise CheckpointError(
             f"Wrong base model: {config_folder} has {vocab} tokens, the checkpoint {rows}; it must have 3 more "

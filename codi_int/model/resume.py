@@ -40,6 +40,7 @@ class SiteChange:
 
     def made(self, x: Float[Tensor, "m *step d_model"]) -> Float[Tensor, "m *step d_model"]:
         """What arrives, with the change made; a step of one token may stand between the rows and d_model."""
+        # NaN marks the rows without a value: one tensor says which of the two is meant, row by row
         out = added(x, self.delta.view_as(x))
         if self.value is None:
             return out
@@ -113,7 +114,14 @@ class ResumePoint:
         # the thought that a position makes is fed at the next one, so that is where it has been reached
         last = model.n_thoughts if until is None else until.position + (until.component == "thought")
         with model.hooks(onward, self.propagate):
-            state = self._enter(model, rollout, rows, first, inside, recorder)
+            state = self._enter(
+                model,
+                rollout=rollout,
+                rows=rows,
+                first=first,
+                inside=inside,
+                recorder=recorder,
+            )
             return remaining_thoughts(model, state, last, recorder)
 
     def _enter(
@@ -135,6 +143,7 @@ class ResumePoint:
         assert self.base is not None
         x = rollout.captured[self.base][rows]  # [m, d_model]
         at_hooks = {site_hook_name(change.site): change for change in inside}
+        # inside a block there is no clean activation to start from, so the block runs again with the change at its hook
         if self.hook:
             at_hooks[self.hook] = first
         elif self.base == self.site:
@@ -163,6 +172,7 @@ class ResumePoint:
         out = model.stack.final_norm(model.stack.run(x, cache, layers, hook), hook)
         for i, (keys, values) in zip(layers, saved, strict=False):
             cache.write(i, keys, values)  # not in place where gradients are wanted: then the tensors are new ones
+        # the two paths leave here together and are told apart by what is handed on
         if self.propagate == "cache":
             return state  # its cache holds the new keys and values; the state that makes the next thought is clean
         return ChainState(cache, out[:, -1], state.position, state.problem_ids)
@@ -194,6 +204,7 @@ def make_resume_point(
     if site.component in ("attn_out", "resid_mid"):
         base = Site(site.layer, site.position, "resid_pre")
         return ResumePoint(site, propagate, base, start, f"blocks.{site.layer}.hook_{site.component}")
+    # mlp_out is the last thing that its block adds, so its block need not run again: it starts from resid_post
     component: Literal["resid_pre", "resid_post"] = "resid_pre" if site.component == "resid_pre" else "resid_post"
     return ResumePoint(site, propagate, Site(site.layer, site.position, component), start, None)
 
@@ -212,6 +223,7 @@ def _check_reach(model: CodiModel, site: Site, propagate: Propagate, start: int)
         start += 1  # the block's own keys and values were made before
     cache_open = propagate != "recurrence" and start < model.n_layers
     if site.layer is None:
+        # a changed thought is fed as an input, so its keys are of the next position, and come by the recurrence alone
         cache_open = propagate == "both" and site.component == "thought" and not last
     recurrence_open = propagate != "cache" and not last
     if not (cache_open or recurrence_open):
@@ -236,4 +248,5 @@ def added(x: Tensor, delta: Tensor) -> Tensor:
     Plans are made in float32. In bfloat16, with its 8 significant bits, a delta rounded before it is added and a sum
     rounded again would lose digits twice; so only the sum is rounded.
     """
+    # float32 in, float32 out: there the casts are no-ops and the sum is the plain one
     return (x.float() + delta.to(x.device)).to(x.dtype)

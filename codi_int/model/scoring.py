@@ -42,9 +42,11 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
         rows: the batch's row that each of `logits` belongs to.
         tolerance: the margin below which a choice is uncertain.
     """
+    # the batch's answers are padded to the longest; these rows may have been cut to a shorter one
     steps = logits.shape[1]
     ids, counts = clean.ids[rows, :steps], clean.counts[rows]
     logprobs, counted = token_logprobs(logits, ids, counts)
+    # the two best of each place in one read of the logits, [rows, t, 2]: choice and margin
     best = logits.float().topk(2, -1)
     differs = (best.indices[..., 0] != ids) & counted  # [rows, t]
     # Up to and with the first choice that differs: behind it the row would have read other tokens than the clean ones
@@ -70,6 +72,7 @@ def token_logprobs(
 
 def answer_logprob(model: CodiModel, state: ChainState, clean: Decoded) -> Float[Tensor, ""]:
     """Summed log-probability of a batch's clean answers after the last thought; gradients flow."""
+    # the last token predicts nothing that is scored, so it is not fed
     logits = model.teacher_force(state, clean.ids[:, :-1])
     logprobs, counted = token_logprobs(logits, clean.ids, clean.counts)
     return (logprobs * counted).sum()
@@ -82,6 +85,7 @@ def decode_rows(
     if not len(rows):
         return (), torch.empty(0)
     ids = tuple(state.problem_ids[i] for i in rows.tolist())
+    # gathered, for writing fills slots and the other rows go on to be scored from this state
     decoded = model.decode(ChainState(state.cache.gather(rows), state.hidden[rows], state.position, ids))
     return read_answers(model, decoded), decoded.margins.amin(1)
 

@@ -177,6 +177,7 @@ class BlockStack(ABC):
         self, thought: Float[Tensor, "batch d_model"], cache: KVCache
     ) -> Float[Tensor, "batch 1 d_model"]:
         """Claim one slot for a thought and return the input of block 0."""
+        # never padding, and its position counts the real tokens before it, also in a row that is padded
         cache.extend(1)
         return self._place(thought[:, None], cache.positions[:, cache.length - 1 : cache.length])
 
@@ -216,9 +217,12 @@ class BlockStack(ABC):
         rotary = self._rotary(cache, start)
         if not cache.padded and (count == 1 or start == 0):
             return StepPlan(None, count > 1, rotary)
+        # query i stands in slot start + i and may read the slots up to its own: [count, length], True where it may
         ones = torch.ones(count, cache.length, dtype=torch.bool, device=cache.valid.device)
         mask = ones.tril(start)[None, None]
         if cache.padded:
+            # [1, 1, count, length] & [batch, 1, 1, length]: a masked key weighs exactly 0, hence what a row thinks does
+            # not depend on how far its neighbours made it be padded
             mask = mask & cache.valid[:, None, None, : cache.length]
             if not cache.counts_padding:
                 # a padding token reads itself, so that no gradient is 0/0; nobody reads what comes of it
@@ -229,6 +233,7 @@ class BlockStack(ABC):
         if tap:
             x = tap("hook_resid_pre", x)
         attn = self._attention(layer, self._norm_attn(layer, x), cache, plan, tap)
+        # pre-norm blocks: what attention and MLP put out is added to the stream, which no norm touches on its way
         x = x + (tap("hook_attn_out", attn) if tap else attn)
         if tap:
             x = tap("hook_resid_mid", x)
@@ -238,6 +243,7 @@ class BlockStack(ABC):
 
     def _attention(self, layer: int, x: Tensor, cache: KVCache, plan: StepPlan, tap: LayerTap | None) -> Tensor:
         q, k, v = self._qkv(layer, x)
+        # [batch, t, heads, head_dim]; before any rotation, which is where TransformerLens has these names
         if tap:
             q, k, v = tap("attn.hook_q", q), tap("attn.hook_k", k), tap("attn.hook_v", v)
         q, k = self._rotate(q, k, plan.rotary)
@@ -266,6 +272,7 @@ class BlockStack(ABC):
 
     def _pattern(self, q: Tensor, keys: Tensor, plan: StepPlan, scale: float) -> Tensor:
         """Attention weights [batch, n_heads, t, length], written out because a hook wants them."""
+        # [batch, n_heads, t, length]
         scores = q @ self._per_query_head(keys).transpose(2, 3) * scale
         mask = plan.mask
         if plan.causal:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from codi_int.errors import CheckpointError
+from codi_int.errors import CheckpointError, ConfigError
 from codi_int.files import explain_output_errors, read_text, replace_file
 from codi_int.model.codi import CodiConfig, Projection
 
@@ -42,5 +42,7 @@ def read_settings(folder: Path) -> CodiConfig:
     text = read_text(folder / SETTINGS, error=CheckpointError, remedy="Save the model again.")
     try:
         return CodiConfig.from_json(text)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / SETTINGS}: {error.rule}", error.remedy or "Save the model again.") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{folder / SETTINGS} cannot be read: {error}.", "Save the model again.") from error

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    stored = _check_zip(path)
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        # mapped, so that no storage takes memory before what the pickle says of it was held against the file
+        data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors; pickles are never loaded with code execution allowed.",
@@ -100,7 +103,44 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read: {_brief(error)}.", "Download it again.") from error
     if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
         raise CheckpointError(f"{path} must hold one flat dictionary of tensors.", "Save the model's state dict alone.")
+    for name, tensor in data.items():
+        _check_tensor(name, tensor, path)
+    # a mapped storage begins where its member does, and would run on into the next one where that is too short
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in data.values()}
+    if sum(storages.values()) > stored:
+        raise CheckpointError(f"{path} cannot be read: its tensors are cut short.", "Download it again.")
     return dict(data)
+
+
+def _check_zip(path: Path) -> int:
+    """The bytes of all storages in a file of `torch.save`, which is a zip whose members are stored as they are.
+
+    CheckpointError where it is laid out in another way. A compressed member would be a bomb or, mapped, noise. The
+    layout before torch 1.6 is no zip; its reader takes memory for whatever size the pickle claims before it looks at
+    the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read: it is no zip file of torch.save; others are never loaded with code execution.",
+            "Download it again; where it is of a torch before 1.6, save it again with a newer one.",
+        ) from error
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError(f"{path} cannot be read: it holds compressed members.", "Save it with torch.save.")
+    return sum(member.file_size for member in members if "/data/" in member.filename)
+
+
+def _check_tensor(name: object, tensor: Tensor, path: Path) -> None:
+    """CheckpointError where a tensor is no plain one, or claims more elements than the file holds for it."""
+    if not isinstance(name, str) or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+        raise CheckpointError(f"{path}: {name!r:.80} is no plain tensor.", "Save the model's state dict alone.")
+    # Strides of 0 make a storage of four bytes look like gigabytes, and the first cast would allocate them. The storage
+    # itself is a part of the mapped file, so it is no larger than that.
+    needed = (tensor.storage_offset() + tensor.numel()) * tensor.element_size()
+    if tensor.device.type != "cpu" or tensor.untyped_storage().nbytes() < needed:
+        raise CheckpointError(f"{path}: {name} stores less than its shape says.", "Download it again.")
 
 
 def _brief(error: Exception) -> str:

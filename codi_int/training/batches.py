@@ -72,6 +72,7 @@ def make_batch(problems: list[Problem]) -> StoryBatch:
         question=torch.tensor([[bos, *st.encode_words(p.question)] for p in problems]),
         written=rows,
         written_mask=torch.arange(longest)[None] < lengths[:, None],
+        # every answer has the same words and one token for its number, so this needs no padding
         answer=torch.tensor([[eot, *answer] for answer in answers]),
         n_steps=torch.tensor([len(p.steps) for p in problems]),
     )

@@ -32,9 +32,11 @@ def build_model(recipe: Recipe) -> LlamaForCausalLM:
             pad_token_id=pad,
         )
     )
+    # what is added to the stream 2 n_layers times is made smaller, so that the stream keeps its size (GPT-2)
     residual_std = 0.5 / math.sqrt(recipe.d_model * 2 * recipe.n_layers)
     with torch.no_grad():
         embedding = model.model.embed_tokens.weight.normal_(0, EMBEDDING_STD)
+        # 0 to 99 have ids in a row; neighbours and multiples begin close together, which saves learning to count
         first = st.encode_words("0")[0]
         numbers = _number_features(recipe.d_model) * EMBEDDING_STD + torch.randn(MAX_NUMBER + 1, recipe.d_model) * 0.05
         embedding[first : first + MAX_NUMBER + 1] = numbers

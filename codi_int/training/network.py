@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
@@ -65,6 +66,7 @@ class TrainingNetwork:
     def read(self, x: Float[Tensor, "batch t d"], positions: Int[Tensor, " t"], mask: Bool[Tensor, "t t"]) -> Pass:
         """A whole sequence at once; `mask[i, j]` says whether i may look at j."""
         cos, sin = self.cos[positions], self.sin[positions]
+        # added to the scores rather than a boolean mask, so that both ways of attention here sum the same way
         bias = torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
         hidden, keys, values = [], [], []
         for w in self.layers:
@@ -80,6 +82,7 @@ class TrainingNetwork:
         grown by the new ones."""
         t = x.shape[1]
         positions = torch.arange(first_position, first_position + t)
+        # all of the question and of the own positions so far, and causally among the new ones: [t, own + t]
         mask = torch.zeros(t, own.keys[0].shape[2] + t)
         mask[:, -t:].masked_fill_(torch.ones(t, t, dtype=torch.bool).triu(1), float("-inf"))
         cos, sin = self.cos[positions], self.sin[positions]
@@ -87,7 +90,15 @@ class TrainingNetwork:
         for i, w in enumerate(self.layers):
             q, k, v = _project(x, w, cos, sin, self.eps)
             k, v = torch.cat((own.keys[i], k), dim=2), torch.cat((own.values[i], v), dim=2)
-            x = _finish(x, _attend(q, question.keys[i], question.values[i], k, v, mask), w, self.eps)
+            z = _attend(
+                q,
+                k_far=question.keys[i],
+                v_far=question.values[i],
+                k=k,
+                v=v,
+                mask=mask,
+            )
+            x = _finish(x, z, w, self.eps)
             keys.append(k)
             values.append(v)
             hidden.append(x)
@@ -114,6 +125,7 @@ class _LayerWeights:
             return torch.cat([layer.get_parameter(f"{name}.weight") for name in names])
 
         self.heads = heads
+        # one product instead of three; the cast is made here, once a step, and gradients flow back through it
         self.qkv = weight("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj").to(dtype)
         self.o = weight("self_attn.o_proj").to(dtype)
         self.gate_up = weight("mlp.gate_proj", "mlp.up_proj").to(dtype)
@@ -128,10 +140,12 @@ def _norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
 
 def _project(x: Tensor, w: "_LayerWeights", cos: Tensor, sin: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Rotated queries, rotated keys, values: [batch, heads, t, head_dim], float32."""
-    batch, t, d = x.shape
     heads = w.heads
     qkv = F.linear(_norm(x, w.norm_attention, eps, w.qkv.dtype), w.qkv).float()
-    qk, v = qkv.view(batch, t, 3 * heads, d // heads).transpose(1, 2).split([2 * heads, heads], dim=1)
+    # queries, keys and values of all heads, side by side as `_LayerWeights.qkv` joins them
+    qkv = rearrange(qkv, "batch t (head d_head) -> batch head t d_head", head=3 * heads)
+    qk, v = qkv.split([2 * heads, heads], dim=1)
+    # one rotation for queries and keys together, in Hugging Face's layout: pairs are half a head apart, not neighbours
     first, second = qk.chunk(2, dim=-1)
     q, k = (qk * cos + torch.cat((-second, first), dim=-1) * sin).chunk(2, dim=1)
     return q, k, v
@@ -139,6 +153,8 @@ def _project(x: Tensor, w: "_LayerWeights", cos: Tensor, sin: Tensor, eps: float
 
 def _attend(q: Tensor, k_far: Tensor, v_far: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Attention over two key-value segments of which only the scores are joined; `mask` is added to the second."""
+    # the question's keys and values serve the teacher and all thoughts; joining scores, [batch, head, t, n], instead of
+    # keys leaves them where they are, and the softmax over both parts is the one over the joined keys
     q = q * q.shape[-1] ** -0.5
     scores = torch.cat((q @ k_far.transpose(-1, -2), q @ k.transpose(-1, -2) + mask), dim=-1)
     far, near = scores.softmax(-1).split([k_far.shape[2], k.shape[2]], dim=-1)
@@ -148,7 +164,7 @@ def _attend(q: Tensor, k_far: Tensor, v_far: Tensor, k: Tensor, v: Tensor, mask:
 
 def _finish(x: Tensor, z: Tensor, w: "_LayerWeights", eps: float) -> Tensor:
     """The rest of a block after attention."""
-    x = x + F.linear(z.transpose(1, 2).flatten(2).to(w.o.dtype), w.o)
+    x = x + F.linear(rearrange(z, "batch head t d_head -> batch t (head d_head)").to(w.o.dtype), w.o)
     gate, up = F.linear(_norm(x, w.norm_mlp, eps, w.gate_up.dtype), w.gate_up).chunk(2, dim=-1)
     return x + F.linear(F.silu(gate) * up, w.down)
 

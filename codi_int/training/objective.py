@@ -74,8 +74,10 @@ def read_question_and_chain(net: TrainingNetwork, batch: StoryBatch) -> Pass:
     ids = torch.cat((batch.question, batch.written[:, :-1], bot), dim=1)
     t = ids.shape[1]
     positions = torch.arange(t)
+    # <bot> stands behind the chain in memory and behind the question in position: one pass serves teacher and student
     positions[-1] = n_question
     mask = torch.ones(t, t, dtype=torch.bool).tril()
+    # what <bot> could see of the written chain, the thoughts would not have to compute
     mask[-1, n_question : n_question + n_written] = False
     return net.read(net.embed(ids), positions, mask)
 
@@ -83,6 +85,7 @@ def read_question_and_chain(net: TrainingNetwork, batch: StoryBatch) -> Pass:
 def think(net: TrainingNetwork, projection: nn.Module, read: Pass, batch: StoryBatch, n_thoughts: int) -> Pass:
     """The thoughts and behind them the answer's tokens; returns the pass over the answer."""
     n_question, n_written = batch.question.shape[1], batch.written.shape[1] - 1
+    # the written chain's keys and values fall away: the thoughts read the question, <bot> and each other
     question, _, own = read.segment.split([n_question, n_written, 1])
     state = read.final[:, -1:]
     for i in range(n_thoughts):
@@ -93,6 +96,7 @@ def think(net: TrainingNetwork, projection: nn.Module, read: Pass, batch: StoryB
 
 def written_logits(net: TrainingNetwork, read: Pass, batch: StoryBatch) -> Float[Tensor, "batch t_written vocab"]:
     """What is predicted for each token of `batch.written`."""
+    # the question's last token predicts the chain's first
     start = batch.question.shape[1] - 1
     return net.logits(read.final[:, start : start + batch.written.shape[1]])
 
@@ -107,6 +111,7 @@ def _answer_loss(
     logits: Float[Tensor, "batch t vocab"], targets: Int[Tensor, "batch t"], fixed_word_weight: float
 ) -> Tensor:
     ce = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+    # the words before the number are the same in every answer; at full weight they would drown it early on
     number = ce[:, COLON]
     fixed = torch.cat((ce[:, :COLON], ce[:, COLON + 1 :]), dim=1)
     return number.mean() + fixed_word_weight * fixed.mean()
@@ -114,10 +119,13 @@ def _answer_loss(
 
 def _distance(answer: Pass, read: Pass, batch: StoryBatch) -> Tensor:
     rows = torch.arange(batch.question.shape[0])
+    # [batch]: the ":" of "The answer is:", whose next token is the number, in question + chain
     colon = batch.question.shape[1] + batch.written_colon
     distances = []
     for student, teacher in zip(answer.hidden, read.hidden, strict=True):
+        # detached: the student comes to the teacher, not the teacher to the student
         goal = teacher[rows, colon].detach()
+        # later layers have larger states; divided by their spread, each layer counts alike (arXiv:2502.21074)
         scale = goal.std()
         distances.append(F.smooth_l1_loss(student[:, COLON] / scale, goal / scale))
     return torch.stack(distances).mean()

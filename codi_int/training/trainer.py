@@ -95,6 +95,7 @@ class Trainer:
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon for the blocks' matrices, AdamW for everything else."""
+        # Muon orthogonalises updates of matrices; tables of embeddings and norms are not what it is made for
         matrices = [w for n, w in self.model.named_parameters() if "proj.weight" in n]
         chosen = {id(w) for w in matrices}
         rest = [w for w in self.parameters if id(w) not in chosen]
@@ -168,11 +169,13 @@ class Trainer:
         return Losses(*(getattr(losses, name).detach() for name in LOSS_NAMES))
 
     def _average_gradients(self) -> None:
+        # drills and chains leave the projection without gradients; zeros keep the workers' flat tensors alike
         for p in self.parameters:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
         if self.world == 1:
             return
+        # one message instead of a hundred and fifty
         grads = [p.grad for p in self.parameters if p.grad is not None]
         flat = torch.cat([g.flatten() for g in grads])
         dist.all_reduce(flat)
@@ -308,6 +311,7 @@ def is_exported(run: Path, recipe: Recipe, target: Path, name: str) -> bool:
 
 
 def _worker(rank: int, recipe: Recipe, options: RunOptions, errors: "SimpleQueue[tuple[str, str]]") -> None:
+    # one thread a worker: sums are then made in one order, and two workers share two cores without waiting
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     world = options.workers

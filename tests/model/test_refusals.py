@@ -1,6 +1,8 @@
 """What a model refuses: token rows of another form, numbers that are none, and folders that reach outside."""
 
 import json
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,7 @@ def test_a_shard_outside_its_folder_is_refused(llama: Any, tmp_path: Path, name:
 def test_a_damaged_file_is_our_error(llama: Any, tmp_path: Path, name: str, content: bytes) -> None:
     llama.save(tmp_path)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises((CheckpointError, ConfigError)):
+    with pytest.raises((CheckpointError, ConfigError), match=re.escape(name)):
         load_model(tmp_path)
 
 
@@ -115,3 +117,105 @@ def test_a_published_file_that_says_more_than_it_stores_is_refused(tmp_path: Pat
     torch.save({"encoder.weight": huge, "decoder.weight": huge, "config": {"k": 1}}, tmp_path / "a.pt")
     with pytest.raises(SAEError, match="stores less than its shape says"):
         import_published(tmp_path / "a.pt")
+
+
+def hostile(folder: Path, change: dict[str, Any], file: str = "config.json") -> Path:
+    """The folder with an `auto_map` to code of its own, which would leave a mark."""
+    mark = folder / "it_ran"
+    code = f"open({str(mark)!r}, 'w')\nclass Evil: pass\n"
+    (folder / "evil.py").write_text(code)
+    auto = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForCausalLM"), "evil.Evil")
+    auto_map = {**auto, "AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+    document = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**document, "auto_map": auto_map, **change}))
+    return mark
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {}),
+        ("config.json", {"model_type": "evil"}),
+        ("tokenizer_config.json", {}),
+        ("tokenizer_config.json", {"tokenizer_class": "Evil"}),
+    ],
+)
+def test_a_folder_never_runs_code_and_never_asks(
+    llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, change: dict[str, Any]
+) -> None:
+    llama.save(tmp_path)
+    mark = hostile(tmp_path, change, file)
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text="": asked.append(text) or "y")
+    if change:
+        with pytest.raises(CheckpointError, match=r"evil|config\.json"):
+            load_model(tmp_path)
+    else:  # a known architecture needs none of the code
+        assert load_model(tmp_path).sha256 == llama.sha256
+    assert not mark.exists()
+    assert not asked
+
+
+def as_pickle(llama: Any, folder: Path) -> dict[str, torch.Tensor]:
+    """Save the model with its weights in a pytorch_model.bin; returns them."""
+    llama.save(folder)
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    return state
+
+
+def test_a_whole_pickle_loads(llama: Any, tmp_path: Path) -> None:
+    as_pickle(llama, tmp_path)
+    assert load_model(tmp_path).sha256 == llama.sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: torch.zeros(1).expand(10**6, 10**6), "stores less than its shape says"),
+        (lambda weight: torch.zeros(1).as_strided((10**9,), (0,)), "stores less than its shape says"),
+        (lambda weight: torch.empty(10**6, 10**6, device="meta"), "stores less than its shape says"),
+        (lambda weight: weight.to_sparse(), "is no plain tensor"),
+        (lambda weight: weight.to(torch.complex64), "is no plain tensor"),
+        (lambda weight: {"a": 1}, "one flat dictionary of tensors"),
+        (lambda weight: weight[:-1].clone(), "1 misshapen"),
+        (lambda weight: Path("a"), "holds more than tensors"),
+    ],
+)
+def test_a_pickle_that_claims_more_than_it_holds_is_refused(
+    llama: Any, tmp_path: Path, change: Any, message: str
+) -> None:
+    state = as_pickle(llama, tmp_path)
+    name = "model.layers.0.mlp.up_proj.weight"
+    torch.save({**state, name: change(state[name])}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(tmp_path)
+    if "misshapen" not in message:
+        assert "pytorch_model.bin" in str(caught.value)
+
+
+def test_a_pickle_with_compressed_or_cut_members_is_refused(llama: Any, tmp_path: Path) -> None:
+    as_pickle(llama, tmp_path)
+    path = tmp_path / "pytorch_model.bin"
+    with zipfile.ZipFile(path) as archive:
+        members = {member.filename: archive.read(member) for member in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin cannot be read: it holds compressed members"):
+        load_model(tmp_path)
+    # storages cut short, as their pickle does not say
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content[:8] if "/data/" in name else content)
+    with pytest.raises(CheckpointError):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02}q\x00."])
+def test_what_is_no_zip_is_refused_by_name(llama: Any, tmp_path: Path, content: bytes) -> None:
+    as_pickle(llama, tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin cannot be read"):
+        load_model(tmp_path)
