@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from codi_int.progress import Progress
+from codi_int.report.literal import show_controls
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -18,7 +19,13 @@ Report = Progress
 
 def stdout() -> Console:
     """For tables; plain text of 100 columns where nobody looks on."""
-    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    # markup and emoji off: `[/b]` or `:smile:` in a name is part of the name
+    return Console(width=None if sys.stdout.isatty() else 100, highlight=False, markup=False, emoji=False)
+
+
+def tell(message: str) -> None:
+    """One message on stderr; control characters in names are shown, not sent to the terminal."""
+    print(show_controls(message), file=sys.stderr, flush=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -36,7 +43,7 @@ def progress() -> Iterator[Report]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
@@ -59,7 +66,7 @@ class _Lines:
         if done < total and now - self._last.get(stage, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
             return
         self._last[stage] = now
-        print(f"{stage}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+        tell(f"{stage}: {done:,} of {total:,}")
 
 
 def quieten() -> None:

@@ -1,10 +1,10 @@
 """Figures at the end of a run that is kept. Loaded when it is, for drawing is heavy."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from codi_int.cli._console import tell
 from codi_int.report.figures import save_figures
 
 
@@ -13,4 +13,4 @@ def keep_figures(document: Mapping[str, Any], out: Path) -> None:
     paths = save_figures(document, out)
     names = ", ".join(dict.fromkeys(path.stem for path in paths))
     if names:
-        print(f"Figures in {out}, as PNG and SVG: {names}", file=sys.stderr)
+        tell(f"Figures in {out}, as PNG and SVG: {names}")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from rich.console import RenderableType
 
 from codi_int.cli import _console
-from codi_int.cli._console import print_json, stdout
+from codi_int.cli._console import print_json, stdout, tell
 from codi_int.files import prepare_folder
 
 Found = TypeVar("Found")
@@ -90,7 +90,7 @@ def keep_on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if words := kept():
-            print(f"{words}; the command goes on there.", file=sys.stderr)
+            tell(f"{words}; the command goes on there.")
         raise
 
 
@@ -102,7 +102,7 @@ def command_line() -> list[str]:
 def _tell(kept: Kept, out: Path) -> None:
     """Say what lies in the folder, then draw: drawing takes seconds, and the files are safe by then."""
     if kept.names:
-        print(f"Kept in {out}: {', '.join(kept.names)}", file=sys.stderr)
+        tell(f"Kept in {out}: {', '.join(kept.names)}")
     if kept.drawings:
         from codi_int.cli._figures import keep_figures  # matplotlib takes half a second to load
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Group
-from rich.text import Text
 
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, run_job
+from codi_int.cli._literal import Text
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import nats, p_text, points, table

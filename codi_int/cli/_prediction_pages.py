@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
+from codi_int.cli._literal import Table, Text
 from codi_int.cli._tables import nats, p_text, points, result_page, table
 from codi_int.interventions.patching.pairs import Pairing
 from codi_int.interventions.patching.patch import ValueContrast

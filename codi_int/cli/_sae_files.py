@@ -1,10 +1,9 @@
 """What `codi-int sae import` and `sae export` do once their options are read. Loaded when they run."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from codi_int.cli._console import print_json, quieten, stdout
+from codi_int.cli._console import print_json, quieten, stdout, tell
 from codi_int.cli._tables import table
 from codi_int.errors import ConfigError, SAEError
 from codi_int.sae.base import SAE, check_fits
@@ -43,7 +42,7 @@ def export_and_print(name: str, out: Path, format: str, as_json: bool) -> None:
             raise ConfigError(f"--out {out} is no .pt file.", "The published layout is one file, such as L14.P3.pt.")
         export_published(sae, out)
         if sae.site is not None and not published_site(sae.site):
-            print(f"warning: the published layout has no words for {sae.site}; it was left out.", file=sys.stderr)
+            tell(f"warning: the published layout has no words for {sae.site}; it was left out.")
     else:
         save_sae(sae, out)
     _tell(sae, out, as_json)

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
+from codi_int.cli._literal import Table, Text
 from codi_int.cli._tables import nats, table
 from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
 from codi_int.sae.grid import SweepRow

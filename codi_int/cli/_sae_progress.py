@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from codi_int.cli._console import SECONDS_BETWEEN_LINES, quieten
+from codi_int.cli._console import SECONDS_BETWEEN_LINES, quieten, tell
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.many import GridEpoch
 from codi_int.types import Site
@@ -61,7 +61,7 @@ class _Lines(SweepProgress):
         if done < total and now - self._last.get(stage, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
             return
         self._last[stage] = now
-        print(f"{stage}: {done:,} of {total:,}{' · ' * bool(words)}{words}", file=sys.stderr, flush=True)
+        tell(f"{stage}: {done:,} of {total:,}{' · ' * bool(words)}{words}")
 
 
 class _Bars(SweepProgress):

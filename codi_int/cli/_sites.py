@@ -1,10 +1,9 @@
 """What a command's options name: engine, problems, and which SAEs belong to its sites."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.cli._console import Report
+from codi_int.cli._console import Report, tell
 from codi_int.cli._options import InterventionOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import SAEError
@@ -55,7 +54,7 @@ def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, s
         find_sae(sae or default_sae(model, str(sites[0])))  # says what there is, where the name itself is wrong
         raise SAEError(f"{sae} holds no SAE for {_listed(sites)}.", "It needs a folder for each site, such as L14.P3/.")
     if missing:
-        print(f"No SAE at {_listed(missing)}: left out.", file=sys.stderr)
+        tell(f"No SAE at {_listed(missing)}: left out.")
     return found
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+
+from codi_int.cli._literal import Table, Text
 
 if TYPE_CHECKING:
     from codi_int.interventions.engine.summary import ResultFamily

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from codi_int.cli._literal import Text
 from codi_int.cli._tables import table
 from codi_int.data.answers import is_right
 from codi_int.errors import DataError

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.text import Text
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import keep_on_interrupt, run_job
+from codi_int.cli._literal import Text
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import table
 from codi_int.errors import ConfigError

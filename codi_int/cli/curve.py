@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, run_job
+from codi_int.cli._literal import Table, Text
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import points, table
 from codi_int.errors import ConfigError

@@ -1,16 +1,16 @@
 """`codi-int doctor`: what a checkpoint is, what was assumed about it, and whether it is run rightly."""
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import tell
 from codi_int.cli._job import run_job
+from codi_int.cli._literal import Text
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import table
 from codi_int.errors import ConfigError
@@ -112,7 +112,7 @@ def examine(options: DoctorOptions) -> Checkup:
     checkup = Checkup(describe_model(model), parity)
     if options.save is not None:
         model.save(options.save)
-        print(f"Saved in {options.save}: give it as --model.", file=sys.stderr)
+        tell(f"Saved in {options.save}: give it as --model.")
     return checkup
 
 

@@ -21,9 +21,10 @@ def figures(
     """
     from codi_int.cli._console import print_json
     from codi_int.report.figures import draw_kept
+    from codi_int.report.literal import show_controls
 
     written = [str(path) for path in draw_kept(run, out)]
     if as_json:
         print_json({"schema": "codi-int/figures@1", "files": written})
     else:
-        typer.echo("\n".join(written) or "Nothing to draw: nothing was edited.")
+        typer.echo("\n".join(map(show_controls, written)) or "Nothing to draw: nothing was edited.")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, run_job
+from codi_int.cli._literal import Text
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import table
 from codi_int.errors import ConfigError, DataError
@@ -100,9 +100,11 @@ def _look_over_all(options: LensOptions) -> None:
 
     def keep(found: "LensReport", out: Path) -> Kept:
         from codi_int.model.lens_picture import draw_lens
+        from codi_int.report.style import literal_text
 
         write_json(out / "lens.json", found.to_dict(), indent=1)
-        draw_lens(found, out)
+        with literal_text():
+            draw_lens(found, out)
         return Kept(("lens.json", "lens.png", "lens.svg"))
 
     run_job(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from codi_int.cli._console import tell
 from codi_int.cli._lazy import Entry, lazy_app
 from codi_int.errors import CodiError
 
@@ -151,7 +152,7 @@ def _run(words: list[str], debug: bool) -> int:
 def _fail(message: str, debug: bool, code: int) -> int:
     if debug:
         traceback.print_exc()
-    print(f"codi-int: {message}", file=sys.stderr)
+    tell(f"codi-int: {message}")
     return code
 
 

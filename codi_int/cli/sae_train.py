@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
-from rich.text import Text
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import run_job
+from codi_int.cli._literal import Text
 from codi_int.cli._options import whole_numbers
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options

@@ -1,6 +1,5 @@
 """`codi-int screen`: ablate every feature of some sites, one after the other; or pairs of features."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report
+from codi_int.cli._console import Report, tell
 from codi_int.cli._feature_pairs import load_feature_pairs
 from codi_int.cli._job import Kept, keep_on_interrupt, run_job
 from codi_int.cli._signature import with_options
@@ -129,7 +128,7 @@ def _run(options: ScreenOptions, report: Report) -> _Found:
         check_features(options.features or [f for pair in pairs or () for f in pair], sae.d_sae)
     done = stage.folder.finished() if stage.folder else Finished()
     if done.rows:
-        print(f"Going on: {_amount(done)} are finished in {options.out}.", file=sys.stderr)
+        tell(f"Going on: {_amount(done)} are finished in {options.out}.")
 
     def kept() -> str:
         # read back from the disk: what counts after Ctrl-C is what is there, not what was to be written

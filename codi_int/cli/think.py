@@ -1,6 +1,5 @@
 """`codi-int think`: what a model does with one problem, or some."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report
+from codi_int.cli._console import Report, tell
 from codi_int.cli._job import run_job
 from codi_int.cli._signature import with_options
 
@@ -46,7 +45,7 @@ def think(options: ThinkOptions) -> None:
         for trace in found:
             if trace.n_unknown:
                 words = f"{trace.n_unknown} of {trace.n_tokens} tokens"
-                print(f"warning: {trace.problem_id}: {words} are not in the model's vocabulary", file=sys.stderr)
+                tell(f"warning: {trace.problem_id}: {words} are not in the model's vocabulary")
         return found
 
     def document(found: "Sequence[ThoughtTrace]") -> dict[str, Any]:

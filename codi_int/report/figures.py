@@ -10,6 +10,7 @@ from codi_int.report.causal_figures import curve_figures, map_figures
 from codi_int.report.effect_figures import dose_figures, result_figures
 from codi_int.report.eval_figures import eval_figures
 from codi_int.report.growth import growth_figure
+from codi_int.report.literal import literal_document
 from codi_int.report.screen_figures import screen_figures
 from codi_int.report.sweep_figures import sweep_figures
 
@@ -40,7 +41,7 @@ def save_figures(document: Mapping[str, Any], out: str | Path) -> list[Path]:
     if schema not in DRAWERS:
         raise DataError(f"Documents of schema {schema!r} have no figures.", f"Give one of {', '.join(DRAWERS)}.")
     try:
-        return DRAWERS[schema](document, Path(out))
+        return DRAWERS[schema](literal_document(document), Path(out))
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"The {schema} document is not whole: {error!r}.", "Run the command again.") from error
 

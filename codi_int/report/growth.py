@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codi_int.errors import DataError
+from codi_int.report.literal import literal_document, show_controls
 from codi_int.report.panels import log_number, log_ticks
 from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled, write_figure
 
@@ -70,6 +71,8 @@ def draw_growth(
     caption: str = "",
 ) -> "matplotlib.figure.Figure":
     """The figure of `growth_figure`, not yet written."""
+    rows = [literal_document(row) for row in rows]
+    title, caption = show_controls(title), show_controls(caption)
     across, down = _names(x), _names(ys)
     if not any(_points(rows, a, b) for a in across for b in down):
         raise DataError(
@@ -77,7 +80,13 @@ def draw_growth(
         )
     peers = list(dict.fromkeys(str(row.get("peer", "")) for row in rows))
     width = PAGE if len(across) > 1 else PAGE / 2
-    figure = new_figure(width, 0.8 + 1.75 * len(down), title, caption, title_share=0.5 if len(peers) > 1 else 1.0)
+    figure = new_figure(
+        width,
+        0.8 + 1.75 * len(down),
+        show_controls(title),
+        show_controls(caption),
+        title_share=0.5 if len(peers) > 1 else 1.0,
+    )
     panels = figure.subplots(len(down), len(across), squeeze=False, sharey="row", sharex="col")
     for i, y in enumerate(down):
         for j, a in enumerate(across):

@@ -61,6 +61,7 @@ LOOK = {
     "legend.frameon": False,
     "figure.titlesize": 9.5,
     "hatch.linewidth": 0.5,
+    "text.parse_math": False,  # dollar signs in the names of models and data are no formulas
     "svg.hashsalt": "codi-int",
     "svg.fonttype": "path",
 }
@@ -74,6 +75,15 @@ def look() -> Iterator[None]:
     from matplotlib import style
 
     with style.context(["default", LOOK]):
+        yield
+
+
+@contextmanager
+def literal_text() -> Iterator[None]:
+    """Matplotlib without mathtext, for figures that are drawn in a look of their own."""
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):
         yield
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from codi_int.errors import CodiError, DataError
 from codi_int.files import read_json, read_json_object
+from codi_int.report.literal import literal_document, show_controls
 from codi_int.sae.sweep_table import FREQUENCIES, TABLE
 
 
@@ -130,7 +131,7 @@ def read_sweep(folder: str | Path) -> SweepData:
         raise DataError(f"The sweep in {folder} cannot be read: {error!r}.", "Run the sweep again.") from None
     if not rows:
         raise DataError(f"The sweep in {folder} has no SAEs.", "Run the sweep again.")
-    return SweepData(tuple(rows), frequencies, _about(folder / "sweep.json"))
+    return SweepData(tuple(map(literal_document, rows)), frequencies, show_controls(_about(folder / "sweep.json")))
 
 
 def _about(path: Path) -> str:
