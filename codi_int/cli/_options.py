@@ -1,5 +1,6 @@
 """Options that several commands take, and how their text becomes values."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +12,34 @@ import typer
 
 from codi_int.errors import ConfigError, FeatureError
 
+MOST_COUNT = 10**9
+"""largest count that an option takes; anything beyond is a slip of the pen, and some would fill the memory"""
+MOST_SEED = 2**63 - 1
+"""largest seed that torch and numpy both take"""
+MOST_VALUES = 100_000
+"""numbers that one range such as 0-15 may stand for"""
 
-def whole(option: str) -> Callable[[str | int], int]:
-    """A parser for whole numbers; typer's own does not say what it got."""
+
+def whole(option: str, least: int | None = None, most: int = MOST_COUNT) -> Callable[[str | int], int]:
+    """A parser for whole numbers from `least` to `most`; typer's own does not say what it got."""
 
     def parse(text: str | int) -> int:  # typer sends defaults through it, too
         if not re.fullmatch(r"\s*-?\d+\s*", str(text)):
             raise ConfigError(f"{option} takes a whole number, got {text!r}.", f"Write {option} 3, for example.")
-        return int(text)
+        return check_whole(option, str(text).strip(), least, most)
 
     return parse
+
+
+def check_whole(option: str, digits: str, least: int | None = None, most: int = MOST_COUNT) -> int:
+    """The number that `digits` write, where it lies between `least` and `most`; ConfigError where it does not."""
+    # by length first: Python itself refuses to read more than 4,300 digits, with an error that is not for users
+    value = int(digits) if len(digits) <= 30 else None
+    if value is None or value > most or (least is not None and value < least):
+        got = digits if len(digits) <= 30 else f"a number of {len(digits):,} digits"
+        allowed = f"at most {most:,}" if least is None else f"from {least:,} to {most:,}"
+        raise ConfigError(f"{option} is {got}; it takes whole numbers {allowed}.", f"Write {option} 3, for example.")
+    return value
 
 
 def number(option: str) -> Callable[[str | float], float]:
@@ -28,9 +47,12 @@ def number(option: str) -> Callable[[str | float], float]:
 
     def parse(text: str | float) -> float:
         try:
-            return float(text)
+            value = float(text)
         except ValueError:
-            raise ConfigError(f"{option} takes a number, got {text!r}.", f"Write {option} 5, for example.") from None
+            value = math.nan
+        if not math.isfinite(value):  # float() reads "nan" and "inf", which would spread through every result
+            raise ConfigError(f"{option} takes a number, got {text!r}.", f"Write {option} 5, for example.")
+        return value
 
     return parse
 
@@ -43,7 +65,7 @@ def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int
             raise FeatureError(
                 f"{option} takes whole numbers from 0 upwards, got {word!r}.", f"Write {option} 449, or {option} 1,2,3."
             )
-    return tuple(int(word) for word in words)
+    return tuple(check_whole(option, word.strip()) for word in words)
 
 
 def parse_factors(texts: Sequence[str], option: str = "--factor") -> tuple[float, ...]:
@@ -59,7 +81,13 @@ def whole_numbers(texts: Sequence[str], option: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for word in (word.strip() for text in texts for word in text.split(",")):
         match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", word)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        ends = (match[1], match[2] or match[1]) if match else ("1", "0")
+        first, last = (check_whole(option, end, most=MOST_SEED) for end in ends)
+        if last - first >= MOST_VALUES:
+            raise ConfigError(
+                f"{option} {word} stands for {last - first + 1:,} numbers; it takes {MOST_VALUES:,} at most.",
+                f"Write {option} 1-6, for example.",
+            )
         if first > last:
             raise ConfigError(
                 f"{option} takes whole numbers, got {word!r}.", f"Write {option} 3, {option} 1,2,3 or {option} 1-6."
@@ -95,7 +123,7 @@ class ModelOptions:
     model: Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")] = "codi-mini"
     data: Data = "stories:validation"
     limit: Annotated[
-        int | None, typer.Option(parser=whole("--limit"), metavar="N", help="Only the first so many problems.")
+        int | None, typer.Option(parser=whole("--limit", least=1), metavar="N", help="Only the first so many problems.")
     ] = None
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu"
     as_json: Json = False
@@ -105,7 +133,9 @@ class ModelOptions:
 class RunOptions(ModelOptions):
     """A run that draws at random and can be kept."""
 
-    seed: Annotated[int, typer.Option(parser=whole("--seed"), metavar="N", help="Of everything random.")] = 0
+    seed: Annotated[
+        int, typer.Option(parser=whole("--seed", least=0, most=MOST_SEED), metavar="N", help="Of everything random.")
+    ] = 0
     out: Out = None
 
 
@@ -124,16 +154,20 @@ class EditOptions(RunOptions):
 
     controls: Annotated[
         int,
-        typer.Option(parser=whole("--controls"), metavar="N", help="Matched random features that get the same edit."),
+        typer.Option(
+            parser=whole("--controls", least=0), metavar="N", help="Matched random features that get the same edit."
+        ),
     ] = 20
     directions: Annotated[
         int,
-        typer.Option(parser=whole("--directions"), metavar="N", help="Random directions that move as many as far."),
+        typer.Option(
+            parser=whole("--directions", least=0), metavar="N", help="Random directions that move as many as far."
+        ),
     ] = 0
     neurons: Annotated[
         int,
         typer.Option(
-            parser=whole("--neurons"),
+            parser=whole("--neurons", least=0),
             metavar="N",
             help="Single neurons put to their mean, and the difference of means.",
         ),

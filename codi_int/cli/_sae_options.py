@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli._options import ModelOptions
+from codi_int.cli._options import ModelOptions, whole
 
 Captures = Annotated[Path | None, typer.Option(help="Folder of captures `train` and `held-out`, made where missing.")]
 
@@ -16,7 +16,10 @@ class TrainingOptions(ModelOptions):
     """By which recipe, and on what rows."""
 
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Passes over the rows.  [default: 25, or the recipe's]", min=1)
+        int | None,
+        typer.Option(
+            parser=whole("--epochs", least=1), metavar="N", help="Passes over the rows.  [default: 25, or the recipe's]"
+        ),
     ] = None
     products: Annotated[
         str | None,

@@ -34,7 +34,9 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
         typer.Option("--n", metavar="N", help="How many to take out; repeat it.  [default: 1, 2, 4, ..., all]"),
         partial(o.whole_numbers, option="--n"),
     ] = ()
-    draws: Annotated[int, typer.Option(parser=o.whole("--draws"), metavar="N", help="Random sets for each n.")] = 10
+    draws: Annotated[
+        int, typer.Option(parser=o.whole("--draws", least=0), metavar="N", help="Random sets for each n.")
+    ] = 10
 
 
 @with_options

@@ -36,10 +36,11 @@ class DoctorOptions(o.ModelOptions):
         bool | None, typer.Option("--remove-eos/--keep-eos", help="Whether no eos stands before the bot token.")
     ] = None
     thoughts: Annotated[
-        int | None, typer.Option(parser=o.whole("--thoughts"), metavar="N", help="Thoughts, which no file tells.")
+        int | None,
+        typer.Option(parser=o.whole("--thoughts", least=0), metavar="N", help="Thoughts, which no file tells."),
     ] = None
     parity: Annotated[
-        int, typer.Option(parser=o.whole("--parity"), metavar="N", help="Compare so many with a plain loop.")
+        int, typer.Option(parser=o.whole("--parity", least=0), metavar="N", help="Compare so many with a plain loop.")
     ] = 0
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32"
     save: Annotated[Path | None, typer.Option(help="Write the model here, merged: other commands take it.")] = None

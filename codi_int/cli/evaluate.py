@@ -28,7 +28,7 @@ class EvaluateOptions(o.ModelOptions):
     ] = None
     batch_size: Annotated[
         int | None,
-        typer.Option(parser=o.whole("--batch-size"), metavar="N", help="[default: what fits into memory]"),
+        typer.Option(parser=o.whole("--batch-size", least=1), metavar="N", help="[default: what fits into memory]"),
     ] = None
 
 

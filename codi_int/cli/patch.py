@@ -47,13 +47,17 @@ class PatchOptions(o.RunOptions):
     ] = None
     step: Annotated[
         int | None,
-        typer.Option(parser=o.whole("--step"), metavar="N", help="The step, from 1, whose result is thought to move."),
+        typer.Option(
+            parser=o.whole("--step", least=1), metavar="N", help="The step, from 1, whose result is thought to move."
+        ),
     ] = None
     underpowered: Annotated[bool, typer.Option("--underpowered", help="Run even with too few problems.")] = False
     sae: o.Sae = None
     controls: Annotated[
         int,
-        typer.Option(parser=o.whole("--controls"), metavar="N", help="Draws of random other problems as sources."),
+        typer.Option(
+            parser=o.whole("--controls", least=0), metavar="N", help="Draws of random other problems as sources."
+        ),
     ] = 20
 
 

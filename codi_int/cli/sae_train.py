@@ -32,7 +32,9 @@ class TrainOptions(TrainingOptions):
     out: Annotated[Path, typer.Option(help="Folder of the SAE, in SAELens' format.")]
     k: Annotated[
         int | None,
-        typer.Option(parser=o.whole("--k"), metavar="N", help="Features kept per row, where the architecture takes k."),
+        typer.Option(
+            parser=o.whole("--k", least=1), metavar="N", help="Features kept per row, where the architecture takes k."
+        ),
     ] = None
     layer: o.Layer = 14
     position: o.Position = 3
@@ -55,7 +57,9 @@ class TrainOptions(TrainingOptions):
     seed: Annotated[
         int | None,
         typer.Option(
-            parser=o.whole("--seed"), metavar="N", help="Of weights and order.  [default: 0, or the recipe's]"
+            parser=o.whole("--seed", least=0, most=o.MOST_SEED),
+            metavar="N",
+            help="Of weights and order.  [default: 0, or the recipe's]",
         ),
     ] = None
 

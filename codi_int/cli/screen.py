@@ -40,9 +40,11 @@ class ScreenOptions(o.RunOptions):
     order: Annotated[str, typer.Option(help="index, or attribution: those first that a gradient points at.")] = "index"
     steps: Annotated[
         int,
-        typer.Option(parser=o.whole("--steps"), metavar="N", help="Of attribution: 1, or more to integrate gradients."),
+        typer.Option(
+            parser=o.whole("--steps", least=1), metavar="N", help="Of attribution: 1, or more to integrate gradients."
+        ),
     ] = 1
-    top: Annotated[int, typer.Option(parser=o.whole("--top"), metavar="N", help="How many to show.")] = 20
+    top: Annotated[int, typer.Option(parser=o.whole("--top", least=0), metavar="N", help="How many to show.")] = 20
     sae: Annotated[str | None, typer.Option(help="An SAE, or a folder with one for each site (L14.P3/).")] = None
 
 

@@ -20,7 +20,9 @@ class ThinkOptions(o.ModelOptions):
     """What to think about, and in which ways."""
 
     question: Annotated[list[str] | None, typer.Argument(help="Questions; without any, problems of --data.")] = None
-    limit: Annotated[int, typer.Option(parser=o.whole("--limit"), metavar="N", help="How many problems of --data.")] = 1
+    limit: Annotated[
+        int, typer.Option(parser=o.whole("--limit", least=1), metavar="N", help="How many problems of --data.")
+    ] = 1
     written: Annotated[bool, typer.Option("--written", help="Also the written chain, without thoughts.")] = False
 
 

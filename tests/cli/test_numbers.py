@@ -1,0 +1,67 @@
+"""Every numeric option of every command refuses absurd numbers before the work, in two lines and its own name."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from typer.main import get_command
+
+from codi_int.cli import main, sae
+from codi_int.cli._lazy import _loaded
+
+ABSURD = str(10**30)
+FREE = {"--value", "--factor", "--lora-alpha", "--memory-gib", "--minutes"}
+"""numbers without an upper end; they must be finite"""
+
+
+def numeric_options() -> Iterator[tuple[str, str, str]]:
+    """(command, option, absurd text) for all options that show N or a number as what they take."""
+    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS)):
+        for entry in entries:
+            if entry.name == "sae":
+                continue
+            for parameter in _loaded(entry).params:
+                name = parameter.opts[0]
+                if name.startswith("--") and name in FREE and name != "--minutes":
+                    yield f"{group}{entry.name}", name, "nan"
+                elif name.startswith("--") and parameter.metavar == "N":
+                    yield f"{group}{entry.name}", name, ABSURD
+
+
+def needed(command: str) -> list[str]:
+    """Words for the options that a command cannot do without."""
+    words = command.split()
+    params = {"ablate": ["--feature=1"], "amplify": ["--feature=1", "--factor=2"], "swap": ["--feature=1", "--with=2"]}
+    words += params.get(command, [])
+    words += ["--layer=2"] if command in {"ablate", "amplify", "swap", "screen", "curve", "patch"} else []
+    words += ["--out=/nowhere"] if command in {"capture", "sae train", "sae sweep", "sae import"} else []
+    return [*words, *(["x"] if command in {"sae eval", "sae import", "sae export"} else [])]
+
+
+@pytest.mark.parametrize(("command", "option", "text"), sorted(numeric_options()))
+def test_absurd_numbers_are_refused(run: Callable, command: str, option: str, text: str) -> None:
+    ran = run(*needed(command), f"{option}={text}")
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert option in ran.err
+    assert len(ran.err.strip().splitlines()) == 2
+
+
+@pytest.mark.parametrize("option", ["--seed", "--limit", "--controls", "--directions", "--neurons"])
+def test_counts_below_their_least_are_refused(run: Callable, option: str) -> None:
+    ran = run("ablate", "--layer=2", "--feature=1", f"{option}=-1")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 2)
+    assert f"{option} is -1" in ran.err
+
+
+@pytest.mark.parametrize("words", [("screen", "--layer=2", "--top=-1"), ("lens", "--top=-1"), ("lens", "--top=0")])
+def test_top_counts_from_its_least(run: Callable, words: tuple[str, ...]) -> None:
+    ran = run(*words)
+    assert (ran.code, "--top is" in ran.err) == (2, True)
+
+
+def test_a_range_of_too_many_and_five_thousand_digits_are_refused(run: Callable) -> None:
+    assert "numbers; it takes" in run("screen", "--layer=0-999999999").err
+    assert "5,000 digits" in run("eval", f"--limit={'9' * 5000}").err
+
+
+def test_the_group_itself_has_no_numbers() -> None:
+    assert not [parameter for parameter in get_command(sae.make_app()).params if parameter.metavar == "N"]
