@@ -2,13 +2,12 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from codi_int.data.answers import extract_answer
@@ -27,30 +26,13 @@ from codi_int.model.hooks import (
     SiteRecorder,
     make_entry,
 )
-from codi_int.model.rollout import QuestionBatch, Rollout, check_tokens, group_by_length, group_in_order
+from codi_int.model.rollout import QuestionBatch, Rollout, Thinking, check_tokens, group_by_length, group_in_order
 from codi_int.model.store import save_model
-from codi_int.model.weights import WeightsWatch, hash_weights
+from codi_int.model.weights import WeightsIdentity
 from codi_int.progress import Progress, count_up
 from codi_int.types import Completion, Problem, Site, ThoughtBatch
 
 BATCH_SIZE = 128
-"""called after every batch with the number of its problems"""
-
-
-@dataclass(frozen=True)
-class Thinking:
-    """The thoughts of one batch."""
-
-    state: ChainState
-    """after the last thought"""
-    hidden: Float[Tensor, "batch positions d_model"]
-    """post-final-norm states at <bot> and at every thought"""
-    thoughts: Float[Tensor, "batch n_thoughts d_model"]
-    """the vectors that were fed"""
-
-
-class _Identity:
-    """Stands for one model in its keys, without keeping the model alive."""
 
 
 class CodiModel(Chain):
@@ -64,13 +46,8 @@ class CodiModel(Chain):
         self, hf: Any, projection: Projection, config: CodiConfig, tokenizer: Any, file_sha256: str | None = None
     ) -> None:
         super().__init__(hf, projection, config)
-        self.tokenizer = tokenizer
-        self._watch = WeightsWatch(hf, projection)
-        # (revision of the weights, their identity), and the same of the file where the weights were cast on loading
-        self._hashed: tuple[int, str] | None = None
-        self._file = None if file_sha256 is None else (hash_weights(hf, projection), file_sha256)
-        self._identity = _Identity()
-        self.name = config.name
+        self.tokenizer, self.name = tokenizer, config.name
+        self._weights = WeightsIdentity(hf, projection, file_sha256)
         self.n_layers, self.d_model, self.n_thoughts = self.stack.n_layers, self.stack.d_model, config.n_thoughts
 
     @property
@@ -91,13 +68,7 @@ class CodiModel(Chain):
         Weights that were changed since, in place or by other tensors, have a hash of their own; changed back, they have
         the first one again.
         """
-        revision = self._watch.revision()
-        if self._hashed is None or self._hashed[0] != revision:
-            found = hash_weights(self.hf, self.projection)
-            if self._file is not None and found == self._file[0]:
-                found = self._file[1]
-            self._hashed = (revision, found)
-        return self._hashed[1]
+        return self._weights.sha256()
 
     def state_key(self) -> Hashable:
         """Everything besides a problem that decides what the model does: a key for what is remembered of its runs.
@@ -107,13 +78,9 @@ class CodiModel(Chain):
         never share a key. The hooks in it are told apart by the block that set them: a function that answers
         differently the second time is not seen, so what was run with hooks set is better not kept beyond their block.
         """
-        modules = [module for part in (self.hf, self.projection) for module in part.modules()]
-        # torch numbers the hooks of a process, so the numbers alone tell them apart
-        torch_hooks = tuple((*module._forward_pre_hooks, *module._forward_hooks) for module in modules)
-        training = tuple(module.training for module in modules)
         # the entries themselves, which compare by identity: kept in the key, none can be freed and its id used again
         hooks = tuple((session.propagate, session.entries) for session in self._sessions)
-        return (self._identity, self._watch.revision(), hooks, torch_hooks, training, repr(self.config))
+        return (self._weights.state(), hooks, repr(self.config))
 
     @property
     def hook_names(self) -> tuple[str, ...]:
@@ -332,12 +299,11 @@ class CodiModel(Chain):
             thinking = self._think(self.prefill(input_ids.to(self.device), mask, None, padding, recorder), recorder)
             decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False).checked()
         names = thinking.state.problem_ids
-        residuals = self._stacked(recorder.captured)
         return ThoughtBatch(
             problem_ids=names,
             thoughts=thinking.thoughts,
             captured={},
-            residuals=residuals,
+            residuals=self._stacked(recorder.captured),
             completions=self._completions(names, decoded),
             completion_ids=decoded.ids,
         )

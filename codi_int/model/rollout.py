@@ -28,6 +28,18 @@ class QuestionBatch:
 
 
 @dataclass(frozen=True)
+class Thinking:
+    """The thoughts of one batch."""
+
+    state: ChainState
+    """after the last thought"""
+    hidden: Float[Tensor, "batch positions d_model"]
+    """post-final-norm states at <bot> and at every thought"""
+    thoughts: Float[Tensor, "batch n_thoughts d_model"]
+    """the vectors that were fed"""
+
+
+@dataclass(frozen=True)
 class Rollout:
     """Everything that one pass over a batch left behind. Slot `slot(p)` of the cache belongs to position p."""
 

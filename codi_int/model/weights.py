@@ -2,7 +2,7 @@
 
 import hashlib
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -109,6 +109,45 @@ class WeightsWatch:
             )
             for name, tensor in self._named()
         ]
+
+
+class WeightsIdentity:
+    """The hash of a model's weights as they are now, and what else its modules are remembered by.
+
+    Args:
+        hf: the language model.
+        projection: the projection.
+        file_sha256: the hash of their file, where they were cast on loading.
+    """
+
+    def __init__(self, hf: nn.Module, projection: nn.Module, file_sha256: str | None = None) -> None:
+        self._hf, self._projection = hf, projection
+        self._watch = WeightsWatch(hf, projection)
+        # (hash of the cast weights, hash of their file): while the first holds, the model is its file
+        self._file = None if file_sha256 is None else (hash_weights(hf, projection), file_sha256)
+        self._hashed: tuple[int, str] | None = None
+        self._token = _Token()
+
+    def sha256(self) -> str:
+        """The hash, made again only where the weights were found changed."""
+        revision = self._watch.revision()
+        if self._hashed is None or self._hashed[0] != revision:
+            found = hash_weights(self._hf, self._projection)
+            if self._file is not None and found == self._file[0]:
+                found = self._file[1]
+            self._hashed = (revision, found)
+        return self._hashed[1]
+
+    def state(self) -> Hashable:
+        """Which model this is, its weights' revision, its modules' modes and the torch hooks on them."""
+        modules = [module for part in (self._hf, self._projection) for module in part.modules()]
+        # torch numbers the hooks of a process, so the numbers alone tell them apart
+        hooks = tuple((*module._forward_pre_hooks, *module._forward_hooks) for module in modules)
+        return (self._token, self._watch.revision(), hooks, tuple(module.training for module in modules))
+
+
+class _Token:
+    """Stands for one model in its keys, without keeping the model alive."""
 
 
 def _watch_again(modules: tuple[nn.Module, ...], revision: int) -> WeightsWatch:
