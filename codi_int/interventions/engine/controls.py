@@ -74,7 +74,9 @@ def feature_stats(latents: Float[Tensor, "n d_sae"], decoder_norms: Float[Tensor
         latents: of all problems of the run.
         decoder_norms: norm of each feature's decoder row.
     """
-    fired = (latents != 0).sum(0)
+    fired = (latents != 0).sum(0)  # [d_sae]
+    # |latent| x decoder norm is the length of the feature's own term in the reconstruction; the mean is over the
+    # problems on which it fires, for elsewhere an ablation does nothing.
     strength = latents.abs().sum(0) / fired.clamp(min=1)
     return FeatureStats(fired / latents.shape[0], strength * decoder_norms)
 
@@ -97,10 +99,12 @@ def matched_features(
         ConfigError: for a negative number of draws.
     """
     check_draws(draws)
+    # A dead stand-in would do nothing on every problem and make each effect look special.
     allowed = stats.alive.clone()
     allowed[list(features)] = False
     generator = torch.Generator().manual_seed(seed)
     columns = [_stand_ins(stats, feature, allowed, draws, generator) for feature in features]
+    # Two features of a set may draw the same stand-in; such a set would edit fewer features than the one it imitates.
     rows = zip(*columns, strict=False)
     return tuple(row for row in dict.fromkeys(rows) if len(set(row)) == len(row))[:draws]
 
@@ -150,10 +154,12 @@ def _stand_ins(
     stats: FeatureStats, feature: int, allowed: Bool[Tensor, " d_sae"], draws: int, generator: torch.Generator
 ) -> list[int]:
     """Up to `draws` features in random order out of the nearest ones."""
+    # In logs, so that "twice as often" weighs the same for a rare feature as for a common one; rate and size are added
+    # because a control must match in both: one that fires as often but moves a tenth as far proves nothing.
     distance = (_log(stats.firing_rate) - _log(stats.firing_rate[feature])).abs()
     distance += (_log(stats.edit_size) - _log(stats.edit_size[feature])).abs()
     pool = torch.where(allowed, distance, torch.inf).argsort(stable=True)[: POOL_FACTOR * draws]
-    pool = pool[allowed[pool]]
+    pool = pool[allowed[pool]]  # where fewer are allowed than the pool holds, the rest of it lies at infinity
     order = torch.randperm(len(pool), generator=generator)[:draws]
     return [int(pool[i]) for i in order]
 
@@ -251,6 +257,8 @@ def rank_among(effect: float, controls: Sequence[float]) -> float | None:
         return None
     from scipy.stats import percentileofscore
 
+    # kind="mean" counts ties half: a control that does exactly as much is neither weaker nor stronger. scipy gives
+    # percents.
     return float(percentileofscore([abs(value) for value in controls], abs(effect), kind="mean")) / 100.0
 
 

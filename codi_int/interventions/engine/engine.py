@@ -127,6 +127,7 @@ class FeatureInterventionEngine:
         table = self._check_request(edit, site)
         context = self.site_context(problems, table.sites[0], progress)
         arm = self.plan(context, table)
+        # Controls of an edit that changes nothing would be compared with nothing.
         matched = asked.features if bool(arm.edited.any()) else 0
         sets = {"random_features": self._matched_controls(context, table, matched, seed)}
         sets |= baseline_arms(
@@ -138,13 +139,22 @@ class FeatureInterventionEngine:
             mean_difference=asked.mean_difference,
             seed=seed,
         )
+        # All arms are scored in one call, so that rows of the edit, of the reconstruction and of every control share
+        # batches; the order of this list is the order in which `outcomes_of_arms` and `control_sets` read them.
         plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self.score(context, plans, progress)
         outcomes = outcomes_of_arms(context.clean, plans, scores)
         effect = self._effect(context, edit, arm, outcomes, seed)
         spent = time.perf_counter() - started
         return Result(
-            experiment=self._experiment(edit, table, context, seed, name_of_problems(problems, data), sae_name),
+            experiment=self._experiment(
+                edit,
+                table,
+                context,
+                seed=seed,
+                data=name_of_problems(problems, data),
+                sae_name=sae_name,
+            ),
             arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
             effect=effect,
             controls=control_sets(context.clean, sets, scores[2:], effect),
@@ -162,6 +172,7 @@ class FeatureInterventionEngine:
         """
         if not edits:
             raise ConfigError("There is no edit to run.", "Give at least one.")
+        # all of them before the first runs: an hour of work should not end at a slip in the last edit
         for edit in edits:
             self._check_request(edit, settings.get("site"))
         return tuple(self.run(edit, problems, **settings) for edit in edits)
@@ -184,9 +195,12 @@ class FeatureInterventionEngine:
             scores = [rerun_plan(self.model, context.clean, plan, path) for plan in plans]
         else:
             fast = self._runner(context).run(plans, progress)
+            # Rows whose top two tokens lie closer than rounding can tell apart are run again with the whole model, in
+            # the clean pass's own batches: only so is the fast answer the slow one, bit for bit.
             scores = rerun_close(self.model, context.clean, plans, fast, path)
         for plan, found in zip(plans, scores, strict=True):
             _check_finite(plan, found)
+        # A change of log-probability below what another batch shape makes of the same row is no change.
         tolerance = LOGPROB_TOLERANCE[self.model.dtype]
         return [settled(plan, found, context.clean, tolerance) for plan, found in zip(plans, scores, strict=True)]
 
@@ -235,6 +249,7 @@ class FeatureInterventionEngine:
         # before a weight was changed, is the clean arm of no later run.
         key = (self.model.state_key(), tuple(problems))
         if self._clean is None or self._clean_key != key:
+            # for components inside a block also the residual before it, from which the block is run again
             bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
             sites = tuple(dict.fromkeys((*self.sites, *bases)))
             self._clean = None  # the old pass and the new one need not fit into memory together
@@ -244,7 +259,9 @@ class FeatureInterventionEngine:
 
     def _place(self, clean: CleanPass, site: Site) -> SiteState:
         sae, activations = self.saes.get(site), clean.activations[site]
-        return SiteState(site, sae, activations, None if sae is None else sae.encode(activations).dense())
+        # Latents are found anew each time: an SAE's weights may have been changed since, and this costs one matmul.
+        latents = None if sae is None else sae.encode(activations).dense()  # [n, d_sae]
+        return SiteState(site, sae, activations, latents)
 
     def _runner(self, context: SiteContext) -> SuffixRunner:
         return SuffixRunner(self.model, context.clean, context.resume_point, self.max_rows)
@@ -258,6 +275,7 @@ class FeatureInterventionEngine:
 
     def _reconstruction(self, context: SiteContext, table: AtSites) -> ArmPlan:
         """What the SAEs alone do at the edit's sites."""
+        # splice="replace" whatever the engine's own is: decode(f) in place of x shows what the error term was worth
         unedited = AtSites(tuple((site, Unedited()) for site in table.sites))
         return self.plan_all(context, [unedited], "replace")[0]
 
@@ -270,12 +288,15 @@ class FeatureInterventionEngine:
             at = self.site_context(context.clean.problems, site)
             stats = feature_stats(at.latents, at.sae.W_dec.float().norm(dim=1))
             drawn.append(matched_features(stats, part.features, draws, seed))
+        # One control is a stand-in for every feature of every site. Sites may yield fewer sets than asked for, where
+        # few features are alive; the shortest list decides (hence strict=False).
         rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
         return tuple(self.plan_all(context, [table.moved_to(features) for features in rows]))
 
     def _effect(
         self, context: SiteContext, edit: AnyEdit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int
     ) -> Effect:
+        # An edit that touches nothing is equal to the clean arm by construction: a plain answer, and no p-value of 1.
         if bool(arm.edited.any()):
             return effect_between(outcomes["clean"], outcomes["intervened"], seed)
         return untested(len(context.clean.problems), CONFIDENCE, dead_verdict(edit, len(context.clean.problems)))
@@ -286,7 +307,14 @@ class FeatureInterventionEngine:
     def _notes(self, context: SiteContext, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
         saes = {site: self.saes.get(site) for site in table.sites}
         norm = float(context.activations.float().norm(dim=1).mean())
-        return notes_on(table, saes, arm, norm, self.splice, memory_note(context.clean))
+        return notes_on(
+            table,
+            saes,
+            arm,
+            residual_norm=norm,
+            splice=self.splice,
+            memory=memory_note(context.clean),
+        )
 
     def _experiment(
         self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str, sae_name: str | None
@@ -320,6 +348,7 @@ def _table(edit: AnyEdit, site: Site) -> AtSites:
 
 def count_work(context: SiteContext, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]) -> RunCounts:
     """What was run and what was not."""
+    # a pair is skipped because its edit leaves the latents as they are; nothing else is ever left out
     pairs, rows = len(plans) * len(context.clean.problems), sum(len(plan.rows) for plan in plans)
     changed, rerun = (sum(int(getattr(score, name).sum()) for score in scores) for name in ("changed", "rerun"))
     return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)

@@ -87,7 +87,9 @@ class ValueContrast:
 def participants(problems: Sequence[Problem], pairing: Pairing) -> Participants:
     """Targets and sources of some pairs."""
     targets = [row for row, source in enumerate(pairing.sources) if source >= 0]
+    # in the order of the data, so that a patch runs on the same problems in the same order whatever the pairing
     needed = sorted({*targets, *(pairing.sources[row] for row in targets)})
+    # -1 (no source) maps to itself: problems that only lend their values are in the run and are not edited
     place = {row: i for i, row in enumerate(needed)} | {-1: -1}
     chosen = tuple(problems[row] for row in needed)
     if isinstance(problems, Problems):
@@ -146,6 +148,8 @@ def run_patch(
     asked = as_controls(controls)
     edit = patch_edit(sites, members.sources, features)
     predicts = predictions is not None and predictions.n_informative > 0
+    # Random sources answer "does any other problem's activation bring the predicted answer?"; they are no arms of the
+    # effect and are drawn only where something was predicted.
     drawn = random_sources(members.sources, asked.features, seed) if predicts else ()
     place = sites[0] if len(sites) == 1 else None
     result = engine.run(
@@ -177,6 +181,7 @@ def contrast_values(
     if not both:
         return None
     before, after = (np.array([change[problem] for problem in both], dtype=bool) for change in changes)
+    # "answer changed" takes the place of "right": McNemar compares any two yes-or-no outcomes of the same problems
     counts = count_flips(before, after)
     interval, p_value = score_interval(counts, confidence), mcnemar_exact(counts)
     return ValueContrast(
@@ -197,6 +202,7 @@ def _changed(result: PredictedResult) -> dict[str, bool]:
 
 
 def _alike(before: Outcome, after: Outcome) -> bool:
+    # two answers without a number are alike, and a number is unlike none
     if before.answer is None or after.answer is None:
         return before.answer is after.answer
     return is_right(after.answer, before.answer)

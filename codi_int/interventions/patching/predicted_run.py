@@ -55,6 +55,7 @@ def run_predicted(
     started = time.perf_counter()
     asked = as_controls(controls, {"directions": settings.pop("directions", None)})
     context = engine.site_context(problems, None, progress)
+    # refused before anything runs: with three informative problems no outcome could answer the question
     rows = engine.plan(context, edit).rows.tolist()
     if rows and not underpowered:
         informative = sum(predictions.rows[row].informative for row in rows)
@@ -109,6 +110,7 @@ def with_prediction(
         started: `time.perf_counter()` before everything, so that the controls' time counts.
         notes: what a reader should know besides.
     """
+    # a PredictedResult is a Result with more: its fields are taken over, whatever they are
     known = {f.name: getattr(result, f.name) for f in fields(Result)}
     rows = predictions.rows if predictions else ()
     known["notes"] = (*result.notes, *notes)
@@ -118,5 +120,6 @@ def with_prediction(
 
 def _matched(context: SiteContext, edit: MovableEdit, draws: int, seed: int) -> list[Any]:
     """The same edit on features that fire as often and move the residual as far: those that the engine draws, too."""
+    # the same draw as the engine's own controls (same statistics, same seed), so that a page speaks of one set
     stats = feature_stats(context.latents, context.sae.W_dec.float().norm(dim=1))
     return [edit.moved_to(features) for features in matched_features(stats, edit.features, draws, seed)]

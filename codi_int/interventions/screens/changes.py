@@ -48,7 +48,9 @@ def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
     touched, answer = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
     before = [clean.outcomes[i] for i in places]
     right = [is_right(given, clean.problems[i].answer) for given, i in zip(scores.answers, places, strict=True)]
+    # everything the arm does not touch stays exactly 0: it is equal to the clean run and was not run
     accuracy[places] = [float(r) - float(b.correct) for r, b in zip(right, before, strict=True)]
+    # float64 before the difference: log-probabilities of some -20 nats differ in their fourth digit
     logprob[places] = scores.logprobs.double().numpy() - np.array([b.answer_logprob for b in before])
     touched[places] = True
     answer[places] = [given != b.answer for given, b in zip(scores.answers, before, strict=True)]

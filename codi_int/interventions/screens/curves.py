@@ -122,6 +122,8 @@ def run_curve(
     living = _living(context)
     ranked = [feature for feature in _checked(ranking, context) if feature in living]
     sizes = _sizes(sizes, len(ranked))
+    # The random sets are drawn from the same alive features as the ranked ones: a draw that took dead features would
+    # ablate fewer than n.
     shuffled = _shuffled(sorted(living), draws, seed)
     worker = _CurveWorker(engine, context, seed, progress)
     worker.run([one for features in (ranked, *shuffled) for one in first_of(features, sizes)])
@@ -148,6 +150,7 @@ def run_curve(
 
 def default_sizes(n: int) -> tuple[int, ...]:
     """1, 2, 4, ... below n, and n."""
+    # doubling shows where an effect begins at equal cost for each octave
     return (*(2**i for i in range(n.bit_length()) if 2**i < n), n)
 
 
@@ -163,6 +166,7 @@ class _CurveWorker:
 
     def run(self, sets: Sequence[tuple[int, ...]]) -> None:
         """Measure sets in groups, each set once."""
+        # The set of all features is the last point of every line, and small sets may coincide: run once, shown often.
         wanted = list(dict.fromkeys(sets))
         planned = ((features, self._engine.plan(self._context, Ablate(features))) for features in wanted)
         self.counts = run_groups(
@@ -184,12 +188,14 @@ class _CurveWorker:
 
     def _point(self, features: tuple[int, ...], change: ArmChange) -> CurvePoint:
         found = measure_change(change, self._seed)
+        # counted in whole problems; accuracy + estimate may miss the last digit
         right = n_correct(self._context.clean) + found.n_fixed - found.n_broken
         return CurvePoint(n=len(features), accuracy=right / change.accuracy.size, effect=found)
 
 
 def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """The first n features, for each n, as sets in one order."""
+    # sorted, so that one set has one key whatever order it was drawn in
     return tuple(tuple(sorted(features[:n])) for n in sizes)
 
 

@@ -57,7 +57,7 @@ def run_pairs(
     wanted = check_pairs(pairs)
     context = engine.site_context(problems, site, progress)
     check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
-    here = set(wanted)
+    here = set(wanted)  # rows of other pairs, or of another site, must not join the family that is corrected
     work = _PairWorker(engine, context, seed)
     checkpoint = checkpoint or Checkpoint()
     work.rows = {row.feature: row for row in checkpoint.rows if row.site == context.site}
@@ -114,12 +114,15 @@ class _PairWorker:
 
     def _plans(self, group: Sequence[Pair]) -> dict[tuple[int, ...], ArmPlan]:
         """Each feature alone on its problems, and both together where both fire."""
+        # in order and each once: a feature of several pairs is run alone once a group
         features = dict.fromkeys(feature for pair in group for feature in pair)
         singles = {(f,): self._engine.plan(self._context, Ablate(f)) for f in features}
         return singles | {pair: self._joint(pair) for pair in group}
 
     def _joint(self, pair: Pair) -> ArmPlan:
         plan = self._engine.plan(self._context, Ablate(pair))
+        # Where only one of the two fires, ablating both is ablating that one: the same tensor, so the same answer. Such
+        # rows are left out here and filled in from the single arm.
         both = (self._context.latents[:, list(pair)] != 0).all(1)[plan.rows.to(self._context.latents.device)]
         return plan.of(both)
 
@@ -144,6 +147,7 @@ class _PairWorker:
 
 def _filled(both: ArmChange, parts: tuple[ArmChange, ArmChange]) -> ArmChange:
     """The joint change of all problems: measured where both fire, elsewhere that of the one that fires."""
+    # touched by the joint arm = both fire; elsewhere at most one part differs from 0, so the sum is that part
     first, second = parts
     here = both.touched
     return ArmChange(

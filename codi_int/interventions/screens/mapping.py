@@ -90,7 +90,17 @@ def run_map(
     plan = plan or MapPlan(whole_grid(model))
     for site in plan.sites:
         model.check_site(site)
-    runs = [_Run(model, problems, plan, path, progress, method) for path in plan.paths]
+    runs = [
+        _Run(
+            model,
+            problems,
+            plan=plan,
+            path=path,
+            progress=progress,
+            method=method,
+        )
+        for path in plan.paths
+    ]
     if not any(site for run in runs for site in run.replaced.values()):
         raise ConfigError(
             f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
@@ -107,6 +117,7 @@ def run_map(
         model=model.name,
         data=name_of_problems(problems, data),
         n_problems=len(problems),
+        # the same for every path that ran; a path that reaches no cell ran nothing and says 0
         n_correct=max(run.n_correct for run in runs),
         seed=seed,
         cells=cells,
@@ -160,7 +171,8 @@ class _Run:
         """What takes each site's activation's place."""
         clean = engine.site_context(self._problems, sites[0], self._progress).clean
         self.n_correct = n_correct(clean)
-        means = {site: clean.activations[site].float().mean(0) for site in sites}
+        # float32 whatever the model's dtype: a mean over a thousand rows loses digits in bfloat16
+        means = {site: clean.activations[site].float().mean(0) for site in sites}  # [d_model] each
         kind = self._plan.kind
         return {
             site: PutInPlace(mean if kind == "mean" else torch.zeros_like(mean), f"{kind} in place of {site}")
@@ -172,11 +184,13 @@ class _Run:
         by_place: dict[tuple[int, str], list[Site]] = {}
         for site, group in self.replaced.items():
             if group:
+                # arms that start at one position share the prefix, and so a batch
                 by_place.setdefault((group[0].position, site.component), []).append(site)
         pools = []
         for cells in by_place.values():
             # every cell of a pool holds a change, mostly of 0, for each place that any of them replaces
             row = 8 * self._model.d_model * max(len(self.replaced[site]) for site in cells) * len(self._problems)
+            # k cells hold k changes at up to k places each, so memory grows with the square of a pool's size
             size = max(1, math.isqrt(POOL_BYTES // row))
             pools += [cells[i : i + size] for i in range(0, len(cells), size)]
         return pools
@@ -187,6 +201,7 @@ class _Run:
     ) -> RunCounts:
         """Run cells together from the lowest of their layers on."""
         edits = [AtSites({one: means[one] for one in self.replaced[cell]}) for cell in cells]
+        # one batch runs from one resume point: the lowest layer that any of the cells changes
         anchor = min((edit.sites[0] for edit in edits), key=reach_order)
         context, plans = engine.site_context(self._problems, anchor), []
         for edit in edits:
@@ -202,6 +217,7 @@ def _anchored(arm: ArmPlan, anchor: Site) -> ArmPlan:
     """The same arm begun at a lower layer, where it adds nothing: arms of one beginning share batches."""
     if arm.site == anchor:
         return arm
+    # adding zeros at the anchor is exact: x + 0 is x, bit for bit, but for the sign of a zero
     nothing = SiteChange(anchor, torch.zeros_like(arm.delta))
     return ArmPlan(arm.label, arm.rows, (nothing, *arm.changes), arm.edited)
 
@@ -234,9 +250,11 @@ def _adjusted(cells: Sequence[MapCell]) -> tuple[MapCell, ...]:
 
 def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], seed: int) -> tuple[PathSplit, ...]:
     """What the two paths do not add up to, for the sites that have both, adjusted over these sites."""
+    # a site at the last layer of the last position has one path only: nothing to take apart
     both = [site for site in sites if all(site in changes[path] for path in PATHS)]
     joint = [changes["both"][site] for site in both]
     parts = [[changes[path][site] for path in PATHS[1:]] for site in both]
+    # flips take three values, which tie too often for ranks: signs are flipped instead
     accuracy = adjust_all(
         [
             interaction(j.accuracy, [c.accuracy for c in ps], seed, "permutation")

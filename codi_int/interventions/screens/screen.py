@@ -171,17 +171,28 @@ def run_screen(
         SiteError: for a site that the engine has no SAE for.
     """
     started = time.perf_counter()
+    # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
     checkpoint = checkpoint or Checkpoint()
+    # rows of features that nobody asked for now are dropped: they would join the family that is corrected
     rows = {(row.site, row.feature): row for row in checkpoint.rows if row.feature in wanted.get(row.site, ())}
-    work = _Worker(engine, make_edit, seed, rows, checkpoint, progress)
+    work = _Worker(
+        engine,
+        make_edit=make_edit,
+        seed=seed,
+        rows=rows,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
     several = len(contexts) > 1
     counts = [
         work.run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
         for context in contexts
     ]
+    # finished rows were kept as they came; the record has them by site and feature, whatever the order of running
     ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
+    # the kind is a property of the edit, so one is made for any feature that was asked for
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
     return assemble(
         engine,
@@ -216,6 +227,7 @@ class _Worker:
         return run_groups(
             group_by_rows(planned, lambda item: len(item[1].rows)),
             score=lambda group: self._score(context, dict(group)),
+            # A group counts as finished only as a whole, for its rows shared batches.
             is_finished=lambda group: {(context.site, feature) for feature, _ in group} <= self._rows.keys(),
             keep=self._keep_rows,
             progress=count_up(self._progress, stage, len(wanted)),
@@ -259,6 +271,7 @@ def measure_row(context: SiteContext, feature: int, plan: ArmPlan, scores: ArmSc
 
 def finish_rows(rows: Sequence[ScreenRow], contexts: Sequence[SiteContext], seed: int) -> tuple[ScreenRow, ...]:
     """The rows with p-values adjusted over all of them, and each placed among features of its site that are like it."""
+    # One family over all sites: who looks at three layers has looked at three layers.
     effects = adjust_effects([row.effect for row in rows])
     placed = {(row.site, row.feature): row for context in contexts for row in _placed(rows, context, seed)}
     return tuple(
@@ -271,6 +284,8 @@ def _placed(rows: Sequence[ScreenRow], context: SiteContext, seed: int) -> Itera
     stats = feature_stats(context.latents, context.sae.W_dec.detach().float().norm(dim=1))
     of = {row.feature: row for row in rows if row.site == context.site}
     for row in of.values():
+        # The features of the screen itself are the controls: all of them are measured, so a rank among the matched
+        # ones costs no further run. A partial screen has only those of them that it ran.
         drawn = [f for (f,) in matched_features(stats, [row.feature], seed=seed) if f in of] if row.n_touched else []
         rank = rank_among(row.estimate, [of[f].estimate for f in drawn])
         yield replace(row, rank=rank, rank_logprob=rank_among(row.logprob, [of[f].logprob for f in drawn]))
@@ -317,4 +332,5 @@ def _describe(context: SiteContext, rows: Sequence[ScreenRow], sae: str) -> Scre
 
 
 def _strength(row: ScreenRow) -> tuple[float, float]:
+    # None (dead) sorts behind everything that was tested; equal p-values, of which exact tests make many, by size
     return (1.0 if row.p_value is None else row.p_value, -abs(row.logprob))
