@@ -1,6 +1,7 @@
 """Cumulative ablation against hooks on the whole model, and rankings against what they are made of."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,3 +105,21 @@ def test_curves_that_cannot_be_are_refused(engine: FeatureInterventionEngine, ri
         run_curve(engine, right, [32])
     with pytest.raises(ConfigError, match="order='beauty'"):
         rank_features(engine, right, "beauty")
+
+
+def test_answers_that_an_ablation_mends_count_as_right(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], found: AblationCurve
+) -> None:
+    """The true answers are those that the model gives without the features, so that ablating them mends some."""
+    features = list(found.features[:6])
+    sae = engine.saes[SITE]
+
+    def hook(resid: torch.Tensor, context: object) -> torch.Tensor:
+        return resid - sae.encode(resid).dense()[:, features] @ sae.W_dec[features]
+
+    with torch.no_grad(), engine.model.hooks({SITE: hook}):
+        answers = engine.model.answer(right)
+    mended = tuple(p if a.answer is None else replace(p, answer=a.answer) for p, a in zip(right, answers, strict=True))
+    (point,) = run_curve(engine, mended, RANKING, sizes=(6,), draws=0).top
+    assert point.effect.n_fixed > point.effect.n_broken
+    assert point.accuracy == pytest.approx(accuracy_without(engine, mended, features))

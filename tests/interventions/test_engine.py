@@ -428,3 +428,15 @@ def test_problem_lists_that_cannot_work_are_refused(
         engine.run(Ablate(4), [])
     with pytest.raises(DataError, match="Two problems have the id"):
         engine.run(Ablate(4), [problems[0], problems[0]])
+
+
+def test_a_replacing_run_says_that_the_reconstruction_is_in_its_effect(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker
+) -> None:
+    saes = {SITE: sae_at(llama, SITE)}
+    notes = {
+        splice: FeatureInterventionEngine(llama, saes, splice=splice).run(Ablate(4), problems, controls=None).notes
+        for splice in ("add", "replace")
+    }
+    assert any(note.startswith("splice=replace: the effect includes") for note in notes["replace"])
+    assert not any("splice" in note for note in notes["add"])

@@ -7,6 +7,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.compare import compare_equivalence, compare_paired
+from codi_int.interventions.evidence.paired import PairedCounts, score_interval
+from codi_int.interventions.evidence.verdicts import p_words, verdict_of
 
 
 def _arms(n: int, broken: int, fixed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,3 +88,18 @@ def test_bad_input_is_refused(clean: list, after: list, options: dict, says: str
 def test_equivalence_bound_in_points_is_refused() -> None:
     with pytest.raises(ConfigError, match="bound is a share"):
         compare_equivalence([True], [True], bound=5)
+
+
+def test_a_p_value_at_the_level_is_not_below_it() -> None:
+    alpha = 1.0 - 0.95
+    counts = PairedCounts(200, 20, 6)
+    interval = score_interval(counts)
+    words = {p: verdict_of(counts, interval, p, 0.03, None) for p in (alpha, alpha - 1e-9)}
+    assert "hurts" in words[alpha - 1e-9]
+    assert "hurts" not in words[alpha]
+
+
+def test_a_p_value_is_written_as_below_only_what_it_is_below() -> None:
+    assert p_words(1e-4) == "p = 0.0001"
+    assert p_words(0.99e-4) == "p < 0.0001"
+    assert p_words(0.0321) == "p = 0.032"

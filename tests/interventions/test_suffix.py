@@ -1,9 +1,14 @@
 """verify: greedy choices against clean answers, by hand."""
 
+import pytest
 import torch
 
+from codi_int.errors import ConfigError
 from codi_int.model.chain import Decoded
+from codi_int.model.hooked import CodiModel
+from codi_int.model.resume import make_resume_point
 from codi_int.model.scoring import verify
+from codi_int.types import Site
 
 
 def clean_answers() -> Decoded:
@@ -50,3 +55,12 @@ def test_close_choices_count_up_to_the_first_that_differs() -> None:
     assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [True, False]
     logits[1, 0, 3] = 0.95
     assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("component", ["attn_out", "resid_mid"])
+def test_inside_the_last_block_no_later_key_or_value_is_made(llama: CodiModel, component: str) -> None:
+    """The last block's own keys and values come before its attention's output: by the cache nothing can go on."""
+    last = llama.n_layers - 1
+    with pytest.raises(ConfigError, match=f"L{last}.P3.{component}"):
+        make_resume_point(llama, Site(last, 3, component), "cache")
+    assert make_resume_point(llama, Site(last - 1, 3, component), "cache").propagate == "cache"
