@@ -11,7 +11,7 @@ from codi_int.sae.many import SAEJob, train_many
 from codi_int.sae.metrics import SAEMetrics, measure
 from codi_int.sae.published import import_published
 from codi_int.sae.recipe import Anneal, AuxK, SAETrainingConfig, Sparsity, adaptive_d_sae
-from codi_int.sae.store import bundled_saes, load_sae, save_sae
+from codi_int.sae.store import as_sae, bundled_saes, load_sae, save_sae
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
 from codi_int.sae.training import EpochRecord, TrainedSAE, train_sae, train_topk
@@ -34,6 +34,7 @@ __all__ = [
     "TopKSAE",
     "TrainedSAE",
     "adaptive_d_sae",
+    "as_sae",
     "bundled_saes",
     "check_fits",
     "decode_topk",

@@ -10,8 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from codi_int.errors import SAEError
-from codi_int.sae.config import SAEConfig
+from codi_int.sae.config import SAEConfig, canonical_hook_name
+from codi_int.sae.config import hook_name_of as hook_name_of
+from codi_int.sae.formats import config_to_json
 from codi_int.sae.kernels import decode_topk
+from codi_int.sae.saelens import build_theirs
 from codi_int.types import Latents, Site
 
 
@@ -38,6 +41,7 @@ class SAE(nn.Module, ABC):
         """All weights zero; training and the store fill them."""
         super().__init__()
         self.config = config
+        self.asked_as: str | None = None  # what `load_sae` was asked for; no setting, so it is not in the config
         self.W_enc = nn.Parameter(torch.zeros(config.d_in, config.d_sae, dtype=config.torch_dtype))
         self.W_dec = nn.Parameter(torch.zeros(config.d_sae, config.d_in, dtype=config.torch_dtype))
         self.b_dec = nn.Parameter(torch.zeros(config.d_in, dtype=config.torch_dtype), requires_grad=config.decoder_bias)
@@ -58,6 +62,13 @@ class SAE(nn.Module, ABC):
         return self.config.provenance.site
 
     @property
+    def name(self) -> str:
+        """What results call it: the name it was loaded by, else its model and site, else `unnamed`."""
+        known = self.config.provenance
+        place = known.site or known.hook_name
+        return self.asked_as or (f"{known.model}/{place}" if known.model and place else "unnamed")
+
+    @property
     def sha256(self) -> str:
         """Hash over the names, dtypes, shapes and bytes of all weights."""
         digest = hashlib.sha256()
@@ -69,6 +80,17 @@ class SAE(nn.Module, ABC):
     def annotate(self, **known: Any) -> None:
         """Add to what is known of where the SAE comes from: fields of `Provenance`."""
         self.config = replace(self.config, provenance=replace(self.config.provenance, **known))
+
+    def to_saelens(self) -> Any:
+        """A copy as SAELens' own object, which encodes and decodes alike; `sae_lens` is imported only here.
+
+        Returns:
+            a `sae_lens.SAE` on this SAE's device, with site, model and recipe under `cfg.metadata`.
+
+        Raises:
+            SAEError: SAELens is not installed, or does not know the architecture.
+        """
+        return build_theirs(config_to_json(self.config), self.state_dict(), str(self.W_dec.device))
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "n d_in"]) -> Latents:
@@ -132,14 +154,7 @@ def check_fits(sae: SAE, model: HostModel, site: Site) -> None:
     if known.site is not None and known.site != site:
         raise SAEError(f"The SAE was trained at {known.site}, not at {site}.", f"Use it at {known.site}.")
     hook_name = hook_name_of(site)
-    if known.site is None and known.hook_name is not None and known.hook_name != hook_name:
+    if known.site is None and known.hook_name is not None and canonical_hook_name(known.hook_name) != hook_name:
         raise SAEError(
             f"The SAE was trained at {known.hook_name}, not at {hook_name}.", f"Use it at {known.hook_name}."
         )
-
-
-def hook_name_of(site: Site) -> str:
-    """TransformerLens' name of the tensor at `site`; it says nothing of the thought position."""
-    if site.layer is None:
-        return {"thought": "hook_thought", "final_norm": "ln_final.hook_normalized"}[site.component]
-    return f"blocks.{site.layer}.hook_{site.component}"

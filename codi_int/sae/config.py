@@ -1,6 +1,7 @@
 """What an SAE computes and where it comes from: two frozen records, validated once."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class Provenance:
     """settings of the training run, JSON values only"""
     measures: Mapping[str, float] = field(default_factory=dict)
     """held-out quality by name, such as `explained_variance`"""
+    noted: Mapping[str, object] = field(default_factory=dict)
+    """what else another tool wrote into its metadata, JSON values only; handed on when the SAE is saved"""
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,22 @@ def check_k(k: object, d_sae: int) -> None:
     """ConfigError unless k is an integer in 1..d_sae."""
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= d_sae:
         raise ConfigError(f"k must lie in 1..{d_sae} (d_sae), not {k!r}.", "Give a smaller k or a larger d_sae.")
+
+
+def hook_name_of(site: Site) -> str:
+    """TransformerLens' name of the tensor at `site`; it says nothing of the thought position."""
+    if site.layer is None:
+        return {"thought": "hook_thought", "final_norm": "ln_final.hook_normalized"}[site.component]
+    return f"blocks.{site.layer}.hook_{site.component}"
+
+
+# TransformerBridge (TransformerLens 3) names what leaves a part of the block; its own aliases are these.
+BRIDGE_NAMES = {"hook_out": "hook_resid_post", "attn.hook_out": "hook_attn_out", "mlp.hook_out": "hook_mlp_out"}
+
+
+def canonical_hook_name(name: str) -> str:
+    """`blocks.14.hook_out` and its like in TransformerLens' older words; any other name as it is."""
+    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+    if match is None or match[2] not in BRIDGE_NAMES:
+        return name
+    return f"blocks.{match[1]}.{BRIDGE_NAMES[match[2]]}"

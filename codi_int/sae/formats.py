@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from codi_int.errors import SAEError
-from codi_int.sae.base import hook_name_of
-from codi_int.sae.config import Provenance, SAEConfig
+from codi_int.sae.config import Provenance, SAEConfig, hook_name_of
 from codi_int.types import Site
 
 
@@ -24,6 +23,9 @@ class Encoder(NamedTuple):
     rule: str = "abs"
     """`topk` only"""
 
+
+SAELENS_VERSION = "6.54.12"
+"""of the format that is written; below 6.0.0 SAELens would read the file as one of its older ones"""
 
 NAMES_ON_DISK = {
     "topk": Encoder("topk", "relu"),
@@ -52,8 +54,10 @@ def config_to_json(config: SAEConfig) -> dict[str, Any]:
         "recipe": dict(known.recipe),
         "measures": dict(known.measures),
         "decoder_bias": config.decoder_bias,
-        "sae_lens_version": "6.54.12",
+        "sae_lens_version": SAELENS_VERSION,
     }
+    # what another tool noted comes last: its own version of the format stands there, where it had one
+    metadata |= known.noted
     text: dict[str, Any] = {"architecture": name, "d_in": config.d_in, "d_sae": config.d_sae, "dtype": config.dtype}
     if config.k is not None:
         text |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
@@ -74,7 +78,7 @@ def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
         raise SAEError(f"Architecture {name!r} is not supported.", f"Supported: {', '.join(NAMES_ON_DISK)}.")
     for key in ("normalize_activations", "reshape_activations"):
         if raw.get(key, "none") != "none":
-            raise SAEError(f"{key}={raw[key]!r} is not supported.", "Fold it into the weights and save the SAE again.")
+            raise SAEError(f"{key}={raw[key]!r} is not supported.", _remedy(raw[key]))
     missing = [key for key in ("d_in", "d_sae") if key not in raw]
     if missing:
         raise SAEError(f"{' and '.join(missing)} missing.", "Write the file again with the tool that trained the SAE.")
@@ -93,6 +97,23 @@ def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
     )
 
 
+def _remedy(kind: object) -> str:
+    """What can be done about an input that is rescaled or reshaped before it is encoded.
+
+    A factor or a matrix that is the same for every row folds into the weights. `layer_norm` and
+    `constant_norm_rescale` divide each row by a number of its own, which no weights can do.
+    """
+    folds = {
+        "expected_average_only_in": "fold_activation_norm_scaling_factor(factor)",
+        "covariance_whitening": "fold_activation_whitening(mean, matrix, inverse)",
+    }
+    if isinstance(kind, str) and kind in folds:
+        return f"Call SAELens' sae.{folds[kind]} with the values of the training run, and save it again."
+    if kind == "hook_z":
+        return "Use an SAE of a whole activation, such as hook_resid_post: no site here is split into heads."
+    return "Use an SAE that was trained with normalize_activations='none'."
+
+
 def _modern(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A config of SAELens 1 to 5 in the words of version 6; version 6 as it is."""
     given = raw.get("activation_fn_kwargs")
@@ -109,14 +130,30 @@ def _modern(raw: Mapping[str, Any]) -> dict[str, Any]:
         modern.setdefault("k", old_kwargs["k"])
     for key in ("normalize_activations", "reshape_activations"):
         modern[key] = modern.get(key) or "none"
+    if modern["normalize_activations"] is True:
+        # before version 4 this was yes or no, and SAELens reads yes so
+        modern["normalize_activations"] = "expected_average_only_in"
     if not isinstance(modern.get("metadata"), Mapping):
-        modern["metadata"] = {key: raw[key] for key in ("model_name", "hook_name") if key in raw}
+        # `hook_point` is what versions 1 and 2 called the name of the hook
+        older = {"hook_name": raw["hook_point"]} if "hook_point" in raw else {}
+        modern["metadata"] = older | {key: raw[key] for key in ("model_name", "hook_name") if key in raw}
     return modern
+
+
+VERSIONS = ("sae_lens_version", "sae_lens_training_version")
+OWN_METADATA = ("site", "model_sha256", "training_data", "data_sha256", "seed", "recipe", "measures", "decoder_bias")
+"""entries of the metadata that are ours; SAELens keeps them as they are"""
 
 
 def _provenance(metadata: Mapping[str, Any]) -> Provenance:
     """What the metadata of a `cfg.json` says about where the SAE comes from."""
     site = metadata.get("site")
+    known = {"model_name", "hook_name", *OWN_METADATA}
+    noted = {key: value for key, value in metadata.items() if key not in known}
+    if "decoder_bias" in metadata:
+        # Ours, perhaps by way of an object of SAELens, which fills in both versions. Without them a config of ours
+        # comes back equal to what was saved.
+        noted = {key: value for key, value in noted.items() if key not in VERSIONS}
     return Provenance(
         site=Site.parse(site) if site else None,
         hook_name=None if site else metadata.get("hook_name"),
@@ -127,6 +164,7 @@ def _provenance(metadata: Mapping[str, Any]) -> Provenance:
         seed=metadata.get("seed"),
         recipe=metadata.get("recipe") or {},
         measures=metadata.get("measures") or {},
+        noted=noted,
     )
 
 

@@ -17,6 +17,7 @@ from codi_int.errors import CodiError, SAEError
 from codi_int.files import read_json_object, replace_file, write_json
 from codi_int.sae.base import SAE
 from codi_int.sae.formats import config_from_json, config_to_json, weights_from_theirs
+from codi_int.sae.saelens import is_theirs, read_theirs
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
 
@@ -52,7 +53,8 @@ def save_sae(sae: SAE, folder: str | Path) -> Path:
 def load_sae(name: str | Path, device: str = "cpu") -> SAE:
     """The SAE with this bundled name (`codi-mini/L14.P3`) or in this folder.
 
-    A bundled name wins over a folder of the same name; write `./name` for the folder.
+    A bundled name wins over a folder of the same name; write `./name` for the folder. Results call the SAE by the
+    name that was given here.
 
     Raises:
         SAEError: no such SAE, a file missing or truncated, an unknown architecture, weights of the wrong
@@ -61,13 +63,46 @@ def load_sae(name: str | Path, device: str = "cpu") -> SAE:
     folder = find_sae(name)
     raw = _read_config(folder / CONFIG_FILE)
     weights = _read_weights(folder / WEIGHTS_FILE)
+    sae = _build(raw, weights, folder / CONFIG_FILE, folder / WEIGHTS_FILE).to(device)
+    sae.asked_as = str(name)
+    return sae
+
+
+def as_sae(given: object, device: str = "cpu") -> SAE:
+    """An SAE of this package from whatever a user may hold.
+
+    Args:
+        given: an SAE of this package, as it is; an SAE object of SAELens, whose weights are copied (what happens to
+            the object later is not seen, and hooks on it are not run); or what `load_sae` takes.
+        device: where a loaded one goes; an object of SAELens stays on its own device.
+
+    Raises:
+        SAEError: something else; an architecture, a normalisation or a reshaping that cannot be represented; NaN or
+            inf among the weights.
+    """
+    if isinstance(given, SAE):
+        return given
+    if isinstance(given, (str, Path)):
+        return load_sae(given, device)
+    if not is_theirs(given):
+        raise SAEError(
+            f"{type(given).__name__} is no SAE.",
+            "Give an SAE of load_sae or train_sae, one of SAELens, or a name that load_sae takes.",
+        )
+    theirs = read_theirs(given)
+    where = f"SAELens' {type(given).__name__}"
+    return _build(theirs.config, theirs.weights, where, where).to(theirs.weights["W_dec"].device)
+
+
+def _build(raw: Mapping[str, Any], weights: Mapping[str, Tensor], config_at: object, weights_at: object) -> SAE:
+    """The SAE that a config in SAELens' words and its weights make; errors name the places that are given."""
     try:
         config = config_from_json(raw)
     except CodiError as error:
-        raise SAEError(f"{folder / CONFIG_FILE}: {error.rule}", error.remedy) from None
+        raise SAEError(f"{config_at}: {error.rule}", error.remedy) from None
     sae = CLASSES[config.architecture](config)
-    _fill(sae, weights_from_theirs(raw, weights), folder / WEIGHTS_FILE)
-    return sae.to(device).requires_grad_(False)
+    _fill(sae, weights_from_theirs(raw, weights), weights_at)
+    return sae.requires_grad_(False)
 
 
 def bundled_saes() -> tuple[str, ...]:
@@ -111,7 +146,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _fill(sae: SAE, weights: Mapping[str, Tensor], path: Path) -> None:
+def _fill(sae: SAE, weights: Mapping[str, Tensor], path: object) -> None:
     """Copy `weights` into `sae`; SAEError unless names and shapes are exactly its own and all values finite."""
     expected = sae.state_dict()
     if expected.keys() != weights.keys():

@@ -8,6 +8,7 @@ import torch
 from codi_int.errors import SAEError
 from codi_int.sae import Provenance, SAEConfig, TopKSAE, check_fits
 from codi_int.sae.base import hook_name_of, sparsify
+from codi_int.sae.config import BRIDGE_NAMES
 from codi_int.types import Site
 
 
@@ -30,6 +31,24 @@ def test_fits():
 
 
 @pytest.mark.parametrize(
+    ("name", "component"),
+    [("hook_out", "resid_post"), ("attn.hook_out", "attn_out"), ("mlp.hook_out", "mlp_out")],
+)
+def test_names_of_transformer_bridge(name, component):
+    check_fits(sae_from(hook_name=f"blocks.14.{name}"), Host(), Site(14, 5, component))
+    with pytest.raises(SAEError, match=f"trained at blocks.13.{name}, not at blocks.14.hook_{component}"):
+        check_fits(sae_from(hook_name=f"blocks.13.{name}"), Host(), Site(14, 5, component))
+
+
+def test_the_bridge_calls_them_so():
+    from transformer_lens.model_bridge.generalized_components import BlockBridge
+
+    aliases = BlockBridge.hook_aliases
+    for theirs, ours in BRIDGE_NAMES.items():
+        assert aliases[ours] == theirs
+
+
+@pytest.mark.parametrize(
     ("known", "host", "site", "says"),
     [
         ({}, Host(d_model=17), Site(14, 3), "width 16; the model's d_model is 17"),
@@ -38,6 +57,7 @@ def test_fits():
         ({"site": Site(14, 3)}, Host(), Site(13, 3), r"trained at L14\.P3, not at L13\.P3"),
         ({"site": Site(14, 3)}, Host(), Site(14, 3, "mlp_out"), r"not at L14\.P3\.mlp_out"),
         ({"hook_name": "blocks.14.hook_mlp_out"}, Host(), Site(14, 3), "blocks.14.hook_mlp_out, not at"),
+        ({"hook_name": "blocks.14.hook_out"}, Host(), Site(14, 3, "mlp_out"), "blocks.14.hook_out, not at"),
     ],
 )
 def test_does_not_fit(known, host, site, says):

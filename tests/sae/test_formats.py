@@ -55,6 +55,7 @@ def test_log_threshold_of_older_checkpoints(tmp_path):
         ({"architecture": "topk", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 5}}, TopKSAE),
         ({"activation_fn_str": "relu", "architecture": "standard"}, StandardSAE),
         ({"normalize_activations": False}, StandardSAE),
+        ({"normalize_activations": None, "activation_fn_str": "relu"}, StandardSAE),
     ],
 )
 def test_configs_from_before_version_6(tmp_path, old, kind):
@@ -77,6 +78,16 @@ def test_configs_from_before_version_6(tmp_path, old, kind):
     assert ours.config.provenance.hook_name == "blocks.3.hook_resid_post"
     assert ours.config.provenance.model == "gpt2"
     torch.testing.assert_close(ours(rows()), theirs(rows()), atol=1e-5, rtol=1e-5)
+
+
+def test_hook_point_of_the_first_versions():
+    raw = {"d_in": 4, "d_sae": 8, "hook_point": "blocks.2.hook_resid_post", "model_name": "gpt2"}
+    assert config_from_json(raw).provenance.hook_name == "blocks.2.hook_resid_post"
+
+
+def test_normalisation_as_yes_or_no():
+    with pytest.raises(SAEError, match="'expected_average_only_in' is not supported"):
+        config_from_json({"d_in": 4, "d_sae": 8, "normalize_activations": True})
 
 
 def test_unknown_activation_function():

@@ -15,11 +15,7 @@ LARGE = 100.0
 
 def name_of_saes(saes: Mapping[Site, SAE | None]) -> str:
     """Where the SAEs come from, as far as they know."""
-    names = []
-    for sae in saes.values():
-        if sae is not None:
-            known = sae.config.provenance
-            names.append(f"{known.model}/{known.site}" if known.model and known.site else "unnamed")
+    names = [sae.name for sae in saes.values() if sae is not None]
     return " + ".join(dict.fromkeys(names)) or "none"
 
 

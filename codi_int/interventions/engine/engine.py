@@ -31,6 +31,7 @@ from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import Propagate, make_resume_point
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
+from codi_int.sae.store import as_sae
 from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
 
 CONFIDENCE = 0.95
@@ -47,7 +48,7 @@ class FeatureInterventionEngine:
     def __init__(
         self,
         model: CodiModel,
-        saes: Mapping[Site, SAE | None],
+        saes: Mapping[Site, SAE | Any | None],
         splice: str = "add",
         propagate: str = "both",
         memory_budget: int = MEMORY_BUDGET,
@@ -79,7 +80,7 @@ class FeatureInterventionEngine:
         if max_rows < 1 or memory_budget < 0:
             raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
         self.resume_points = {site: make_resume_point(model, site, propagate) for site in saes}
-        self.saes = {site: sae for site, sae in saes.items() if sae is not None}
+        self.saes = {site: as_sae(sae) for site, sae in saes.items() if sae is not None}
         for site, sae in self.saes.items():
             check_fits(sae, model, site)
         self.model, self.sites = model, tuple(saes)
