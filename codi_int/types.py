@@ -1,4 +1,4 @@
-"""The records that cross from one room to another. They hold data and check it; they do no work."""
+"""The records that cross from one package to another. They hold data and check it; they do no work."""
 
 import json
 import re
@@ -127,7 +127,7 @@ class ThoughtBatch:
     completions: tuple[Completion, ...] = ()
     """what was written afterwards, where writing was asked for"""
     completion_ids: Int[Tensor, "n new_tokens"] | None = None
-    """greedy ids as a tensor, for the token-level door"""
+    """greedy ids as a tensor, for the token-level entry point"""
 
     def at(self, site: Site) -> SiteActivations:
         """The activations at `site`; SiteError where it was not captured."""
@@ -294,7 +294,7 @@ class Experiment:
     site: Site
     """where; the first place where there are several"""
     mode: str | None
-    """what an ablation puts in place: zero, mean, resample, set"""
+    """what an ablation replaces a feature with: zero, mean, resample, set"""
     factor: float | None
     """what an amplification multiplies with"""
     splice: Literal["add", "replace"]
