@@ -1,4 +1,4 @@
-"""The records that cross from one room to another. They hold data and check it; they do no work."""
+"""The records that cross from one package to another. They hold data and check it; they do no work."""
 
 import json
 import re
@@ -17,6 +17,7 @@ Operation = Literal["addition", "subtraction", "multiplication", "division"]
 OPERATIONS: tuple[Operation, ...] = ("addition", "subtraction", "multiplication", "division")
 
 Component = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "thought", "final_norm"]
+# those that every block has, apart from those that a position has once: a site has a layer or has none
 LAYER_COMPONENTS: tuple[Component, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 GLOBAL_COMPONENTS: tuple[Component, ...] = ("thought", "final_norm")
 
@@ -64,6 +65,7 @@ class Site:
         known = LAYER_COMPONENTS + GLOBAL_COMPONENTS
         if self.component not in known:
             raise SiteError(f"Component {self.component!r} does not exist.", f"Known components: {', '.join(known)}.")
+        # both directions at once: a block's component without a layer, and a layer for what has none
         if (self.layer is None) != (self.component in GLOBAL_COMPONENTS):
             raise SiteError(
                 f"Component {self.component!r} with layer {self.layer} is no site.",
@@ -73,12 +75,14 @@ class Site:
             raise SiteError(f"Layer {self.layer}, position {self.position}: both count from 0 upwards.")
 
     def __str__(self) -> str:
+        # `resid_post` is the usual one and stays unsaid; `parse` puts it back
         parts = [f"P{self.position}"] if self.layer is None else [f"L{self.layer}", f"P{self.position}"]
         return ".".join(parts if self.component == "resid_post" else [*parts, self.component])
 
     @classmethod
     def parse(cls, text: str) -> "Site":
         """The site that `text` names; the inverse of `str(site)`."""
+        # fullmatch: with match, what stands behind a site would be dropped without a word
         match = re.fullmatch(r"(?:L(\d+)\.)?P(\d+)(?:\.(\w+))?", text)
         if not match:
             raise SiteError(f"{text!r} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought.")
@@ -127,12 +131,14 @@ class ThoughtBatch:
     completions: tuple[Completion, ...] = ()
     """what was written afterwards, where writing was asked for"""
     completion_ids: Int[Tensor, "n new_tokens"] | None = None
-    """greedy ids as a tensor, for the token-level door"""
+    """greedy ids as a tensor, for the token-level entry point"""
 
     def at(self, site: Site) -> SiteActivations:
         """The activations at `site`; SiteError where it was not captured."""
         if site in self.captured:
             return SiteActivations(site, self.problem_ids, self.captured[site])
+        # Where everything was captured, a site is a slice: [n, n_layers, positions, d_model] -> [n, d_model]. Only
+        # `resid_post` lies there.
         full, layer = self.residuals, site.layer
         if full is not None and layer is not None and site.component == "resid_post":
             _, n_layers, n_positions, _ = full.shape
@@ -157,6 +163,7 @@ class Latents:
 
     def dense(self) -> Float[Tensor, "n d_sae"]:
         """The same latents with a column for every feature."""
+        # Indices of a row are distinct, so scattering writes each value once. [n, k] -> [n, d_sae]
         out = self.values.new_zeros(self.values.shape[0], self.d_sae)
         return out.scatter_(1, self.indices, self.values)
 
@@ -294,7 +301,7 @@ class Experiment:
     site: Site
     """where; the first place where there are several"""
     mode: str | None
-    """what an ablation puts in place: zero, mean, resample, set"""
+    """what an ablation replaces a feature with: zero, mean, resample, set"""
     factor: float | None
     """what an amplification multiplies with"""
     splice: Literal["add", "replace"]
@@ -384,9 +391,11 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result without the outcomes of single problems, as plain JSON types."""
+        # outcomes are one row per problem and go to a table of their own (outcomes.parquet)
         whole = {f: getattr(self, f) for f in self.__dataclass_fields__ if f != "outcomes"}
         return {"schema": self.schema, **flatten(whole)}
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as one JSON document; never NaN or Infinity."""
+        # allow_nan=False raises: NaN and Infinity are no JSON, and other readers refuse the whole document
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)

@@ -35,8 +35,10 @@ class ThoughtDependence:
 
 def mean_residuals(model: CodiModel, problems: Sequence[Problem]) -> dict[Site, Tensor]:
     """Mean over the problems of `resid_pre` at layer 0 and `resid_post` at every layer, for each thought: [d_model]."""
+    # Position 0 is the pass over <bot>, which ends the question: it is no thought and stays.
     sites = [site for p in range(1, model.n_thoughts + 1) for site in _sites(model, p)]
     batch = model.think(problems, capture=sites)
+    # [n, d_model] -> [d_model]
     return {site: batch.captured[site].mean(0) for site in sites}
 
 
@@ -54,6 +56,8 @@ def replace_thoughts(
         progress: called after every batch.
         rule: how a number is read from an answer; None takes the model's own rule.
     """
+    # Every layer at once: were only one replaced, the layers above would read the question again through attention, and
+    # the keys and values of the layers below would still speak of this problem.
     table: dict[Site | HookPoint | str, HookFunction] = {
         s: _constant(means[s]) for p in positions for s in _sites(model, p)
     }
@@ -66,11 +70,14 @@ def replace_thoughts(
 
 
 def _sites(model: CodiModel, position: int) -> list[Site]:
+    # `resid_pre` of block 0 as well, or that block would make its keys and values from the very thought. With it, all
+    # keys and values of the position come from means.
     return [Site(0, position, "resid_pre"), *(Site(layer, position) for layer in range(model.n_layers))]
 
 
 def _constant(value: Tensor) -> HookFunction:
     def hook(tensor: Tensor, context: HookContext) -> Tensor:
+        # [d_model] -> the hook's [batch, d_model]; a view, so no hook behind it may write into it
         return value.to(tensor.dtype).expand_as(tensor)
 
     return hook

@@ -15,6 +15,7 @@ from codi_int.progress import Progress, rename_stage
 from codi_int.proportions import wilson_interval
 from codi_int.types import OPERATIONS, Problem
 
+# the earlier public name
 Report = Progress
 
 
@@ -106,11 +107,14 @@ def evaluate(
         ConfigError: thoughts are to be replaced under padding that leaks, a rule or padding that does not exist, or a
             problem that does not fit into memory.
     """
+    # first, for the answers below may take minutes
     check_settings(padding, rule, batch_size, replace)
     rule = model.config.answer_rule if rule is None else rule
     run = answer_within_memory(model, problems, batch_size, cast("Padding", padding), report)
+    # Read again from the text: `completion.answer` was read by the model's own rule, and another may be asked for.
     answers = [extract_answer(completion.text, rule) for completion in run.completions]
     correct = [is_right(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
+    # answers all problems n_thoughts + 1 times more, hence only where asked for
     every, split = _replaced(model, problems, rule, report) if replace else ((), ())
     return Evaluation(
         model=model.name,
@@ -140,6 +144,8 @@ def check_settings(padding: str, rule: str | None, batch_size: int | None, repla
             )
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Leave it out to take what fits.")
+    # The leak lets a problem's thoughts depend on the batch, and then the mean does too: another batch size would be
+    # another replacement.
     if replace and padding != "masked":
         raise ConfigError(
             "Thoughts are replaced with masked padding only: with another one their means depend on the batches.",
@@ -150,11 +156,13 @@ def check_settings(padding: str, rule: str | None, batch_size: int | None, repla
 def accuracy_row(group: str, correct: Sequence[bool]) -> AccuracyRow:
     """The share of right answers with Wilson's interval."""
     right = sum(correct)
+    # Wilson's and not p +- 1.96 SE: it does not shrink to a point at 0 or n of n, which small groups do reach.
     low, high = wilson_interval(right, len(correct))
     return AccuracyRow(group, len(correct), right, right / len(correct), float(low), float(high))
 
 
 def _by_steps(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
+    # by the number that were written, whatever number a model would need
     groups: dict[int, list[bool]] = {}
     for problem, right in zip(problems, correct, strict=True):
         groups.setdefault(len(problem.steps), []).append(right)
@@ -165,6 +173,7 @@ def _by_steps(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[Acc
 def _by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
     rows = []
     for operation in OPERATIONS:
+        # a zip is used up by one pass, hence a new one for each operation
         pairs = zip(problems, correct, strict=True)
         members = [right for p, right in pairs if any(step.operation == operation for step in p.steps)]
         if members:
@@ -186,6 +195,7 @@ def _replaced(
     model: CodiModel, problems: Sequence[Problem], rule: str, report: Progress | None
 ) -> tuple[tuple[AccuracyRow, ...], tuple[AccuracyRow, ...]]:
     """Accuracy with all thoughts replaced and with each alone, and the former by number of steps."""
+    # one capture for all the runs below; position 0 is the <bot> pass and no thought
     means, thoughts = mean_residuals(model, problems), range(1, model.n_thoughts + 1)
     rows: list[AccuracyRow] = []
     split: tuple[AccuracyRow, ...] = ()
@@ -193,5 +203,6 @@ def _replaced(
         name = "all thoughts replaced" if len(positions) > 1 else f"thought {positions[0]} replaced"
         done = replace_thoughts(model, problems, positions, means, rename_stage(report, name), rule)
         rows.append(accuracy_row(name, done.correct))
+        # kept from the first round, in which all thoughts are replaced
         split = split or _by_steps(problems, done.correct)
     return tuple(rows), split

@@ -63,7 +63,7 @@ def test_controls_of_several_sites_move_the_edit_of_each(
 ) -> None:
     features, directions = several.controls["random_features"], several.controls["random_directions"]
     assert directions.draws == 3
-    assert f"Only {features.draws} of 4 controls: the SAE has too few other living features." in several.notes
+    assert f"Only {features.draws} of 4 controls: the SAE has too few other features that are alive." in several.notes
     assert all("L1.P2" in label and "L2.P4" in label for label in features.labels)
     assert "4, 9" not in " ".join(features.labels)
     context = engine.site_context(problems, EARLY)

@@ -38,12 +38,14 @@ class AdaptedEdit:
 
 def as_edit(edit: Any) -> AdaptedEdit:
     """What an edit can do, found out once; HookError for an object without a label."""
+    # idempotent: callers above and below may both adapt
     if isinstance(edit, AdaptedEdit):
         return edit
     if not hasattr(edit, "label"):
         raise no_edit(edit)
     features = tuple(getattr(edit, "features", ()))
     latents = _change(edit, "edit", "edit_from")
+    # `moved_to` alone is not enough: without `features` nothing says how many stand-ins to draw
     can_move = latents is not None and callable(getattr(edit, "moved_to", None)) and bool(features)
     return AdaptedEdit(
         label=edit.label,
@@ -69,6 +71,7 @@ def no_edit(given: object) -> HookError:
 
 def _change(edit: Any, plain: str, refer: str) -> Change | None:
     """A method of an edit, or the one beside it that takes values from the clean run where that differs."""
+    # looked up once; behind this line nobody asks the object what it can do
     alone, beside = getattr(edit, plain, None), getattr(edit, refer, None)
     if not callable(alone):
         return None
@@ -79,5 +82,6 @@ def _change(edit: Any, plain: str, refer: str) -> Change | None:
 def _setting(edit: Any, name: str) -> Any:
     if not hasattr(edit, "parts"):
         return getattr(edit, name, None)
+    # edits made of edits may nest, so each part is asked in the same way
     values = [_setting(part, name) for part in edit.parts]
     return values[0] if all(value == values[0] for value in values) else None

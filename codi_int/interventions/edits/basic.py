@@ -1,7 +1,7 @@
 """Edits: frozen values that say what becomes of an SAE's latents.
 
 An edit has a `label` and one method, `edit(latents [n, d_sae]) -> [n, d_sae]`, which gets the latents of all problems
-of a run at once, in their order, and must not change them in place. The engine asks for nothing else, so an object of
+of a run at once, in their order, and must not write into them. The engine asks for nothing else, so an object of
 your own with these two will do. Edits that also have `features` and `moved_to(features)` get matched random-feature
 controls. Edits that take values from other problems' clean runs have `edit_from(latents, clean)` besides, because an
 edit at an earlier site may have changed what arrives (`clean` is what would arrive without any edit).
@@ -48,14 +48,14 @@ class MovableEdit(Edit, Protocol):
 
 @dataclass(frozen=True)
 class Ablate:
-    """Take features out: put zero, their mean, another problem's value or a fixed value in their place."""
+    """Ablate features: replace them with zero, their mean, another problem's value or a constant."""
 
     feature: int | tuple[int, ...]
     """one feature or several"""
     mode: str = "zero"
     """`zero`; `mean` over the problems of the run; `resample` from another problem of the run; `set` to `value`"""
     value: float | int = 0.0
-    """what `set` puts in place"""
+    """the constant of `set`"""
     seed: int = 0
     """of `resample`"""
 
@@ -77,8 +77,9 @@ class Ablate:
         return f"ablate {in_words(self.features)}{how}"
 
     def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
-        """The latents with the features taken out; FeatureError where one does not exist."""
+        """The latents with the features ablated; FeatureError where one does not exist."""
         columns = check_features(self.features, latents.shape[1])
+        # a copy, for `latents` belong to the clean arm; columns: [n, m]
         out = latents.clone()
         out[:, columns] = self._substitute(latents[:, columns])
         return out
@@ -89,8 +90,10 @@ class Ablate:
 
     def _substitute(self, chosen: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
         if self.mode == "mean":
+            # over all problems, silent ones included: what the feature says of no problem in particular
             return chosen.mean(0, keepdim=True).expand_as(chosen)
         if self.mode == "resample":
+            # one order for all columns: a problem gets the features of one other problem, together
             return chosen[derangement(chosen.shape[0], self.seed).to(chosen.device)]
         return torch.full_like(chosen, self.value if self.mode == "set" else 0.0)
 
@@ -108,7 +111,7 @@ class Amplify:
         check_named(self.features)
         check_finite("factor", self.factor)
         if self.factor == 1.0:
-            raise ConfigError("Factor 1 leaves a feature as it is.", "Choose another factor; 0 takes the feature out.")
+            raise ConfigError("Factor 1 leaves a feature as it is.", "Choose another factor; 0 ablates the feature.")
 
     @property
     def features(self) -> tuple[int, ...]:
@@ -124,6 +127,7 @@ class Amplify:
         """The latents with the features multiplied; FeatureError where one does not exist."""
         columns = check_features(self.features, latents.shape[1])
         out = latents.clone()
+        # columns are distinct (`check_named`), or in-place arithmetic on an index would count only once
         out[:, columns] *= self.factor
         return out
 
@@ -165,6 +169,7 @@ class Swap:
         columns = check_features(self.features, latents.shape[1])
         half = len(columns) // 2
         out = latents.clone()
+        # [n, 2 * half]; read from `latents`: in `out` the second half would find the first one overwritten
         out[:, columns] = latents[:, columns[half:] + columns[:half]]
         return out
 
@@ -190,6 +195,7 @@ def check_features(features: Iterable[int], d_sae: int) -> list[int]:
     """`features` as a list of columns; FeatureError where the SAE has no such feature."""
     columns = list(features)
     for feature in columns:
+        # a negative index would quietly mean a feature from the end
         if not 0 <= feature < d_sae:
             raise FeatureError(f"Feature {feature} does not exist: this SAE has features 0 to {d_sae - 1}.")
     return columns
@@ -203,7 +209,9 @@ def derangement(n: int, seed: int) -> Tensor:
     """
     if n < 2:
         raise ConfigError("Resampling takes values from other problems and needs at least two, got one.")
+    # drawn on the CPU, so that every device gets the same order
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     source = torch.empty(n, dtype=torch.long)
+    # Row order[i] takes from row order[i - 1]: one cycle through all rows, and a cycle has no fixed point.
     source[order] = order.roll(1)
     return source

@@ -14,6 +14,7 @@ from codi_int.interventions.edits.basic import Edit, can_move, check_edit
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.types import Site
 
+# in the order in which a block computes them; `reach_order` counts on it
 _IN_A_BLOCK = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 _AFTER_BLOCKS = ("final_norm", "thought")
 
@@ -28,6 +29,7 @@ class Together:
     def __post_init__(self) -> None:
         if not self.edits:
             raise ConfigError("An edit made of no edits changes nothing.", "Give at least one.")
+        # Protocol check: `Edit` asks for `label` and `edit`, which an edit of the residual lacks.
         for edit in self.edits:
             if not isinstance(edit, Edit):
                 raise ConfigError(
@@ -67,6 +69,7 @@ class Together:
 
     def edit_from(self, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The same, where parts that take values from the clean run find them in `clean`."""
+        # One after the other on the same latents; the parts name different features, so none sees another's change.
         for edit in self.edits:
             change = as_edit(edit).latents
             assert change is not None, "checked when the edits were put together"
@@ -101,10 +104,13 @@ class AtSites:
             if isinstance(edit, AtSites):
                 raise ConfigError(f"The edit for {site} names sites of its own.", "Give all sites in one table.")
             check_edit(edit)
+        # Given in any order, made in the model's: what arrives at a site depends on the sites before it.
         pairs.sort(key=lambda pair: reach_order(pair[0]))
+        # sorted, so that a site named twice stands beside itself
         for (site, _), (following, _) in pairwise(pairs):
             if site == following:
                 raise SiteError(f"Site {site} is named twice.", f"Put its edits together: {{{site}: (edit, edit)}}.")
+        # frozen: this is the one moment to bring what was given into its final form
         object.__setattr__(self, "edits", tuple(pairs))
 
     @property
@@ -143,6 +149,7 @@ class AtSites:
         """The edit in words; with its sites where there are several."""
         if len(self.pairs) == 1:
             return str(self.parts[0].label)
+        # a dict keeps its order: one edit at many sites is named once, with the sites behind it
         where: dict[str, list[str]] = {}
         for site, edit in self.pairs:
             where.setdefault(edit.label, []).append(str(site))
@@ -156,6 +163,7 @@ class AtSites:
 def reach_order(site: Site) -> tuple[int, bool, int, int]:
     """A key that sorts sites into the order in which the model computes them."""
     if site.layer is None:
+        # False sorts before True: what a position makes after its last block comes after all of its layers.
         return site.position, True, 0, _AFTER_BLOCKS.index(site.component)
     return site.position, False, site.layer, _IN_A_BLOCK.index(site.component)
 
@@ -163,6 +171,7 @@ def reach_order(site: Site) -> tuple[int, bool, int, int]:
 def _check_disjoint(edits: Sequence[Edit]) -> None:
     """FeatureError where two edits name one feature: which of them is meant?"""
     owner: dict[int, Edit] = {}
+    # Only within one site: feature 7 of another site's SAE is another feature.
     for edit in edits:
         if as_edit(edit).takes_all and len(edits) > 1:
             raise FeatureError(f"{edit.label!r} takes all features and leaves none for another edit of the same site.")
@@ -178,6 +187,7 @@ def _check_disjoint(edits: Sequence[Edit]) -> None:
 def _moved(edits: Sequence[Any], features: Sequence[int]) -> tuple[Any, ...]:
     out, start = [], 0
     for edit in edits:
+        # as many as the part names, in the order of `features`, of which this is the inverse
         stop = start + len(edit.features)
         out.append(edit.moved_to(features[start:stop]))
         start = stop

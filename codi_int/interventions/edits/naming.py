@@ -17,6 +17,7 @@ def check_named(features: tuple[int, ...]) -> None:
     if not features:
         raise FeatureError("An edit names at least one feature, got none.")
     for feature in features:
+        # True is an int to Python, and a mask passed by mistake would read as feature 1
         if isinstance(feature, bool) or not isinstance(feature, int) or feature < 0:
             raise FeatureError(f"A feature is a whole number from 0 upwards, got {feature!r}.")
     if len(set(features)) < len(features):

@@ -1,7 +1,7 @@
 """Edits of the residual itself: they need no SAE.
 
 A residual edit has a `label` and one method, `edit_residual(activations [n, d_model]) -> [n, d_model]`, which gets the
-activations of all problems of a run at once, in their order, and must not change them in place. It works at every site,
+activations of all problems of a run at once, in their order, and must not write into them. It works at every site,
 also at `thought`, where a whole thought can come from another problem. An edit that takes values from other problems'
 clean runs has `edit_residual_from(activations, clean)` besides, because an earlier site may have changed what arrives.
 """
@@ -30,6 +30,7 @@ class ResidualEdit(Protocol):
         """The activations as they should be."""
 
 
+# eq=False: comparing tensors gives a tensor, and the == of a dataclass would raise on it
 @dataclass(frozen=True, eq=False)
 class SteerAlong:
     """Add a multiple of one vector to the residual of every problem."""
@@ -40,6 +41,7 @@ class SteerAlong:
     """what the vector is multiplied with"""
     name: str = "a vector"
     """what to call the direction"""
+    # no annotation, so a class attribute and no field
     kind = "steer_along"
 
     def __post_init__(self) -> None:
@@ -59,12 +61,13 @@ class SteerAlong:
         """The activations moved; ConfigError where the vector has another width."""
         if self.vector.shape[0] != activations.shape[1]:
             raise ConfigError(f"The direction has width {self.vector.shape[0]}, the residual {activations.shape[1]}.")
+        # multiplied in the vector's own dtype, rounded to the model's once
         return activations + (self.by * self.vector).to(activations)
 
 
 @dataclass(frozen=True)
 class InterchangeResidual:
-    """Put the activation of another problem's clean run in place of a problem's own."""
+    """Replace a problem's activation with that of another problem's clean run."""
 
     sources: tuple[int, ...]
     """for each problem of the run, the row that it is taken from; -1 leaves a problem alone"""
@@ -80,18 +83,19 @@ class InterchangeResidual:
 
     def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
         """The activations with the chosen ones exchanged; ConfigError where the sources do not fit."""
+        # one site: what arrives is the clean run
         return self.edit_residual_from(activations, activations)
 
     def edit_residual_from(
         self, activations: Float[Tensor, "n d_model"], clean: Float[Tensor, "n d_model"]
     ) -> Float[Tensor, "n d_model"]:
-        """The same, with what is put in place taken from the clean run: another site may have changed the sources."""
+        """The same, with the new values taken from the clean run: another site may have changed the sources."""
         return take_from(self.sources, activations, clean)
 
 
 @dataclass(frozen=True)
 class ReplaceByMean:
-    """Put the mean over the problems of the run in place of every problem's own activation."""
+    """Replace every problem's activation with a constant: the mean over the problems of the run."""
 
     kind = "replace_by_mean"
 
@@ -102,4 +106,6 @@ class ReplaceByMean:
 
     def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
         """The mean in every row."""
+        # The sum of many bfloat16 rows would lose digits, so the mean is taken in float32.
+        # [1, d_model] -> [n, d_model], expanded and not copied
         return activations.float().mean(0, keepdim=True).to(activations).expand_as(activations)

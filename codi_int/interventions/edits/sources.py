@@ -13,6 +13,7 @@ def check_sources(sources: Sequence[int]) -> tuple[int, ...]:
     """The sources as a tuple; ConfigError for anything but whole numbers from -1 upwards, or for no exchange at all."""
     rows = tuple(sources)
     for row in rows:
+        # True and False are ints to Python, and a mask passed by mistake would read as rows 1 and 0
         if isinstance(row, bool) or not isinstance(row, int) or row < -1:
             raise ConfigError(f"A source is the row of a problem, or -1 to leave one alone; got {row!r}.")
     if all(row < 0 for row in rows):
@@ -34,4 +35,5 @@ def take_from(
     if max(sources) >= n:
         raise ConfigError(f"Source {max(sources)} does not exist: the run has problems 0 to {n - 1}.")
     rows = torch.tensor(sources, device=values.device)
+    # clamp: -1 would index the last row; `where` throws that row away. [n, 1] broadcasts over the columns.
     return torch.where((rows >= 0)[:, None], given[rows.clamp(min=0)], values)

@@ -44,6 +44,7 @@ class Clamp:
     @property
     def label(self) -> str:
         """The edit in words."""
+        # equal and not both None, which was refused: both limits are set
         if self.low == self.high:
             return f"set {in_words(self.features)} to {self.low:g}"
         if self.low is not None and self.high is not None:
@@ -54,7 +55,9 @@ class Clamp:
     def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The latents with the features within the limits; FeatureError where one does not exist."""
         columns = check_features(self.features, latents.shape[1])
+        # a copy, for `latents` belong to the clean arm
         out = latents.clone()
+        # [n, m]; a limit of None leaves its side open. A silent feature (0) is raised to `low` too.
         out[:, columns] = latents[:, columns].clamp(self.low, self.high)
         return out
 
@@ -92,6 +95,7 @@ class Steer:
         """The latents with the amount added; FeatureError where a feature does not exist."""
         columns = check_features(self.features, latents.shape[1])
         out = latents.clone()
+        # Added in latent space: the decoder is affine, so every residual moves by the same by * W_dec[feature].
         out[:, columns] += self.by
         return out
 
@@ -110,6 +114,7 @@ class Interchange:
     """for each problem of the run, the row whose values it gets; -1 leaves a problem alone"""
 
     def __post_init__(self) -> None:
+        # None stands for all latents, and an empty tuple of features is what says so to others
         if self.feature is not None:
             check_named(self.features)
         object.__setattr__(self, "sources", check_sources(self.sources))
@@ -127,14 +132,18 @@ class Interchange:
 
     def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
         """The latents with values exchanged; an error where a feature or a source does not exist."""
+        # one site: what arrives is the clean run, so the sources can be read from it
         return self.edit_from(latents, latents)
 
     def edit_from(self, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
-        """The same, with what is put in place taken from the clean run: another site may have changed the sources."""
+        """The same, with the new values taken from the clean run: another site may have changed the sources."""
+        # all latents [n, d_sae]: no column to check, and a source's whole code replaces the target's
         if self.feature is None:
             return take_from(self.sources, latents, clean)
         columns = check_features(self.features, latents.shape[1])
         out = latents.clone()
+        # Both sides [n, m]. Values come from `clean`: at a later site `latents` of a source may carry what an earlier
+        # site did to it, and then the pair would no longer be what it says.
         out[:, columns] = take_from(self.sources, latents[:, columns], clean[:, columns])
         return out
 

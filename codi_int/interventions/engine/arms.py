@@ -102,15 +102,20 @@ def plan_edit(
         HookError: for an edit that returns something that latents cannot be.
         ConfigError: for an edit that overflows.
     """
+    # [n, d_sae]
     after = edited_latents(edit, latents, clean)
+    # Exact, without a tolerance: a row whose bits stay is the clean arm's by proof and need not run, and any other row
+    # runs. NaN is unequal to itself, so it counts as touched and meets the check of overflow. [n]
     touched = (after != latents).any(1)
     if splice == "replace":
+        # every row, for x - decode(f) is the SAE's error, which is hardly ever 0
         rows = torch.arange(latents.shape[0])
         delta = sae.decode(after).float() - activations.float()
         moved = activations
     else:
         rows = touched.nonzero()[:, 0].cpu()
         # decoding is affine: the difference of two decodings is the decoding of the difference without its bias
+        # [m, d_sae] @ [d_sae, d_model]; rounded to the decoder's dtype as `decode` would, but multiplied in float32
         delta = (after[touched] - latents[touched]).to(sae.W_dec.dtype).float() @ sae.W_dec.float()
         moved = activations[touched]
     _check_overflow(edit.label, moved, delta)
@@ -141,6 +146,7 @@ def plan_residual(
         raise no_edit(edit)
     after = edit_residual(given, clean)
     after = _same_shape(edit, after, activations, "activations")
+    # exact for the same reason as in `plan_edit`
     touched = (after != activations).any(1)
     # [m, d_model]; float32, for a difference rounded to bfloat16 would not lead from one to the other
     delta = after[touched].float() - activations[touched].float()
@@ -151,6 +157,7 @@ def plan_residual(
 
 def merge_plans(plan: ArmPlan, later: ArmPlan) -> ArmPlan:
     """A plan with what another one does at later sites; its rows are the problems that either touches."""
+    # `unique` sorts as well, which the binary search of `_spread` needs
     rows = torch.cat([plan.rows, later.rows]).unique()
     # The first site's value is left: a run begins there and adds (see `changes_of`). Where a map begins it lower down
     # (`_anchored`) it adds there as well.
@@ -171,6 +178,7 @@ def _spread_change(change: SiteChange, own: Tensor, rows: Tensor) -> SiteChange:
 def _spread(values: Tensor, own: Tensor, rows: Tensor, rest: float = 0.0) -> Tensor:
     """What belongs to the problems `own`, for the problems `rows`; the others have `rest`."""
     out = values.new_full((len(rows), values.shape[1]), rest)
+    # `own` is contained in the sorted `rows`, so the search finds each one's very place
     out[torch.searchsorted(rows, own).to(values.device)] = values
     return out
 
@@ -195,6 +203,7 @@ def _same_shape(edit: Any, out: Any, given: Tensor, what: str) -> Tensor:
             f"Edit {edit.label!r} returned {got} instead of {what} {tuple(given.shape)}.",
             "Return a tensor of the shape that was given.",
         )
+    # the model's own dtype, as a tensor of the user's may have been made in another
     return out.to(given.dtype)
 
 

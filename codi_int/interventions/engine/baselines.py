@@ -30,8 +30,10 @@ def baseline_arms(
         mean_difference: whether to run the difference of means.
         seed: of the draws.
     """
+    # an arm of splice `replace` may move rows and still edit nothing: there is no size to imitate
     if not bool(arm.edited.any()):
         return {}
+    # directions imitate every site of the arm; the others below one site only
     found = {"random_directions": stray_directions(arm, directions, seed)}
     if len(arm.changes) == 1:
         found["single_neurons"] = single_neurons(arm, context.activations, neurons, seed)

@@ -34,9 +34,12 @@ class RolloutCache:
 
     def at(self, index: int) -> Rollout:
         """The rollout of one batch."""
+        # First come, first kept, and nothing is thrown out: runs go round the batches in one order again and again,
+        # where throwing out the least recently used would lose each batch just before it is needed.
         if index in self._kept:
             return self._kept[index]
         rollout = self._model.rollout(self._batches[index], self._sites)
+        # only the cache counts: it holds keys and values of all layers, beside which states and captures are small
         size = sum(t.nbytes for t in (*rollout.cache.keys, *rollout.cache.values))
         if size <= self._left:
             self._left -= size
@@ -83,10 +86,13 @@ def run_clean(
     batches = tuple(model.batches(problems))
     rollouts = RolloutCache(model, batches, tuple(sites), budget)
     batch_of, row_of = torch.empty(len(problems), dtype=torch.long), torch.empty(len(problems), dtype=torch.long)
+    # in the model's dtype: an arm resumes from these very bits
     found = {site: torch.empty(len(problems), model.d_model, dtype=model.dtype, device=model.device) for site in sites}
     logprobs = torch.empty(len(problems), device=model.device)
     outcomes: list[Outcome | None] = [None] * len(problems)
     done = 0
+    # Batches group questions of one length, so a batch's rows lie anywhere among the problems: everything is scattered
+    # back by `batch.rows`, and (batch_of, row_of) leads from a problem to its rollout.
     for index, batch in enumerate(batches):
         rollout, rows = rollouts.at(index), list(batch.rows)
         batch_of[rows], row_of[rows] = index, torch.arange(len(rows))
@@ -98,6 +104,7 @@ def run_clean(
         done += len(rows)
         if progress:
             progress("clean pass", done, len(problems))
+    # every problem stands in one batch, so none is left None
     finished = tuple(outcome for outcome in outcomes if outcome is not None)
     return CleanPass(problems, batches, rollouts, found, logprobs, finished, batch_of, row_of)
 
@@ -110,6 +117,7 @@ def make_outcome(problem: Problem, answer: Number | None, logprob: float, touche
 def _check(problems: tuple[Problem, ...]) -> None:
     if not problems:
         raise DataError("There are no problems to run.", "Give at least one.")
+    # ids and not texts: outcomes of two arms are paired by problem, and hooks look rows up by id
     seen: set[str] = set()
     for problem in problems:
         if problem.id in seen:

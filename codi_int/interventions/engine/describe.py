@@ -16,6 +16,7 @@ LARGE = 100.0
 def name_of_saes(saes: Mapping[Site, SAE | None]) -> str:
     """Where the SAEs come from, as far as they know."""
     names = [sae.name for sae in saes.values() if sae is not None]
+    # each name once, in the order of the sites (a set would shuffle them)
     return " + ".join(dict.fromkeys(names)) or "none"
 
 
@@ -26,6 +27,7 @@ def control_sets(
     effect: Effect,
 ) -> dict[str, ControlSet]:
     """The control sets that hold any arm; their scores stand one set after the other."""
+    # the scores of all sets come from one run, side by side; empty sets have none there
     out, start = {}, 0
     for name, plans in sets.items():
         stop = start + len(plans)
@@ -57,6 +59,7 @@ def notes_on(
         notes.append("Several sites: at each, the edit gets what arrives there under the edits before it.")
     if bare := [str(site) for site, sae in saes.items() if sae is None]:
         notes.append(f"No SAE at {', '.join(bare)}: there the reconstructed arm is the clean one.")
+    # such an edit shows what noise does, whatever its features mean
     if arm.edit_size > LARGE * residual_norm:
         notes.append(f"The edit is {arm.edit_size / residual_norm:.2g} times as long as the residual that it changes.")
     return (*notes, memory) if memory else tuple(notes)
@@ -64,10 +67,11 @@ def notes_on(
 
 def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
     """Why there are fewer random-feature controls than were asked for."""
+    # two reasons, told apart: the edit cannot move, or the SAE has nowhere to move it to
     if asked and not (edit.features and edit.movable):
         return ("No random-feature controls: the edit has no features, or no moved_to(features).",)
     if 0 < made < asked:
-        return (f"Only {made} of {asked} controls: the SAE has too few other living features.",)
+        return (f"Only {made} of {asked} controls: the SAE has too few other features that are alive.",)
     return ()
 
 

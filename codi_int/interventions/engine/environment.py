@@ -18,10 +18,12 @@ def describe_environment(
     saes = [sae] if isinstance(sae, SAE) else sae
     return Environment(
         codi_int=package_version(),
+        # torch's version is a class of its own, which JSON would not take
         torch=str(torch.__version__),
         model_sha256=model.sha256,
         sae_sha256=",".join(one.sha256 for one in saes),
         data_sha256=problems_sha256(problems),
+        # the thread count decides the order of sums, and with it the last digits
         threads=torch.get_num_threads(),
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),

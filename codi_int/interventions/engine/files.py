@@ -24,6 +24,7 @@ def save_document(
     Raises:
         OutputError: where the folder cannot be written to.
     """
+    # no rows, no file: pyarrow could not tell the types of the columns
     names = [f"{name}.json", *(f"{table}.parquet" for table, rows in tables.items() if rows)]
     write_json(folder / names[0], document)
     for table, rows in tables.items():

@@ -38,11 +38,13 @@ def rerun_plan(
     """
     logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
+    # places: (row of the batch, row of the plan) for the rows that the two share
     for index, edited, places in _rollouts(model, clean, plan, propagate):
         found = _compare(model, clean.rollouts.at(index), edited)
         numbers = read_answers(model, edited.decoded)
         for row, i in places:
             logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]
+    # `rerun` everywhere: these rows did run with the whole model
     return ArmScores(logprobs, tuple(answers), changed, torch.ones(len(plan.rows), dtype=torch.bool))
 
 
@@ -65,10 +67,15 @@ def _rollouts(
     capture: Sequence[Site] = (),
 ) -> Iterator[tuple[int, Rollout, list[tuple[int, int]]]]:
     """(index of a batch, what it does with the changes, pairs of its rows and the plan's) where the plan has rows."""
+    # problem -> its row in the plan; the plan's rows are ascending, a batch's are not
     place = {problem: i for i, problem in enumerate(plan.rows.tolist())}
+    # `changes_of` and not `plan.changes`: it says at which site a value is added instead of put, and the reference must
+    # do the same arithmetic as the fast path.
     table: dict[Site | HookPoint | str, HookFunction] = {
         change.site: _changer(clean, change, place) for change in changes_of([plan]).sites
     }
+    # Whole batches, in the clean pass's own shapes: rounding depends on the shape, and only in the same shape does an
+    # unedited row come out bit for bit.
     for index in sorted(set(clean.batch_of[plan.rows].tolist())):
         batch = clean.batches[index]
         with torch.no_grad(), model.hooks(table, propagate=propagate):
@@ -92,6 +99,7 @@ def _changer(clean: CleanPass, change: SiteChange, place: dict[int, int]) -> Hoo
 
 def _compare(model: CodiModel, clean: Rollout, edited: Rollout) -> Verified:
     with torch.no_grad():
+        # the clean answer's tokens but the last one, which predicts nothing that is scored
         logits = model.teacher_force(edited.state_at(model.n_thoughts), clean.decoded.ids[:, :-1])
     # tolerance 0: this run is the reference, and nothing is left that could decide a close row better
     return verify(logits, clean.decoded, torch.arange(logits.shape[0], device=logits.device), 0.0)
@@ -110,14 +118,20 @@ def rerun_close(
     """
     if not any(bool(fast.rerun.any()) for fast in scores):
         return list(scores)
+    # All close rows of all plans, one plan after the other; below, `pairs` count in this order.
     close = changes_of([plan.of(fast.rerun) for plan, fast in zip(plans, scores, strict=True)])
     slow: dict[int, tuple[Number | None, float, bool]] = {}
+    # A run has one row for each problem, so a problem that is close in three arms takes three runs, and arms that are
+    # close on different problems share one.
     for pairs in _passes(close.problems):
         part = close.of(pairs)
+        # nobody asks a plan that only runs which rows it edited
         unknown = torch.zeros(len(clean.problems), dtype=torch.bool)
         again = rerun_plan(model, clean, ArmPlan("close", part.problems, part.sites, unknown), propagate)
         rows = zip(again.answers, again.logprobs.tolist(), again.changed.tolist(), strict=True)
         slow |= dict(zip(pairs.tolist(), rows, strict=True))
+    # Back in the order of the pairs, which is that of the plans and of their close rows: `_with` takes the next one for
+    # each row that it replaces.
     found = iter(slow[i] for i in range(len(close.problems)))
     return [_with(fast, found) for fast in scores]
 
@@ -126,6 +140,8 @@ def _passes(problems: Int[Tensor, " pairs"]) -> list[Int[Tensor, " some"]]:
     """Pairs in groups that name each problem once, in the order of the problems: a group is one run of the model."""
     seen: Counter[int] = Counter()
     groups: dict[int, list[int]] = {}
+    # Ascending by problem, so that a group can be the rows of a plan; stable, so that the i-th pair of a problem goes
+    # to the i-th group, the earliest plan first.
     for pair in problems.argsort(stable=True).tolist():
         problem = int(problems[pair])
         groups.setdefault(seen[problem], []).append(pair)

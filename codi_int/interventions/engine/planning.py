@@ -69,15 +69,20 @@ def plan_sites(
         SAEError: for an edit of latents at a site without an SAE.
         HookError, ConfigError: for an edit that returns something unusable or overflows.
     """
+    # all edits have the same sites, in the order in which the model reaches them
     first, *later = edits[0].sites
+    # the clean activations arrive at the first site, whatever is done at the later ones
     plans = [plan_state(edit.parts[0], places[first], splice=splice) for edit in edits]
     for i, site in enumerate(later, 1):
+        # [m, d_model] for each plan; all plans together, so that their rows share batches
         arrived = capture(plans, site)
         found = [
             plan_state(edit.parts[i], places[site], arriving(places[site], plan, x), splice)
             for edit, plan, x in zip(edits, plans, arrived, strict=True)
         ]
+        # From here on a plan's rows are those that any site so far touches, and the next capture runs all of them.
         plans = [merge_plans(plan, more) for plan, more in zip(plans, found, strict=True)]
+    # merging keeps the label of the first site's part; the whole edit's names all of them
     return [replace(plan, label=edit.label) for edit, plan in zip(edits, plans, strict=True)]
 
 
@@ -95,6 +100,7 @@ def plan_state(edit: Any, clean: SiteState, now: SiteState | None = None, splice
     """
     now = now or clean
     found = as_edit(edit)
+    # An object that can do both edits latents where there are some: that is what an SAE at the site was given for.
     if found.latents is not None and now.sae is not None and now.latents is not None:
         return plan_edit(
             edit,
@@ -122,12 +128,15 @@ def arriving(place: SiteState, plan: ArmPlan, arrived: Float[Tensor, "m d_model"
     """A site as the changes of a plan have left it: its own rows as they arrived, all others clean."""
     if not len(plan.rows):
         return place
+    # Only the rows that the plan touches have been run. All others hold the clean pass's own bits, so an edit that
+    # leaves them alone finds exact equality there, and they need not run.
     rows = plan.rows.to(arrived.device)
     activations = place.activations.clone()
     activations[rows] = arrived
     if place.sae is None or place.latents is None:
         return SiteState(place.site, None, activations, None)
     latents = place.latents.clone()
+    # encoded row by row, so the latents of the other rows would come out the same and are kept. [m, d_sae]
     latents[rows] = place.sae.encode(arrived).dense()
     return SiteState(place.site, place.sae, activations, latents)
 
@@ -137,6 +146,8 @@ def stray_directions(arm: ArmPlan, draws: int, seed: int) -> tuple[ArmPlan, ...]
     plans = random_directions(arm, draws, seed)
     for i, later in enumerate(arm.changes[1:], 1):
         at_site = ArmPlan(arm.label, arm.rows, (later,), arm.edited)
+        # Sites draw from seeds far apart: with seed + i, site 1 of this seed would draw what site 0 of the next one
+        # does.
         more = random_directions(at_site, draws, seed + 1_000_003 * i)
         plans = tuple(merge_plans(plan, other) for plan, other in zip(plans, more, strict=True))
     return plans

@@ -36,6 +36,7 @@ class SiteContext:
     @property
     def sae(self) -> SAE:
         """With what; SAEError at a site without an SAE."""
+        # an edit of the residual needs no SAE, so this is an error only once somebody asks
         if self.place.sae is None:
             raise no_sae(self.site, "features were asked for")
         return self.place.sae

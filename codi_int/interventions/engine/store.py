@@ -52,11 +52,13 @@ def _write_outcomes(result: Result, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # long form: arms one after the other, each in the order of the problems
     rows = [(arm, o) for arm, outcomes in result.outcomes.items() for o in outcomes]
     table = pa.table(
         {
             "arm": [arm for arm, _ in rows],
             "problem_id": [o.problem_id for _, o in rows],
+            # a column has one type, and answers are int or float; the type is given for a column of nothing but None
             "answer": pa.array([None if o.answer is None else float(o.answer) for _, o in rows], pa.float64()),
             "correct": [o.correct for _, o in rows],
             "answer_logprob": [o.answer_logprob for _, o in rows],

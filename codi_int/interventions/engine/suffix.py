@@ -37,6 +37,7 @@ moves those of codi-mini by up to 3e-6; a signed-rank test over hundreds of such
 class Changes:
     """What is done at each site, for the pairs of all plans one after the other."""
 
+    # a pair is (plan, one of its rows); pairs are numbered through all plans, and every tensor below is in that order
     problems: Int[Tensor, " pairs"]
     """the problem of each pair"""
     sites: tuple[SiteChange, ...]
@@ -61,11 +62,16 @@ class SuffixRunner:
         changes = changes_of(plans)
         total = len(changes.problems)
         logprobs, changed, close = torch.zeros(total), *torch.zeros(2, total, dtype=torch.bool)
+        # Clean answers to begin with: a row whose greedy choices all agree with the clean tokens writes the clean
+        # answer, so only the others have to be decoded.
         answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
 
         def score(rollout: Rollout, pairs: Tensor) -> None:
+            # rows: which row of the batch's rollout a pair starts from, the same one for every plan of that problem
             state, rows = self._state(rollout, changes.of(pairs)), self._rows(changes.problems[pairs])
             found = self._verify(rollout, state, rows)
+            # All work of the chunk comes before anything is kept: where memory runs out halfway, it is done again in
+            # halves.
             written = list(self._written(state, found.changed, pairs))
             logprobs[pairs], changed[pairs], close[pairs] = (
                 found.logprobs.cpu(),
@@ -74,6 +80,7 @@ class SuffixRunner:
             )
             for pair, answer, unsure in written:
                 answers[pair] = answer
+                # the row's own tokens may be close to call where the clean ones, up to the first difference, were not
                 close[pair] |= unsure
 
         done = 0
@@ -110,9 +117,12 @@ class SuffixRunner:
         Raises:
             ConfigError: where not even a single row fits.
         """
+        # Pairs by batch, not by plan: one rollout is at hand at a time (the budget may hold no more), and rows of many
+        # plans fill a chunk. Stable, so that chunks do not depend on how a sort breaks ties.
         batch_of = self._clean.batch_of[problems]
         order = batch_of.argsort(stable=True)
         for index in sorted(set(batch_of.tolist())):
+            # [pairs of this batch]
             waiting, rollout = order[batch_of[order] == index], self._clean.rollouts.at(index)
             while len(waiting):
                 pairs = waiting[: self._max_rows]
@@ -120,6 +130,7 @@ class SuffixRunner:
                     waiting = waiting[len(pairs) :]
                     yield len(pairs)
                 else:
+                    # kept for later chunks: what did not fit once is not tried again
                     self._max_rows = _half(len(pairs), self._model.device)
 
     def _rows(self, problems: Int[Tensor, " pairs"]) -> Int[Tensor, " pairs"]:
@@ -133,12 +144,15 @@ class SuffixRunner:
         return self._resume_point.run_on(self._model, rollout, rows, changes.sites, until=until, recorder=recorder)
 
     def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
+        # Teacher forcing: the state predicts token 0 and each token fed predicts the next, so longest - 1 tokens give
+        # longest predictions. Answers of a batch are filled up to the longest of all; these rows need not go so far.
         longest = int(rollout.decoded.counts[rows].max())
         logits = self._model.teacher_force(state, rollout.decoded.ids[rows, : longest - 1])
         return verify(logits, rollout.decoded, rows, self._tolerance)
 
     def _written(self, state: ChainState, changed: Tensor, pairs: Tensor) -> Iterator[tuple[int, Number | None, bool]]:
         """(pair, its answer, whether that is too close to call) for the rows that write something else."""
+        # [changed rows], on the model's device; `pairs` lives on the CPU
         which = changed.nonzero()[:, 0]
         answers, margins = decode_rows(self._model, state, which)
         unsure = (margins < self._tolerance).tolist()
@@ -165,11 +179,13 @@ def _half(rows: int, device: torch.device) -> int:
             f"The memory of {device} does not hold a single row beside the clean pass.",
             "Lower memory_budget, load the model as bfloat16, or leave the longest problems out.",
         )
+    # rounded up, so that every halving ends at 1
     return (rows + 1) // 2
 
 
 def changes_of(plans: Sequence[ArmPlan]) -> Changes:
     """The changes of plans that begin at one site; 0 at the later sites that only other plans have."""
+    # A run resumes at one site, so all plans have to begin there; where they go on may differ.
     first = plans[0].site
     later = {change.site for plan in plans for change in plan.changes} - {first}
     sites = (first, *sorted(later, key=reach_order))
@@ -200,6 +216,7 @@ def _together(changes: Sequence[SiteChange]) -> SiteChange:
 
 def settled(plan: ArmPlan, scores: ArmScores, clean: CleanPass, tolerance: float) -> ArmScores:
     """The scores with the clean log-probability wherever theirs differs from it by no more than rounding."""
+    # [m], like the scores
     before = clean.logprobs.cpu()[plan.rows]
     same = (scores.logprobs - before).abs() <= tolerance
     return replace(scores, logprobs=torch.where(same, before, scores.logprobs))
@@ -209,6 +226,7 @@ def _per_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
     """The scores of all pairs, cut back into plans."""
     out, start = [], 0
     for plan in plans:
+        # pairs are in the order of the plans, so each plan's are one stretch
         part = slice(start, start + len(plan.rows))
         out.append(ArmScores(scores.logprobs[part], scores.answers[part], scores.changed[part], scores.rerun[part]))
         start = part.stop

@@ -35,6 +35,7 @@ class ResultFamily:
 
 def family_of(results: Sequence[Result]) -> ResultFamily:
     """The results as the family of tests that they are."""
+    # Holm and not Benjamini-Hochberg: a handful of edits that somebody named, each of which will be read as a finding
     return ResultFamily(tuple(results), adjust([result.effect.p_value for result in results]))
 
 
@@ -43,6 +44,7 @@ def family_verdict(family: ResultFamily) -> str:
     if all(p is None for p in family.p_adjusted):
         return family.results[0].effect.verdict
     alpha = 1.0 - family.results[0].effect.confidence
+    # the estimate is the edit's own; only its p-value knows of the others
     found = [
         f"{result.experiment.label} ({100 * result.effect.estimate:+.1f} points)"
         for result, p in zip(family.results, family.p_adjusted, strict=True)
@@ -65,6 +67,8 @@ def family_verdict(family: ResultFamily) -> str:
 
 def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Outcome, ...]:
     """Outcomes of all problems in one arm; those it does not touch are the clean ones."""
+    # Rows that the plan leaves alone are not run at all: their outcome is the clean one by construction, `touched`
+    # False.
     outcomes = list(clean.outcomes)
     logprobs = scores.logprobs.tolist()
     for i, problem in enumerate(plan.rows.tolist()):
@@ -106,6 +110,8 @@ def effect_between(
 
 def logprob_changes(clean: Sequence[Outcome], other: Sequence[Outcome]) -> np.ndarray:
     """Change of the clean answer's log-probability per problem, in nats; exactly 0 where an arm touches nothing."""
+    # Both arms' log-probabilities are of the clean answer's tokens. 0.0 and no difference where nothing was touched:
+    # tests drop exact zeros, and rounding must not pass for a change.
     changes = [b.answer_logprob - a.answer_logprob if b.touched else 0.0 for a, b in zip(clean, other, strict=True)]
     return np.array(changes, dtype=np.float64)
 
@@ -122,6 +128,7 @@ def operation_rows(
         operation: np.array([any(step.operation == operation for step in p.steps) for p in problems], dtype=bool)
         for operation in OPERATIONS
     }
+    # operations that no problem uses are no tests, and do not make the others pay
     used = {operation: rows for operation, rows in members.items() if rows.any()}
     counts = {operation: count_flips(before[rows], after[rows]) for operation, rows in used.items()}
     p_values = [mcnemar_exact(count) for count in counts.values()]
@@ -145,6 +152,7 @@ def control_set(clean: CleanPass, plans: Sequence[ArmPlan], scores: Sequence[Arm
     # counted as the effect itself is: a difference of two means may miss a tie in the last digit
     estimates = tuple(count_flips(before, _correct(arm)).estimate for arm in arms)
     logprobs = tuple(float(logprob_changes(clean.outcomes, arm).mean()) for arm in arms)
+    # ranks compare magnitudes, so without a log-probability the effect is as small as can be
     own = effect.logprob.estimate if effect.logprob else 0.0
     return ControlSet(
         draws=len(plans),

@@ -49,6 +49,7 @@ def compare_paired(
         raise ConfigError(f"A confidence level lies between 0 and 1, got {confidence}.", "Use 0.95 or similar.")
     before, after = as_booleans(clean, "clean"), as_booleans(intervened, "intervened")
     _same_length(before.size, clean=before.size, intervened=after.size)
+    # one alpha for test, interval and power, so that the three do not contradict each other
     confidence, counts, alpha = float(confidence), count_flips(before, after), 1.0 - confidence
     interval = score_interval(counts, confidence)
     logprob = _logprob(logprob_change, before.size, confidence, seed, logprob_test)
@@ -73,6 +74,7 @@ def compare_paired(
 
 def untested(n: int, confidence: float, verdict: str) -> Effect:
     """The effect of an edit that touched no problem: nothing happened, so nothing is tested."""
+    # p-values None and not 1: what was not tested does not count in a family (see `adjust`)
     nothing = LogprobEffect(0.0, 0.0, 0.0, None, "nothing changed")
     return Effect(0.0, 0.0, 0.0, confidence, None, "not tested", n, 0, 0, 0, 0, nothing, None, verdict)
 
@@ -95,6 +97,7 @@ def as_booleans(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
         raise ConfigError(f"{name} must be a list of at least one true or false, got shape {array.shape}.")
+    # NaN and probabilities would become True in astype without a word
     if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
         raise ConfigError(f"{name} holds values other than true and false.", "Pass correct (1) or not (0) per problem.")
     return array.astype(np.bool_)
@@ -107,6 +110,7 @@ def _same_length(n: int, **sizes: int) -> None:
 
 
 def _count(flags: ArrayLike | None, name: str, n: int) -> int | None:
+    # not known is not zero
     if flags is None:
         return None
     array = as_booleans(flags, name)
@@ -117,6 +121,7 @@ def _count(flags: ArrayLike | None, name: str, n: int) -> int | None:
 def _logprob(change: ArrayLike | None, n: int, confidence: float, seed: int, test: str) -> LogprobEffect | None:
     if change is None:
         return None
+    # float64: sums of many float32 nats of one sign would lose the digits that tell two arms apart
     values = np.asarray(change, dtype=np.float64)
     _same_length(n, clean=n, logprob_change=values.size)
     return logprob_effect(values, confidence, seed, test)

@@ -37,11 +37,15 @@ def logprob_effect(
     """
     if method not in ("permutation", "wilcoxon"):
         raise ConfigError(f"Unknown test {method!r} for log-probabilities.", "Use permutation or wilcoxon.")
+    # NaN would run through mean and test without a word, and the p-value would be NaN
     if not np.isfinite(change).all():
         raise ConfigError("A log-probability change is not finite: the edited activations have overflowed.")
+    # A zero is its own mirror image: dropping it changes no sign-flip p-value, and the signed-rank test drops it anyway
+    # (Wilcoxon's own rule, scipy's default).
     moved = change[change != 0.0]
     if moved.size == 0:
         return LogprobEffect(0.0, 0.0, 0.0, None, "nothing changed")
+    # One generator for both, the test first: the order of the draws is part of what a seed means.
     generator = np.random.default_rng(seed)
     p_value = _sign_flip(moved, generator, resamples) if method == "permutation" else _wilcoxon(moved)
     low, high = _bootstrap_mean(change, confidence, generator, resamples)
@@ -55,12 +59,15 @@ def _sign_flip(moved: NDArray[np.float64], generator: np.random.Generator, resam
 
     if moved.size == 1:  # either sign is as extreme as the other; scipy refuses a sample of one
         return 1.0
+    # All 2^n sign patterns where these are no more than `resamples`, a sample of them otherwise; scipy then counts the
+    # observed pattern as one of the draws, so that no p-value is 0 (Phipson and Smyth 2010).
     test = permutation_test(
         (moved,),
         np.mean,
         permutation_type="samples",
         vectorized=True,
         n_resamples=resamples,
+        # draws held at once, [batch, n]
         batch=max(1, _CHUNK_ELEMENTS // moved.size),
         rng=generator,
     )
@@ -76,8 +83,11 @@ def _wilcoxon(moved: NDArray[np.float64]) -> float:
     from scipy.stats import permutation_test, rankdata, wilcoxon
 
     sizes = np.abs(moved)
+    # Without ties scipy takes the exact table or the normal approximation, and both are quick.
     if not 2 <= moved.size <= _MOST_ENUMERATED or np.unique(sizes).size == moved.size:
         return float(wilcoxon(moved).pvalue)
+    # The statistic is the sum of signed ranks. At most 2^13 = 8,192 sign patterns, fewer than RESAMPLES, so all of them
+    # are taken and none is drawn: no generator is needed.
     ranks = (np.sign(moved) * rankdata(sizes),)
     test = permutation_test(ranks, np.sum, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES)
     return float(test.pvalue)
@@ -91,6 +101,7 @@ def _bootstrap_mean(
 
     if change.size == 1:
         return float(change[0]), float(change[0])
+    # Whole problems are drawn, unchanged ones too: how many of them an edit leaves alone is chance as well. [batch, n]
     batch = max(1, _CHUNK_ELEMENTS // change.size)
     sample = bootstrap(
         (change,),

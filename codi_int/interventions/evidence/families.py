@@ -24,12 +24,14 @@ def adjust(p_values: Sequence[float | None], method: str = "holm") -> tuple[floa
     """
     if method not in METHODS:
         raise ConfigError(f"Unknown adjustment {method!r}.", f"Known: {', '.join(METHODS)}.")
+    # A test that was not made cannot be a false finding, so it must not make the others pay.
     tested = [p for p in p_values if p is not None]
     if wrong := [p for p in tested if not 0.0 <= p <= 1.0]:
         raise ConfigError(f"A p-value lies between 0 and 1, got {wrong[0]}.")
     if not tested:
         return tuple(None for _ in p_values)
     values = np.array(tested, dtype=np.float64)
+    # back into the gaps: the iterator gives the tested ones in their order
     adjusted = iter((_holm(values) if method == "holm" else _benjamini_hochberg(values)).tolist())
     return tuple(None if p is None else next(adjusted) for p in p_values)
 
@@ -39,9 +41,11 @@ def _holm(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Source: S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
     """
+    # ascending; `out[order] = ...` below undoes the sort
     order = values.argsort()
     raw = values[order] * np.arange(values.size, 0, -1)
     out = np.empty_like(values)
+    # Step down: a test is rejected only if all smaller p-values were, hence the running maximum from the smallest on.
     out[order] = np.maximum.accumulate(raw).clip(max=1.0)
     return out
 
@@ -53,7 +57,9 @@ def _benjamini_hochberg(values: NDArray[np.float64]) -> NDArray[np.float64]:
     `false_discovery_control` is the same but for the last digit, which kept runs hold.
     """
     order = values.argsort()
+    # p / (i / m) as statsmodels writes it: p * m / i rounds to another last digit.
     raw = values[order] / (np.arange(1, values.size + 1) / values.size)
     out = np.empty_like(values)
+    # Step up: one rejection takes along all smaller p-values, hence the running minimum from the largest back.
     out[order] = np.minimum.accumulate(raw[::-1])[::-1].clip(max=1.0)
     return out

@@ -79,13 +79,18 @@ def mcnemar_exact(counts: PairedCounts) -> float:
     """Two-sided p-value of the exact McNemar test (a binomial test of the discordant pairs); 1.0 without any."""
     from scipy.stats import binomtest
 
+    # No coin was thrown, so nothing speaks against the null.
     if counts.discordant == 0:
         return 1.0
+    # Under the null every discordant pair is a fair coin (Q. McNemar, Psychometrika 12 (1947) 153-157). The binomial
+    # test and not its chi-squared approximation: often fewer than ten answers flip.
     return float(binomtest(counts.broken, counts.discordant, 0.5).pvalue)
 
 
 def fewest_for_significance(alpha: float) -> int:
     """The fewest discordant pairs whose exact test can fall below `alpha`: 6 for 0.05, all of them flipping one way."""
+    # m flips all one way have p = 2 * (1/2)^m, which is below alpha where m > log2(2 / alpha). Floor plus one, not
+    # ceil: where 2 / alpha is a power of two, p equals alpha there and is not below it.
     return math.floor(math.log2(2.0 / alpha)) + 1
 
 
@@ -101,6 +106,7 @@ def score_interval(counts: PairedCounts, confidence: float = 0.95) -> Interval:
     """
     from scipy.stats import norm
 
+    # two-sided: half of 1 - confidence in either tail
     z = float(norm.ppf(0.5 + confidence / 2))
     low = _score_limit(counts, z, towards=-1.0)
     return Interval(low, _score_limit(counts, z, towards=1.0), confidence, "tango-score, continuity corrected")
@@ -110,11 +116,18 @@ def _score_limit(counts: PairedCounts, z: float, towards: float) -> float:
     """The difference on one side of the estimate at which the squared score statistic reaches z^2."""
     from scipy.optimize import brentq
 
+    # The interval holds every difference that the score test does not reject; its ends are where gap^2 = z^2 *
+    # variance. Not written as gap / sqrt(variance): the variance is 0 at -1 and 1, and at 0 where nothing flips.
     def excess(delta: float) -> float:
         gap = _corrected_gap(counts, delta)
         return gap * gap - z * z * _score_variance(counts, delta)
 
+    # At the estimate the gap is 0 and excess is not positive; outwards the gap grows, so each side holds one sign
+    # change. The start is a hair outside the estimate: where nothing flips, excess is 0 at the estimate itself, which
+    # brentq would take for the limit.
     start = counts.estimate + towards * 1e-12
+    # Nothing to bracket where every pair flipped this way, or where the correction eats the whole gap even at the end
+    # of the scale (the variance is 0 there, so excess cannot be negative): the end is the limit.
     if abs(counts.estimate - towards) < 1e-12 or excess(towards) <= 0:
         return towards
     return float(brentq(excess, start, towards, xtol=1e-12))
@@ -122,15 +135,20 @@ def _score_limit(counts: PairedCounts, z: float, towards: float) -> float:
 
 def _corrected_gap(counts: PairedCounts, delta: float) -> float:
     """fixed - broken minus what `delta` predicts, one closer to zero; 0 where it is closer than that."""
+    # Shortened by one and never past 0: within one flip of the prediction the statistic is 0, not of the other sign.
     gap = counts.fixed - counts.broken - counts.n * delta
     return math.copysign(max(abs(gap) - 1.0, 0.0), gap)
 
 
 def _score_variance(counts: PairedCounts, delta: float) -> float:
     """Variance of fixed - broken under difference `delta`, with the other parameter at its constrained maximum."""
+    # Tango's letters: b and c are the two discordant cells, and delta is (b - c) / n in expectation. With delta held,
+    # the likelihood is largest where the share q of the cell c is the larger root of 2n q^2 + linear q + constant = 0;
+    # then Var(b - c) = n (2q + delta (1 - delta)).
     n, b, c = counts.n, counts.fixed, counts.broken
     linear = -b - c + (2 * n - b + c) * delta
     constant = -c * delta * (1 - delta)
+    # both max(): rounding may leave a hair below 0 where the exact value is 0
     root = math.sqrt(max(linear * linear - 8 * n * constant, 0.0))
     return max(n * (2 * (root - linear) / (4 * n) + delta * (1 - delta)), 0.0)
 
@@ -145,12 +163,16 @@ def equivalence(counts: PairedCounts, bound: float, alpha: float = 0.05) -> Equi
 
     if not 0.0 < bound < 1.0:
         raise ConfigError(f"An equivalence bound is a share between 0 and 1, got {bound}.", "One point is 0.01.")
+    # Two one-sided tests (D. Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15 (1987) 657-680): both "a
+    # loss as large as bound" and "a gain as large" must be rejected, so the larger p-value decides, and two tests need
+    # no correction.
     p_value = max(float(norm.sf(_score_z(counts, edge, sign))) for edge, sign in ((-bound, 1.0), (bound, -1.0)))
     return Equivalence(bound, p_value, p_value < alpha, alpha, "two one-sided tango-score tests")
 
 
 def _score_z(counts: PairedCounts, delta: float, sign: float) -> float:
     """How far the estimate lies from `delta`, towards `sign`, in standard errors under `delta`."""
+    # the variance is 0 only at -1, 0 and 1, and a bound lies strictly between
     return sign * _corrected_gap(counts, delta) / math.sqrt(_score_variance(counts, delta))
 
 
@@ -168,9 +190,12 @@ def power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
     rate = loss + gain
     if rate <= 0:
         return 0.0
+    # The number m of discordant pairs is Binomial(n, rate) itself; all but 2e-9 of its probability. [m]
     m = np.arange(int(binom.ppf(1e-9, n, rate)), int(binom.ppf(1 - 1e-9, n, rate)) + 1)
+    # The largest count whose tail is still below alpha / 2; -1, and so no rejection at all, for m too small.
     critical = binom.ppf(alpha / 2, m, 0.5) - 1
     # counts up to `critical` in the smaller cell are exactly those with p < alpha
+    # given m, the flips one way are Binomial(m, loss / rate); by symmetry the other tail begins at m - critical
     reject = binom.cdf(critical, m, loss / rate) + binom.sf(m - critical - 1, m, loss / rate)
     return float((binom.pmf(m, n, rate) * reject).sum())
 
@@ -191,4 +216,6 @@ def _smallest(shortfall: Callable[[float], float], largest: float) -> float | No
 
     if largest <= 0 or shortfall(largest) < 0:
         return None
+    # Power rises with the change, for a further broken problem never undoes a rejection towards loss; so there is one
+    # root. 1e-5 is a thousandth of a point of accuracy.
     return float(brentq(shortfall, 1e-9, largest, xtol=1e-5))

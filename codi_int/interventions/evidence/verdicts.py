@@ -24,6 +24,7 @@ def dead_verdict(edit: Any, n: int) -> str:
     """`Feature 7 is dead here: nothing to ablate. ...`"""
     found = as_edit(edit)
     features, kind = found.features, found.kind
+    # "dead" follows only where a feature that fires would have been changed; see `_only_moves_firing`
     if features and _only_moves_firing(found):
         verb, several = kind if kind != "several" else "change", len(features) > 1
         state = f"Feature{'s' * several} {', '.join(map(str, features))} {'are' if several else 'is'} dead here"
@@ -35,6 +36,8 @@ def dead_verdict(edit: Any, n: int) -> str:
 
 def _only_moves_firing(edit: AdaptedEdit) -> bool:
     """Whether an edit that changes nothing shows that its features never fire."""
+    # These leave a latent of 0 at 0: a multiple of it, an exchange with another 0, zero or the mean of zeros. A clamp,
+    # a steer or `set` act on silent features as well.
     return edit.kind in ("amplify", "swap") or (edit.kind == "ablate" and edit.mode in ("zero", "mean"))
 
 
@@ -54,6 +57,7 @@ def _not_found(counts: PairedCounts, p_value: float, smallest: float | None, alp
         else (f" A true change of {100 * smallest:.1f} points or more would be found with 80% power.")
     )
     needed = fewest_for_significance(alpha)
+    # Said apart from "not shown": here no data of this many flips could have been significant.
     if counts.discordant < needed:
         return (
             f"Too few flips to tell: {counts.discordant} of {counts.n:,} answers flipped between right and wrong, and "

@@ -20,6 +20,7 @@ KINDS: tuple[Kind, ...] = ("same", "different")
 TRIES = 20
 """sources that are looked at for one target and one way of matching"""
 
+# The closer target and source are, the less else moves with the value: most of the thought is then the same.
 MATCHES: tuple[tuple[str, Callable[[Problem, int], tuple[object, ...]]], ...] = (
     ("the same operations in the same order", lambda p, i: tuple(step.operation for step in p.steps)),
     ("as many steps and the same operation in this one", lambda p, i: (len(p.steps), p.steps[i].operation)),
@@ -53,6 +54,7 @@ def read_pairs(path: str | Path, problems: Sequence[Problem]) -> Pairing:
             that stands twice; the message names the line.
     """
     path = Path(path)
+    # ids and not line numbers: a file of pairs stays right when problems are filtered or limited
     rows = {problem.id: row for row, problem in enumerate(problems)}
     sources, seen = [-1] * len(problems), dict[str, int]()
     for line, target, source in _read(path):
@@ -65,6 +67,7 @@ def read_pairs(path: str | Path, problems: Sequence[Problem]) -> Pairing:
                 )
         if target == source:
             raise DataError(f"{where}: {target!r} is paired with itself.", "Name another problem as its source.")
+        # as a source a problem may stand many times; as a target it is run once
         if target in seen:
             raise DataError(
                 f"{where}: the target {target!r} stands in line {seen[target]} already.", "Give a target one source."
@@ -95,10 +98,12 @@ def find_pairs(problems: Sequence[Problem], kind: str, step: int, seed: int = 0)
     """
     if kind not in KINDS:
         raise ConfigError(f"Pairs of the kind {kind!r} do not exist.", f"Kinds: {', '.join(KINDS)}.")
+    # problems in which the step exists; `step >= 1` also catches a step of 0, which would count from the end
     able = [row for row, problem in enumerate(problems) if len(problem.steps) >= step >= 1]
     if not able:
         most = max((len(problem.steps) for problem in problems), default=0)
         raise ConfigError(f"No problem has a step {step}; the longest has {most}.", "Steps are counted from 1.")
+    # one generator through all targets in their order: one seed, one set of pairs
     search = _Search(problems, able, kind == "same", step, np.random.default_rng(seed))
     sources, matched = [-1] * len(problems), Counter[str]()
     for row in able:
@@ -123,17 +128,24 @@ class _Search:
         self, problems: Sequence[Problem], able: Sequence[int], same: bool, step: int, generator: np.random.Generator
     ) -> None:
         self._problems, self._same, self._step, self._generator = problems, same, step, generator
+        # of all problems of the run, not only of those able: the range says what a model of these data may write
         self._numbers: NumberRange = number_range(problems)
         self._groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        # Every row stands in one group for each way of matching, so finding a source costs a look at its group and not
+        # at all problems: n * TRIES instead of n * n.
         for row in able:
             for key in self._keys(problems[row]):
                 self._groups[key].append(row)
 
     def source_of(self, target: int) -> tuple[int, str]:
         """(row of the source, what it has in common with the target); (-1, "") where there is none."""
+        # A pair of worth 2 is taken from whichever way of matching has one first, strictest first; failing that, the
+        # first of worth 1, which is one of the strictest kind that has any.
         second = (-1, "")
         for key in self._keys(self._problems[target]):
+            # a key begins with its level, which is its place in MATCHES
             group, name = self._groups[key], MATCHES[int(str(key[0]))][0]
+            # drawn without replacement, and cut after TRIES: a group of thousands must not be searched whole
             order = self._generator.permutation(len(group))[:TRIES]
             for source in (group[i] for i in order):
                 worth = self._worth(target, source)
@@ -146,16 +158,23 @@ class _Search:
     def _keys(self, problem: Problem) -> Iterator[tuple[object, ...]]:
         index = self._step - 1
         for level, (_, key) in enumerate(MATCHES):
+            # For `same` the result is part of the key, so that a group holds it already; for `different` `_worth`
+            # compares.
             result = (problem.steps[index].result,) if self._same else ()
+            # the level keeps apart the groups of two ways of matching whose keys look alike
             yield (level, *result, *key(problem, index))
 
     def _worth(self, target: int, source: int) -> int:
         """0: no pair; 1: a pair; 2: a pair in which a copied answer is not the one that is expected."""
         mine, theirs = self._problems[target], self._problems[source]
+        # each problem stands in its own groups
         if mine.id == theirs.id:
             return 0
         if self._same:
+            # The same value: the answer should stay. If the source's own answer is that very number, copying the source
+            # and computing with its value cannot be told apart.
             return 1 if is_right(theirs.answer, mine.answer) else 2
+        # a pair whose predicted answer is the true one shows nothing: it would look the same if the patch did nothing
         prediction = patched_prediction(mine, theirs, self._step, self._numbers)
         if not prediction.informative or prediction.answer is None:
             return 0
@@ -185,6 +204,8 @@ def _other(row: int, own: int, n: int, generator: np.random.Generator) -> int:
     """A row that is neither of two."""
     if own < 0:
         return -1
+    # Uniform over the other n - 2 rows without trying again: draw from 0 to n - 3 and step over the two taken rows, the
+    # smaller one first, or the second step could land on the first.
     drawn = int(generator.integers(n - 2))
     for taken in sorted((row, own)):
         drawn += drawn >= taken

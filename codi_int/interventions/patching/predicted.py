@@ -124,9 +124,13 @@ def needed_problems(hit_rate: float = HIT_RATE, chance: float = CHANCE, target: 
     if not 0.0 <= chance < hit_rate <= 1.0:
         raise ConfigError(f"A hit rate lies above chance ({chance}) and is at most 1, got {hit_rate}.")
 
+    # Power at exactly n: a hit by the edit and a hit by chance are taken to be independent, so loss is chance * (1 -
+    # hit) and gain is hit * (1 - chance).
     def found(n: int) -> bool:
         return power(n, chance * (1 - hit_rate), hit_rate * (1 - chance), ALPHA) >= target
 
+    # With every discordant pair the critical value may jump, so power falls back now and then while it climbs. Eight
+    # numbers in a row above the target, found by doubling, then down to the first of the stretch.
     n = 8
     while not all(found(m) for m in range(n, n + 8)):
         n *= 2
@@ -166,12 +170,17 @@ def score_prediction(
         hit_rate: the share for which the needed number of problems is worked out.
         confidence: of the interval.
     """
+    # masks over the problems of the run, [n] each
     rows, informative = predictions.rows, np.array([row.informative for row in predictions.rows], dtype=bool)
+    # Untouched problems cannot answer the question, and prediction = truth would count every right answer as a hit.
     tested = informative & _touched(intervened)
     hits, before = _hits(rows, intervened) & tested, _hits(rows, clean) & tested
     n_tested, n_hits = int(tested.sum()), int(hits.sum())
+    # Paired by problem: "gives the predicted answer" before against after. A hit of the clean model is agreement by
+    # chance, and only what flips between the two counts.
     flips = count_flips(before[tested], hits[tested]) if n_tested else None
     low, high = wilson(n_hits, n_tested, confidence)
+    # a source's own answer may be the predicted one; copying it would look like computing with its value
     distinct = _distinct(rows) & tested
     patched = any(row.source_id is not None for row in rows)
     matched_controls = _control_hits(rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None)
@@ -204,6 +213,7 @@ def score_prediction(
 
 def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float | None, float | None]:
     """Wilson's interval for a share; none of it without any trial."""
+    # Wilson's formula divides by the number of trials
     if n == 0:
         return None, None
     low, high = wilson_interval(hits, n, alpha=1.0 - confidence)
@@ -241,8 +251,10 @@ def _control_hits(
     """Each control's share over the informative problems that it touched."""
     if not controls:
         return None
+    # A control that touched no informative problem has no share: 0 of 0 is neither as good nor worse.
     rates, without = [], 0
     for outcomes in controls:
+        # each control touches problems of its own, so each has a denominator of its own
         tested = informative & _touched(outcomes)
         if not tested.any():
             without += 1
@@ -269,6 +281,8 @@ def _became(
 def _what_became(row: Prediction, before: Number | None, after: Number | None) -> str:
     if after is None:
         return "none"
+    # Order decides where two are the same number: a hit is a hit also where it is the source's answer (`n_distinct`
+    # counts those apart).
     references = ((row.answer, "predicted"), (before, "as before"), (row.source_answer, "the source's"))
     return next((name for value, name in references if value is not None and is_right(after, value)), "another")
 
@@ -284,6 +298,7 @@ def _verdict(
     assumed: float,
 ) -> str:
     """The finding in words; nothing is claimed below the needed number of problems."""
+    # one state, three signs: no tested problem, hence no test and no interval
     if n == 0 or p_value is None or high is None:
         return "The edit touches no problem whose predicted answer differs from the true one: nothing can be said."
     counts = f"{hits} of {n:,} answers are the predicted ones, {clean} before ({p_words(p_value)})"
@@ -291,6 +306,7 @@ def _verdict(
         counts += (
             f"; {matched_controls.n_as_well or 'none'} of {len(matched_controls.hit_rates)} control edits did as well"
         )
+    # the test is two-sided: significantly fewer hits than before is no success
     if p_value < ALPHA and hits > clean:
         doubt = (
             matched_controls is not None
@@ -299,6 +315,8 @@ def _verdict(
         )
         but = " So do too many control edits to credit this one." if doubt else ""
         return f"The prediction comes true on {hits / n:.0%} of the problems: {counts}.{but}"
+    # after the finding: a significant result stands whatever n is, but its absence means nothing below the needed
+    # number
     if n < needed:
         return f"Too few problems to tell: {counts}; {needed:,} are needed to find a share of {assumed:.0%}."
     return f"The prediction does not come true beyond chance: {counts}. The interval ends at {high:.1%}."

@@ -20,6 +20,7 @@ def save_predicted(result: PredictedResult, folder: str | Path, command: Sequenc
     """
     folder = prepare_folder(folder)
     _write_predictions(result, folder / PREDICTIONS)
+    # last, since it writes the manifest, which hashes the table and marks the folder as finished
     return save_result(result, folder, command, also=(PREDICTIONS,))
 
 
@@ -37,6 +38,7 @@ def _write_predictions(result: PredictedResult, path: Path) -> None:
     table = pa.table(
         {
             "problem_id": [row.problem_id for row in rows],
+            # types are given: a column of nothing but None would be of no type, and two files would not fit together
             "source_id": pa.array([row.source_id for row in rows], pa.string()),
             "predicted": _numbers([row.answer for row in rows]),
             "informative": [row.informative for row in rows],

@@ -75,6 +75,7 @@ class ExchangeValues:
 
     def carry_out(self, steps: Sequence[Step], numbers: NumberRange) -> Reexecution:
         """The steps with the values exchanged."""
+        # one mapping for both directions at once; two passes would turn a into b and back
         return replace_values(steps, {self.a: self.b, self.b: self.a}, numbers)
 
 
@@ -115,6 +116,7 @@ class Predictions:
     @property
     def not_predicted(self) -> dict[str, int]:
         """Reason -> problems without a prediction."""
+        # most frequent first; None is a prediction and no reason
         return dict(Counter(row.why_not for row in self.rows if row.why_not).most_common())
 
 
@@ -132,6 +134,7 @@ def parse_claim(text: str) -> ExchangeOperations | ExchangeValues:
             f"{text!r} is no prediction.",
             f"Write two of {', '.join(OPERATIONS)}, as in addition:subtraction, or two values, as in value:12:50.",
         )
+    # the label would read well and the prediction would be the true answer everywhere
     if first == rest:
         raise ConfigError(f"{text!r} exchanges {first} with itself.", "Name two different operations.")
     return ExchangeOperations(first, rest)
@@ -146,6 +149,8 @@ def predict_answers(claim: Claim, problems: Sequence[Problem]) -> Predictions:
     Raises:
         ConfigError: where the prediction differs from the true answer on no problem at all.
     """
+    # What no problem of the data holds (a fraction, a number far too large) was never taught, so that such an answer
+    # would miss for reasons of its own.
     numbers = number_range(problems)
     rows = tuple(_prediction(problem, claim.carry_out(problem.steps, numbers)) for problem in problems)
     return _supported(Predictions(claim.label, rows))
@@ -184,17 +189,22 @@ def name_sources(problems: Sequence[Problem], sources: Sequence[int]) -> Predict
 def patched_prediction(target: Problem, source: Problem, step: int, numbers: NumberRange) -> Prediction:
     """What `target` should answer with the result that `source` has in the same step (from 1)."""
     if len(source.steps) < step:
+        # the source is too short to have this step: the reason is its own, and the target's steps are not looked at
         again = Reexecution((), "not in the steps", 0)
     else:
+        # `step` counts from 1 as people do, indices from 0. Later steps that use the result follow; see `reexecution`.
         again = put_result(target.steps, step - 1, source.steps[step - 1].result, numbers)
     return _prediction(target, again, source)
 
 
 def _prediction(problem: Problem, again: Reexecution, source: Problem | None = None) -> Prediction:
     why_not: str | None = again.why_not
+    # Where the written steps do not lead to the true answer, executing them again predicts nothing about it. This
+    # outranks the reason of the execution itself.
     if problem.steps and not is_right(problem.steps[-1].result, problem.answer):
         why_not = OTHER_END
     answer = None if why_not else again.answer
+    # by `is_right`, like every comparison of answers: 0.333333 is no prediction that differs from 1/3
     informative = answer is not None and not is_right(answer, problem.answer)
     identity, theirs = (source.id, source.answer) if source else (None, None)
     return Prediction(problem.id, answer, informative, why_not, again.n_ambiguous > 0, identity, theirs)
@@ -205,6 +215,7 @@ def _supported(predictions: Predictions) -> Predictions:
     if predictions.n_informative:
         return predictions
     reasons = dict(predictions.not_predicted)
+    # predicted, and yet nothing to see: a reason of its own, which `not_predicted` does not hold
     same = sum(row.answer is not None for row in predictions.rows)
     if same:
         reasons["answer stays the same"] = same
@@ -221,6 +232,7 @@ def _values(text: str, rest: str) -> ExchangeValues:
     try:
         a, b = (to_number(word) for word in rest.split(":"))
     except ValueError:
+        # NaN fails the check below, so that words and infinities share one message
         a = b = math.nan
     if not (math.isfinite(a) and math.isfinite(b)):
         raise ConfigError(f"{text!r} names something that is no number.", "Write two, as in value:12:50.")

@@ -51,14 +51,17 @@ def interaction(
             few values tie too often for ranks.
         resamples: draws of the permutation test and of the bootstrap.
     """
+    # [parts, n] -> [n], paired by problem: what problems have in common cancels before anything is tested
     departure = joint - np.sum(parts, axis=0)
     found = logprob_effect(departure, seed=seed, method=method, resamples=resamples)
+    # exact zeros: where an arm touches nothing its change is 0.0 by construction (see `logprob_changes`)
     departing = int((departure != 0).sum())
     return Interaction(Estimate(found.estimate, found.low, found.high, found.p_value), departing)
 
 
 def adjust_all(found: Sequence[Interaction]) -> tuple[Interaction, ...]:
     """The same interactions with p-values adjusted over all of them (Benjamini-Hochberg)."""
+    # a family of hundreds of pairs: the share of false findings is controlled, not every single one
     adjusted = adjust([one.p_value for one in found], "benjamini-hochberg")
     return tuple(
         replace(one, departure=replace(one.departure, p_adjusted=p)) for one, p in zip(found, adjusted, strict=True)
@@ -127,6 +130,7 @@ def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequenc
         parts: change with the first one out, and with the second one out.
         seed: of the resampling.
     """
+    # in the order of `pair`
     first, second = parts
     return PairRow(
         site=site,
@@ -138,6 +142,7 @@ def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequenc
         estimate_b=second.counts.estimate,
         logprob_a=float(first.logprob.mean()),
         logprob_b=float(second.logprob.mean()),
+        # -1, 0 or 1 each, so departures tie: signs are flipped instead of ranked
         interaction=interaction(joint.accuracy, [c.accuracy for c in parts], seed, "permutation"),
         interaction_logprob=interaction(joint.logprob, [c.logprob for c in parts], seed),
     )
@@ -145,6 +150,7 @@ def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequenc
 
 def adjust_pairs(rows: Sequence[PairRow]) -> tuple[PairRow, ...]:
     """The same rows with the interactions' p-values adjusted over all pairs, accuracy and log-probability apart."""
+    # two families: one answers whether answers change, the other whether log-probabilities do
     accuracy = adjust_all([row.interaction for row in rows])
     logprob = adjust_all([row.interaction_logprob for row in rows])
     return tuple(

@@ -75,11 +75,14 @@ def agreement(attribution: Attribution, screen: Screen, site: Site | None = None
             that fire.
     """
     place = site or screen.site
+    # Silent features are left out: prediction and measurement are 0 for them by construction, and thousands of agreeing
+    # zeros would pass for a good approximation.
     rows = [row for row in screen.rows if row.site == place and row.n_touched]
     if screen.kind != "ablate":
         raise ConfigError(f"Attribution predicts ablation; this screen did {screen.kind}.")
     if len(rows) < 2:
         raise ConfigError(f"Ranks need at least two features that fire; the screen has {len(rows)} at {place}.")
+    # in one order from here on: position i of every list is the same feature
     features, measured = [row.feature for row in rows], [row.logprob for row in rows]
     predicted = attribution.effects[features].tolist()
     return Agreement(
@@ -97,7 +100,9 @@ def agreement(attribution: Attribution, screen: Screen, site: Site | None = None
 def _rank_correlation(name: str, predicted: Sequence[float], measured: Sequence[float]) -> float | None:
     from scipy import stats
 
+    # magnitudes: a screen is ordered by strength, and `same_sign` speaks of directions apart
     sizes = [[abs(value) for value in values] for values in (predicted, measured)]
+    # scipy would warn and return NaN, which JSON does not know
     if any(len(set(values)) == 1 for values in sizes):
         return None
     return float(getattr(stats, name)(*sizes).statistic)
@@ -109,6 +114,7 @@ def _by_size(values: Sequence[float]) -> list[int]:
 
 
 def _recall(predicted: Sequence[float], measured: Sequence[float], k: int) -> Recall:
+    # k of each list, so recall and precision are the same number
     hits = set(_by_size(predicted)[:k]) & set(_by_size(measured)[:k])
     return Recall(k, len(hits) / k, k / len(measured))
 

@@ -52,11 +52,15 @@ def attribute(engine: FeatureInterventionEngine, context: SiteContext, steps: in
     """
     if steps < 1:
         raise ConfigError(f"Attribution needs at least one step, got {steps}.", "1 is gradient times activation.")
+    # [n, d_model]; float32, for bfloat16 gradients of many steps would not add up
     total = torch.zeros_like(context.activations, dtype=torch.float32)
+    # [n, d_sae] @ [d_sae, d_model]: the features' part of each residual, without the decoder's bias. The path of
+    # integrated gradients runs from x minus this part (no feature fires, the SAE's error stays) to x.
     features_part = (context.latents.to(context.sae.W_dec.dtype) @ context.sae.W_dec).detach().float()
     for step in range(steps):
         # the middle of each of `steps` equal stretches from "no feature" (share 1 taken away) to the clean residual
         missing = 0.0 if steps == 1 else 1.0 - (step + 0.5) / steps
+        # the midpoint rule: exact where the gradient is linear along the path
         total += _gradients(engine.model, context, -missing * features_part) / steps
     return _attribution(context, total, steps)
 
@@ -78,6 +82,8 @@ def attribute_sites(
     Raises:
         ConfigError: for less than one step.
     """
+    # One backward pass gives all sites only where nothing but the clean run is differentiated. A cut path is no such
+    # case: what a site may pass on is decided by where the run resumes, and that is one site.
     if steps != 1 or len(contexts) == 1 or engine.propagate != "both":
         return {context.site: attribute(engine, context, steps) for context in contexts}
     found = _joint_gradients(engine.model, contexts)
@@ -86,7 +92,10 @@ def attribute_sites(
 
 def _attribution(context: SiteContext, gradients: Float[Tensor, "n d_model"], steps: int) -> Attribution:
     """What gradients with respect to the residual say of each feature's part of it."""
+    # Ablation takes latents[n, i] * W_dec[i] from the residual, so to first order the score changes by -latents[n, i] *
+    # (gradient[n] . W_dec[i]). [n, d_model] @ [d_model, d_sae] -> [n, d_sae]
     per_pair = -context.latents.float() * (gradients @ context.sae.W_dec.detach().float().T)
+    # magnitudes are averaged apart: a feature that helps one half and hurts the other has a mean near 0 and is strong
     return Attribution(per_pair.mean(0), per_pair.abs().mean(0), steps)
 
 
@@ -109,7 +118,9 @@ def _joint_gradients(model: CodiModel, contexts: Sequence[SiteContext]) -> dict[
 
 def _before(model: CodiModel, rollout: Rollout, sites: Sequence[Site]) -> ChainState:
     """The clean state from which the model reaches every site: after the position before, or after the question."""
+    # A thought is fed at the position after the one that made it, so it counts as one later.
     position = min(site.position - (site.component != "thought") for site in sites)
+    # -1: a site inside the <bot> pass itself, before which there is only the question
     if position >= 0:
         return rollout.state_at(position)
     return model.prefill(rollout.batch.ids, rollout.batch.mask, rollout.problem_ids)
@@ -122,8 +133,10 @@ def _gradients(
     out = torch.zeros_like(offset)
     for index, batch in enumerate(context.clean.batches):
         rows = list(batch.rows)
+        # a leaf of its own for each batch; `offset` must not gather a graph over all of them
         delta = offset[rows].clone().requires_grad_(True)
         with torch.enable_grad():
+            # Summed over rows: no row reads another, so the gradient of the sum has each row's own gradient in its row.
             score = _logprob(model, context.clean.rollouts.at(index), context.resume_point, delta)
             out[rows] = torch.autograd.grad(score, delta)[0]
     return out
@@ -131,6 +144,7 @@ def _gradients(
 
 def _logprob(model: CodiModel, rollout: Rollout, resume_point: ResumePoint, delta: Tensor) -> Tensor:
     """Summed log-probability of the batch's clean answers with `delta` added at the site."""
+    # all rows of the batch, in its order, once each
     rows = torch.arange(len(rollout.problem_ids), device=delta.device)
     state = resume_point.run_on(model, rollout, rows, [SiteChange(resume_point.site, delta)])
     return answer_logprob(model, state, rollout.decoded)

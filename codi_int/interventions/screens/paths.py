@@ -70,6 +70,8 @@ def split_effect(
             of several sites.
     """
     context = engine.site_context(problems, site, progress)
+    # raises where a path is closed, before anything runs: a part that is 0 by construction would make the interaction
+    # the effect itself
     for path in PATHS[1:]:
         make_resume_point(engine.model, context.site, path)
     arm = engine.plan(context, edit)
@@ -77,7 +79,9 @@ def split_effect(
         raise ConfigError("Paths are told apart for one site at a time; this edit has several.")
     if not bool(arm.edited.any()):
         raise ConfigError(f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.")
+    # Three runs of one plan on one clean pass, so their changes pair problem by problem and only the path differs.
     changes = {path: _by_path(engine, context, arm, path) for path in PATHS}
+    # "both" is the joint edit, the two single paths are its parts
     joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
     effects = {path: _effect(context, change, seed) for path, change in changes.items()}
     return EffectByPath(
@@ -92,12 +96,14 @@ def split_effect(
 @torch.no_grad()
 def _by_path(engine: FeatureInterventionEngine, context: SiteContext, arm: ArmPlan, path: str) -> ArmChange:
     """What the arm changes with only this path open; the plan and the clean pass are the same for every path."""
+    # the resume point alone decides which path is open
     open_here = replace(context, resume_point=make_resume_point(engine.model, context.site, path))
     return arm_change(context.clean, arm, engine.score(open_here, [arm])[0])
 
 
 def _effect(context: SiteContext, change: ArmChange, seed: int) -> Effect:
     before = [outcome.correct for outcome in context.clean.outcomes]
+    # a change is -1, 0 or 1 and starts from 0 or 1, so the sum is the other arm's right or wrong
     after = [bool(b + c) for b, c in zip(before, change.accuracy.tolist(), strict=True)]
     return compare_paired(
         before,

@@ -42,7 +42,9 @@ def rank_features(
     if order == "attribution":
         return attribute(engine, context).order()
     if order == "screen":
+        # sorted is stable and the rows are in the order of the features, so equal ones stay by index
         rows = run_screen(engine, problems, seed=seed, site=context.site, progress=progress).rows
         return tuple(row.feature for row in sorted(rows, key=lambda row: -abs(row.logprob)))
+    # the SAE's decoder norms only serve the edit sizes, which are not used here
     rates = feature_stats(context.latents, context.sae.W_dec.detach().float().norm(dim=1)).firing_rate
     return tuple(rates.argsort(descending=True, stable=True).tolist())

@@ -48,8 +48,11 @@ class MapPlan:
 
     def replaced_with(self, site: Site, n_thoughts: int) -> tuple[Site, ...]:
         """The sites that a cell replaces together."""
+        # one cell, one position; its neighbours stay clean
         if not self.cumulative:
             return (site,)
+        # Same layer at every position. `upto` begins at thought 1, for position 0 belongs to the question; only the
+        # cell of position 0 itself replaces it.
         onwards = range(site.position, n_thoughts + 1)
         upto = range(min(1, site.position), site.position + 1)
         return tuple(replace(site, position=p) for p in (onwards if self.direction == "onwards" else upto))
@@ -107,6 +110,7 @@ class MapCell:
     @property
     def has_path(self) -> bool:
         """Whether the change can reach the answer at all."""
+        # a cell without a path has a note in place of numbers, so that nobody reads its zero as a finding
         return not self.note
 
 
