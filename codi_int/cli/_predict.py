@@ -8,6 +8,7 @@ from codi_int.cli._options import InterventionOptions
 from codi_int.cli._prediction_pages import predicted_page
 from codi_int.cli._sites import prepare
 from codi_int.interventions.edits.basic import MovableEdit
+from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.patching.predicted import PredictedResult
 from codi_int.interventions.patching.predicted_run import run_predicted
 from codi_int.interventions.patching.predicted_store import save_predicted
@@ -28,11 +29,10 @@ def intervene_predicted(edit: MovableEdit, options: InterventionOptions, claim: 
             problems,
             predict_answers(parsed, problems),
             seed=options.seed,
-            controls=options.controls,
+            controls=Controls(features=options.controls, directions=options.directions),
             data=options.data,
             sae_name=sae_name,
             progress=report,
-            directions=options.directions,
             underpowered=underpowered,
         )
 

@@ -172,7 +172,7 @@ class _CurveWorker:
         self.counts = run_groups(
             group_by_rows(planned, lambda item: len(item[1].rows)),
             score=lambda group: self._score(dict(group)),
-            progress=count_up(self._progress, "curve", len(wanted)),
+            advance=count_up(self._progress, "curve", len(wanted)),
         )
 
     def line(self, features: Sequence[int], sizes: Sequence[int]) -> tuple[CurvePoint, ...]:

@@ -38,7 +38,7 @@ def run_groups(
     score: Callable[[list[T]], RunCounts],
     is_finished: Callable[[list[T]], bool] | None = None,
     keep: Callable[[], None] | None = None,
-    progress: Callable[[int], None] | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> RunCounts:
     """Score one group after the other.
 
@@ -48,7 +48,7 @@ def run_groups(
         score: runs a group and remembers what came of it.
         is_finished: whether a group is known from an earlier run; it is not scored again.
         keep: called after each group that was scored, to write what is known so far.
-        progress: called after each group with the number of its items; see `count_up`.
+        advance: called after each group with the number of its items; see `count_up`.
 
     Returns:
         the work of the groups that were scored.
@@ -59,6 +59,6 @@ def run_groups(
             counts = add_counts(counts, score(group))
             if keep is not None:
                 keep()
-        if progress is not None:
-            progress(len(group))
+        if advance is not None:
+            advance(len(group))
     return counts

@@ -106,7 +106,7 @@ class _PairWorker:
             score=self._score,
             is_finished=self._finished,
             keep=None if keep is None else lambda: keep(list(self.rows.values()), list(self.pairs.values())),
-            progress=count_up(progress, "pairs", len(wanted)),
+            advance=count_up(progress, "pairs", len(wanted)),
         )
 
     def _finished(self, group: Sequence[Pair]) -> bool:

@@ -160,7 +160,7 @@ class _Run:
         self.counts = run_groups(
             self._pools(),
             score=lambda pool: self._run_pool(engine, pool, means),
-            progress=advance,
+            advance=advance,
         )
 
     def _with_path(self, sites: Iterable[Site]) -> tuple[Site, ...]:

@@ -230,7 +230,7 @@ class _Worker:
             # A group counts as finished only as a whole, for its rows shared batches.
             is_finished=lambda group: {(context.site, feature) for feature, _ in group} <= self._rows.keys(),
             keep=self._keep_rows,
-            progress=count_up(self._progress, stage, len(wanted)),
+            advance=count_up(self._progress, stage, len(wanted)),
         )
 
     def _keep_rows(self) -> None:
