@@ -23,9 +23,10 @@ class CodiError(Exception):
             rule: what is wrong: the rule, the value got and the values allowed. One line.
             remedy: what to do about it. One line, may be empty.
         """
-        self.rule = rule
-        self.remedy = remedy
-        super().__init__(f"{rule}\n{remedy}" if remedy else rule)
+        # What libraries say, and names from files, may hold line breaks of any kind; a message has two lines at most.
+        self.rule = " ".join(rule.splitlines())
+        self.remedy = " ".join(remedy.splitlines())
+        super().__init__(f"{self.rule}\n{self.remedy}" if self.remedy else self.rule)
 
 
 class ConfigError(CodiError):

@@ -23,7 +23,7 @@ def load_own(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiMode
     vocab_size = hf_config.vocab_size
     special = {"pad_id": config.pad_id, "bot_id": config.bot_id, "eot_id": config.eot_id, "eos_id": config.eos_id}
     for name, token in special.items():
-        if token is not None and not 0 <= token < vocab_size:
-            raise CheckpointError(f"{folder / SETTINGS}: {name} is {token}; the model has ids 0 to {vocab_size - 1}.")
+        if token is not None and not (type(token) is int and 0 <= token < vocab_size):
+            raise CheckpointError(f"{folder / SETTINGS}: {name} is {token!r}; the model has ids 0 to {vocab_size - 1}.")
     known = None if dtype == torch.float32 else hash_file_weights(state, thoughts)
     return CodiModel(hf.to(device), projection.to(device), config, load_tokenizer(folder, vocab_size), known)

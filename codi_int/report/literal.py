@@ -8,6 +8,8 @@ from typing import Any
 # sequences begin with one), Cs halves of surrogate pairs (they cannot be encoded), Zl and Zp line separators.
 SHOWN = {"Cc", "Cs", "Zl", "Zp"}
 # Format characters that re-order what follows; others (joiners of emoji and of scripts) belong to the text.
+LONGEST = 400
+"""characters of one text in a figure; matplotlib draws a text glyph by glyph, ten seconds for some 100,000"""
 TURNING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 
 
@@ -19,9 +21,9 @@ def show_controls(text: str) -> str:
 
 
 def literal_document(value: Any) -> Any:
-    """A JSON document with the controls of all its texts written out, keys too."""
+    """A JSON document as figures take it: controls of all texts written out, keys too, and long texts cut."""
     if isinstance(value, str):
-        return show_controls(value)
+        return show_controls(value if len(value) <= LONGEST else value[: LONGEST - 1] + "…")
     if isinstance(value, Mapping):
         return {literal_document(key): literal_document(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -148,6 +148,8 @@ OWN_METADATA = ("site", "model_sha256", "training_data", "data_sha256", "seed", 
 def _provenance(metadata: Mapping[str, Any]) -> Provenance:
     """What the metadata of a `cfg.json` says about where the SAE comes from."""
     site = metadata.get("site")
+    if site is not None and not isinstance(site, str):
+        raise SAEError(f"The metadata's site is {site!r}, no text.", "Write such as L14.P3, or leave it out.")
     known = {"model_name", "hook_name", *OWN_METADATA}
     noted = {key: value for key, value in metadata.items() if key not in known}
     if "decoder_bias" in metadata:

@@ -34,10 +34,14 @@ def import_published(path: str | Path, rule: str = "abs", model: str | None = No
     state, settings = raw.get("model_state_dict", raw), raw.get("config")
     if not isinstance(settings, Mapping) or "k" not in settings:
         raise SAEError(f"{path} has no `config` with k.", "Give a checkpoint of the published TopK SAEs.")
+    if type(settings["k"]) is not int:
+        raise SAEError(f"{path}: k is {settings['k']!r}, no whole number.", "Copy the checkpoint again.")
+    if not isinstance(state, Mapping):
+        raise SAEError(f"{path}: model_state_dict holds no tensors by name.", "Copy the checkpoint again.")
     weights = _weights(state, Path(path))
     d_sae, d_in = weights["W_dec"].shape
     known = Provenance(site=_site(settings), model=model, measures=_measures(raw.get("metrics")))
-    sae = TopKSAE(SAEConfig(d_in=d_in, d_sae=d_sae, k=int(settings["k"]), rule=rule, provenance=known))
+    sae = TopKSAE(SAEConfig(d_in=d_in, d_sae=d_sae, k=settings["k"], rule=rule, provenance=known))
     expected = {name: tensor.shape for name, tensor in sae.state_dict().items()}
     for name, tensor in weights.items():
         if tensor.shape != expected[name] or not bool(torch.isfinite(tensor).all()):

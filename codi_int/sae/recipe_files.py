@@ -34,7 +34,16 @@ def read_recipe(path: Path | None, defaults: Mapping[str, Any], given: Mapping[s
     """
     from_file = {} if path is None else _read(path)
     chosen = {key: value for key, value in given.items() if value is not None}
-    return SAETrainingConfig(**{**defaults, **from_file, **chosen})
+    values = {**defaults, **from_file, **chosen}
+    needed = [field.name for field in fields(SAETrainingConfig) if field.default is MISSING]
+    missing = [name for name in needed if name not in values and not _has_factory(name)]
+    if missing:
+        raise ConfigError(f"The recipe has no {' and no '.join(missing)}.", f"Give {', '.join(missing)}.")
+    return SAETrainingConfig(**values)
+
+
+def _has_factory(name: str) -> bool:
+    return next(field for field in fields(SAETrainingConfig) if field.name == name).default_factory is not MISSING
 
 
 def _read(path: Path) -> dict[str, Any]:

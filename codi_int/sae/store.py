@@ -100,6 +100,13 @@ def _build(raw: Mapping[str, Any], weights: Mapping[str, Tensor], config_at: obj
         config = config_from_json(raw)
     except CodiError as error:
         raise SAEError(f"{config_at}: {error.rule}", error.remedy) from None
+    # Before anything is allocated: a config of a few bytes may ask for more memory than there is.
+    decoder = weights.get("W_dec")
+    if decoder is not None and tuple(decoder.shape) != (config.d_sae, config.d_in):
+        raise SAEError(
+            f"{weights_at}: W_dec has shape {list(decoder.shape)}; cfg.json makes it {[config.d_sae, config.d_in]}.",
+            "The two files do not belong together: export the SAE again.",
+        )
     sae = CLASSES[config.architecture](config)
     _fill(sae, weights_from_theirs(raw, weights), weights_at)
     return sae.requires_grad_(False)
