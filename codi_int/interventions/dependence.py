@@ -36,7 +36,7 @@ class ThoughtDependence:
 def mean_residuals(model: CodiModel, problems: Sequence[Problem]) -> dict[Site, Tensor]:
     """Mean over the problems of `resid_pre` at layer 0 and `resid_post` at every layer, for each thought: [d_model]."""
     # Position 0 is the pass over <bot>, which ends the question: it is no thought and stays.
-    sites = [site for p in range(1, model.n_thoughts + 1) for site in _sites(model, p)]
+    sites = [site for p in range(1, model.n_thoughts + 1) for site in _list_sites(model, p)]
     batch = model.think(problems, capture=sites)
     # [n, d_model] -> [d_model]
     return {site: batch.captured[site].mean(0) for site in sites}
@@ -59,7 +59,7 @@ def replace_thoughts(
     # Every layer at once: were only one replaced, the layers above would read the question again through attention, and
     # the keys and values of the layers below would still speak of this problem.
     table: dict[Site | HookPoint | str, HookFunction] = {
-        s: _constant(means[s]) for p in positions for s in _sites(model, p)
+        s: _make_constant_hook(means[s]) for p in positions for s in _list_sites(model, p)
     }
     with torch.no_grad(), model.hooks(table):
         completions = model.answer(problems, progress=progress)
@@ -69,13 +69,13 @@ def replace_thoughts(
     return ThoughtDependence(tuple(positions), correct)
 
 
-def _sites(model: CodiModel, position: int) -> list[Site]:
+def _list_sites(model: CodiModel, position: int) -> list[Site]:
     # `resid_pre` of block 0 as well, or that block would make its keys and values from the very thought. With it, all
     # keys and values of the position come from means.
     return [Site(0, position, "resid_pre"), *(Site(layer, position) for layer in range(model.n_layers))]
 
 
-def _constant(value: Tensor) -> HookFunction:
+def _make_constant_hook(value: Tensor) -> HookFunction:
     def hook(tensor: Tensor, context: HookContext) -> Tensor:
         # [d_model] -> the hook's [batch, d_model]; a view, so no hook behind it may write into it
         return value.to(tensor.dtype).expand_as(tensor)

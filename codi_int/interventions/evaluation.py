@@ -115,17 +115,17 @@ def evaluate(
     answers = [extract_answer(completion.text, rule) for completion in run.completions]
     correct = [is_right(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
     # answers all problems n_thoughts + 1 times more, hence only where asked for
-    every, split = _replaced(model, problems, rule, report) if replace else ((), ())
+    every, split = _answer_replaced(model, problems, rule, report) if replace else ((), ())
     return Evaluation(
         model=model.name,
         data=name_of_problems(problems, data),
         overall=accuracy_row("all", correct),
-        by_steps=_by_steps(problems, correct),
-        by_operation=_by_operation(problems, correct),
+        by_steps=_group_by_steps(problems, correct),
+        by_operation=_group_by_operation(problems, correct),
         n_unanswered=sum(answer is None for answer in answers),
         thoughts_replaced=every,
         thoughts_replaced_by_steps=split,
-        written_chain=_written(model, problems, rule, report) if written else (),
+        written_chain=_answer_by_chain(model, problems, rule, report) if written else (),
         padding=padding,
         rule=rule,
         batch_size=run.batch_size,
@@ -158,10 +158,17 @@ def accuracy_row(group: str, correct: Sequence[bool]) -> AccuracyRow:
     right = sum(correct)
     # Wilson's and not p +- 1.96 SE: it does not shrink to a point at 0 or n of n, which small groups do reach.
     low, high = wilson_interval(right, len(correct))
-    return AccuracyRow(group, len(correct), right, right / len(correct), float(low), float(high))
+    return AccuracyRow(
+        group=group,
+        n=len(correct),
+        n_correct=right,
+        accuracy=right / len(correct),
+        low=float(low),
+        high=float(high),
+    )
 
 
-def _by_steps(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
+def _group_by_steps(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
     # by the number that were written, whatever number a model would need
     groups: dict[int, list[bool]] = {}
     for problem, right in zip(problems, correct, strict=True):
@@ -170,7 +177,7 @@ def _by_steps(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[Acc
     return tuple(accuracy_row(named.get(n, f"{n} steps"), groups[n]) for n in sorted(groups))
 
 
-def _by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
+def _group_by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
     rows = []
     for operation in OPERATIONS:
         # a zip is used up by one pass, hence a new one for each operation
@@ -181,17 +188,17 @@ def _by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple
     return tuple(rows)
 
 
-def _written(
+def _answer_by_chain(
     model: CodiModel, problems: Sequence[Problem], rule: str, report: Progress | None
 ) -> tuple[AccuracyRow, ...]:
     """Accuracy through the written chain, overall and by number of steps."""
     chains = model.write_chain(problems, progress=report)
     pairs = zip(chains, problems, strict=True)
     correct = [is_right(extract_answer(chain.text, rule), p.answer) for chain, p in pairs]
-    return accuracy_row("all", correct), *_by_steps(problems, correct)
+    return accuracy_row("all", correct), *_group_by_steps(problems, correct)
 
 
-def _replaced(
+def _answer_replaced(
     model: CodiModel, problems: Sequence[Problem], rule: str, report: Progress | None
 ) -> tuple[tuple[AccuracyRow, ...], tuple[AccuracyRow, ...]]:
     """Accuracy with all thoughts replaced and with each alone, and the former by number of steps."""
@@ -201,8 +208,15 @@ def _replaced(
     split: tuple[AccuracyRow, ...] = ()
     for positions in ([*thoughts], *([p] for p in thoughts)):
         name = "all thoughts replaced" if len(positions) > 1 else f"thought {positions[0]} replaced"
-        done = replace_thoughts(model, problems, positions, means, rename_stage(report, name), rule)
+        done = replace_thoughts(
+            model,
+            problems,
+            positions=positions,
+            means=means,
+            progress=rename_stage(report, name),
+            rule=rule,
+        )
         rows.append(accuracy_row(name, done.correct))
         # kept from the first round, in which all thoughts are replaced
-        split = split or _by_steps(problems, done.correct)
+        split = split or _group_by_steps(problems, done.correct)
     return tuple(rows), split

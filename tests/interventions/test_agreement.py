@@ -36,9 +36,9 @@ def test_correlations_are_scipys(
 ) -> None:
     predicted = attribute(engine, engine.site_context(problems))
     found = agreement(predicted, screen)
-    living = [row for row in screen.rows if row.n_touched]
-    assert found.n == len(living) == 31
-    sizes = [abs(float(predicted.effects[row.feature])) for row in living], [abs(row.logprob) for row in living]
+    alive = [row for row in screen.rows if row.n_touched]
+    assert found.n == len(alive) == 31
+    sizes = [abs(float(predicted.effects[row.feature])) for row in alive], [abs(row.logprob) for row in alive]
     assert found.spearman == pytest.approx(spearmanr(*sizes).statistic)
     assert found.kendall == pytest.approx(kendalltau(*sizes).statistic)
     assert found.spearman > 0.5

@@ -38,7 +38,14 @@ def test_add_moves_only_the_rows_on_which_the_feature_fires(sae: TopKSAE) -> Non
 
 
 def test_replace_moves_every_row_to_what_the_latents_decode_to(sae: TopKSAE) -> None:
-    plan = plan_edit(Amplify(0, 2.0), SITE, sae, X, sae.encode(X).dense(), "replace")
+    plan = plan_edit(
+        Amplify(0, 2.0),
+        SITE,
+        sae,
+        activations=X,
+        latents=sae.encode(X).dense(),
+        splice="replace",
+    )
     assert plan.rows.tolist() == [0, 1, 2, 3]
     moved = X + plan.delta
     assert torch.allclose(moved, torch.tensor([[16.5, 0.5], [0.5, 6.5], [-2.5, 3.5], [20.5, 0.5]]))
@@ -46,7 +53,14 @@ def test_replace_moves_every_row_to_what_the_latents_decode_to(sae: TopKSAE) -> 
 
 
 def test_reconstruction_moves_every_row_to_its_decoding(sae: TopKSAE) -> None:
-    plan = plan_edit(Unedited(), SITE, sae, X, sae.encode(X).dense(), "replace")
+    plan = plan_edit(
+        Unedited(),
+        SITE,
+        sae,
+        activations=X,
+        latents=sae.encode(X).dense(),
+        splice="replace",
+    )
     assert not plan.edited.any()
     assert torch.allclose(X + plan.delta, torch.tensor([[8.5, 0.5], [0.5, 6.5], [-2.5, 3.5], [10.5, 0.5]]))
 

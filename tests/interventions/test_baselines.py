@@ -141,7 +141,16 @@ def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:
     problems = tuple(Problem(str(i), "?", 1, ()) for i in range(100))
     outcomes = tuple(Outcome(str(i), int(i >= 3), i >= 3, -1.0, touched=False) for i in range(100))
     nowhere = torch.zeros(100, dtype=torch.long)
-    clean = CleanPass(problems, (), RolloutCache(llama, (), (), 0), {}, torch.zeros(100), outcomes, nowhere, nowhere)
+    clean = CleanPass(
+        problems=problems,
+        batches=(),
+        rollouts=RolloutCache(llama, (), (), 0),
+        activations={},
+        logprobs=torch.zeros(100),
+        outcomes=outcomes,
+        batch_of=nowhere,
+        row_of=nowhere,
+    )
     fixes_one = torch.tensor([0])
     arm = ArmPlan("control", fixes_one, (SiteChange(SITE, torch.ones(1, 4)),), torch.arange(100) == 0)
     scores = ArmScores(torch.tensor([-1.0]), (1,), torch.tensor([True]), torch.tensor([False]))

@@ -155,8 +155,8 @@ def test_roads_are_split_and_what_is_left_over_is_tested(llama: CodiModel, probl
     assert [split.site for split in found.splits] == [Site(0, 1), Site(2, 3), Site(1, 0)]
     for split in found.splits:
         both, cache, recurrence = (cell_of(found, split.site, path) for path in ("both", "cache", "recurrence"))
-        rest = both.logprob - cache.logprob - recurrence.logprob
-        assert split.logprob.estimate == pytest.approx(rest, abs=1e-9)
+        left = both.logprob - cache.logprob - recurrence.logprob
+        assert split.logprob.estimate == pytest.approx(left, abs=1e-9)
         assert split.accuracy.estimate == pytest.approx(both.estimate - cache.estimate - recurrence.estimate)
     p_values = [split.logprob.p_value for split in found.splits]
     assert [split.logprob.p_adjusted for split in found.splits] == pytest.approx(

@@ -32,7 +32,7 @@ THOUGHT, RESIDUAL = Site(None, 1, "thought"), Site(9, 1)
 
 
 def hooked_answers(model: CodiModel, site: Site, problems: tuple[Problem, ...], sources: tuple[int, ...]) -> list:
-    """The whole model run again under one hook that puts the sources' captured activations in place."""
+    """The whole model run again under one hook that replaces activations with the sources' captured ones."""
     values = model.think(problems, capture=[site]).at(site).values
     rows = {problem.id: row for row, problem in enumerate(problems)}
 
@@ -50,15 +50,15 @@ def hooked_answers(model: CodiModel, site: Site, problems: tuple[Problem, ...], 
 @pytest.mark.parametrize("site", [THOUGHT, RESIDUAL], ids=str)
 def test_a_patch_is_what_a_plain_hook_does(mini: tuple, site: Site) -> None:
     model = mini[0]
-    people = participants(STORIES, find_pairs(STORIES, "different", 1))
-    predictions = predict_patch(people.problems, people.sources, 1)
+    members = participants(STORIES, find_pairs(STORIES, "different", 1))
+    predictions = predict_patch(members.problems, members.sources, 1)
     results = [
         run_patch(
-            FeatureInterventionEngine(model, {site: None}, method=method), people, [site], predictions, controls=0
+            FeatureInterventionEngine(model, {site: None}, method=method), members, [site], predictions, controls=0
         )
         for method in ("suffix", "naive")
     ]
-    expected = hooked_answers(model, site, people.problems, people.sources)
+    expected = hooked_answers(model, site, members.problems, members.sources)
     for result in results:
         assert [outcome.answer for outcome in result.outcomes["intervened"]] == expected
     test = results[0].prediction
@@ -70,53 +70,53 @@ def test_a_patch_is_what_a_plain_hook_does(mini: tuple, site: Site) -> None:
 
 def test_several_sites_get_the_sources_clean_values(mini: tuple) -> None:
     model = mini[0]
-    people = participants(STORIES[-16:], find_pairs(STORIES[-16:], "different", 1))
+    members = participants(STORIES[-16:], find_pairs(STORIES[-16:], "different", 1))
     sites = [Site(None, position, "thought") for position in range(6)]
     engine = FeatureInterventionEngine(model, dict.fromkeys(sites))
-    result = run_patch(engine, people, sites, controls=0)
-    values = {site: model.think(people.problems, capture=[site]).at(site).values for site in sites}
-    rows = {problem.id: row for row, problem in enumerate(people.problems)}
+    result = run_patch(engine, members, sites, controls=0)
+    values = {site: model.think(members.problems, capture=[site]).at(site).values for site in sites}
+    rows = {problem.id: row for row, problem in enumerate(members.problems)}
 
     def putting(site: Site) -> Callable:
         def put(resid: torch.Tensor, context: object) -> torch.Tensor:
             out = resid.clone()
             for i, name in enumerate(context.problem_ids):  # type: ignore[attr-defined]
-                source = people.sources[rows[name]]
+                source = members.sources[rows[name]]
                 out[i] = values[site][source if source >= 0 else rows[name]]
             return out
 
         return put
 
     with model.hooks({site: putting(site) for site in sites}):
-        expected = [completion.answer for completion in model.answer(people.problems)]
+        expected = [completion.answer for completion in model.answer(members.problems)]
     assert [outcome.answer for outcome in result.outcomes["intervened"]] == expected
 
 
 def test_features_that_are_all_exchanged_are_the_residual_without_the_saes_error(mini: tuple) -> None:
     model, sae = mini
     site = Site(14, 3)
-    people = participants(STORIES[-16:], find_pairs(STORIES[-16:], "different", 2))
-    values = model.think(people.problems, capture=[site]).at(site).values
+    members = participants(STORIES[-16:], find_pairs(STORIES[-16:], "different", 2))
+    values = model.think(members.problems, capture=[site]).at(site).values
     decoded = sae.decode(sae.encode(values).dense())
-    result = run_patch(FeatureInterventionEngine(model, {site: sae}), people, [site], features=(), controls=0)
-    source = torch.tensor([s if s >= 0 else i for i, s in enumerate(people.sources)])
-    rows = {problem.id: row for row, problem in enumerate(people.problems)}
+    result = run_patch(FeatureInterventionEngine(model, {site: sae}), members, [site], features=(), controls=0)
+    source = torch.tensor([s if s >= 0 else i for i, s in enumerate(members.sources)])
+    rows = {problem.id: row for row, problem in enumerate(members.problems)}
 
     def put(resid: torch.Tensor, context: object) -> torch.Tensor:
         chosen = torch.tensor([rows[name] for name in context.problem_ids])  # type: ignore[attr-defined]
         return resid + decoded[source[chosen]] - decoded[chosen]
 
     with model.hooks({site: put}):
-        expected = [completion.answer for completion in model.answer(people.problems)]
+        expected = [completion.answer for completion in model.answer(members.problems)]
     assert [outcome.answer for outcome in result.outcomes["intervened"]] == expected
 
 
 def test_controls_are_random_problems_and_are_seeded(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
-    people = participants(problems, find_pairs(problems, "different", 1))
+    members = participants(problems, find_pairs(problems, "different", 1))
     engine = FeatureInterventionEngine(llama, {Site(2, 3): None})
-    predictions = predict_patch(people.problems, people.sources, 1)
+    predictions = predict_patch(members.problems, members.sources, 1)
     first, again, other = (
-        run_patch(engine, people, [Site(2, 3)], predictions, controls=4, seed=seed).prediction for seed in (0, 0, 1)
+        run_patch(engine, members, [Site(2, 3)], predictions, controls=4, seed=seed).prediction for seed in (0, 0, 1)
     )
     assert first is not None
     assert first == again
@@ -128,10 +128,10 @@ def test_controls_are_random_problems_and_are_seeded(llama: CodiModel, problems:
 def test_only_targets_and_sources_take_part(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
     sources = [-1] * len(problems)
     sources[3], sources[7] = 5, 3
-    people = participants(problems, Pairing(tuple(sources), "mine", {}))
-    assert [p.id for p in people.problems] == [problems[row].id for row in (3, 5, 7)]
-    assert people.sources == (1, -1, 0)
-    result = run_patch(FeatureInterventionEngine(llama, {Site(2, 3): None}), people, [Site(2, 3)])
+    members = participants(problems, Pairing(tuple(sources), "mine", {}))
+    assert [p.id for p in members.problems] == [problems[row].id for row in (3, 5, 7)]
+    assert members.sources == (1, -1, 0)
+    result = run_patch(FeatureInterventionEngine(llama, {Site(2, 3): None}), members, [Site(2, 3)])
     assert result.prediction is None
     assert result.effect.n == 3
     assert result.effect.n_touched == 2
@@ -141,10 +141,10 @@ def test_only_targets_and_sources_take_part(llama: CodiModel, problems: tuple[Pr
 def test_the_document_holds_the_prediction_but_not_every_problem(
     llama: CodiModel, problems: tuple[Problem, ...]
 ) -> None:
-    people = participants(problems, find_pairs(problems, "different", 1))
-    predictions = predict_patch(people.problems, people.sources, 1)
+    members = participants(problems, find_pairs(problems, "different", 1))
+    predictions = predict_patch(members.problems, members.sources, 1)
     engine = FeatureInterventionEngine(llama, {Site(2, 3): None})
-    result = run_patch(engine, people, [Site(2, 3)], predictions, controls=0)
+    result = run_patch(engine, members, [Site(2, 3)], predictions, controls=0)
     document = result.to_dict()
     assert result.to_json()
     assert document["schema"] == "codi-int/result@1"
@@ -154,9 +154,9 @@ def test_the_document_holds_the_prediction_but_not_every_problem(
 
 
 def patched(model: CodiModel, problems: tuple[Problem, ...], kind: str) -> PredictedResult:
-    people = participants(problems, find_pairs(problems, kind, 1))
-    predictions = predict_patch(people.problems, people.sources, 1)
-    return run_patch(FeatureInterventionEngine(model, {RESIDUAL: None}), people, [RESIDUAL], predictions, controls=0)
+    members = participants(problems, find_pairs(problems, kind, 1))
+    predictions = predict_patch(members.problems, members.sources, 1)
+    return run_patch(FeatureInterventionEngine(model, {RESIDUAL: None}), members, [RESIDUAL], predictions, controls=0)
 
 
 def test_same_against_different_is_an_exact_test_on_common_targets(mini: tuple) -> None:
@@ -189,18 +189,18 @@ def test_no_common_target_is_no_contrast(llama: CodiModel, problems: tuple[Probl
     for target in (0, 1):
         sources = [-1] * len(problems)
         sources[target] = 5
-        people = participants(problems, Pairing(tuple(sources), "mine", {}))
-        predictions = predict_patch(people.problems, people.sources, 1)
-        results.append(run_patch(engine, people, [Site(2, 3)], predictions, controls=0))
+        members = participants(problems, Pairing(tuple(sources), "mine", {}))
+        predictions = predict_patch(members.problems, members.sources, 1)
+        results.append(run_patch(engine, members, [Site(2, 3)], predictions, controls=0))
     assert contrast_values(*results) is None
 
 
 def test_what_cannot_be_patched_teaches(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
-    people = participants(problems, find_pairs(problems, "different", 1))
+    members = participants(problems, find_pairs(problems, "different", 1))
     engine = FeatureInterventionEngine(llama, {Site(2, 3): None})
     with pytest.raises(CodiError, match="no site"):
-        patch_edit([], people.sources)
+        patch_edit([], members.sources)
     with pytest.raises(CodiError, match=r"no SAE at L2\.P3"):
-        run_patch(engine, people, [Site(2, 3)], features=(3,))
+        run_patch(engine, members, [Site(2, 3)], features=(3,))
     with pytest.raises(CodiError, match="cannot be negative"):
-        run_patch(engine, people, [Site(2, 3)], controls=-1)
+        run_patch(engine, members, [Site(2, 3)], controls=-1)

@@ -35,7 +35,7 @@ def correct(engine: FeatureInterventionEngine, problems: Sequence[Problem], path
     return np.array([a.answer == p.answer for a, p in zip(answers, problems, strict=True)])
 
 
-def test_each_road_does_what_a_hook_on_it_does(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+def test_each_path_does_what_a_hook_on_it_does(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
     found = split_effect(engine, Amplify(FEATURES, 4), right, site=SITE)
     clean = correct(engine, right, "both", 1.0)
     after = {path: correct(engine, right, path, 4.0) for path in PATHS}
@@ -44,21 +44,21 @@ def test_each_road_does_what_a_hook_on_it_does(engine: FeatureInterventionEngine
         assert effect.n_broken == (clean & ~after[path]).sum(), path
         assert effect.n_fixed == (~clean & after[path]).sum(), path
     assert found.both.n_broken > 3
-    rest = [
+    departures = [
         int(b) - int(c) - int(r) + int(x) for b, c, r, x in zip(*(after[path] for path in PATHS), clean, strict=True)
     ]
-    assert found.rest.estimate == pytest.approx(np.mean(rest))
-    assert found.rest.n_departing == np.count_nonzero(rest)
+    assert found.interaction.estimate == pytest.approx(np.mean(departures))
+    assert found.interaction.n_departing == np.count_nonzero(departures)
 
 
-def test_both_roads_are_the_engines_own_effect(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+def test_both_paths_are_the_engines_own_effect(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
     found = split_effect(engine, Ablate(17), right, site=SITE)
     own = engine.run(Ablate(17), right, controls=0, site=SITE).effect
     assert replace(found.both, logprob=None, verdict="") == replace(own, logprob=None, verdict="")
     assert own.logprob is not None
     assert found.both.logprob.estimate == pytest.approx(own.logprob.estimate, abs=1e-5)  # other rows share its batches
     nats = [effect.logprob.estimate for effect in (found.both, found.cache, found.recurrence)]
-    assert found.rest_logprob.estimate == pytest.approx(nats[0] - nats[1] - nats[2], abs=1e-9)
+    assert found.interaction_logprob.estimate == pytest.approx(nats[0] - nats[1] - nats[2], abs=1e-9)
     assert found.to_dict()["schema"] == "codi-int/roads@1"
 
 

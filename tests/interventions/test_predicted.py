@@ -18,13 +18,13 @@ def outcomes(*answers: Number | None, touched: bool = True) -> tuple[Outcome, ..
 def predicted(*answers: Number | None, truth: Number = 0, sources: Number | None = None) -> Predictions:
     rows = tuple(
         Prediction(
-            f"p{i}",
-            answer,
-            answer not in (None, truth),
-            None if answer is not None else "no steps",
-            i == 0,
-            None if sources is None else "s",
-            sources,
+            problem_id=f"p{i}",
+            answer=answer,
+            informative=answer not in (None, truth),
+            why_not=None if answer is not None else "no steps",
+            ambiguous=i == 0,
+            source_id=None if sources is None else "s",
+            source_answer=sources,
         )
         for i, answer in enumerate(answers)
     )
@@ -37,9 +37,10 @@ def answers_of(hits: np.ndarray) -> list[int]:
 
 
 def test_only_informative_problems_that_were_touched_count() -> None:
-    claim = predicted(5, 6, 0, None, 7, 8)  # the third stays as it is, the fourth has no prediction
-    after = (*outcomes(5, 9, 0, 3, 7), *outcomes(0, 0, 0, 0, 0, 8, touched=False)[5:])
-    test = score_prediction(claim, outcomes(0, 6, 0, 3, 0, 8), after)
+    claim = predicted(*(5, 6, 0, None, 7, 8))  # the third stays as it is, the fourth has no prediction
+    untouched = outcomes(*(0, 0, 0, 0, 0, 8), touched=False)
+    after = (*outcomes(5, 9, 0, 3, 7), *untouched[5:])
+    test = score_prediction(claim, outcomes(*(0, 6, 0, 3, 0, 8)), after)
     assert (test.n, test.n_predicted, test.n_informative, test.n_tested) == (6, 5, 4, 3)
     assert (test.n_hits, test.n_hits_clean, test.hit_rate) == (2, 1, 2 / 3)
     assert test.n_ambiguous == 1

@@ -33,6 +33,6 @@ def test_a_patch_takes_the_name_of_the_problems_that_were_paired(
     engine_at: Callable[..., FeatureInterventionEngine], right: tuple[Problem, ...]
 ) -> None:
     pairing = Pairing((1, 0, *[-1] * (len(right) - 2)), "given", {})
-    people = participants(Problems(right, "stories:validation"), pairing)
-    assert people.problems == right[:2]
-    assert run_patch(engine_at(SITE), people, [SITE], controls=0).experiment.data == "stories:validation"
+    members = participants(Problems(right, "stories:validation"), pairing)
+    assert members.problems == right[:2]
+    assert run_patch(engine_at(SITE), members, [SITE], controls=0).experiment.data == "stories:validation"

@@ -8,7 +8,7 @@ from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmScores
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.engine.naive import _passes, rerun_close, rerun_plan
+from codi_int.interventions.engine.naive import _group_passes, rerun_close, rerun_plan
 from codi_int.types import Problem, Site
 
 SITE, OTHER = Site(2, 3), Site(3, 4)
@@ -38,5 +38,5 @@ def test_close_rows_of_different_arms_share_runs_of_the_model(
             a for a, c in zip(whole.answers, close, strict=True) if c
         ]
     rows = torch.cat([plan.rows[close] for plan, close in zip(plans, doubted, strict=True)])
-    assert len(_passes(rows)) == int(rows.bincount().max())
-    assert sorted(torch.cat(_passes(rows)).tolist()) == list(range(len(rows)))
+    assert len(_group_passes(rows)) == int(rows.bincount().max())
+    assert sorted(torch.cat(_group_passes(rows)).tolist()) == list(range(len(rows)))

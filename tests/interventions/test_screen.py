@@ -61,10 +61,10 @@ def test_a_dead_feature_has_no_p_value_and_no_part_in_the_family(screen: Screen)
     assert (dead.n_touched, dead.p_value, dead.p_adjusted, dead.rank) == (0, None, None, None)
 
 
-def test_p_values_are_adjusted_over_all_living_features(screen: Screen) -> None:
-    living = [row for row in screen.rows if row.p_value is not None]
-    expected = false_discovery_control([row.p_value for row in living])
-    assert [row.p_adjusted for row in living] == pytest.approx(list(expected))
+def test_p_values_are_adjusted_over_all_alive_features(screen: Screen) -> None:
+    alive = [row for row in screen.rows if row.p_value is not None]
+    expected = false_discovery_control([row.p_value for row in alive])
+    assert [row.p_adjusted for row in alive] == pytest.approx(list(expected))
     shifted = [row for row in screen.rows if row.logprob_p is not None]
     expected = false_discovery_control([row.logprob_p for row in shifted])
     assert [row.logprob_p_adjusted for row in shifted] == pytest.approx(list(expected))
@@ -139,7 +139,7 @@ def test_several_sites_are_screened_as_each_alone(
     assert without_family(double.rows) == without_family((*screen.rows, *alone.rows))
     assert (double.site, double.sae) == (SITE, "one")
     assert [(s.site, s.sae, s.n_features) for s in double.sites] == [(SITE, "one", 32), (OTHER, "another", 32)]
-    assert double.sites[0].n_living == sum(row.n_touched > 0 for row in screen.rows)
+    assert double.sites[0].n_alive == sum(row.n_touched > 0 for row in screen.rows)
 
 
 def test_the_family_is_all_features_of_all_sites(double: Screen, screen: Screen) -> None:

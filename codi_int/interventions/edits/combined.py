@@ -78,7 +78,7 @@ class Together:
 
     def moved_to(self, features: Sequence[int]) -> "Together":
         """The same edits on as many other features."""
-        return Together(_moved(self.edits, features))
+        return Together(_move_parts(self.edits, features))
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class AtSites:
 
     def moved_to(self, features: Sequence[int]) -> "AtSites":
         """The same edits on as many other features."""
-        return AtSites(tuple(zip(self.sites, _moved(self.parts, features), strict=True)))
+        return AtSites(tuple(zip(self.sites, _move_parts(self.parts, features), strict=True)))
 
 
 def reach_order(site: Site) -> tuple[int, bool, int, int]:
@@ -184,7 +184,7 @@ def _check_disjoint(edits: Sequence[Edit]) -> None:
             owner[feature] = edit
 
 
-def _moved(edits: Sequence[Any], features: Sequence[int]) -> tuple[Any, ...]:
+def _move_parts(edits: Sequence[Any], features: Sequence[int]) -> tuple[Any, ...]:
     out, start = [], 0
     for edit in edits:
         # as many as the part names, in the order of `features`, of which this is the inverse

@@ -145,7 +145,7 @@ def plan_residual(
     if edit_residual is None:
         raise no_edit(edit)
     after = edit_residual(given, clean)
-    after = _same_shape(edit, after, activations, "activations")
+    after = _check_shape(edit, after, activations, "activations")
     # exact for the same reason as in `plan_edit`
     touched = (after != activations).any(1)
     # [m, d_model]; float32, for a difference rounded to bfloat16 would not lead from one to the other
@@ -175,9 +175,9 @@ def _spread_change(change: SiteChange, own: Tensor, rows: Tensor) -> SiteChange:
     return SiteChange(change.site, _spread(change.delta, own, rows), value)
 
 
-def _spread(values: Tensor, own: Tensor, rows: Tensor, rest: float = 0.0) -> Tensor:
-    """What belongs to the problems `own`, for the problems `rows`; the others have `rest`."""
-    out = values.new_full((len(rows), values.shape[1]), rest)
+def _spread(values: Tensor, own: Tensor, rows: Tensor, filling: float = 0.0) -> Tensor:
+    """What belongs to the problems `own`, for the problems `rows`; the others have `filling`."""
+    out = values.new_full((len(rows), values.shape[1]), filling)
     # `own` is contained in the sorted `rows`, so the search finds each one's very place
     out[torch.searchsorted(rows, own).to(values.device)] = values
     return out
@@ -192,10 +192,10 @@ def edited_latents(
         raise no_edit(edit)
     given = latents.clone()  # a copy: an edit that works in place must not reach the clean arm
     after = change(given, clean)
-    return _same_shape(edit, after, latents, "latents")
+    return _check_shape(edit, after, latents, "latents")
 
 
-def _same_shape(edit: Any, out: Any, given: Tensor, what: str) -> Tensor:
+def _check_shape(edit: Any, out: Any, given: Tensor, what: str) -> Tensor:
     """What an edit returned, in the dtype of what it was given; HookError where it cannot take its place."""
     if not isinstance(out, Tensor) or out.shape != given.shape:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__

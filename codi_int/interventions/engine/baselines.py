@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import difference_of_means, single_neurons
-from codi_int.interventions.engine.planning import stray_directions
+from codi_int.interventions.engine.planning import draw_directions
 from codi_int.interventions.engine.site_context import SiteContext
 
 
@@ -34,7 +34,7 @@ def baseline_arms(
     if not bool(arm.edited.any()):
         return {}
     # directions imitate every site of the arm; the others below one site only
-    found = {"random_directions": stray_directions(arm, directions, seed)}
+    found = {"random_directions": draw_directions(arm, directions, seed)}
     if len(arm.changes) == 1:
         found["single_neurons"] = single_neurons(arm, context.activations, neurons, seed)
         if mean_difference and features and context.place.latents is not None:

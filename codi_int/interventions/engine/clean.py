@@ -106,7 +106,16 @@ def run_clean(
             progress("clean pass", done, len(problems))
     # every problem stands in one batch, so none is left None
     finished = tuple(outcome for outcome in outcomes if outcome is not None)
-    return CleanPass(problems, batches, rollouts, found, logprobs, finished, batch_of, row_of)
+    return CleanPass(
+        problems=problems,
+        batches=batches,
+        rollouts=rollouts,
+        activations=found,
+        logprobs=logprobs,
+        outcomes=finished,
+        batch_of=batch_of,
+        row_of=row_of,
+    )
 
 
 def make_outcome(problem: Problem, answer: Number | None, logprob: float, touched: bool) -> Outcome:

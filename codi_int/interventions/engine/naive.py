@@ -39,7 +39,7 @@ def rerun_plan(
     logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
     # places: (row of the batch, row of the plan) for the rows that the two share
-    for index, edited, places in _rollouts(model, clean, plan, propagate):
+    for index, edited, places in _iterate_rollouts(model, clean, plan, propagate):
         found = _compare(model, clean.rollouts.at(index), edited)
         numbers = read_answers(model, edited.decoded)
         for row, i in places:
@@ -53,13 +53,13 @@ def recapture(
 ) -> Float[Tensor, "m d_model"]:
     """What arrives at a later site under a plan, for the plan's rows, by running the whole model with hooks."""
     out = torch.empty(plan.delta.shape, dtype=model.dtype, device=model.device)
-    for _, edited, places in _rollouts(model, clean, plan, propagate, [later]):
+    for _, edited, places in _iterate_rollouts(model, clean, plan, propagate, [later]):
         for row, i in places:
             out[i] = edited.captured[later][row]
     return out
 
 
-def _rollouts(
+def _iterate_rollouts(
     model: CodiModel,
     clean: CleanPass,
     plan: ArmPlan,
@@ -72,7 +72,7 @@ def _rollouts(
     # `changes_of` and not `plan.changes`: it says at which site a value is added instead of put, and the reference must
     # do the same arithmetic as the fast path.
     table: dict[Site | HookPoint | str, HookFunction] = {
-        change.site: _changer(clean, change, place) for change in changes_of([plan]).sites
+        change.site: _make_hook(clean, change, place) for change in changes_of([plan]).sites
     }
     # Whole batches, in the clean pass's own shapes: rounding depends on the shape, and only in the same shape does an
     # unedited row come out bit for bit.
@@ -83,7 +83,7 @@ def _rollouts(
         yield index, edited, [(row, place[problem]) for row, problem in enumerate(batch.rows) if problem in place]
 
 
-def _changer(clean: CleanPass, change: SiteChange, place: dict[int, int]) -> HookFunction:
+def _make_hook(clean: CleanPass, change: SiteChange, place: dict[int, int]) -> HookFunction:
     """A hook that makes a plan's change in the problems that have one."""
     index = {problem.id: i for i, problem in enumerate(clean.problems)}
 
@@ -123,20 +123,20 @@ def rerun_close(
     slow: dict[int, tuple[Number | None, float, bool]] = {}
     # A run has one row for each problem, so a problem that is close in three arms takes three runs, and arms that are
     # close on different problems share one.
-    for pairs in _passes(close.problems):
+    for pairs in _group_passes(close.problems):
         part = close.of(pairs)
         # nobody asks a plan that only runs which rows it edited
         unknown = torch.zeros(len(clean.problems), dtype=torch.bool)
         again = rerun_plan(model, clean, ArmPlan("close", part.problems, part.sites, unknown), propagate)
         rows = zip(again.answers, again.logprobs.tolist(), again.changed.tolist(), strict=True)
         slow |= dict(zip(pairs.tolist(), rows, strict=True))
-    # Back in the order of the pairs, which is that of the plans and of their close rows: `_with` takes the next one for
-    # each row that it replaces.
+    # Back in the order of the pairs, which is that of the plans and of their close rows: `_replace_close` takes the
+    # next one for each row that it replaces.
     found = iter(slow[i] for i in range(len(close.problems)))
-    return [_with(fast, found) for fast in scores]
+    return [_replace_close(fast, found) for fast in scores]
 
 
-def _passes(problems: Int[Tensor, " pairs"]) -> list[Int[Tensor, " some"]]:
+def _group_passes(problems: Int[Tensor, " pairs"]) -> list[Int[Tensor, " some"]]:
     """Pairs in groups that name each problem once, in the order of the problems: a group is one run of the model."""
     seen: Counter[int] = Counter()
     groups: dict[int, list[int]] = {}
@@ -149,7 +149,7 @@ def _passes(problems: Int[Tensor, " pairs"]) -> list[Int[Tensor, " some"]]:
     return [torch.tensor(group) for group in groups.values()]
 
 
-def _with(fast: ArmScores, slow: Iterator[tuple[Number | None, float, bool]]) -> ArmScores:
+def _replace_close(fast: ArmScores, slow: Iterator[tuple[Number | None, float, bool]]) -> ArmScores:
     """Scores whose close rows are replaced by the next ones of the whole model."""
     answers, logprobs, changed = list(fast.answers), fast.logprobs.clone(), fast.changed.clone()
     for row in fast.rerun.nonzero()[:, 0].tolist():

@@ -77,7 +77,7 @@ def plan_sites(
         # [m, d_model] for each plan; all plans together, so that their rows share batches
         arrived = capture(plans, site)
         found = [
-            plan_state(edit.parts[i], places[site], arriving(places[site], plan, x), splice)
+            plan_state(edit.parts[i], places[site], update_state(places[site], plan, x), splice)
             for edit, plan, x in zip(edits, plans, arrived, strict=True)
         ]
         # From here on a plan's rows are those that any site so far touches, and the next capture runs all of them.
@@ -124,7 +124,7 @@ def no_sae(site: Site, why: str) -> SAEError:
     )
 
 
-def arriving(place: SiteState, plan: ArmPlan, arrived: Float[Tensor, "m d_model"]) -> SiteState:
+def update_state(place: SiteState, plan: ArmPlan, arrived: Float[Tensor, "m d_model"]) -> SiteState:
     """A site as the changes of a plan have left it: its own rows as they arrived, all others clean."""
     if not len(plan.rows):
         return place
@@ -141,7 +141,7 @@ def arriving(place: SiteState, plan: ArmPlan, arrived: Float[Tensor, "m d_model"
     return SiteState(place.site, place.sae, activations, latents)
 
 
-def stray_directions(arm: ArmPlan, draws: int, seed: int) -> tuple[ArmPlan, ...]:
+def draw_directions(arm: ArmPlan, draws: int, seed: int) -> tuple[ArmPlan, ...]:
     """Arms that move the same problems as far as `arm` does at each of its sites, along random directions."""
     plans = random_directions(arm, draws, seed)
     for i, later in enumerate(arm.changes[1:], 1):

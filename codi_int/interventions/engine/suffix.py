@@ -88,7 +88,7 @@ class SuffixRunner:
             done += count
             if progress:
                 progress("edited passes", done, total)
-        return _per_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
+        return _split_by_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
 
     @torch.no_grad()
     def capture(self, plans: Sequence[ArmPlan], site: Site) -> list[Float[Tensor, "m d_model"]]:
@@ -131,7 +131,7 @@ class SuffixRunner:
                     yield len(pairs)
                 else:
                     # kept for later chunks: what did not fit once is not tried again
-                    self._max_rows = _half(len(pairs), self._model.device)
+                    self._max_rows = _halve(len(pairs), self._model.device)
 
     def _rows(self, problems: Int[Tensor, " pairs"]) -> Int[Tensor, " pairs"]:
         return self._clean.row_of[problems].to(self._model.device)
@@ -173,7 +173,7 @@ def _fits(work: Callable[[Rollout, Tensor], None], rollout: Rollout, pairs: Tens
     return False
 
 
-def _half(rows: int, device: torch.device) -> int:
+def _halve(rows: int, device: torch.device) -> int:
     if rows == 1:
         raise ConfigError(
             f"The memory of {device} does not hold a single row beside the clean pass.",
@@ -189,7 +189,7 @@ def changes_of(plans: Sequence[ArmPlan]) -> Changes:
     first = plans[0].site
     later = {change.site for plan in plans for change in plan.changes} - {first}
     sites = (first, *sorted(later, key=reach_order))
-    changes = [_together([_change_at(plan, site) for plan in plans]) for site in sites]
+    changes = [_join_changes([_change_at(plan, site) for plan in plans]) for site in sites]
     # At the first site a value is not put but added, like everything else: the clean activation arrives there bit for
     # bit, so the sum is off by one rounding at most. Later sites are reached by arithmetic that rounds as it likes.
     changes[0] = replace(changes[0], value=None)
@@ -204,7 +204,7 @@ def _change_at(plan: ArmPlan, site: Site) -> SiteChange:
     return SiteChange(site, torch.zeros_like(plan.delta))
 
 
-def _together(changes: Sequence[SiteChange]) -> SiteChange:
+def _join_changes(changes: Sequence[SiteChange]) -> SiteChange:
     """The changes of all plans at one site, one after the other."""
     site, delta = changes[0].site, torch.cat([change.delta for change in changes])  # [pairs, d_model]
     if all(change.value is None for change in changes):
@@ -214,7 +214,7 @@ def _together(changes: Sequence[SiteChange]) -> SiteChange:
     return SiteChange(site, delta, torch.cat(values))
 
 
-def settled(plan: ArmPlan, scores: ArmScores, clean: CleanPass, tolerance: float) -> ArmScores:
+def settle_rounding(plan: ArmPlan, scores: ArmScores, clean: CleanPass, tolerance: float) -> ArmScores:
     """The scores with the clean log-probability wherever theirs differs from it by no more than rounding."""
     # [m], like the scores
     before = clean.logprobs.cpu()[plan.rows]
@@ -222,7 +222,10 @@ def settled(plan: ArmPlan, scores: ArmScores, clean: CleanPass, tolerance: float
     return replace(scores, logprobs=torch.where(same, before, scores.logprobs))
 
 
-def _per_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
+settled = settle_rounding  # the earlier name
+
+
+def _split_by_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
     """The scores of all pairs, cut back into plans."""
     out, start = [], 0
     for plan in plans:

@@ -76,7 +76,22 @@ def untested(n: int, confidence: float, verdict: str) -> Effect:
     """The effect of an edit that touched no problem: nothing happened, so nothing is tested."""
     # p-values None and not 1: what was not tested does not count in a family (see `adjust`)
     nothing = LogprobEffect(0.0, 0.0, 0.0, None, "nothing changed")
-    return Effect(0.0, 0.0, 0.0, confidence, None, "not tested", n, 0, 0, 0, 0, nothing, None, verdict)
+    return Effect(
+        estimate=0.0,
+        low=0.0,
+        high=0.0,
+        confidence=confidence,
+        p_value=None,
+        method="not tested",
+        n=n,
+        n_touched=0,
+        n_broken=0,
+        n_fixed=0,
+        n_answer_changed=0,
+        logprob=nothing,
+        minimum_detectable=None,
+        verdict=verdict,
+    )
 
 
 def compare_equivalence(

@@ -119,7 +119,7 @@ def _score_limit(counts: PairedCounts, z: float, towards: float) -> float:
     # The interval holds every difference that the score test does not reject; its ends are where gap^2 = z^2 *
     # variance. Not written as gap / sqrt(variance): the variance is 0 at -1 and 1, and at 0 where nothing flips.
     def excess(delta: float) -> float:
-        gap = _corrected_gap(counts, delta)
+        gap = _correct_gap(counts, delta)
         return gap * gap - z * z * _score_variance(counts, delta)
 
     # At the estimate the gap is 0 and excess is not positive; outwards the gap grows, so each side holds one sign
@@ -133,7 +133,7 @@ def _score_limit(counts: PairedCounts, z: float, towards: float) -> float:
     return float(brentq(excess, start, towards, xtol=1e-12))
 
 
-def _corrected_gap(counts: PairedCounts, delta: float) -> float:
+def _correct_gap(counts: PairedCounts, delta: float) -> float:
     """fixed - broken minus what `delta` predicts, one closer to zero; 0 where it is closer than that."""
     # Shortened by one and never past 0: within one flip of the prediction the statistic is 0, not of the other sign.
     gap = counts.fixed - counts.broken - counts.n * delta
@@ -173,7 +173,7 @@ def equivalence(counts: PairedCounts, bound: float, alpha: float = 0.05) -> Equi
 def _score_z(counts: PairedCounts, delta: float, sign: float) -> float:
     """How far the estimate lies from `delta`, towards `sign`, in standard errors under `delta`."""
     # the variance is 0 only at -1, 0 and 1, and a bound lies strictly between
-    return sign * _corrected_gap(counts, delta) / math.sqrt(_score_variance(counts, delta))
+    return sign * _correct_gap(counts, delta) / math.sqrt(_score_variance(counts, delta))
 
 
 def power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
@@ -207,10 +207,10 @@ def minimum_detectable(counts: PairedCounts, alpha: float = 0.05, target: float 
     None where even the largest possible change would not be found.
     """
     noise = min(counts.broken, counts.fixed) / counts.n
-    return _smallest(lambda change: power(counts.n, noise + change, noise, alpha) - target, 1.0 - 2 * noise)
+    return _find_smallest(lambda change: power(counts.n, noise + change, noise, alpha) - target, 1.0 - 2 * noise)
 
 
-def _smallest(shortfall: Callable[[float], float], largest: float) -> float | None:
+def _find_smallest(shortfall: Callable[[float], float], largest: float) -> float | None:
     """The change at which `shortfall` turns positive, up to `largest`."""
     from scipy.optimize import brentq
 

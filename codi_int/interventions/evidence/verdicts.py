@@ -16,8 +16,12 @@ def verdict_of(
 ) -> str:
     """One or two sentences; never "no effect", which only an equivalence test may claim."""
     alpha = 1.0 - interval.confidence
-    accuracy = _found(counts, interval, p_value) if p_value < alpha else _not_found(counts, p_value, smallest, alpha)
-    return f"{accuracy} {_logprob_words(logprob, alpha)}".rstrip()
+    accuracy = (
+        _word_finding(counts, interval, p_value)
+        if p_value < alpha
+        else _word_no_finding(counts, p_value, smallest, alpha)
+    )
+    return f"{accuracy} {_word_logprob(logprob, alpha)}".rstrip()
 
 
 def dead_verdict(edit: Any, n: int) -> str:
@@ -41,7 +45,7 @@ def _only_moves_firing(edit: AdaptedEdit) -> bool:
     return edit.kind in ("amplify", "swap") or (edit.kind == "ablate" and edit.mode in ("zero", "mean"))
 
 
-def _found(counts: PairedCounts, interval: Interval, p_value: float) -> str:
+def _word_finding(counts: PairedCounts, interval: Interval, p_value: float) -> str:
     direction = "hurts" if counts.estimate < 0 else "helps"
     return (
         f"The intervention {direction}: accuracy changes by {_points(counts.estimate)} points "
@@ -50,7 +54,7 @@ def _found(counts: PairedCounts, interval: Interval, p_value: float) -> str:
     )
 
 
-def _not_found(counts: PairedCounts, p_value: float, smallest: float | None, alpha: float) -> str:
+def _word_no_finding(counts: PairedCounts, p_value: float, smallest: float | None, alpha: float) -> str:
     power = (
         ""
         if smallest is None
@@ -69,7 +73,7 @@ def _not_found(counts: PairedCounts, p_value: float, smallest: float | None, alp
     )
 
 
-def _logprob_words(logprob: LogprobEffect | None, alpha: float) -> str:
+def _word_logprob(logprob: LogprobEffect | None, alpha: float) -> str:
     if logprob is None or logprob.p_value is None:
         return ""
     numbers = f"{logprob.estimate:+.3g} nats, {p_words(logprob.p_value)}"

@@ -1,4 +1,4 @@
-"""Which problem lends its thought to which: pairs from a file, or found by what a step of theirs results in."""
+"""Which problem is the source of which target: pairs from a file, or found by what a step of theirs results in."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -197,10 +197,10 @@ def random_sources(sources: Sequence[int], draws: int, seed: int = 0) -> tuple[t
     n, generator = len(sources), np.random.default_rng(seed)
     if draws and n < 3:
         raise ConfigError(f"Control patches take a third problem; this run has {n}.", "0 runs without controls.")
-    return tuple(tuple(_other(row, own, n, generator) for row, own in enumerate(sources)) for _ in range(draws))
+    return tuple(tuple(_draw_other(row, own, n, generator) for row, own in enumerate(sources)) for _ in range(draws))
 
 
-def _other(row: int, own: int, n: int, generator: np.random.Generator) -> int:
+def _draw_other(row: int, own: int, n: int, generator: np.random.Generator) -> int:
     """A row that is neither of two."""
     if own < 0:
         return -1

@@ -173,17 +173,19 @@ def score_prediction(
     # masks over the problems of the run, [n] each
     rows, informative = predictions.rows, np.array([row.informative for row in predictions.rows], dtype=bool)
     # Untouched problems cannot answer the question, and prediction = truth would count every right answer as a hit.
-    tested = informative & _touched(intervened)
-    hits, before = _hits(rows, intervened) & tested, _hits(rows, clean) & tested
+    tested = informative & _mark_touched(intervened)
+    hits, before = _mark_hits(rows, intervened) & tested, _mark_hits(rows, clean) & tested
     n_tested, n_hits = int(tested.sum()), int(hits.sum())
     # Paired by problem: "gives the predicted answer" before against after. A hit of the clean model is agreement by
     # chance, and only what flips between the two counts.
     flips = count_flips(before[tested], hits[tested]) if n_tested else None
     low, high = wilson(n_hits, n_tested, confidence)
     # a source's own answer may be the predicted one; copying it would look like computing with its value
-    distinct = _distinct(rows) & tested
+    distinct = _mark_distinct(rows) & tested
     patched = any(row.source_id is not None for row in rows)
-    matched_controls = _control_hits(rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None)
+    matched_controls = _score_controls(
+        rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None
+    )
     needed, p_value = needed_problems(hit_rate), None if flips is None else mcnemar_exact(flips)
     return PredictionTest(
         claim=predictions.claim,
@@ -203,11 +205,20 @@ def score_prediction(
         method="mcnemar-exact",
         n_needed=needed,
         assumed_hit_rate=hit_rate,
-        became=_became(rows, clean, intervened, tested),
+        became=_count_became(rows, clean, intervened, tested),
         n_distinct=int(distinct.sum()) if patched else None,
         n_hits_distinct=int((hits & distinct).sum()) if patched else None,
         controls=matched_controls,
-        verdict=_verdict(n_tested, n_hits, int(before.sum()), p_value, high, needed, matched_controls, hit_rate),
+        verdict=_word_verdict(
+            n=n_tested,
+            hits=n_hits,
+            clean=int(before.sum()),
+            p_value=p_value,
+            high=high,
+            needed=needed,
+            matched_controls=matched_controls,
+            assumed=hit_rate,
+        ),
     )
 
 
@@ -220,17 +231,17 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float | None, f
     return float(low), float(high)
 
 
-def _touched(outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
+def _mark_touched(outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
     return np.array([outcome.touched for outcome in outcomes], dtype=bool)
 
 
-def _hits(rows: Sequence[Prediction], outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
+def _mark_hits(rows: Sequence[Prediction], outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
     """Which problems got the predicted answer."""
     pairs = zip(rows, outcomes, strict=True)
     return np.array([row.answer is not None and is_right(o.answer, row.answer) for row, o in pairs], dtype=bool)
 
 
-def _distinct(rows: Sequence[Prediction]) -> NDArray[np.bool_]:
+def _mark_distinct(rows: Sequence[Prediction]) -> NDArray[np.bool_]:
     """Problems whose prediction is not what their source answers."""
     return np.array(
         [
@@ -241,7 +252,7 @@ def _distinct(rows: Sequence[Prediction]) -> NDArray[np.bool_]:
     )
 
 
-def _control_hits(
+def _score_controls(
     rows: Sequence[Prediction],
     informative: NDArray[np.bool_],
     controls: Sequence[Sequence[Outcome]],
@@ -255,30 +266,30 @@ def _control_hits(
     rates, without = [], 0
     for outcomes in controls:
         # each control touches problems of its own, so each has a denominator of its own
-        tested = informative & _touched(outcomes)
+        tested = informative & _mark_touched(outcomes)
         if not tested.any():
             without += 1
             continue
-        rates.append(float(_hits(rows, outcomes)[tested].mean()))
+        rates.append(float(_mark_hits(rows, outcomes)[tested].mean()))
     as_well = sum(own is not None and rate >= own for rate in rates)
     # the edit counts as one of the draws, or p could be zero (Phipson & Smyth 2010)
     p_value = (1 + as_well) / (1 + len(rates)) if rates and own is not None else None
     return PredictionControls(kind, tuple(rates), without, as_well, p_value)
 
 
-def _became(
+def _count_became(
     rows: Sequence[Prediction], clean: Sequence[Outcome], intervened: Sequence[Outcome], tested: NDArray[np.bool_]
 ) -> dict[str, int]:
     """What the tested problems' answers became."""
     counts: Counter[str] = Counter()
     for row, before, after, use in zip(rows, clean, intervened, tested, strict=True):
         if use:
-            counts[_what_became(row, before.answer, after.answer)] += 1
+            counts[_classify_answer(row, before.answer, after.answer)] += 1
     patched = any(row.source_id is not None for row in rows)
     return {name: counts[name] for name in BECAME if patched or name != "the source's"}
 
 
-def _what_became(row: Prediction, before: Number | None, after: Number | None) -> str:
+def _classify_answer(row: Prediction, before: Number | None, after: Number | None) -> str:
     if after is None:
         return "none"
     # Order decides where two are the same number: a hit is a hit also where it is the source's answer (`n_distinct`
@@ -287,7 +298,7 @@ def _what_became(row: Prediction, before: Number | None, after: Number | None) -
     return next((name for value, name in references if value is not None and is_right(after, value)), "another")
 
 
-def _verdict(
+def _word_verdict(
     n: int,
     hits: int,
     clean: int,

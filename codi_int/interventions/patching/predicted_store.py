@@ -40,18 +40,18 @@ def _write_predictions(result: PredictedResult, path: Path) -> None:
             "problem_id": [row.problem_id for row in rows],
             # types are given: a column of nothing but None would be of no type, and two files would not fit together
             "source_id": pa.array([row.source_id for row in rows], pa.string()),
-            "predicted": _numbers([row.answer for row in rows]),
+            "predicted": _make_column([row.answer for row in rows]),
             "informative": [row.informative for row in rows],
             "why_not": pa.array([row.why_not for row in rows], pa.string()),
-            "source_answer": _numbers([row.source_answer for row in rows]),
-            "clean": _numbers([outcome.answer for outcome in result.outcomes["clean"]]),
-            "intervened": _numbers([outcome.answer for outcome in result.outcomes["intervened"]]),
+            "source_answer": _make_column([row.source_answer for row in rows]),
+            "clean": _make_column([outcome.answer for outcome in result.outcomes["clean"]]),
+            "intervened": _make_column([outcome.answer for outcome in result.outcomes["intervened"]]),
         }
     )
     replace_file(path, lambda part: pq.write_table(table, part))
 
 
-def _numbers(values: Sequence[Number | None]) -> "object":
+def _make_column(values: Sequence[Number | None]) -> "object":
     import pyarrow as pa
 
     return pa.array([None if value is None else float(value) for value in values], pa.float64())

@@ -94,7 +94,7 @@ class Prediction:
     ambiguous: bool
     """whether some operand could have been the result of either of two earlier steps"""
     source_id: str | None = None
-    """the problem whose value is put in place, for a patch"""
+    """the problem that the value comes from, for a patch"""
     source_answer: Number | None = None
     """that problem's own answer: what a model that merely copies would write"""
 
@@ -126,18 +126,18 @@ def parse_claim(text: str) -> ExchangeOperations | ExchangeValues:
     Raises:
         ConfigError: for anything else.
     """
-    first, _, rest = text.partition(":")
+    first, _, second = text.partition(":")
     if first == "value":
-        return _values(text, rest)
-    if first not in OPERATIONS or rest not in OPERATIONS:
+        return _parse_values(text, second)
+    if first not in OPERATIONS or second not in OPERATIONS:
         raise ConfigError(
             f"{text!r} is no prediction.",
             f"Write two of {', '.join(OPERATIONS)}, as in addition:subtraction, or two values, as in value:12:50.",
         )
     # the label would read well and the prediction would be the true answer everywhere
-    if first == rest:
+    if first == second:
         raise ConfigError(f"{text!r} exchanges {first} with itself.", "Name two different operations.")
-    return ExchangeOperations(first, rest)
+    return ExchangeOperations(first, second)
 
 
 def predict_answers(claim: Claim, problems: Sequence[Problem]) -> Predictions:
@@ -152,8 +152,8 @@ def predict_answers(claim: Claim, problems: Sequence[Problem]) -> Predictions:
     # What no problem of the data holds (a fraction, a number far too large) was never taught, so that such an answer
     # would miss for reasons of its own.
     numbers = number_range(problems)
-    rows = tuple(_prediction(problem, claim.carry_out(problem.steps, numbers)) for problem in problems)
-    return _supported(Predictions(claim.label, rows))
+    rows = tuple(_make_prediction(problem, claim.carry_out(problem.steps, numbers)) for problem in problems)
+    return _check_supported(Predictions(claim.label, rows))
 
 
 def predict_patch(problems: Sequence[Problem], sources: Sequence[int], step: int) -> Predictions:
@@ -169,18 +169,26 @@ def predict_patch(problems: Sequence[Problem], sources: Sequence[int], step: int
     rows = tuple(
         patched_prediction(problem, problems[source], step, numbers)
         if source >= 0
-        else Prediction(problem.id, None, False, NO_SOURCE, False)
+        else Prediction(problem.id, answer=None, informative=False, why_not=NO_SOURCE, ambiguous=False)
         for problem, source in zip(problems, sources, strict=True)
     )
     return Predictions(claim, rows)
 
 
 def name_sources(problems: Sequence[Problem], sources: Sequence[int]) -> Predictions:
-    """Who lends to whom, with nothing predicted: for a patch of which nobody says what it moves."""
+    """Sources and targets with nothing predicted: for a patch of which nobody says what it moves."""
     rows = (
-        Prediction(problem.id, None, False, UNASKED, False, problems[source].id, problems[source].answer)
+        Prediction(
+            problem_id=problem.id,
+            answer=None,
+            informative=False,
+            why_not=UNASKED,
+            ambiguous=False,
+            source_id=problems[source].id,
+            source_answer=problems[source].answer,
+        )
         if source >= 0
-        else Prediction(problem.id, None, False, NO_SOURCE, False)
+        else Prediction(problem.id, answer=None, informative=False, why_not=NO_SOURCE, ambiguous=False)
         for problem, source in zip(problems, sources, strict=True)
     )
     return Predictions("nothing", tuple(rows))
@@ -194,10 +202,10 @@ def patched_prediction(target: Problem, source: Problem, step: int, numbers: Num
     else:
         # `step` counts from 1 as people do, indices from 0. Later steps that use the result follow; see `reexecution`.
         again = put_result(target.steps, step - 1, source.steps[step - 1].result, numbers)
-    return _prediction(target, again, source)
+    return _make_prediction(target, again, source)
 
 
-def _prediction(problem: Problem, again: Reexecution, source: Problem | None = None) -> Prediction:
+def _make_prediction(problem: Problem, again: Reexecution, source: Problem | None = None) -> Prediction:
     why_not: str | None = again.why_not
     # Where the written steps do not lead to the true answer, executing them again predicts nothing about it. This
     # outranks the reason of the execution itself.
@@ -207,10 +215,18 @@ def _prediction(problem: Problem, again: Reexecution, source: Problem | None = N
     # by `is_right`, like every comparison of answers: 0.333333 is no prediction that differs from 1/3
     informative = answer is not None and not is_right(answer, problem.answer)
     identity, theirs = (source.id, source.answer) if source else (None, None)
-    return Prediction(problem.id, answer, informative, why_not, again.n_ambiguous > 0, identity, theirs)
+    return Prediction(
+        problem_id=problem.id,
+        answer=answer,
+        informative=informative,
+        why_not=why_not,
+        ambiguous=again.n_ambiguous > 0,
+        source_id=identity,
+        source_answer=theirs,
+    )
 
 
-def _supported(predictions: Predictions) -> Predictions:
+def _check_supported(predictions: Predictions) -> Predictions:
     """The predictions; ConfigError where none of them could be seen."""
     if predictions.n_informative:
         return predictions
@@ -219,18 +235,18 @@ def _supported(predictions: Predictions) -> Predictions:
     same = sum(row.answer is not None for row in predictions.rows)
     if same:
         reasons["answer stays the same"] = same
-    told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+    why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
     raise ConfigError(
-        f"No problem supports the prediction that {predictions.claim}: {told} of {len(predictions.rows):,}.",
+        f"No problem supports the prediction that {predictions.claim}: {why} of {len(predictions.rows):,}.",
         "Predict something that changes an answer, or take other problems (--data, a larger --limit).",
     )
 
 
-def _values(text: str, rest: str) -> ExchangeValues:
-    if not re.fullmatch(r"[^:]+:[^:]+", rest):
+def _parse_values(text: str, values: str) -> ExchangeValues:
+    if not re.fullmatch(r"[^:]+:[^:]+", values):
         raise ConfigError(f"{text!r} is no prediction.", "Write two values, as in value:12:50.")
     try:
-        a, b = (to_number(word) for word in rest.split(":"))
+        a, b = (to_number(word) for word in values.split(":"))
     except ValueError:
         # NaN fails the check below, so that words and infinities share one message
         a = b = math.nan

@@ -34,7 +34,7 @@ class Interaction:
     columns = ("estimate", "low", "high", "p_value", "p_adjusted", "n_departing")
 
 
-def interaction(
+def measure_interaction(
     joint: NDArray[np.float64],
     parts: Sequence[NDArray[np.float64]],
     seed: int = 0,
@@ -59,6 +59,9 @@ def interaction(
     return Interaction(Estimate(found.estimate, found.low, found.high, found.p_value), departing)
 
 
+interaction = measure_interaction  # the earlier name
+
+
 def adjust_all(found: Sequence[Interaction]) -> tuple[Interaction, ...]:
     """The same interactions with p-values adjusted over all of them (Benjamini-Hochberg)."""
     # a family of hundreds of pairs: the share of false findings is controlled, not every single one
@@ -70,7 +73,7 @@ def adjust_all(found: Sequence[Interaction]) -> tuple[Interaction, ...]:
 
 @dataclass(frozen=True)
 class PairRow(FlatEffect):
-    """What taking out two features together did, beside what each of them did alone."""
+    """What ablating two features together did, beside what each of them did alone."""
 
     site: Site
     """where"""
@@ -126,8 +129,8 @@ def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequenc
     Args:
         pair: both features.
         site: where.
-        joint: change with both out.
-        parts: change with the first one out, and with the second one out.
+        joint: change with both ablated.
+        parts: change with the first one ablated, and with the second one ablated.
         seed: of the resampling.
     """
     # in the order of `pair`
@@ -143,8 +146,8 @@ def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequenc
         logprob_a=float(first.logprob.mean()),
         logprob_b=float(second.logprob.mean()),
         # -1, 0 or 1 each, so departures tie: signs are flipped instead of ranked
-        interaction=interaction(joint.accuracy, [c.accuracy for c in parts], seed, "permutation"),
-        interaction_logprob=interaction(joint.logprob, [c.logprob for c in parts], seed),
+        interaction=measure_interaction(joint.accuracy, [c.accuracy for c in parts], seed, "permutation"),
+        interaction_logprob=measure_interaction(joint.logprob, [c.logprob for c in parts], seed),
     )
 
 

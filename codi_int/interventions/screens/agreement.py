@@ -89,15 +89,15 @@ def agreement(attribution: Attribution, screen: Screen, site: Site | None = None
         site=place,
         steps=attribution.steps,
         n=len(rows),
-        spearman=_rank_correlation("spearmanr", predicted, measured),
-        kendall=_rank_correlation("kendalltau", predicted, measured),
+        spearman=_correlate_ranks("spearmanr", predicted, measured),
+        kendall=_correlate_ranks("kendalltau", predicted, measured),
         same_sign=sum((p < 0) == (m < 0) for p, m in zip(predicted, measured, strict=True)) / len(rows),
-        recall=tuple(_recall(predicted, measured, k) for k in TOP if k < len(rows)),
-        worst=_worst(features, predicted, measured),
+        recall=tuple(_measure_recall(predicted, measured, k) for k in TOP if k < len(rows)),
+        worst=_find_worst(features, predicted, measured),
     )
 
 
-def _rank_correlation(name: str, predicted: Sequence[float], measured: Sequence[float]) -> float | None:
+def _correlate_ranks(name: str, predicted: Sequence[float], measured: Sequence[float]) -> float | None:
     from scipy import stats
 
     # magnitudes: a screen is ordered by strength, and `same_sign` speaks of directions apart
@@ -108,19 +108,21 @@ def _rank_correlation(name: str, predicted: Sequence[float], measured: Sequence[
     return float(getattr(stats, name)(*sizes).statistic)
 
 
-def _by_size(values: Sequence[float]) -> list[int]:
+def _order_by_size(values: Sequence[float]) -> list[int]:
     """Places from the largest magnitude to the smallest; equal ones in order."""
     return sorted(range(len(values)), key=lambda i: -abs(values[i]))
 
 
-def _recall(predicted: Sequence[float], measured: Sequence[float], k: int) -> Recall:
+def _measure_recall(predicted: Sequence[float], measured: Sequence[float], k: int) -> Recall:
     # k of each list, so recall and precision are the same number
-    hits = set(_by_size(predicted)[:k]) & set(_by_size(measured)[:k])
+    hits = set(_order_by_size(predicted)[:k]) & set(_order_by_size(measured)[:k])
     return Recall(k, len(hits) / k, k / len(measured))
 
 
-def _worst(features: Sequence[int], predicted: Sequence[float], measured: Sequence[float]) -> tuple[Misjudged, ...]:
-    ranks = [{place: rank for rank, place in enumerate(_by_size(values), 1)} for values in (predicted, measured)]
+def _find_worst(
+    features: Sequence[int], predicted: Sequence[float], measured: Sequence[float]
+) -> tuple[Misjudged, ...]:
+    ranks = [{place: rank for rank, place in enumerate(_order_by_size(values), 1)} for values in (predicted, measured)]
     places = sorted(range(len(features)), key=lambda i: -abs(predicted[i] - measured[i]))[:WORST]
     return tuple(
         Misjudged(features[i], predicted[i], measured[i], rank_predicted=ranks[0][i], rank_measured=ranks[1][i])

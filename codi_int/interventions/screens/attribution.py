@@ -61,8 +61,8 @@ def attribute(engine: FeatureInterventionEngine, context: SiteContext, steps: in
         # the middle of each of `steps` equal stretches from "no feature" (share 1 taken away) to the clean residual
         missing = 0.0 if steps == 1 else 1.0 - (step + 0.5) / steps
         # the midpoint rule: exact where the gradient is linear along the path
-        total += _gradients(engine.model, context, -missing * features_part) / steps
-    return _attribution(context, total, steps)
+        total += _take_gradients(engine.model, context, -missing * features_part) / steps
+    return _sum_parts(context, total, steps)
 
 
 def attribute_sites(
@@ -86,11 +86,11 @@ def attribute_sites(
     # case: what a site may pass on is decided by where the run resumes, and that is one site.
     if steps != 1 or len(contexts) == 1 or engine.propagate != "both":
         return {context.site: attribute(engine, context, steps) for context in contexts}
-    found = _joint_gradients(engine.model, contexts)
-    return {context.site: _attribution(context, found[context.site], 1) for context in contexts}
+    found = _take_joint_gradients(engine.model, contexts)
+    return {context.site: _sum_parts(context, found[context.site], 1) for context in contexts}
 
 
-def _attribution(context: SiteContext, gradients: Float[Tensor, "n d_model"], steps: int) -> Attribution:
+def _sum_parts(context: SiteContext, gradients: Float[Tensor, "n d_model"], steps: int) -> Attribution:
     """What gradients with respect to the residual say of each feature's part of it."""
     # Ablation takes latents[n, i] * W_dec[i] from the residual, so to first order the score changes by -latents[n, i] *
     # (gradient[n] . W_dec[i]). [n, d_model] @ [d_model, d_sae] -> [n, d_sae]
@@ -99,7 +99,7 @@ def _attribution(context: SiteContext, gradients: Float[Tensor, "n d_model"], st
     return Attribution(per_pair.mean(0), per_pair.abs().mean(0), steps)
 
 
-def _joint_gradients(model: CodiModel, contexts: Sequence[SiteContext]) -> dict[Site, Float[Tensor, "n d_model"]]:
+def _take_joint_gradients(model: CodiModel, contexts: Sequence[SiteContext]) -> dict[Site, Float[Tensor, "n d_model"]]:
     """Gradient of each problem's clean answer's log-probability at all sites, from one backward pass per batch."""
     clean = contexts[0].clean
     out = {context.site: torch.zeros_like(context.activations, dtype=torch.float32) for context in contexts}
@@ -109,14 +109,14 @@ def _joint_gradients(model: CodiModel, contexts: Sequence[SiteContext]) -> dict[
         # serves all rows, because the score is a sum over rows and no row reads another
         deltas = {site: found.new_zeros(len(rows), model.d_model).requires_grad_(True) for site, found in out.items()}
         with torch.enable_grad(), model.hooks({site: SiteChange(site, delta).hook() for site, delta in deltas.items()}):
-            state = remaining_thoughts(model, _before(model, rollout, list(deltas)))
+            state = remaining_thoughts(model, _resume_before(model, rollout, list(deltas)))
             score = answer_logprob(model, state, rollout.decoded)
         for site, gradient in zip(deltas, torch.autograd.grad(score, list(deltas.values())), strict=True):
             out[site][rows] = gradient
     return out
 
 
-def _before(model: CodiModel, rollout: Rollout, sites: Sequence[Site]) -> ChainState:
+def _resume_before(model: CodiModel, rollout: Rollout, sites: Sequence[Site]) -> ChainState:
     """The clean state from which the model reaches every site: after the position before, or after the question."""
     # A thought is fed at the position after the one that made it, so it counts as one later.
     position = min(site.position - (site.component != "thought") for site in sites)
@@ -126,7 +126,7 @@ def _before(model: CodiModel, rollout: Rollout, sites: Sequence[Site]) -> ChainS
     return model.prefill(rollout.batch.ids, rollout.batch.mask, rollout.problem_ids)
 
 
-def _gradients(
+def _take_gradients(
     model: CodiModel, context: SiteContext, offset: Float[Tensor, "n d_model"]
 ) -> Float[Tensor, "n d_model"]:
     """Gradient of each problem's clean answer's log-probability with respect to its residual at the site."""
@@ -137,12 +137,12 @@ def _gradients(
         delta = offset[rows].clone().requires_grad_(True)
         with torch.enable_grad():
             # Summed over rows: no row reads another, so the gradient of the sum has each row's own gradient in its row.
-            score = _logprob(model, context.clean.rollouts.at(index), context.resume_point, delta)
+            score = _score_with(model, context.clean.rollouts.at(index), context.resume_point, delta)
             out[rows] = torch.autograd.grad(score, delta)[0]
     return out
 
 
-def _logprob(model: CodiModel, rollout: Rollout, resume_point: ResumePoint, delta: Tensor) -> Tensor:
+def _score_with(model: CodiModel, rollout: Rollout, resume_point: ResumePoint, delta: Tensor) -> Tensor:
     """Summed log-probability of the batch's clean answers with `delta` added at the site."""
     # all rows of the batch, in its order, once each
     rows = torch.arange(len(rollout.problem_ids), device=delta.device)

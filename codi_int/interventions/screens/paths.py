@@ -11,11 +11,11 @@ from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.compare import compare_paired
-from codi_int.interventions.screens.additivity import Interaction, interaction
+from codi_int.interventions.screens.additivity import Interaction, measure_interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
-from codi_int.records import flatten
+from codi_int.records import Alias, flatten
 from codi_int.types import Effect, Problem, Site
 
 PATHS = ("both", "cache", "recurrence")
@@ -35,11 +35,16 @@ class EffectByPath:
     """through the keys and values that later positions read, the next thought being left clean"""
     recurrence: Effect
     """through the next thought, the keys and values being left clean"""
-    rest: Interaction
+    interaction: Interaction
     """change of accuracy by both paths minus (by the cache + by the recurrence)"""
-    rest_logprob: Interaction
+    interaction_logprob: Interaction
     """the same in nats of the clean answer's log-probability"""
 
+    # documents and earlier programs know the interaction as what is left, the `rest`
+    rest = Alias[Interaction]("interaction")
+    rest_logprob = Alias[Interaction]("interaction_logprob")
+
+    columns = ("label", "site", "both", "cache", "recurrence", "rest", "rest_logprob")
     schema = "codi-int/roads@1"
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,28 +85,33 @@ def split_effect(
     if not bool(arm.edited.any()):
         raise ConfigError(f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.")
     # Three runs of one plan on one clean pass, so their changes pair problem by problem and only the path differs.
-    changes = {path: _by_path(engine, context, arm, path) for path in PATHS}
+    changes = {path: _measure_path(engine, context, arm, path) for path in PATHS}
     # "both" is the joint edit, the two single paths are its parts
     joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
-    effects = {path: _effect(context, change, seed) for path, change in changes.items()}
+    effects = {path: _compare_arms(context, change, seed) for path, change in changes.items()}
     return EffectByPath(
         label=arm.label,
         site=context.site,
-        rest=interaction(joint.accuracy, [part.accuracy for part in parts], seed, "permutation"),
-        rest_logprob=interaction(joint.logprob, [part.logprob for part in parts], seed),
+        interaction=measure_interaction(
+            joint.accuracy,
+            [part.accuracy for part in parts],
+            seed=seed,
+            method="permutation",
+        ),
+        interaction_logprob=measure_interaction(joint.logprob, [part.logprob for part in parts], seed),
         **effects,
     )
 
 
 @torch.no_grad()
-def _by_path(engine: FeatureInterventionEngine, context: SiteContext, arm: ArmPlan, path: str) -> ArmChange:
+def _measure_path(engine: FeatureInterventionEngine, context: SiteContext, arm: ArmPlan, path: str) -> ArmChange:
     """What the arm changes with only this path open; the plan and the clean pass are the same for every path."""
     # the resume point alone decides which path is open
     open_here = replace(context, resume_point=make_resume_point(engine.model, context.site, path))
     return arm_change(context.clean, arm, engine.score(open_here, [arm])[0])
 
 
-def _effect(context: SiteContext, change: ArmChange, seed: int) -> Effect:
+def _compare_arms(context: SiteContext, change: ArmChange, seed: int) -> Effect:
     before = [outcome.correct for outcome in context.clean.outcomes]
     # a change is -1, 0 or 1 and starts from 0 or 1, so the sum is the other arm's right or wrong
     after = [bool(b + c) for b, c in zip(before, change.accuracy.tolist(), strict=True)]
