@@ -124,10 +124,16 @@ def _weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     encoder, decoder = state["encoder.weight"].float(), state["decoder.weight"].float()
     return {
         "W_enc": encoder.T.contiguous(),
-        "b_enc": state.get("encoder.bias", torch.zeros(encoder.shape[0])).float(),
+        "b_enc": _bias(state, "encoder.bias", encoder.shape[0]),
         "W_dec": decoder.T.contiguous(),
-        "b_dec": state.get("decoder.bias", torch.zeros(decoder.shape[0])).float(),
+        "b_dec": _bias(state, "decoder.bias", decoder.shape[0]),
     }
+
+
+def _bias(state: Mapping[str, Tensor], name: str, size: int) -> Tensor:
+    """A bias that may be missing, or there and None, as torch keeps one that a layer was made without."""
+    found = state.get(name)
+    return torch.zeros(size) if found is None else found.float()
 
 
 _OWN_NAMES = {

@@ -23,7 +23,7 @@ from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
 from codi_int.interventions.engine.site_context import SiteContext as SiteContext
-from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settled
+from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
 from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
@@ -203,7 +203,9 @@ class FeatureInterventionEngine:
             _check_finite(plan, found)
         # A change of log-probability below what another batch shape makes of the same row is no change.
         tolerance = LOGPROB_TOLERANCE[self.model.dtype]
-        return [settled(plan, found, context.clean, tolerance) for plan, found in zip(plans, scores, strict=True)]
+        return [
+            settle_rounding(plan, found, context.clean, tolerance) for plan, found in zip(plans, scores, strict=True)
+        ]
 
     def plan(self, context: SiteContext, edit: AnyEdit) -> ArmPlan:
         """What an edit adds to which problems of a context."""

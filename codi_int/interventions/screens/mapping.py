@@ -19,7 +19,7 @@ from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.screens.additivity import adjust_all, interaction
+from codi_int.interventions.screens.additivity import adjust_all, measure_interaction
 from codi_int.interventions.screens.changes import (
     NO_WORK,
     ArmChange,
@@ -257,11 +257,11 @@ def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange
     # flips take three values, which tie too often for ranks: signs are flipped instead
     accuracy = adjust_all(
         [
-            interaction(j.accuracy, [c.accuracy for c in ps], seed, "permutation")
+            measure_interaction(j.accuracy, [c.accuracy for c in ps], seed, "permutation")
             for j, ps in zip(joint, parts, strict=True)
         ]
     )
     logprob = adjust_all(
-        [interaction(j.logprob, [c.logprob for c in ps], seed) for j, ps in zip(joint, parts, strict=True)]
+        [measure_interaction(j.logprob, [c.logprob for c in ps], seed) for j, ps in zip(joint, parts, strict=True)]
     )
     return tuple(PathSplit(site, a, b) for site, a, b in zip(both, accuracy, logprob, strict=True))
