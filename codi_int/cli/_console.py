@@ -20,6 +20,7 @@ Report = Progress
 def stdout() -> Console:
     """For tables; plain text of 100 columns where nobody looks on."""
     # markup and emoji off: `[/b]` or `:smile:` in a name is part of the name
+    # a fixed width off a terminal: what is piped into a file must not depend on the window that was open at the time
     return Console(width=None if sys.stdout.isatty() else 100, highlight=False, markup=False, emoji=False)
 
 
@@ -30,6 +31,8 @@ def tell(message: str) -> None:
 
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout."""
+    # Strict JSON: the NaN and Infinity that Python would write are refused by other readers. Escaped to ASCII, so that
+    # no name can send a control character to the terminal or fail to be encoded.
     print(json.dumps(document, allow_nan=False))
 
 
@@ -40,10 +43,13 @@ def progress() -> Iterator[Report]:
     if not sys.stderr.isatty():
         yield _Lines()
         return
+    # imported here and not above: listing the commands loads this module, and bars are needed by few of them
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
+    # markup off: a stage may carry a name, and Rich would read `[/b]` in it as a tag and fail
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # transient: bars are gone when the page is printed; on stderr, so that `> file` holds the result alone
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
@@ -63,6 +69,7 @@ class _Lines:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
+        # the last call of a stage is never dropped, however short after the one before: a log must say that it ended
         if done < total and now - self._last.get(stage, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
             return
         self._last[stage] = now
@@ -73,5 +80,6 @@ def quieten() -> None:
     """Keep other libraries' notices out of the way; our own warnings go to stderr."""
     from transformers.utils import logging
 
+    # stderr is ours: progress bars of weights and advice about tokenizers would stand between our lines
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -15,6 +15,7 @@ def load_feature_pairs(path: Path) -> tuple[tuple[int, int], ...]:
         DataError: for a file that cannot be read, holds no pair, or a line that is none.
     """
     numbered = [(number, line.strip()) for number, line in read_lines(path, remedy=REMEDY)]
+    # the heading is optional: a spreadsheet writes one, a shell loop does not
     if numbered and numbered[0][1].replace(" ", "").lower() == "a,b":
         numbered = numbered[1:]
     if not numbered:
@@ -29,9 +30,11 @@ def _pair(path: Path, number: int, line: str) -> tuple[int, int]:
             values = [found["a"], found["b"]] if isinstance(found, dict) else found
         else:
             values = [int(word) for word in line.split(",")]
+        # one unpacking checks the length of both kinds of line; a wrong one is a ValueError as below
         a, b = values
     except (ValueError, KeyError, TypeError, CodiError):
         raise DataError(f"Line {number} of {path} is no pair of features: {line[:40]!r}.", REMEDY) from None
+    # `type is int` and not isinstance: JSON's true is an int to isinstance, and would be read as feature 1
     if not all(type(value) is int and value >= 0 for value in (a, b)):
         raise DataError(f"Line {number} of {path} needs two whole numbers from 0 upwards: {line[:40]!r}.", REMEDY)
     return a, b

@@ -11,6 +11,7 @@ from codi_int.report.figures import save_figures
 def keep_figures(document: Mapping[str, Any], out: Path) -> None:
     """Draw a document into the folder that keeps it, and say so."""
     paths = save_figures(document, out)
+    # PNG and SVG share a stem; a dict keeps the order in which they were drawn, a set would not
     names = ", ".join(dict.fromkeys(path.stem for path in paths))
     if names:
         tell(f"Figures in {out}, as PNG and SVG: {names}")

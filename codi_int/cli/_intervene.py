@@ -23,6 +23,7 @@ RESULT_FILES = ("result.json", "outcomes.parquet", "manifest.json")
 
 def intervene(edit: Edit, options: InterventionOptions) -> None:
     """Run one edit as the options say, keep it where they ask for it, and print it."""
+    # A split is a document of its own kind: three runs and their interaction, without controls beside them.
     if options.propagate == "split":
         print_split(edit, options)
         return
@@ -43,6 +44,7 @@ def intervene(edit: Edit, options: InterventionOptions) -> None:
 
 def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> None:
     """Run several edits on one clean pass as a family of tests; each is kept in a folder of the name given to it."""
+    # One edit is no family: it keeps the layout and the document of a single result, without Holm's adjustment.
     if len(edits) == 1:
         intervene(next(iter(edits.values())), options)
         return
@@ -72,6 +74,7 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
         as_json=options.as_json,
         out=options.out,
         keep=keep,
+        # each edit is kept in a folder of its own; with these the one that they lie in, of `results.json`, is tried too
         inside=list(edits),
     )
 

@@ -38,6 +38,7 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The name, the loaded command, and the words that are left for it."""
+        # Typer looks the word up first: an unknown one fails here, with its suggestions, before anything is loaded.
         name, command, rest = super().resolve_command(ctx, args)
         found = {entry.name: entry for entry in self.entries}.get(name or "")
         return name, command if found is None else _loaded(found), rest
@@ -67,8 +68,11 @@ def _placeholder() -> None:
 def _loaded(entry: Entry) -> Any:
     """What Typer makes of the function: a command, or a group."""
     function = entry.load()
+    # groups give a function that makes their app, for a group lists its own entries without loading them
     if function.__name__ == "make_app":
         return get_command(function())
+    # A typer.Typer with one command becomes that command, not a group of one: so `get_command` returns what the
+    # placeholder stood for, under the name that usage lines show.
     app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
     app.command(entry.name)(function)
     return get_command(app)

@@ -24,6 +24,7 @@ def whole(option: str, least: int | None = None, most: int = MOST_COUNT) -> Call
     """A parser for whole numbers from `least` to `most`; typer's own does not say what it got."""
 
     def parse(text: str | int) -> int:  # typer sends defaults through it, too
+        # int() alone would read 1_000 and click's own message does not say what it got: so a pattern and our words
         if not re.fullmatch(r"\s*-?\d+\s*", str(text)):
             raise ConfigError(f"{option} takes a whole number, got {text!r}.", f"Write {option} 3, for example.")
         return check_whole(option, str(text).strip(), least, most)
@@ -71,6 +72,7 @@ def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int
 def parse_factors(texts: Sequence[str], option: str = "--factor") -> tuple[float, ...]:
     """`["2", "5,10"]` as numbers; ConfigError for anything else, or for one of them twice."""
     values = tuple(number(option)(word) for text in texts for word in text.split(","))
+    # a factor given twice would be tested twice, and Holm's adjustment would pay for the same edit again
     if len(set(values)) < len(values):
         raise ConfigError(f"{option} takes each number once, got {', '.join(f'{value:g}' for value in values)}.")
     return values
@@ -81,8 +83,10 @@ def whole_numbers(texts: Sequence[str], option: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for word in (word.strip() for text in texts for word in text.split(",")):
         match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", word)
+        # no match becomes the empty range 1 to 0, so that one test below refuses both a slip and a range turned round
         ends = (match[1], match[2] or match[1]) if match else ("1", "0")
         first, last = (check_whole(option, end, most=MOST_SEED) for end in ends)
+        # before the range is made: 0-999999999 is a slip of one digit, and its list would fill the memory
         if last - first >= MOST_VALUES:
             raise ConfigError(
                 f"{option} {word} stands for {last - first + 1:,} numbers; it takes {MOST_VALUES:,} at most.",
@@ -93,6 +97,7 @@ def whole_numbers(texts: Sequence[str], option: str) -> tuple[int, ...]:
                 f"{option} takes whole numbers, got {word!r}.", f"Write {option} 3, {option} 1,2,3 or {option} 1-6."
             )
         numbers += range(first, last + 1)
+    # each once and in the order given: a site that is asked for twice is run once
     return tuple(dict.fromkeys(numbers))
 
 
@@ -100,6 +105,7 @@ Layer = Annotated[int, typer.Option(parser=whole("--layer"), metavar="N", help="
 Position = Annotated[
     int, typer.Option(parser=whole("--position"), metavar="N", help="0 is the bot token, 1 to 6 are the thoughts.")
 ]
+# These need a parser of the whole list, which Typer cannot do: `with_options` takes the third item of an Annotated.
 Layers = Annotated[
     tuple[int, ...],
     typer.Option("--layer", metavar="N", help="Blocks; 14, or 0-15, or several times."),
@@ -116,6 +122,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manifest in this folder.")]
 
 
+# kw_only throughout: a subclass may add an option without a default to a class whose options all have one
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """A model, problems for it, and how to print."""

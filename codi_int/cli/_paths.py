@@ -56,6 +56,7 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Group:
     head.append(f"{where} · seed {document['seed']}", style="not bold")
     accuracy = table("accuracy, points", "change", "interval", "broken", "fixed", "p")
     logprob = table("log-probability of the clean answer, nats", "change", "interval", "p")
+    # the order of PATHS, both first: the two below it are read as its parts
     for path in PATHS:
         effect = getattr(found, path)
         low, high = points(effect.low), points(effect.high)
@@ -63,6 +64,8 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Group:
         accuracy.add_row(NAMES[path], points(effect.estimate), f"{low} to {high}", *flips, p_text(effect.p_value))
         log = effect.logprob
         logprob.add_row(NAMES[path], nats(log.estimate), f"{nats(log.low)} to {nats(log.high)}", p_text(log.p_value))
+    # The interaction: what both paths do beyond the sum of each alone, from the same problems and so with an interval
+    # of its own. Flips do not add up, so those two cells stay empty. (`rest` is the document's older key for it.)
     rest, nats_left = found.rest, found.rest_logprob
     interval = f"{points(rest.low)} to {points(rest.high)}"
     accuracy.add_row("both - (cache + recurrence)", points(rest.estimate), interval, "", "", p_text(rest.p_value))

@@ -35,6 +35,7 @@ def contrast_page(
     for result in results:
         if result.prediction is not None:
             parts += ["", *prediction_parts(result.prediction)]
+    # the two run one after the other on the same threads: seconds add up, threads do not
     seconds = sum(result.environment.seconds for result in results)
     threads = results[0].environment.threads
     return Group(*parts, "", Text(f"{seconds:.1f} s on {threads} threads", style="dim"))
@@ -45,6 +46,8 @@ def prediction_parts(test: PredictionTest) -> list[RenderableType]:
     head = Text(f"prediction: {test.claim}", style="bold")
     head.append(f"\n{_population(test)}", style="not bold")
     parts: list[RenderableType] = [head, "", _became(test)]
+    # Where the prediction is also the source's own answer, a hit could mean that the whole answer was copied. Only the
+    # other problems tell the two apart, so their count stands beside.
     if test.n_distinct is not None and test.n_distinct < test.n_tested:
         distinct = f"{test.n_hits_distinct} of {test.n_distinct} where the predicted answer is not the source's own"
         parts.append(Text(f"predicted answers: {distinct}", style="dim"))
@@ -64,10 +67,12 @@ def _population(test: PredictionTest) -> str:
 def _became(test: PredictionTest) -> Table:
     out = table("the answer became", "n", "share", f"{test.confidence:.0%} interval")
     for name, count in test.became.items():
+        # Wilson and not Wald: shares near 0 and 1 are the rule here, and Wald's interval would leave 0 to 1
         low, high = wilson(count, test.n_tested, test.confidence)
         share = "" if low is None or high is None else f"{100 * count / test.n_tested:.1f} %"
         interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
         out.add_row(name, f"{count:,}", share, interval, style="bold" if name == "predicted" else None)
+    # how often the clean run already gave the predicted answer: a hit rate means nothing without it
     out.add_row("(predicted, before the edit)", f"{test.n_hits_clean:,}", "", "")
     return out
 
@@ -75,10 +80,12 @@ def _became(test: PredictionTest) -> Table:
 def _controls(test: PredictionTest, controls: PredictionControls) -> Table:
     title = f"{len(controls.hit_rates)} controls: {controls.kind}"
     out = table(title, "this edit", "controls' median", "controls' range", "as good", "p")
+    # controls that touch no tested problem have no hit rate; a row of zeros would read as "controls never hit"
     if not controls.hit_rates or test.hit_rate is None:
         out.add_row("predicted answers", "", "touch none of these problems", "", "", "-")
         return out
     rates = sorted(controls.hit_rates)
+    # the mean of the two middle rates, which for an odd number are the same one
     middle = (rates[(len(rates) - 1) // 2] + rates[len(rates) // 2]) / 2
     spread = f"{100 * rates[0]:.1f} to {100 * rates[-1]:.1f} %"
     own = f"{100 * test.hit_rate:.1f} %"

@@ -23,6 +23,7 @@ def import_and_print(
     sae = load_sae(source) if source.is_dir() else import_published(source, rule)
     if place != (None, None):
         site = site_of(str(source), sae, *place)
+        # a site in the file is a fact, one on the command line a claim: where both are there they have to agree
         if sae.site not in (None, site):
             raise SAEError(f"{source} was trained at {sae.site}, not at {site}.", "Leave --layer and --position out.")
         sae.annotate(site=site)
@@ -41,6 +42,7 @@ def export_and_print(name: str, out: Path, format: str, as_json: bool) -> None:
         if out.suffix != ".pt":
             raise ConfigError(f"--out {out} is no .pt file.", "The published layout is one file, such as L14.P3.pt.")
         export_published(sae, out)
+        # that layout has a position and a layer and nothing else: the site of a fed thought cannot be written in it
         if sae.site is not None and not published_site(sae.site):
             tell(f"warning: the published layout has no words for {sae.site}; it was left out.")
     else:
@@ -55,11 +57,13 @@ def _belongs(sae: SAE, name: str) -> None:
     model = load_model(name)
     if sae.site is not None:
         check_fits(sae, model, model.check_site(sae.site))
+    # without a site only the width can be compared; a wrong width would fail much later, inside an edit
     elif sae.d_in != model.d_model:
         raise SAEError(
             f"The SAE was trained on activations of width {sae.d_in}; d_model of {model.name} is {model.d_model}.",
             "Name the model that it was trained on.",
         )
+    # the hash and not the name alone: a model that is trained on keeps its name, and the SAE would no longer fit
     sae.annotate(model=model.name, model_sha256=model.sha256)
 
 

@@ -51,6 +51,7 @@ def best_of_sites(rows: Sequence[SweepRow]) -> list[int]:
     """For each site the number of the row with the largest explained variance."""
     best: dict[Site, int] = {}
     for i, row in enumerate(rows):
+        # `setdefault` makes the first row of a site its best so far; `>` keeps the first of equal ones
         if row.held_out.explained_variance > rows[best.setdefault(row.site, i)].held_out.explained_variance:
             best[row.site] = i
     return list(best.values())
@@ -67,7 +68,9 @@ def _grid(rows: Sequence[SweepRow], entries: Sequence[dict[str, object]], shown:
     out = _narrow("SAE", "EV", "by dim", "MSE", "dead %", "held-out %", "max act", "EV/act %", *spliced, "front")
     for i in shown:
         row, entry = rows[i], entries[i]
+        # several sites or seeds make names longer; where there is one, the heading has said it already
         name = f"{row.site} " * (len(sites) > 1) + f"d{row.d_sae} K{row.k}" + f" s{row.seed}" * (len(seeds) > 1)
+        # where only some rows were spliced the columns stand for all, and the cells of the others are empty
         costs = ("", "")
         if row.spliced is not None:
             costs = (percent(row.spliced.accuracy_spliced), nats(_change(row.spliced)))
@@ -138,6 +141,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     """Names by their last two parts, or the last one where those are long; whole where that is not unique."""
     short = {name: "/".join(Path(name).parts[-2:]) for name in names}
     short = {name: text if len(text) <= NAME_WIDTH else Path(name).name for name, text in short.items()}
+    # two SAEs under one short name would be one row in a reader's eyes: then all keep their whole names
     return short if len(set(short.values())) == len(names) else {name: name for name in names}
 
 
@@ -168,6 +172,7 @@ def _features(found: SAEEvaluation, names: dict[str, str]) -> Table:
         out.add_row(
             names[sae.name],
             sae.trained_as,
+            # "-" where training rows were not given: dead on training rows is unknown then, not zero
             percent(sae.train.dead_share) if sae.train else "-",
             percent(sae.held_out.dead_share),
             str(point.n_active),
@@ -200,6 +205,7 @@ def _costs(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
 def _stability(found: SAEEvaluation, names: dict[str, str]) -> Table:
     out = _narrow("the same but for the seed", "and", "cosine", "of alive", f"alive >= {SHARED_FROM} %", "by chance")
     out.columns[1].justify = "left"
+    # cosines of matched rows grow with the number of candidates alone, so chance stands in the last column
     for pair in found.stability:
         out.add_row(
             names[pair.first],

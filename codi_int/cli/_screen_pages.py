@@ -17,6 +17,7 @@ IN_FULL = 2
 
 def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Group:
     """The strongest effects, how many there are, and what was asked for besides."""
+    # `[:negative]` would drop from the end: --top 0 shows none, and nothing below it is to show nearly all
     shown = screen.ranked()[: max(top, 0)]
     parts: list[RenderableType] = [_head(screen), "", _features(shown, several=len(screen.sites) > 1), ""]
     parts.append(Text(_verdict(screen), style="bold"))
@@ -39,6 +40,7 @@ def _head(screen: Screen) -> Text:
 
 
 def _verdict(screen: Screen) -> str:
+    # a feature that fires on no problem was never tested; counting it as "no effect" would flatter the screen
     living = [row for row in screen.rows if row.n_touched]
     answers = sum(_found(row.p_adjusted) for row in living)
     logprobs = sum(_found(row.logprob_p_adjusted) for row in living)
@@ -73,6 +75,7 @@ def _features(rows: Sequence[ScreenRow], several: bool) -> Table:
 
 def _strongest(pairs: Sequence[PairRow]) -> list[PairRow]:
     """Those first whose parts add up least."""
+    # by log-probability: accuracy's interaction is zero for nearly every pair, so ranking by it would rank ties
     return sorted(pairs, key=lambda r: -abs(r.interaction_logprob.estimate))
 
 
@@ -100,6 +103,7 @@ def _pairs(rows: Sequence[PairRow]) -> Table:
 def _pairs_verdict(screen: Screen) -> str:
     answers = sum(_found(row.interaction.p_adjusted) for row in screen.pairs)
     logprobs = sum(_found(row.interaction_logprob.p_adjusted) for row in screen.pairs)
+    # exact and not an estimate: where the two never fire together, the joint edit is on every problem one of the single
     apart = sum(row.n_both == 0 for row in screen.pairs)
     return (
         f"Of {len(screen.pairs)} pairs, {answers} depart from the sum of their parts in accuracy and {logprobs} in "
@@ -114,6 +118,7 @@ def _agreement(found: Agreement) -> list[RenderableType]:
     head = f"{kind} against the exact effects at {found.site}: {found.n} features that fire, by size of nats"
     correlations = f"Spearman {_share(found.spearman)}, Kendall {_share(found.kendall)}"
     line = f"{correlations}, same sign {100 * found.same_sign:.0f} %"
+    # recall beside what a random order of as many would find: 50 % of the top 20 is little among 30 features
     recall = table("strongest k", "found among its top k", "by chance")
     for one in found.recall:
         recall.add_row(str(one.k), f"{100 * one.share:.0f} %", f"{100 * one.by_chance:.0f} %")

@@ -16,6 +16,7 @@ def with_options(function: Callable[[Options], None]) -> Callable[..., None]:
     `Annotated[tuple[int, ...], typer.Option("--k"), parse]`, may be given several times, and `parse` makes its value of
     the texts. A field with `init=False` is no option.
     """
+    # get_type_hints and not the annotations as they stand: a module with deferred annotations holds mere strings
     kind: Any = get_type_hints(function)["options"]
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
     defaults: dict[str, Any] = {field.name: field.default for field in fields(kind) if field.init}
@@ -31,11 +32,14 @@ def with_options(function: Callable[[Options], None]) -> Callable[..., None]:
             default = [",".join(map(str, default))] if default else []  # as it would be typed
         if parser:
             hint, parsers[name] = Annotated[list[str], option], parser[0]
+        # Keyword only: a signature may then have an option without a default after one that has one, and whether
+        # something is an option or an argument stands in the annotation.
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
 
     @wraps(function)
     def command(**given: Any) -> None:
         function(kind(**{**given, **{name: parse(given[name]) for name, parse in parsers.items()}}))
 
+    # Typer inspects the signature, not the function's own parameters; without this it would see `**given` and no option
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command

@@ -15,6 +15,7 @@ from codi_int.types import Problem, Site
 
 def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
     """Engine, problems and the name of the SAE that the options mean, cheapest errors first."""
+    # Site and problems are read first: a slip in them costs milliseconds, found after the model it would cost its load.
     site = Site(options.layer, options.position)
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
@@ -27,6 +28,7 @@ def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterv
 
 def default_sae(model: str, site: str) -> str:
     """The SAE that belongs to a model: bundled as `codi-mini/L14.P3`, or beside a model's own files."""
+    # a model's own folder wins over a bundled name: the SAEs in it were made for these weights
     beside = Path(model) / "sae" / site
     return str(beside) if beside.is_dir() else f"{model}/{site}"
 
@@ -53,6 +55,7 @@ def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, s
     if not found:
         find_sae(sae or default_sae(model, str(sites[0])))  # says what there is, where the name itself is wrong
         raise SAEError(f"{sae} holds no SAE for {_listed(sites)}.", "It needs a folder for each site, such as L14.P3/.")
+    # said and not refused: a range of layers is asked for more often than every one of them has an SAE
     if missing:
         tell(f"No SAE at {_listed(missing)}: left out.")
     return found
@@ -66,6 +69,7 @@ def _sae_of(model: str, sae: str | None, site: Site) -> str | None:
     if _is_sae(sae):
         return sae
     inside = sorted((Path(sae) / str(site)).glob(f"*/{CONFIG_FILE}"))
+    # a sweep keeps several shapes at one site; picking one of them silently would decide the result
     if len(inside) > 1:
         names = ", ".join(path.parent.name for path in inside[:4]) + (", ..." if len(inside) > 4 else "")
         raise SAEError(f"{sae} holds {len(inside)} SAEs for {site}: {names}.", f"Give one: --sae {inside[0].parent}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """A plain table whose first column is text and whose others are numbers."""
+    # no box: the page is copied into papers and issues, where lines of box characters break
     out = Table(*columns, title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     out.padding = (0, 3, 0, 0)
     for column in out.columns[1:]:
@@ -25,6 +26,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 def result_page(result: "Result") -> Group:
     """One experiment: what was done, the arms, the effect, controls, operations, the verdict."""
     parts: list[RenderableType] = [_headline(result), "", _arms(result)]
+    # where nothing was edited there is no test, and a table of zeros would look like a null result
     if result.effect.p_value is not None:
         parts += ["", _effect(result), _flips(result)]
         for name, group in result.controls.items():
@@ -47,6 +49,7 @@ def family_page(family: "ResultFamily") -> Group:
     if any(result.effect.p_value is not None for result in family.results):
         parts += ["", _family_logprobs(family)]
     parts += ["", Text(family_verdict(family), style="bold")]
+    # the same note for each of a family is said once, in the order of its first appearance
     notes = dict.fromkeys(note for result in family.results for note in result.notes)
     return Group(*parts, *(Text(f"Note: {note}") for note in notes), "", _footer(*family.results))
 
@@ -103,6 +106,7 @@ def _arms(result: "Result", *names: str) -> Table:
 
 
 def _family(family: "ResultFamily") -> Table:
+    # Holm over the family: accuracy is what the family is a test of. Log-probabilities below are shown unadjusted.
     out = table("accuracy, points", "touched", "change", "interval", "broken", "fixed", "p", "p (Holm)")
     for result, adjusted in zip(family.results, family.p_adjusted, strict=True):
         e = result.effect
@@ -142,6 +146,7 @@ def _flips(result: "Result") -> Text:
 
 
 def _matched(group: "ControlSet") -> Text:
+    # printed so that a reader can see whether controls are matched: as often, and by as much, as the edit itself
     rates, sizes = sorted(group.firing_rates), sorted(group.edit_sizes)
     touch = f"controls touch {100 * rates[0]:.0f} to {100 * rates[-1]:.0f} % of problems"
     return Text(f"{touch}, norm of the edit {sizes[0]:.2g} to {sizes[-1]:.2g}", style="dim")
@@ -158,6 +163,7 @@ def _controls(name: str, group: "ControlSet", result: "Result") -> Table:
         rows.append(("log-probability, nats", own, group.logprob_estimates, group.rank_of_logprob, nats))
     for label, own, values, rank, show in rows:
         ordered = sorted(values)
+        # the mean of the two middle values, which for an odd number are the same one
         middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
         share = "" if rank is None else f"{100 * rank:.0f} %"
         out.add_row(label, show(own), show(middle), f"{show(ordered[0])} to {show(ordered[-1])}", share)
@@ -214,4 +220,5 @@ def p_text(p_value: float | None) -> str:
     """`0.032`, `< 0.0001`."""
     if p_value is None:
         return "-"
+    # a bound, not "0.0000": no test of this size gives a p-value of zero
     return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"

@@ -34,6 +34,7 @@ def traces_page(traces: Sequence[ThoughtTrace], truths: Sequence[Number | None])
 def _norms(trace: ThoughtTrace) -> RenderableType:
     out = table("thought", *(str(i + 1) for i in range(len(trace.thought_norms))))
     out.add_row("length", *(f"{norm:.2f}" for norm in trace.thought_norms))
+    # the cosine with the thought before it: near 1 the model has stopped moving, and later thoughts add nothing
     out.add_row("cosine with the one before", "", *(f"{cosine:+.2f}" for cosine in trace.thought_steps))
     return out
 

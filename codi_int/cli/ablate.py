@@ -31,8 +31,10 @@ def ablate(options: AblateOptions) -> None:
 
     Example: codi-int ablate --feature 449 --layer 14
     """
+    # `set` with a value left out would silently be 0, that is `zero`; a value without `set` would be ignored
     if (options.mode == "set") != (options.value is not None):
         raise ConfigError("--value belongs to --mode set, which needs it.", "Write --mode set --value 2, for example.")
+    # imported after the check: torch takes seconds to load, and a slip should not cost them
     from codi_int.cli._intervene import intervene
     from codi_int.interventions.edits.basic import Ablate
 

@@ -42,6 +42,7 @@ def capture(options: CaptureOptions) -> None:
     from codi_int.sae.captures import SIDECAR, read_sidecar
 
     def kept() -> str:
+        # asked of the disk at the moment of Ctrl-C: nothing is kept where the run stopped before its first batch
         if not (options.out / SIDECAR).exists():
             return ""
         info = read_sidecar(options.out)
@@ -83,6 +84,7 @@ def capture_document(capture: "Capture") -> dict[str, Any]:
     from codi_int.sae.captures import layer_file
 
     info = asdict(capture.info)
+    # all ids would be most of the document; the hash of the data says the same
     n_problems = len(info.pop("problem_ids"))
     n_bytes = sum(layer_file(capture.folder, layer).stat().st_size for layer in capture.info.layers)
     known = {key: value for key, value in info.items() if key != "n_done"}
@@ -96,6 +98,7 @@ def capture_page(capture: "Capture") -> Group:
     info, document = capture.info, capture_document(capture)
     head = Text(f"Activations of {info.model} on {document['n_problems']:,} problems of {info.data}", style="bold")
     out = table("file", "[position, problem, d_model]", "dtype", "MiB")
+    # position first: one position of all problems is one contiguous piece of the file, which training reads
     shape = [len(info.positions), document["n_problems"], info.d_model]
     for layer in info.layers:
         path = layer_file(capture.folder, layer)

@@ -77,6 +77,7 @@ def _run(options: CurveOptions, report: Report) -> "AblationCurve":
     site, problems = Site(options.layer, options.position), load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     model.check_site(site)
+    # one site was asked for, so there is one name; none is an error that `saes_for` raises
     (name,) = saes_for(options.model, options.sae, [site]).values()
     engine = FeatureInterventionEngine(model, {site: load_sae(name, device=options.device)})
     ranking = rank_features(engine, problems, options.order, options.seed, progress=report)
@@ -101,6 +102,7 @@ def _keep(found: "AblationCurve", out: Path) -> Kept:
 
 def _rows(found: "AblationCurve") -> list[dict[str, Any]]:
     """A row for each point; `draw` is empty for the top features."""
+    # the document holds lists of points inside lists; a table wants one point a row, with what it belongs to
     top: list[dict[str, Any]] = [{"set": "top", "draw": None, **flatten(point)} for point in found.top]
     drawn = enumerate(found.random)
     return top + [{"set": "random", "draw": i, **flatten(point)} for i, line in drawn for point in line]
@@ -125,6 +127,7 @@ def _table(found: "AblationCurve") -> Table:
     out = table("n", "accuracy", "change", "95% interval", draws, "nats", "95% interval", draws)
     out.padding = (0, 1, 0, 0)
     for i, point in enumerate(found.top):
+        # Least and largest, not an interval: ten draws give no quantile worth the name.
         others = [line[i] for line in found.random]
         accuracies = [points(end.estimate) for end in _ends(others, "estimate")]
         logprobs = [f"{end.logprob:+.3f}" for end in _ends(others, "logprob")]
@@ -149,6 +152,8 @@ def _ends(points_: "list[CurvePoint]", name: str) -> "list[CurvePoint]":
 
 def _verdict(found: "AblationCurve") -> str:
     """How the top features compare with the random sets, where these are other sets."""
+    # At n = all of them every random set is the same set, so a comparison there would be of a thing with itself.
+    # Magnitudes: an ablation may raise the log-probability, and that too is a strong effect.
     beyond = [
         point.n
         for i, point in enumerate(found.top)

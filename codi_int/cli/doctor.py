@@ -60,6 +60,7 @@ def doctor(options: DoctorOptions) -> None:
         page=Checkup.page,
         as_json=options.as_json,
     )
+    # exit code 1 and not 2: the user made no mistake, the model did not pass; a script can tell the two apart
     if not checkup.healthy:
         raise typer.Exit(1)
 
@@ -111,6 +112,7 @@ def examine(options: DoctorOptions) -> Checkup:
     )
     parity = check_parity(model, problems) if problems else None
     checkup = Checkup(describe_model(model), parity)
+    # after the description: what is described is the model as it was loaded, not as it was written
     if options.save is not None:
         model.save(options.save)
         tell(f"Saved in {options.save}: give it as --model.")
@@ -124,6 +126,7 @@ def _facts(model: "ModelDescription") -> RenderableType:
     out = table("", "")
     out.columns[1].justify, out.show_header = "left", False
     ids = ", ".join(f"{name} {'none' if i is None else i}" for name, i in model.special_ids.items())
+    # weights and the keys and values of a whole batch; activations of one block are small beside both
     memory = model.weight_bytes + BATCH_SIZE * model.cache_bytes_per_problem
     rows = {
         "architecture": f"{model.architecture}, {model.layout} layout",
@@ -144,6 +147,7 @@ def _facts(model: "ModelDescription") -> RenderableType:
 
 
 def _assumptions(model: "ModelDescription") -> RenderableType:
+    # what was assumed is listed by itself: it is what a reader has to check, and it must not hide among the found
     told = {name: value for name, value in model.found.items() if name not in model.assumed}
     found = "\n".join(f"found: {name} = {_short(value)}" for name, value in told.items() if value not in (None, [], ""))
     assumed = "\n".join(
@@ -157,6 +161,7 @@ def _parity(parity: "Parity", dtype: str) -> RenderableType:
     from codi_int.model.parity import TOLERANCE
 
     worst = max(parity.worst_by_layer)
+    # relative to a state's length: lengths differ by layer, so one absolute bound would fit none of them
     where = parity.worst_by_layer.index(worst), parity.worst_by_position.index(max(parity.worst_by_position))
     place = f"layer {where[0]}, position {where[1]}"
     states = f"differ by at most {worst:.1e} of their length ({place})" if worst else "are equal bit for bit"
@@ -164,6 +169,7 @@ def _parity(parity: "Parity", dtype: str) -> RenderableType:
         f"against a plain Hugging Face loop on {parity.n_problems} problems: states {states}, "
         f"{parity.n_answers_equal} answers are the same"
     )
+    # half types round by more than the bound for float32, so no verdict against it
     if dtype != "float32":
         return Text(f"{text}\n{dtype} rounds; the tolerance of {TOLERANCE:.0e} holds for float32.")
     verdict = "the model is run rightly" if parity.agrees else f"MORE THAN {TOLERANCE:.0e}: do not trust this model"

@@ -76,6 +76,7 @@ def _look_into_one(options: LensOptions) -> None:
 
     def keep(grid: "LensGrid", out: Path) -> Kept:
         write_json(out / "lens.json", document(grid), indent=1)
+        # words left empty: the picture is drawn for a data set only, and `lens.json` is in the folder that was named
         return Kept(())
 
     run_job(
@@ -107,6 +108,7 @@ def _look_over_all(options: LensOptions) -> None:
         from codi_int.report.style import literal_text
 
         write_json(out / "lens.json", found.to_dict(), indent=1)
+        # the lens draws in a look of its own; names of models and data may hold dollar signs, which are no formulas
         with literal_text():
             draw_lens(found, out)
         return Kept(("lens.json", "lens.png", "lens.svg"))
@@ -148,6 +150,7 @@ def _grid_page(grid: "LensGrid", known: bool) -> Group:
 
 
 def _cell(token: "LensToken") -> Text:
+    # a word that is all blanks would be an empty cell: its repr shows which blanks
     word = token.text.strip() or repr(token.text)
     share = f"{100 * token.probability:.0f}"
     if token.is_result:
@@ -171,6 +174,7 @@ def _group_parts(group: "LensGroup", report: "LensReport") -> Sequence[Renderabl
     for position in range(1, report.n_positions):
         out.add_column(str(position), justify="right")
     for layer in range(report.n_layers):
+        # cells lie layer by layer in one flat tuple
         cells = group.cells[layer * report.n_positions : (layer + 1) * report.n_positions]
         out.add_row(str(layer), *(f"{100 * cell.rate:.0f}" for cell in cells))
     best = group.best

@@ -127,13 +127,16 @@ def make_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with 0, 2 for a user's error, 130 for Ctrl-C, 1 for a bug of ours."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # taken out by hand and not an option of the root: so it may stand anywhere, after the command as well
     debug = "--debug" in given
     sys.exit(_run([word for word in given if word != "--debug"], debug))
 
 
 def _run(words: list[str], debug: bool) -> int:
     try:
+        # not standalone: click would print errors and exit by itself, with its own words and codes
         code = int(make_app()(words, prog_name="codi-int", standalone_mode=False) or 0)
+        # Typer turns Ctrl-C inside a command into this code rather than an exception, so it is told apart here
         return _fail(STOPPED, debug, INTERRUPTED) if code == INTERRUPTED else code
     except CodiError as error:
         return _fail(str(error), debug, USER_ERROR)

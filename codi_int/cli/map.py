@@ -104,6 +104,7 @@ def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
         model.check_site(Site(layer, 0))
     for position in options.positions:
         model.check_site(Site(0, position))
+    # fed thoughts belong to no layer: whoever names layers does not mean them, unless --thoughts says so
     thoughts = not options.layers if options.thoughts is None else options.thoughts
     return tuple(
         site
@@ -127,6 +128,7 @@ def _tables_of(found: "ThoughtMap") -> dict[str, list[dict[str, Any]]]:
 def map_page(found: "ThoughtMap") -> Group:
     """Layers downwards, positions to the right: accuracy and nats for every path, and how they add up."""
     parts: list[RenderableType] = [_head(found)]
+    # one pair of grids for each path, in the order in which they were run
     for path in dict.fromkeys(cell.propagate for cell in found.cells):
         cells = [cell for cell in found.cells if cell.propagate == path]
         paths = "" if found.propagate == "both" else f", by {'both paths' if path == 'both' else f'the {path} alone'}"
@@ -170,12 +172,14 @@ def _logprob(cell: "MapCell") -> str:
 
 
 def _star(p_value: float | None) -> str:
+    # a blank, not nothing, where there is no star: columns are flush right, and digits would no longer line up
     return "*" if p_value is not None and p_value < ALPHA else " "
 
 
 def _split(found: "ThoughtMap") -> list[RenderableType]:
     """The cells with most to lose: what goes by which path, in nats."""
     nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
+    # by the effect of both paths together: a cell that moves nothing has nothing to split
     ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
     out = table("nats", "both roads", "cache", "recurrence", "both - (cache + recurrence)", "interval", "p (BH)")
     out.padding = (0, 2, 0, 0)
@@ -197,6 +201,7 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
 
 
 def _verdict(found: "ThoughtMap") -> str:
+    # cells without a path were never tested, and counting them would make the share of findings smaller than it is
     open_cells = [cell for cell in found.cells if cell.has_path]
     answers = sum(cell.p_adjusted is not None and cell.p_adjusted < ALPHA for cell in open_cells)
     logprobs = sum(cell.logprob_p_adjusted is not None and cell.logprob_p_adjusted < ALPHA for cell in open_cells)

@@ -72,6 +72,7 @@ def patch(options: PatchOptions) -> None:
 
     sites = _checked_sites(options)
     problems = load_problems(options.data, options.limit)
+    # pairs are found before the model is loaded: too few of them is the commonest error, and it needs no weights
     trials = [_trial(options, problems, kind) for kind in _kinds(options)]
     pairings = [trial.pairing for trial in trials]
 
@@ -138,6 +139,7 @@ def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
     if options.features and options.what != "features":
         raise ConfigError(f"--feature goes with --what features, not with --what {options.what}.")
     thought = options.what == "thought"
+    # a thought belongs to no layer, the other two need one: exactly one of the two may hold
     if bool(options.layers) == thought:
         raise ConfigError(
             f"--what {options.what} {'belongs to no layer' if thought else 'needs a layer'}.",
@@ -182,6 +184,7 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
             f"No pair of {options.pairs} predicts another answer by the result of step {options.step}.",
             "Pair problems whose results differ in that step, or leave out --step.",
         )
+    # pairs of the same value predict no other answer, so there is nothing that they could be too few for
     if kind != "same" and not options.underpowered:
         check_power(predictions.n_informative, "pairs predict another answer")
     return _Trial(pairing, people, predictions)
@@ -200,6 +203,7 @@ def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial
     features = options.features if options.what == "features" else None
     name = None if features is None else options.sae or default_sae(options.model, str(sites[0]))
     sae = None if name is None else load_sae(name, device=options.device)
+    # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
     engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))
     results = [
         run_patch(

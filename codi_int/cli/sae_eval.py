@@ -73,6 +73,7 @@ def sae_names(given: Sequence[str]) -> tuple[str, ...]:
         if name in bundled_saes() or not Path(name).is_dir() or (Path(name) / CONFIG_FILE).exists():
             names.append(name)
             continue
+        # sorted, for the order in which a disk lists folders differs between machines, and the table's would with it
         inside = sorted(path.parent for path in Path(name).rglob(CONFIG_FILE))
         if not inside:
             raise SAEError(
@@ -90,6 +91,7 @@ def _run(options: EvalOptions, names: Sequence[str], report: Report) -> "SAEEval
     from codi_int.sae.store import load_sae
 
     problems = load_problems(options.data, options.limit)
+    # one capture is not enough for the dead share: "dead" means silent on the rows that it was trained on
     training = None if options.train_data == "none" else load_problems(options.train_data, options.limit)
     saes = {name: load_sae(name, device=options.device) for name in names}
     sites = {name: site_of(name, sae, options.layer, options.position) for name, sae in saes.items()}

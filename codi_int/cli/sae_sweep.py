@@ -67,6 +67,7 @@ def sweep(options: SweepOptions) -> None:
     epochs = plan.grid.recipe.epochs * sum(not folder.exists() for folder in folders)
 
     def kept() -> str:
+        # asked of the disk: after Ctrl-C what counts is what is there
         done = sum((folder / CONFIG_FILE).exists() for folder in folders)
         return f"{done} of {len(folders)} SAEs are kept in {plan.out}"
 
@@ -94,6 +95,7 @@ def sweep_plan(options: SweepOptions) -> "SweepPlan":
     from codi_int.sae.site_sweep import SweepPlan
     from codi_int.types import Site
 
+    # the grid sets size and k of each SAE; here they need only fit each other, for the recipe checks itself
     given = {
         "d_sae": max(options.features),
         "k": min(options.k),

@@ -108,6 +108,7 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
 
     problems = load_problems(options.data, options.limit)
     held_out = load_problems(options.held_out, options.limit)
+    # before anything is loaded: a batch larger than the data would be found after the captures, minutes later
     check_batch(len(problems), config.batch_size)
     model = load_model(options.model, device=options.device)
     return train_at_site(
@@ -132,5 +133,6 @@ def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMe
     head = Text(f"{what} at {Site(options.layer, options.position)} of {options.model}, saved in {options.out}")
     out = table(f"measure on {options.held_out}", "value")
     for name, value in found.summary().items():
+        # no decimals for what is a count, such as rows or features; four for all else
         out.add_row(name.replace("_", " "), f"{value:.4f}" if value % 1 else f"{value:,.0f}")
     return Group(head, "", out)

@@ -104,6 +104,7 @@ def _check(options: ScreenOptions) -> None:
     """Slips that need no model to see."""
     if options.order not in ORDERS:
         raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
+    # attribution of one step is the plain gradient; more of them integrate it, and mean nothing without an order
     if options.steps < 1 or (options.steps > 1 and options.order == "index"):
         raise ConfigError(
             f"--steps {options.steps} cannot be: it counts the gradients that --order attribution averages.",
@@ -126,6 +127,7 @@ def _run(options: ScreenOptions, report: Report) -> _Found:
 
     pairs = None if options.pairs is None else check_pairs(load_feature_pairs(options.pairs))
     stage = _load(options)
+    # checked against every site's own size: a feature that exists at one of them may not at another
     for sae in stage.engine.saes.values():
         check_features(options.features or [f for pair in pairs or () for f in pair], sae.d_sae)
     done = stage.folder.finished() if stage.folder else Finished()
@@ -177,6 +179,7 @@ def _folder(
     if options.out is None:
         return None
     sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
+    # The folder goes on only with the same model, SAEs and data, by their hashes: a name stays when its file changes.
     hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
     kind = "ablate" if options.pairs is None else "ablate pairs"
     return ScreenFolder(options.out, {"kind": kind, "site": sites, "seed": options.seed, **hashes})
@@ -199,6 +202,7 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
         checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
         progress=report,
     )
+    # one feature that fires has no order, so no rank correlation either
     able = [site for site in screen.sites if site.n_living > 1]
     agreements = tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted)
     return _Found(screen, agreements, stage.folder)
@@ -217,6 +221,7 @@ def _predicted(options: ScreenOptions, stage: _Stage, report: Report) -> "dict[S
 
 def _ordered(options: ScreenOptions, predicted: "Attribution | None", d_sae: int) -> Sequence[int]:
     wanted = options.features or range(d_sae)
+    # those not asked for are dropped after ranking, not before: the ranks of the others stay what they were
     return list(wanted) if predicted is None else [f for f in predicted.order() if f in set(wanted)]
 
 

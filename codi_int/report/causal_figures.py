@@ -41,10 +41,12 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
     height = 1.35 + 0.16 * max(len(layers), FEW_LAYERS)
     width = COLUMN if len(panels) == 1 else PAGE
     figure = new_figure(width, height, _map_title(document), _map_caption(document))
+    # sharey: layers are named once, at the left; squeeze=False keeps a 2-d array for a single panel too
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for measure in measures:
         mine = [i for i, (name, _) in enumerate(panels) if name is measure]
         tables = {i: _map_table(document, measure, panels[i][1], layers) for i in mine}
+        # one scale for all paths of a measure: else the same shade would mean another loss in each panel
         norm = signed_scale(list(tables.values()))
         for i, table in tables.items():
             path = panels[i][1]
@@ -59,6 +61,7 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
             )
             axes[i].set_xlabel("position")
             axes[i].set_title(PATHS[path] if len(paths) > 1 else "")
+        # the panels of one measure share the bar, which takes its room from all of them alike
         bar = figure.colorbar(image, ax=[axes[i] for i in mine], shrink=0.9, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
         bar.set_label(fill(measure.label, 28) if len(layers) <= FEW_LAYERS else measure.label)
@@ -93,6 +96,7 @@ def _layer_names(layers: Sequence[int]) -> list[str]:
 def _map_table(document: Document, measure: Measure, path: str, layers: Sequence[int]) -> Table:
     """Values by layer and position; None where no cell is or no path leads."""
     cells = [cell for cell in document["cells"] if cell["propagate"] == path]
+    # None twice over: a cell that was not asked for, and one that no path leads from; both are hatched
     found = {(_layer(cell), int(cell["site"]["position"])): cell[measure.effect] for cell in cells}
     rows = [[found.get((layer, position)) for position in _positions(document)] for layer in layers]
     return [[None if value is None else measure.factor * value for value in row] for row in rows]
@@ -118,6 +122,7 @@ def _map_title(document: Document) -> str:
 
 
 def _map_caption(document: Document) -> str:
+    # the number tested, not the number drawn: it is what Benjamini-Hochberg divides by
     with_road = sum(cell["estimate"] is not None for cell in document["cells"])
     path = "" if len(_roads(document)) > 1 else f", change passed on by {PATHS[_roads(document)[0]]}"
     parts = [
@@ -174,12 +179,16 @@ def _curve_panel(
     if draws:
         ns = [point["n"] for point in draws[0]]
         values = factor * np.array([[point[mean] for point in draw] for draw in draws])
+        # least to most and the median, not an interval: ten draws are too few for the tails of one
         axis.fill_between(ns, values.min(0), values.max(0), color=PALE, linewidth=0, label="random, least to most")
         axis.plot(ns, np.median(values, axis=0), color=GREY, linewidth=1, label="random, median")
     ns, ys = [point["n"] for point in top], [factor * point[mean] for point in top]
     bars = [[factor * (p[mean] - p[low]) for p in top], [factor * (p[high] - p[mean]) for p in top]]
+    # at least zero: rounding can put an estimate a hair outside its interval, and matplotlib refuses that
     axis.errorbar(ns, ys, yerr=np.maximum(bars, 0), color=BLUE, marker="o", elinewidth=0.8, label="first in the order")
+    # base 2, for the sizes double; on a linear axis the first eight points would lie on one another
     axis.set_xscale("log", base=2)
+    # at most eight names: every second or third where there are more sizes (-(-a // b) rounds upwards)
     axis.set_xticks(ns[:: -(-len(ns) // 8)])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     axis.xaxis.set_minor_locator(NullLocator())

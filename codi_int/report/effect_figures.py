@@ -58,12 +58,14 @@ def result_figure(document: Document) -> "matplotlib.figure.Figure":
         axis.plot(estimate, 0, "o", color=RED)
         for place, group in enumerate(controls.values(), start=1):
             values = sorted(measure.factor * value for value in group[CONTROLS[measure.name]])
+            # constant heights and not a random jitter: the same document has to give the same bytes
             heights = [place + SPREAD[i % len(SPREAD)] for i in range(len(values))]
             axis.plot(values, heights, "o", markerfacecolor="none", color=GREY, markersize=3, markeredgewidth=0.7)
         axis.set_xlabel(measure.lines)
         axis.tick_params(axis="y", length=0)
         few_ticks(axis)
     axes[0].set_yticks(range(1 + len(controls)), ["this edit", *(name.replace("_", " ") for name in controls)])
+    # downwards: the edit itself stands on top, its controls below it
     axes[0].set_ylim(len(controls) + 0.5, -0.5)
     return figure
 
@@ -73,6 +75,7 @@ def dose_figure(document: Document) -> "matplotlib.figure.Figure":
     """Effect against factor with 95% intervals; edits without a factor stand side by side under their names."""
     results = document["results"]
     factors = [result["experiment"]["factor"] for result in results]
+    # a factor is a number and has an axis; one edit without a factor makes all of them mere names
     numbers = all(factor is not None for factor in factors)
     order = sorted(range(len(results)), key=lambda i: factors[i]) if numbers else list(range(len(results)))
     adjusted = document.get("p_adjusted") or [None] * len(results)
@@ -92,6 +95,7 @@ def dose_figure(document: Document) -> "matplotlib.figure.Figure":
             linestyle="-" if numbers else "none",
         )
         for x, (estimate, _, _), i in zip(xs, points, order, strict=True):
+            # Holm was computed over accuracy's p-values alone, so filled dots exist in the left panel only
             p = adjusted[i] if measure is MEASURES[0] else None
             axis.plot(x, estimate, "o", color=BLUE, markerfacecolor=BLUE if p is not None and p < ALPHA else "white")
         _dose_axis(axis, xs, None if numbers else [_name(results[i]) for i in order])
@@ -106,6 +110,7 @@ def _dose_axis(axis: "matplotlib.axes.Axes", xs: Sequence[float], names: Sequenc
     if names is not None:
         axis.set_xticks(xs, names, rotation=20, ha="right")
         return
+    # amplification may be by 0 or below, which a logarithmic axis cannot show
     if min(xs) > 0 and max(xs) / min(xs) > WIDE:
         axis.set_xscale("log")
         axis.xaxis.set_minor_locator(NullLocator())

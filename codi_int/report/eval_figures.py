@@ -39,6 +39,7 @@ def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
     )
     across, ranking = figure.subplots(1, 2, width_ratios=(1, 1.1))
     for kind in kinds:
+        # marker and colour both: a reader without colours, or of a grey print, tells architectures apart by shape
         color, marker = SERIES[kinds.index(kind) % len(SERIES)], MARKERS[kinds.index(kind) % len(MARKERS)]
         mine = [sae for sae in saes if sae["trained_as"] == kind]
         across.scatter(
@@ -64,6 +65,7 @@ def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
     if len(kinds) > 1:
         across.legend(loc="best")
     ranking.set_yticks(range(len(ranked)), _names(ranked))
+    # fewer than FEWEST bars would be drawn as thick as the panel allows; empty room below keeps them bars
     ranking.set_ylim(max(len(ranked), FEWEST) - 0.4, -0.6)
     ranking.tick_params(axis="y", length=0)
     ranking.set_xlabel("explained variance per living feature (%)")
@@ -87,6 +89,7 @@ def _names(saes: Sequence[Document]) -> list[str]:
 def _caption(document: Document) -> str:
     saes = document["saes"]
     rows = f"{int(saes[0]['n_rows']):,} held-out rows" if saes else "no rows"
+    # "alive" is by training rows where every SAE has them; one that lacks them moves all to held-out, never a mix
     where = "training" if all(sae["dead_share_train"] is not None for sae in saes) else "held-out"
     left = len(saes) - MOST
     more = f" The {left} that carry least per feature are left out at the right." if left > 0 else ""

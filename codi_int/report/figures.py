@@ -41,6 +41,7 @@ def save_figures(document: Mapping[str, Any], out: str | Path) -> list[Path]:
     if schema not in DRAWERS:
         raise DataError(f"Documents of schema {schema!r} have no figures.", f"Give one of {', '.join(DRAWERS)}.")
     try:
+        # before anything is drawn: titles and ticks of every figure take names from the document
         return DRAWERS[schema](literal_document(document), Path(out))
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"The {schema} document is not whole: {error!r}.", "Run the command again.") from error
@@ -60,6 +61,7 @@ def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     where = folder if out is None else Path(out)
+    # a sweep is several files and no document with a schema, so it is known by the name of its table
     if path == folder / SWEEP or (path.is_dir() and (folder / SWEEP).exists()):
         return sweep_figures(folder, where)
     found = [folder / name for name in KEPT if (folder / name).exists()] if path.is_dir() else [path]

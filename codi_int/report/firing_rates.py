@@ -34,8 +34,10 @@ def frequency_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
         zip(panel_grid(figure, len(sizes), per_row, sharey=True), sizes, strict=True)
     ):
         for k, color in zip(here.ks, _shades(len(here.ks)), strict=True):
+            # ranks instead of features: feature numbers of two SAEs have nothing to do with one another
             rates = 100 * here.firing(k, d_sae)
             axis.plot(range(1, len(rates) + 1), rates, color=color, label=f"K = {k}")
+        # rates span from one row in thousands to nearly all
         axis.set_yscale("log")
         axis.set_title(f"{d_sae:,} features")
         axis.set_xlabel("rank")

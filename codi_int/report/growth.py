@@ -119,6 +119,7 @@ def _panel(
     axis: "matplotlib.axes.Axes", rows: Sequence[Mapping[str, Any]], peers: Sequence[str], x: str, y: str, most: int
 ) -> None:
     """One line for each peer."""
+    # log-log: a cost that grows as a power is a straight line there, and its slope is the power
     axis.set_xscale("log")
     axis.set_yscale("log")
     for number, peer in enumerate(peers):
@@ -128,6 +129,7 @@ def _panel(
         xs, values = [float(row[x]) for row in mine], [float(row[y]) for row in mine]
         style = {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)]}
         axis.plot(xs, values, label=peer, **style)  # type: ignore[arg-type]
+        # a missing end is the value itself: no bar on that side
         low = [v - float(row.get(f"{y}_low") or v) for v, row in zip(values, mine, strict=True)]
         high = [float(row.get(f"{y}_high") or v) - v for v, row in zip(values, mine, strict=True)]
         if any(low) or any(high):
@@ -144,6 +146,7 @@ def _ticks(axis: "matplotlib.axes.Axes", xs: Sequence[float], most: int) -> None
     step = -(-len(xs) // most)
     if xs:
         axis.set_xticks(xs, [log_number(x) if i % step == 0 else "" for i, x in enumerate(xs)])
+        # else matplotlib puts its own minor ticks with numbers between the measured sizes, once the axis is short
         axis.xaxis.set_minor_locator(NullLocator())
     log_ticks(axis)
 
@@ -152,6 +155,7 @@ def _legend(axes: Any) -> tuple[list[Any], list[str]]:
     """Every peer once, whichever panel it stands in."""
     found: dict[str, Any] = {}
     for axis in axes:
+        # by name and not by panel: a peer may be missing from the first panel and stand in a later one
         for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(text, handle)
     return list(found.values()), list(found)

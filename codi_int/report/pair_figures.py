@@ -50,12 +50,15 @@ def _panel(axis: "matplotlib.axes.Axes", pairs: Sequence[Document], measure: Mea
         total = measure.factor * (pair[f"{measure.effect}_a"] + pair[f"{measure.effect}_b"])
         departs = inter["p_adjusted"] is not None and inter["p_adjusted"] < ALPHA
         color = GREY if not departs else RED if inter["estimate"] < 0 else BLUE
+        # the interaction is joint - (a + b), so its interval moved by (a + b) is about the joint effect:
+        # a bar that does not cross the diagonal is a departure from the sum
         ends = [total + measure.factor * inter[end] for end in ("low", "high")]
         axis.plot([total, total], ends, color=color, linewidth=0.8, solid_capstyle="butt")
         joint = total + measure.factor * inter["estimate"]
         axis.plot(total, joint, "o", color=color, markerfacecolor=color if departs else "white", markersize=3.5)
         if departs:
             found.append((inter["p_adjusted"], total, joint, f"{pair['a']}, {pair['b']}"))
+    # the surest first, for the names of all of them would cover each other
     for _, x, y, name in sorted(found)[:NAMED]:
         axis.annotate(name, (x, y), (4, 0), textcoords="offset points", fontsize=6, va="center")
     axis.set_xlabel(f"sum of each alone: {measure.short}")

@@ -40,6 +40,7 @@ def signed_scale(tables: Sequence[Table]) -> "matplotlib.colors.Normalize":
     from matplotlib.colors import Normalize
 
     most = max((abs(v) for table in tables for row in table for v in row if v is not None), default=0.0)
+    # or 1: with nothing but zeros the two ends would meet, and zero would no longer be white
     return Normalize(-(most or 1.0), most or 1.0)
 
 
@@ -74,6 +75,7 @@ def heatmap(
         upwards: whether the first row is the lowest.
     """
     values = np.array([[np.nan if v is None else v for v in row] for row in table], dtype=float)
+    # masked: cells without a value have no colour; the hatch is drawn over them
     image = axis.imshow(
         np.ma.masked_invalid(values), cmap=cmap, norm=norm, origin="lower" if upwards else "upper", aspect="auto"
     )
@@ -102,6 +104,7 @@ def _hatch(axis: "matplotlib.axes.Axes", row: int, column: int) -> None:
 def _ink(image: "matplotlib.image.AxesImage", value: float) -> str:
     """Black or white, whichever can be read on the colour of `value`."""
     red, green, blue, _ = np.asarray(image.to_rgba(np.array([value]))).reshape(-1, 4)[0]
+    # luma of ITU-R BT.601: green counts most, for eyes see it brightest
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < DARK else "black"
 
 
@@ -114,6 +117,7 @@ def zero_line(axis: "matplotlib.axes.Axes", vertical: bool = True) -> None:
 def signed(value: float, digits: int = 1) -> str:
     """With its sign, and a true minus; no sign where nothing but zeros would follow."""
     text = f"{value:+.{digits}f}"
+    # -0.04 to one digit is -0.0, whose sign would claim a loss
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
@@ -147,6 +151,7 @@ def log_ticks(axis: "matplotlib.axes.Axes", which: str = "y") -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ticks = axis.xaxis if which == "x" else axis.yaxis
+    # the view is read now, so this has to come after everything is drawn: later data would move the axis
     low, high = ticks.get_view_interval()
     ticks.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < SHORT[which] else (1.0,)))
     ticks.set_major_formatter(FuncFormatter(lambda value, _: log_number(value)))

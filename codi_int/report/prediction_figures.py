@@ -23,6 +23,7 @@ def prediction_figures(document: Document, out: str | Path) -> list[Path]:
         OutputError: the folder cannot be written to.
     """
     prediction = document.get("prediction")
+    # not tested is not the same as zero hits, and a figure of it would be read so
     if not prediction or not prediction["n_tested"]:
         return []
     return write_figure(prediction_figure(document), out, "prediction")
@@ -50,6 +51,7 @@ def prediction_figure(document: Document) -> "matplotlib.figure.Figure":
     answers.set_ylim(len(became) - 0.5, -0.5)
     for axis in (rates, answers):
         axis.tick_params(axis="y", length=0, pad=6)
+        # from zero: a bar whose axis starts elsewhere shows its share wrongly
         axis.set_xlim(left=0)
         few_ticks(axis)
     return figure
@@ -58,6 +60,7 @@ def prediction_figure(document: Document) -> "matplotlib.figure.Figure":
 def _rates(axis: "matplotlib.axes.Axes", prediction: Document) -> None:
     """This edit, the undisturbed model, and the controls, below each other."""
     axis.plot([100 * prediction["low"], 100 * prediction["high"]], [0, 0], color=RED, solid_capstyle="butt")
+    # dots at 0 % and 100 % lie on the frame, which would cut them in half
     axis.plot(100 * prediction["hit_rate"], 0, "o", color=RED, clip_on=False)
     axis.plot(100 * prediction["n_hits_clean"] / prediction["n_tested"], 1, "D", color=BLUE, clip_on=False)
     values: Sequence[float] = sorted(100 * rate for rate in prediction["controls"]["hit_rates"])

@@ -86,6 +86,7 @@ def firing_figure(document: Document, measures: Sequence[Measure] = MEASURES) ->
 def forest_figure(document: Document, top: int = TOP) -> "matplotlib.figure.Figure":
     """The strongest effects with their intervals, under both measures: by accuracy's p-value, then log-probability."""
     by_place = {(dot.site, dot.feature): dot for dot in living(document, MEASURES[1])}
+    # by accuracy first, which is coarse and ties often; the size of the log-probability's change decides among equals
     ranked = sorted(living(document, MEASURES[0]), key=lambda d: (d.p, -abs(by_place[d.site, d.feature].effect)))[:top]
     several = len(sites(document)) > 1
     text = f"{caption_of_dots(document)} Bars: 95% intervals over problems. In brackets: how often it fires."
@@ -124,6 +125,7 @@ def rank_figure(document: Document) -> "matplotlib.figure.Figure":
         dots = [dot for dot in living(document, measure) if dot.rank is not None]
         edges = [100 * i / BINS for i in range(BINS + 1)]
         axis.hist([100 * (dot.rank or 0) for dot in dots], edges, color=BLUE, edgecolor="white", linewidth=0.6)
+        # ties would count as an excess at 50 %: an even spread is expected only where effects are hardly ever equal
         if sum(dot.effect == 0 for dot in dots) <= len(dots) / 10:
             axis.axhline(len(dots) / BINS, color=GREY, linewidth=0.8, linestyle=DASHES)
         axis.set_xlabel("rank among matched features (%)")
@@ -169,12 +171,14 @@ def _scatter(
     axis: "matplotlib.axes.Axes", dots: Sequence[Dot], xs: Sequence[float], ys: Sequence[float], count: bool = False
 ) -> None:
     """Filled where found, rings elsewhere; several on one spot make one larger ring, with their number if asked."""
+    # rounded: sums in another order differ in the last bit, and dots on one spot would not be counted as such
     places = Counter((round(x, 12), round(y, 12), _color(dot)) for x, y, dot in zip(xs, ys, dots, strict=True))
     for found in (False, True):
         chosen = [(x, y, color, n) for (x, y, color), n in places.items() if (color != GREY) is found]
         if not chosen:
             continue
         at_x, at_y, colors, counts = zip(*chosen, strict=True)
+        # the area grows slower than the number: at n itself, the spot of all zeros would cover the panel
         sizes = [9 * n**0.6 for n in counts]
         axis.scatter(
             at_x,
@@ -203,7 +207,9 @@ def _scatter(
 
 def _name_strongest(axis: "matplotlib.axes.Axes", dots: Sequence[Dot]) -> None:
     """Numbers beside the strongest of the found features, outwards from zero; none over another or over a dot."""
+    # in pixels, for boxes of letters are not in the axes' units; true only once limits are set, so it is called last
     places: list[list[float]] = [axis.transData.transform((dot.effect, dot.height)).tolist() for dot in dots]
+    # fonts are in points, 72 to the inch, and the transform above gives pixels of the figure's own dpi
     pixels = axis.get_figure().dpi / 72  # type: ignore[union-attr]
     boxes: list[tuple[float, float, float, float]] = []
     strongest = sorted((i for i, d in enumerate(dots) if d.significant), key=lambda i: -dots[i].height)

@@ -60,6 +60,7 @@ def living(document: Document, measure: Measure) -> list[Dot]:
             continue
         p, q = row[measure.p], row[measure.p_adjusted]
         effect, low, high = (measure.factor * row[key] for key in (measure.effect, measure.low, measure.high))
+        # where no p-value exists the dot stands at the foot of the plot: untested, and certainly not found
         significant = p is not None and q is not None and q < ALPHA
         place = row["feature"], _site(document, row), row["firing_rate"]
         found.append(Dot(*place, effect, low, high, 1.0 if p is None else p, significant, row.get(measure.rank)))
@@ -75,6 +76,7 @@ def panels(document: Document, measures: Sequence[Measure]) -> list[Panel]:
     for measure in measures:
         found = living(document, measure)
         most = Counter(dot.site for dot in found if dot.significant)
+        # panels of one figure keep the screen's order; only which of them are kept is decided by findings
         kept = sorted(names, key=lambda name: -most[name])[:MOST_PANELS]
         out += [Panel(measure, n, tuple(dot for dot in found if dot.site == n)) for n in names if n in kept]
     return out
@@ -87,6 +89,7 @@ def sites(document: Document) -> list[str]:
 
 def border(found: Sequence[Dot]) -> float:
     """-log10 of the p-value from which on Benjamini-Hochberg finds: the largest found, else that of a lone one."""
+    # With nothing found, the smallest p of m has to pass ALPHA / m, the first step of Benjamini-Hochberg.
     p_found = [dot.p for dot in found if dot.significant]
     return -math.log10(max(*p_found, 1e-300)) if p_found else -math.log10(ALPHA / max(len(found), 1))
 

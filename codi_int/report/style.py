@@ -74,6 +74,7 @@ def look() -> Iterator[None]:
     """The style, whatever the reader's own settings are; they come back afterwards."""
     from matplotlib import style
 
+    # "default" first: a matplotlibrc of the reader's own would else show through wherever LOOK is silent
     with style.context(["default", LOOK]):
         yield
 
@@ -113,9 +114,11 @@ def new_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    # the object and not pyplot: pyplot keeps every figure alive, and may want a display when it is imported
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05))
     FigureCanvasAgg(figure)
     if title:
+        # matplotlib does not wrap at the figure's edge by itself; by a count of letters it is the same on every machine
         text = textwrap.fill(title, int(TITLE_CHARACTERS_PER_INCH * width * title_share))
         figure.suptitle(text, x=0.01, ha="left", fontweight="bold")
     if caption:
@@ -133,6 +136,7 @@ def write_figure(figure: "matplotlib.figure.Figure", out: str | Path, name: str)
     folder = Path(out)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with look():
+        # PNG would note matplotlib's version, so that an upgrade alone would change the bytes
         replace_file(paths[0], lambda part: figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None}))
         figure.set_layout_engine("none")  # everything has found its place; finding it again would take as long
         unnamed = {"Date": None, "Creator": None}  # else each run would give other bytes

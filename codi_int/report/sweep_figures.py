@@ -55,6 +55,7 @@ def heatmaps_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
         heatmap(
             axis,
             table,
+            # each measure has its own scale: they have different units, and numbers stand in the cells
             norm=amount_scale([table]),
             cmap=AMOUNT,
             rows=[str(k) for k in sweep.ks],
@@ -101,6 +102,7 @@ def pareto_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
 def site_map_figure(sweep: SweepData, measure: SweepMeasure) -> "matplotlib.figure.Figure":
     """Layers upwards, positions to the right, one panel for each K and size on one scale; hatched: no SAE there."""
     shapes = [(k, d) for d in sweep.d_saes for k in sweep.ks if sweep.mean(measure, k, d) is not None]
+    # too many panels to read: the shape that explains most on average stands for all, and the caption says so
     dropped = len(shapes) > MOST_SHAPES
     if dropped:
         shapes = [max(shapes, key=lambda shape: sweep.mean(EXPLAINED, *shape) or 0.0)]
@@ -152,6 +154,7 @@ def _front(axis: "matplotlib.axes.Axes", sweep: SweepData, d_saes: Sequence[int]
     for row in sweep.rows:
         number = d_saes.index(row["d_sae"])
         color, size = SERIES[number % len(SERIES)], _size(number)
+        # dots of different size at one K would cover each other: shifted by a factor, for the axis is logarithmic
         place = row["k"] * APART ** (number - (len(d_saes) - 1) / 2), EXPLAINED.factor * row[EXPLAINED.key]
         if row["strict_front"] or row["published_front"]:
             axis.scatter(
@@ -178,6 +181,7 @@ def _sizes(d_saes: Sequence[int]) -> list["matplotlib.lines.Line2D"]:
             linestyle="none",
             marker=MARKERS[i % len(MARKERS)],
             color=SERIES[i % len(SERIES)],
+            # a legend's marker is given by its diameter, scatter's by its area
             markersize=_size(i) ** 0.5,
             label=f"{d:,}",
         )

@@ -103,6 +103,7 @@ class SweepData:
 
     def firing(self, k: int, d_sae: int) -> NDArray[np.float32]:
         """Firing rates of the living features of the first SAE of one shape, highest first; empty where unknown."""
+        # the first of several seeds: a mean over sorted rates of different SAEs would be a curve that none of them has
         for row in self.rows:
             if row["k"] == k and row["d_sae"] == d_sae and row["folder"] in self.frequencies:
                 rates = self.frequencies[row["folder"]]
@@ -125,6 +126,7 @@ def read_sweep(folder: str | Path) -> SweepData:
     rows = read_json(path, remedy="Run the sweep again.")
     try:
         for row in rows:
+            # read here for a missing key to be found now, with words, rather than in the middle of a figure
             _ = row["site"], row["k"], row["d_sae"], row["folder"], row["n_rows"], row[EXPLAINED.key]
         frequencies = load_file(folder / FREQUENCIES) if (folder / FREQUENCIES).exists() else {}
     except Exception as error:
