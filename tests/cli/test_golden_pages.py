@@ -1,0 +1,80 @@
+"""Golden pages: a record made by hand goes in, the exact text of the page must come out, at two widths.
+
+Where a page is to change, `UPDATE_GOLDEN=1 pytest tests/cli/test_golden_pages.py` writes the texts anew; read what
+`git diff tests/cli/golden` shows against the records in `golden_records.py` before it is kept.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from codi_int.cli._paths import paths_page
+from codi_int.cli._prediction_pages import contrast_page, predicted_page
+from codi_int.cli._screen_pages import screen_page
+from codi_int.cli._tables import evaluation_page, family_page, result_page
+from codi_int.cli.curve import curve_page
+from codi_int.cli.map import map_page
+from tests.cli import golden_records as made
+
+FOLDER = Path(__file__).parent / "golden"
+WIDTHS = (80, 120)
+UPDATE = "UPDATE_GOLDEN"
+
+PAGES: dict[str, Callable[[], RenderableType]] = {
+    "result": lambda: result_page(made.RESULT),
+    "dead-feature": lambda: result_page(made.DEAD_RESULT),
+    "swap": lambda: result_page(made.SWAP_RESULT),
+    "family": lambda: family_page(made.FAMILY),
+    "paths": lambda: paths_page(made.PATHS, made.PATHS_DOCUMENT),
+    "screen": lambda: screen_page(made.SCREEN, (made.AGREEMENT,), top=20),
+    "screen-sites": lambda: screen_page(made.SITES_SCREEN, made.SITES_AGREEMENTS, top=2),
+    "curve": lambda: curve_page(made.CURVE),
+    "map": lambda: map_page(made.MAP),
+    "map-cumulative": lambda: map_page(made.CUMULATIVE_MAP),
+    "map-split": lambda: map_page(made.SPLIT_MAP),
+    "swap-predicted": lambda: predicted_page(made.PREDICTED_SWAP),
+    "patch": lambda: predicted_page(made.PATCH, made.PAIRING),
+    "patch-contrast": lambda: contrast_page(
+        (made.SAME_VALUE, made.OTHER_VALUE), (made.PAIRING, made.OTHER_PAIRING), made.CONTRAST
+    ),
+    "eval": lambda: evaluation_page(made.EVALUATION),
+    "eval-plain": lambda: evaluation_page(made.PLAIN_EVALUATION),
+}
+
+
+def rendered(page: RenderableType, width: int) -> str:
+    """The page as `codi-int` prints it where nobody looks on; the padding at the ends of lines is not compared."""
+    console = Console(
+        width=width,
+        file=io.StringIO(),
+        force_terminal=False,
+        no_color=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(page)
+    assert isinstance(console.file, io.StringIO)
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
+
+
+def compare(name: str, page: RenderableType, width: int) -> None:
+    """Hold a page against its golden text, or write that where the environment asks for it."""
+    golden, text = FOLDER / f"{name}-{width}.txt", rendered(page, width)
+    if os.environ.get(UPDATE):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), f"{golden.name}: see the docstring of this file"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_print_the_exact_text(name: str, width: int) -> None:
+    compare(name, PAGES[name](), width)
+
+
+def test_every_golden_text_has_its_page() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}-{width}.txt" for name in PAGES for width in WIDTHS}
