@@ -66,9 +66,11 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Group:
         logprob.add_row(NAMES[path], nats(log.estimate), f"{nats(log.low)} to {nats(log.high)}", p_text(log.p_value))
     # The interaction: what both paths do beyond the sum of each alone, from the same problems and so with an interval
     # of its own. Flips do not add up, so those two cells stay empty. (`rest` is the document's older key for it.)
-    rest, nats_left = found.rest, found.rest_logprob
-    interval = f"{points(rest.low)} to {points(rest.high)}"
-    accuracy.add_row("both - (cache + recurrence)", points(rest.estimate), interval, "", "", p_text(rest.p_value))
+    interaction, nats_left = found.interaction, found.interaction_logprob
+    interval = f"{points(interaction.low)} to {points(interaction.high)}"
+    accuracy.add_row(
+        "both - (cache + recurrence)", points(interaction.estimate), interval, "", "", p_text(interaction.p_value)
+    )
     interval = f"{nats(nats_left.low)} to {nats(nats_left.high)}"
     logprob.add_row("both - (cache + recurrence)", nats(nats_left.estimate), interval, p_text(nats_left.p_value))
     return Group(head, "", accuracy, "", logprob)
