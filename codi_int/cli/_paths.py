@@ -15,7 +15,7 @@ from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.files import save_document
 from codi_int.interventions.screens.paths import PATHS, EffectByPath, split_effect
 
-NAMES = {"both": "by both roads", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
+NAMES = {"both": "by both paths", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
 
 
 def print_split(edit: Edit, options: InterventionOptions) -> None:

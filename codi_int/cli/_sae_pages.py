@@ -42,7 +42,7 @@ def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
         "has a larger EV at a smaller K. S: none is at least as good in EV, K, d_sae and dead share, and better in one."
     )
     if any(row.spliced for row in rows):
-        meaning += " right, nats: accuracy and change of the clean answer's log-probability with the SAE in place."
+        meaning += " right, nats: accuracy and change of the clean answer's log-probability with the SAE spliced in."
     grid = _grid(rows, entries, shown)
     return Group(head, "", *parts, grid, "", Text(fronts, style="bold"), Text(meaning, style="dim"))
 
@@ -119,14 +119,14 @@ def _words(found: SAEEvaluation) -> str:
     """What the columns mean."""
     words = [
         "EV: explained variance; by dim: each dimension about its own mean. dead, held-out: features that fire on no "
-        "training row, on no held-out row. EV/act: EV per active feature (one that fires on a training row). nearest: "
+        "training row, on no held-out row. EV/act: EV per alive feature (one that fires on a training row). nearest: "
         "mean over features of the largest cosine with another decoder row; |cos|: mean over all pairs."
     ]
     if found.times_matryoshka():
-        words.append("/ Matr.: EV per active feature, divided by that of the first Matryoshka SAE of the site.")
+        words.append("/ Matr.: EV per alive feature, divided by that of the first Matryoshka SAE of the site.")
     if any(sae.spliced for sae in found.saes):
         words.append(
-            "clean, mean: the model as it is, and with the mean activation in place. recovered: where the SAE lies "
+            "clean, mean: the model as it is, and with the mean activation spliced in. recovered: where the SAE lies "
             "between the mean (0) and clean (100), for accuracy and for the clean answer's log-probability."
         )
     if found.stability:
@@ -166,7 +166,7 @@ def _quality(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
 def _features(found: SAEEvaluation, names: dict[str, str]) -> Table:
     times = found.times_matryoshka()
     more = ("/ Matr.",) if times else ()
-    out = _narrow("features", "trained as", "dead %", "held-out", "active", "EV/act %", *more, "nearest", "|cos|")
+    out = _narrow("features", "trained as", "dead %", "held-out", "alive", "EV/act %", *more, "nearest", "|cos|")
     for sae in found.saes:
         point, structure, ratio = sae.point(), sae.structure, times.get(sae.name)
         out.add_row(
@@ -185,7 +185,7 @@ def _features(found: SAEEvaluation, names: dict[str, str]) -> Table:
 
 
 def _costs(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
-    out = _narrow("in the model's place", "right %", "clean", "mean", "recovered %", "nats", "of mean", "recovered %")
+    out = _narrow("spliced in", "right %", "clean", "mean", "recovered %", "nats", "of mean", "recovered %")
     for sae in saes:
         s = sae.spliced
         if s is not None:

@@ -18,7 +18,7 @@ TRAINING = "SAE epochs"
 
 
 class SweepProgress(ABC):
-    """Turns a sweep's news into (stage, done, total, words) for whoever shows them."""
+    """Turns a sweep's callbacks into (stage, done, total, words) for whoever shows them."""
 
     def __init__(self, n_epochs: int) -> None:
         """
@@ -28,11 +28,11 @@ class SweepProgress(ABC):
         self._n_epochs, self._epochs, self._saved = n_epochs, 0, 0
 
     def stage(self, stage: str, done: int, total: int) -> None:
-        """News from captures and splicing."""
+        """Called by captures and splicing."""
         self.show(stage, done, total, "")
 
     def epoch(self, site: Site, news: GridEpoch) -> None:
-        """News from a stack in training."""
+        """Called by a stack in training."""
         # a stack trains many SAEs at once, so one call stands for one epoch of each of them
         self._epochs += len(news.records)
         losses = sorted(record.mse for record in news.records)

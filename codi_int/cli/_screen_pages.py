@@ -41,11 +41,11 @@ def _head(screen: Screen) -> Text:
 
 def _verdict(screen: Screen) -> str:
     # a feature that fires on no problem was never tested; counting it as "no effect" would flatter the screen
-    living = [row for row in screen.rows if row.n_touched]
-    answers = sum(_found(row.p_adjusted) for row in living)
-    logprobs = sum(_found(row.logprob_p_adjusted) for row in living)
+    alive = [row for row in screen.rows if row.n_touched]
+    answers = sum(_found(row.p_adjusted) for row in alive)
+    logprobs = sum(_found(row.logprob_p_adjusted) for row in alive)
     return (
-        f"{len(screen.rows) - len(living)} features never fire. Of the {len(living)} that do, {answers} change "
+        f"{len(screen.rows) - len(alive)} features never fire. Of the {len(alive)} that do, {answers} change "
         f"accuracy and {logprobs} the clean answer's log-probability, at 5% false discoveries (Benjamini-Hochberg over "
         f"all that fire{', all sites together' if len(screen.sites) > 1 else ''})."
     )

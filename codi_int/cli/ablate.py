@@ -1,4 +1,4 @@
-"""`codi-int ablate`: take features out and see what becomes of the answers."""
+"""`codi-int ablate`: ablate features and see what becomes of the answers."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,22 +12,23 @@ from codi_int.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class AblateOptions(o.InterventionOptions):
-    """What to take out."""
+    """What to ablate."""
 
     features: Annotated[
         tuple[int, ...],
-        typer.Option("--feature", help="Feature to take out; repeat it to take out several together."),
+        typer.Option("--feature", help="Feature to ablate; repeat it to ablate several together."),
         o.parse_features,
     ]
-    mode: Annotated[str, typer.Option(help="What takes its place: zero, mean, resample or set.")] = "zero"
+    mode: Annotated[str, typer.Option(help="What replaces it: zero, mean, resample or set.")] = "zero"
     value: Annotated[
-        float | None, typer.Option(parser=o.number("--value"), metavar="X", help="What --mode set puts in its place.")
+        float | None,
+        typer.Option(parser=o.number("--value"), metavar="X", help="The constant that --mode set replaces it with."),
     ] = None
 
 
 @with_options
 def ablate(options: AblateOptions) -> None:
-    """Take features out of a thought and see what becomes of the answers.
+    """Ablate features of a thought and see what becomes of the answers.
 
     Example: codi-int ablate --feature 449 --layer 14
     """

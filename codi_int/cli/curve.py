@@ -1,4 +1,4 @@
-"""`codi-int curve`: how accuracy falls when more and more features are taken out together."""
+"""`codi-int curve`: how accuracy falls when more and more features are ablated together."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
     ] = "attribution"
     sizes: Annotated[
         tuple[int, ...],
-        typer.Option("--n", metavar="N", help="How many to take out; repeat it.  [default: 1, 2, 4, ..., all]"),
+        typer.Option("--n", metavar="N", help="How many to ablate; repeat it.  [default: 1, 2, 4, ..., all]"),
         partial(o.whole_numbers, option="--n"),
     ] = ()
     draws: Annotated[
@@ -41,7 +41,7 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
 
 @with_options
 def curve(options: CurveOptions) -> None:
-    """Ablate the top n features of a site together, for growing n, against random sets of as many living features.
+    """Ablate the top n features of a site together, for growing n, against random sets of as many alive features.
 
     Example: codi-int curve --layer 14 --n 1 --n 8 --n 64 --limit 300
     """
@@ -110,7 +110,7 @@ def _rows(found: "AblationCurve") -> list[dict[str, Any]]:
 
 def curve_page(found: "AblationCurve") -> Group:
     """The top features beside the random sets, for every n."""
-    head = Text(f"ablate the top n of {found.n_living} living features by {found.order} at {found.site}", style="bold")
+    head = Text(f"ablate the top n of {found.n_living} alive features by {found.order} at {found.site}", style="bold")
     right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
     head.append(f"\n{found.model} · SAE {found.sae} · {right} · seed {found.seed}", style="not bold")
     c, env = found.counts, found.environment

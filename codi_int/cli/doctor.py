@@ -148,8 +148,8 @@ def _facts(model: "ModelDescription") -> RenderableType:
 
 def _assumptions(model: "ModelDescription") -> RenderableType:
     # what was assumed is listed by itself: it is what a reader has to check, and it must not hide among the found
-    told = {name: value for name, value in model.found.items() if name not in model.assumed}
-    found = "\n".join(f"found: {name} = {_short(value)}" for name, value in told.items() if value not in (None, [], ""))
+    read = {name: value for name, value in model.found.items() if name not in model.assumed}
+    found = "\n".join(f"found: {name} = {_short(value)}" for name, value in read.items() if value not in (None, [], ""))
     assumed = "\n".join(
         f"assumed: {name} = {value} (no file tells; give it if you know better)"
         for name, value in model.assumed.items()

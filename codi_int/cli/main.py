@@ -19,7 +19,7 @@ COMMANDS = (
     Entry(
         "ablate",
         "codi_int.cli.ablate:ablate",
-        "Take features out of a thought and see what becomes of the answers.",
+        "Ablate features of a thought and see what becomes of the answers.",
     ),
     Entry(
         "amplify",
@@ -44,7 +44,7 @@ COMMANDS = (
     Entry(
         "curve",
         "codi_int.cli.curve:curve",
-        "Ablate the top n features of a site together, for growing n, against random sets of as many living features.",
+        "Ablate the top n features of a site together, for growing n, against random sets of as many alive features.",
     ),
     Entry(
         "map",

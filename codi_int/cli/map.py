@@ -181,7 +181,7 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
     nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
     # by the effect of both paths together: a cell that moves nothing has nothing to split
     ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
-    out = table("nats", "both roads", "cache", "recurrence", "both - (cache + recurrence)", "interval", "p (BH)")
+    out = table("nats", "both paths", "cache", "recurrence", "both - (cache + recurrence)", "interval", "p (BH)")
     out.padding = (0, 2, 0, 0)
     for one in ordered:
         both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))

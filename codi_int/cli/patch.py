@@ -115,7 +115,7 @@ class _Trial:
 
     pairing: "Pairing"
     """the pairs"""
-    people: "Participants"
+    participants: "Participants"
     """their problems"""
     predictions: "Predictions"
     """what should become of them; nothing without a step"""
@@ -175,10 +175,10 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
     else:
         assert options.pairs is not None
         pairing = read_pairs(options.pairs, problems)
-    people = participants(problems, pairing)
+    found = participants(problems, pairing)
     if options.step is None:
-        return _Trial(pairing, people, name_sources(people.problems, people.sources))
-    predictions = predict_patch(people.problems, people.sources, options.step)
+        return _Trial(pairing, found, name_sources(found.problems, found.sources))
+    predictions = predict_patch(found.problems, found.sources, options.step)
     if kind is None and not predictions.n_informative:
         raise ConfigError(
             f"No pair of {options.pairs} predicts another answer by the result of step {options.step}.",
@@ -187,7 +187,7 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
     # pairs of the same value predict no other answer, so there is nothing that they could be too few for
     if kind != "same" and not options.underpowered:
         check_power(predictions.n_informative, "pairs predict another answer")
-    return _Trial(pairing, people, predictions)
+    return _Trial(pairing, found, predictions)
 
 
 def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], report: Report) -> _Found:
@@ -208,7 +208,7 @@ def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial
     results = [
         run_patch(
             engine,
-            trial.people,
+            trial.participants,
             sites,
             predictions=trial.predictions,
             features=features,

@@ -34,7 +34,7 @@ class EvalOptions(o.ModelOptions):
     ] = None
     position: Annotated[int | None, typer.Option(parser=o.whole("--position"), metavar="N", help="The same.")] = None
     splice: Annotated[
-        bool, typer.Option("--splice/--no-splice", help="Run the model with every SAE in place, too.")
+        bool, typer.Option("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
     ] = True
     train_data: Annotated[
         str,

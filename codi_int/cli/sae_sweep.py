@@ -42,7 +42,7 @@ class SweepOptions(TrainingOptions):
         partial(o.whole_numbers, option="--seed"),
     ] = (0,)
     splice: Annotated[
-        bool, typer.Option("--splice/--no-splice", help="Run the model with every SAE in place, too.")
+        bool, typer.Option("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
     ] = False
     memory_gib: Annotated[float, typer.Option(parser=o.number("--memory-gib"), metavar="GIB", help="Per stack.")] = 4.0
 
@@ -71,10 +71,10 @@ def sweep(options: SweepOptions) -> None:
         done = sum((folder / CONFIG_FILE).exists() for folder in folders)
         return f"{done} of {len(folders)} SAEs are kept in {plan.out}"
 
-    def work(told: "SweepProgress") -> "Sequence[SweepRow]":
+    def work(progress: "SweepProgress") -> "Sequence[SweepRow]":
         model = load_model(options.model, device=options.device)
         with keep_on_interrupt(kept):
-            return sweep_sites(model, plan, _news(told))
+            return sweep_sites(model, plan, _callbacks(progress))
 
     run_job(
         work,
@@ -125,10 +125,10 @@ def _folders(plan: "SweepPlan") -> list[Path]:
     return [sae_folder(plan.out, site, config) for site in plan.sites for config in plan.grid.configs()]
 
 
-def _news(told: "SweepProgress") -> "SweepNews":
+def _callbacks(progress: "SweepProgress") -> "SweepNews":
     from codi_int.sae.site_sweep import SweepNews
 
-    return SweepNews(told.stage, told.epoch, told.saved)
+    return SweepNews(progress.stage, progress.epoch, progress.saved)
 
 
 def _keep(plan: "SweepPlan") -> Kept:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-PATHS = {"both": "both roads", "cache": "cache only", "recurrence": "recurrence only"}
+PATHS = {"both": "both paths", "cache": "cache only", "recurrence": "recurrence only"}
 FEW_LAYERS = 8
 """rows of a map for whose height the label of its scale needs a second line"""
 
@@ -24,7 +24,7 @@ def map_figures(document: Document, out: str | Path) -> list[Path]:
     Raises:
         OutputError: the folder cannot be written to.
     """
-    if len(_roads(document)) == 1:
+    if len(_paths(document)) == 1:
         return write_figure(map_figure(document, MEASURES), out, "map")
     return [path for m in MEASURES for path in write_figure(map_figure(document, (m,)), out, f"map-{m.name}")]
 
@@ -35,7 +35,7 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
 
     White is no change. A dot: significant after Benjamini-Hochberg. Hatched: no path leads from there to the answer.
     """
-    paths = _roads(document)
+    paths = _paths(document)
     panels = [(measure, path) for measure in measures for path in paths]
     layers = sorted({_layer(cell) for cell in document["cells"]})
     height = 1.35 + 0.16 * max(len(layers), FEW_LAYERS)
@@ -69,7 +69,7 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
     return figure
 
 
-def _roads(document: Document) -> list[str]:
+def _paths(document: Document) -> list[str]:
     return list(dict.fromkeys(str(cell["propagate"]) for cell in document["cells"]))
 
 
@@ -123,13 +123,13 @@ def _map_title(document: Document) -> str:
 
 def _map_caption(document: Document) -> str:
     # the number tested, not the number drawn: it is what Benjamini-Hochberg divides by
-    with_road = sum(cell["estimate"] is not None for cell in document["cells"])
-    path = "" if len(_roads(document)) > 1 else f", change passed on by {PATHS[_roads(document)[0]]}"
+    with_path = sum(cell["estimate"] is not None for cell in document["cells"])
+    path = "" if len(_paths(document)) > 1 else f", change passed on by {PATHS[_paths(document)[0]]}"
     parts = [
         f"{document['model']} on {setting(document)}{path}.",
-        f"Dots: p\u00a0<\u00a00.05 after Benjamini-Hochberg over {with_road} cells.",
+        f"Dots: p\u00a0<\u00a00.05 after Benjamini-Hochberg over {with_path} cells.",
     ]
-    if with_road < len(document["cells"]):
+    if with_path < len(document["cells"]):
         parts.append("Hatched: nothing that comes later reads this place.")
     if -1 in {_layer(cell) for cell in document["cells"]}:
         parts.append("fed: the projected thought that the next position is given.")
@@ -147,9 +147,9 @@ def curve_figures(document: Document, out: str | Path) -> list[Path]:
 
 @styled
 def curve_figure(document: Document) -> "matplotlib.figure.Figure":
-    """The strongest n features taken out together, with intervals, over the band of as many random ones."""
+    """The strongest n features ablated together, with intervals, over the band of as many random ones."""
     site, draws = site_name(document["site"]), document["random"]
-    title = f"Features of {site} taken out together, ordered by {document['order']}"
+    title = f"Features of {site} ablated together, ordered by {document['order']}"
     caption = (
         f"{document['model']} on {setting(document)}, SAE {document['sae']}. "
         f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets of as many features "
@@ -159,7 +159,7 @@ def curve_figure(document: Document) -> "matplotlib.figure.Figure":
     axes = figure.subplots(1, 2)
     for axis, measure in zip(axes, (ACCURACY, LOGPROB), strict=True):
         _curve_panel(axis, document["top"], draws, measure)
-        axis.set_xlabel("features taken out (n)")
+        axis.set_xlabel("features ablated (n)")
         axis.set_ylabel(measure.lines)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, columnspacing=1.2)
     return figure

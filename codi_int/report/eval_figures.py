@@ -1,4 +1,4 @@
-"""Figures of measured SAEs side by side: what they explain, and how much of it each living feature carries."""
+"""Figures of measured SAEs side by side: what they explain, and how much of it each alive feature carries."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def eval_figures(document: Document, out: str | Path) -> list[Path]:
 
 @styled
 def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
-    """Explained variance against living features, and explained variance per living feature; colour by architecture.
+    """Explained variance against alive features, and explained variance per alive feature; colour by architecture.
 
     The published comparison of TopK with Matryoshka SAEs, with every SAE's own numbers.
     """
@@ -35,7 +35,7 @@ def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
     kinds = list(dict.fromkeys(sae["trained_as"] for sae in saes))
     ranked = sorted(saes, key=lambda sae: -sae["explained_variance_per_active_feature"])[:MOST]
     figure = new_figure(
-        PAGE, 1.5 + max(0.16 * len(ranked), 1.2), "What each living feature explains", _caption(document)
+        PAGE, 1.5 + max(0.16 * len(ranked), 1.2), "What each alive feature explains", _caption(document)
     )
     across, ranking = figure.subplots(1, 2, width_ratios=(1, 1.1))
     for kind in kinds:
@@ -58,7 +58,7 @@ def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
             0.65,
             color=color,
         )
-    across.set_xlabel("living features")
+    across.set_xlabel("features alive")
     across.set_ylabel("explained variance")
     across.margins(0.1)
     few_ticks(across)
@@ -68,7 +68,7 @@ def efficiency_figure(document: Document) -> "matplotlib.figure.Figure":
     # fewer than FEWEST bars would be drawn as thick as the panel allows; empty room below keeps them bars
     ranking.set_ylim(max(len(ranked), FEWEST) - 0.4, -0.6)
     ranking.tick_params(axis="y", length=0)
-    ranking.set_xlabel("explained variance per living feature (%)")
+    ranking.set_xlabel("explained variance per alive feature (%)")
     few_ticks(ranking)
     return figure
 
@@ -93,4 +93,4 @@ def _caption(document: Document) -> str:
     where = "training" if all(sae["dead_share_train"] is not None for sae in saes) else "held-out"
     left = len(saes) - MOST
     more = f" The {left} that carry least per feature are left out at the right." if left > 0 else ""
-    return f"{document['model']} on {document['held_out']}, {rows}. Living: fires on a {where} row.{more}"
+    return f"{document['model']} on {document['held_out']}, {rows}. Alive: fires on a {where} row.{more}"

@@ -1,4 +1,4 @@
-"""The door to all figures: a document, or a folder that a command has kept, in; PNG and SVG out."""
+"""The entry point of all figures: a document, or a folder that a command has kept, in; PNG and SVG out."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

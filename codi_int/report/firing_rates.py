@@ -23,7 +23,7 @@ Value = Callable[[int, int], float | None]
 
 @styled
 def frequency_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
-    """Living features from the most to the least frequent, a panel for each size, a curve for each K."""
+    """Features alive, from the most to the least frequent, a panel for each size, a curve for each K."""
     here, text = _one_site(sweep)
     sizes = [d for d in here.d_saes if any(here.firing(k, d).size for k in here.ks)]
     text += " Features that fire on none of these rows are not shown; a curve ends at the number of those that do."
@@ -53,7 +53,7 @@ def frequency_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
 def k_curve_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
     """The six panels of the published comparison of K, a curve for each size.
 
-    A: specialized features, where the table has them, else living features that fire on fewer than 1 % of rows.
+    A: specialized features, where the table has them, else alive features that fire on fewer than 1 % of rows.
     B: the lowest firing rate. C: explained variance. D: mean squared error. E: spread of firing rates, at the smallest
     size. F: dead features.
     """
@@ -65,7 +65,7 @@ def k_curve_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
     first: tuple[Value, str] = (
         (lambda k, d: here.mean(SPECIALIZED, k, d), SPECIALIZED.label)
         if specialized
-        else (lambda k, d: _share_rare(here.firing(k, d)), "rare among living (%),\nfire on < 1 % of rows")
+        else (lambda k, d: _share_rare(here.firing(k, d)), "rare among alive (%),\nfire on < 1 % of rows")
     )
     curves: dict[int, tuple[Value, str]] = {
         0: first,
@@ -103,7 +103,7 @@ def _curves(axis: "matplotlib.axes.Axes", sweep: SweepData, value: Value) -> Non
 
 
 def _spread(axis: "matplotlib.axes.Axes", sweep: SweepData) -> None:
-    """Boxes of the living features' firing rates at the smallest size, one for each K."""
+    """Boxes of the alive features' firing rates at the smallest size, one for each K."""
     d_sae = sweep.d_saes[0]
     axis.set_ylabel(f"firing rates (%),\n{d_sae:,} features")
     found = [(k, 100 * sweep.firing(k, d_sae)) for k in sweep.ks]
@@ -127,7 +127,7 @@ def _spread(axis: "matplotlib.axes.Axes", sweep: SweepData) -> None:
 
 
 def _share_rare(rates: NDArray[np.float32]) -> float | None:
-    """Share of living features that fire on fewer than 1 % of rows, in percent."""
+    """Share of alive features that fire on fewer than 1 % of rows, in percent."""
     return 100 * float((rates < RARE).mean()) if rates.size else None
 
 

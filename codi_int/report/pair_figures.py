@@ -35,7 +35,7 @@ def pair_figure(document: Document) -> "matplotlib.figure.Figure":
         f"{setting(document)}. {len(pairs):,} pairs. Bars: 95% intervals of the departure from the sum. "
         "Dashed: the sum. Filled: departs from it at 5 % false discoveries (Benjamini-Hochberg over all pairs)."
     )
-    figure = new_figure(PAGE, 3.5, "Two features taken out together, against the sum of each alone", text)
+    figure = new_figure(PAGE, 3.5, "Two features ablated together, against the sum of each alone", text)
     for axis, measure in zip(figure.subplots(1, 2), MEASURES, strict=True):
         _panel(axis, pairs, measure)
     return figure

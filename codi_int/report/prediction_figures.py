@@ -1,4 +1,4 @@
-"""The figure of a prediction: how often an intervention gave the answer that was foretold, and what it gave else."""
+"""The figure of a prediction: how often an intervention gave the answer that was predicted, and what it gave else."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codi_int.report.documents import ACCURACY, MEASURES, Document, Measure
 from codi_int.report.pair_figures import pair_figures
 from codi_int.report.panels import few_ticks, log_ticks, panel_grid, zero_line
-from codi_int.report.screen_rows import Dot, Panel, border, caption, caption_of_dots, living, panels, sites, where
+from codi_int.report.screen_rows import Dot, Panel, alive, border, caption, caption_of_dots, panels, sites, where
 from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled, write_figure
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def volcano_figure(document: Document, measures: Sequence[Measure] = MEASURES) -
     """Effect against -log10 p over the border of 5 % false discoveries; a panel for each measure, or for each site."""
     shown = panels(document, measures)
     text = f"{caption_of_dots(document)} {RINGS} Dashed: border of 5 % false discoveries."
-    figure, axes = _axes(shown, f"Taking out single features at {where(document)}", text)
-    line = {measure: border(living(document, measure)) for measure in measures}
+    figure, axes = _axes(shown, f"Ablating single features at {where(document)}", text)
+    line = {measure: border(alive(document, measure)) for measure in measures}
     for axis, panel in zip(axes, shown, strict=True):
         zero_line(axis)
         axis.axhline(line[panel.measure], color=GREY, linewidth=0.8, linestyle=DASHES)
@@ -85,9 +85,9 @@ def firing_figure(document: Document, measures: Sequence[Measure] = MEASURES) ->
 @styled
 def forest_figure(document: Document, top: int = TOP) -> "matplotlib.figure.Figure":
     """The strongest effects with their intervals, under both measures: by accuracy's p-value, then log-probability."""
-    by_place = {(dot.site, dot.feature): dot for dot in living(document, MEASURES[1])}
+    by_place = {(dot.site, dot.feature): dot for dot in alive(document, MEASURES[1])}
     # by accuracy first, which is coarse and ties often; the size of the log-probability's change decides among equals
-    ranked = sorted(living(document, MEASURES[0]), key=lambda d: (d.p, -abs(by_place[d.site, d.feature].effect)))[:top]
+    ranked = sorted(alive(document, MEASURES[0]), key=lambda d: (d.p, -abs(by_place[d.site, d.feature].effect)))[:top]
     several = len(sites(document)) > 1
     text = f"{caption_of_dots(document)} Bars: 95% intervals over problems. In brackets: how often it fires."
     title = f"The {len(ranked)} strongest single features at {where(document)}"
@@ -122,7 +122,7 @@ def rank_figure(document: Document) -> "matplotlib.figure.Figure":
     figure = new_figure(PAGE, 2.5, f"Rank among matched features, {where(document)}", text)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, measure in zip(axes, MEASURES, strict=True):
-        dots = [dot for dot in living(document, measure) if dot.rank is not None]
+        dots = [dot for dot in alive(document, measure) if dot.rank is not None]
         edges = [100 * i / BINS for i in range(BINS + 1)]
         axis.hist([100 * (dot.rank or 0) for dot in dots], edges, color=BLUE, edgecolor="white", linewidth=0.6)
         # ties would count as an excess at 50 %: an even spread is expected only where effects are hardly ever equal

@@ -13,7 +13,7 @@ MOST_PANELS = 24
 
 @dataclass(frozen=True)
 class Dot:
-    """One living feature under one measure."""
+    """One feature that is alive, under one measure."""
 
     feature: int
     """which"""
@@ -52,7 +52,7 @@ class Panel:
     """its features that fire"""
 
 
-def living(document: Document, measure: Measure) -> list[Dot]:
+def alive(document: Document, measure: Measure) -> list[Dot]:
     """The features that fire; a dead one has no effect to show. Where nothing could be tested, p is 1."""
     found = []
     for row in document["rows"]:
@@ -71,10 +71,10 @@ def panels(document: Document, measures: Sequence[Measure]) -> list[Panel]:
     """One panel for each measure; with several sites one for each site, those with most findings where not all fit."""
     names = sites(document)
     if len(names) == 1:
-        return [Panel(measure, None, tuple(living(document, measure))) for measure in measures]
+        return [Panel(measure, None, tuple(alive(document, measure))) for measure in measures]
     out = []
     for measure in measures:
-        found = living(document, measure)
+        found = alive(document, measure)
         most = Counter(dot.site for dot in found if dot.significant)
         # panels of one figure keep the screen's order; only which of them are kept is decided by findings
         kept = sorted(names, key=lambda name: -most[name])[:MOST_PANELS]
@@ -102,14 +102,14 @@ def where(document: Document) -> str:
 
 def caption(document: Document) -> str:
     """The setting, and how many features fire."""
-    n_living, n = len(living(document, MEASURES[0])), len(document["rows"])
+    n_living, n = len(alive(document, MEASURES[0])), len(document["rows"])
     dead = f"; the {n - n_living:,} others are not shown" if n_living < n else ""
     return f"{document['kind']} one at a time, {setting(document)}. {n_living:,} of {n:,} features fire{dead}."
 
 
 def caption_of_dots(document: Document) -> str:
     """The caption where features are dots: what filled ones are, and how many."""
-    found = [sum(dot.significant for dot in living(document, measure)) for measure in MEASURES]
+    found = [sum(dot.significant for dot in alive(document, measure)) for measure in MEASURES]
     left = len(sites(document)) - MOST_PANELS
     return (
         f"{caption(document)} Filled: found at 5 % false discoveries (Benjamini-Hochberg over all that fire), "

@@ -102,7 +102,7 @@ class SweepData:
         return any(row.get(measure.key) is not None for row in self.rows)
 
     def firing(self, k: int, d_sae: int) -> NDArray[np.float32]:
-        """Firing rates of the living features of the first SAE of one shape, highest first; empty where unknown."""
+        """Firing rates of the alive features of the first SAE of one shape, highest first; empty where unknown."""
         # the first of several seeds: a mean over sorted rates of different SAEs would be a curve that none of them has
         for row in self.rows:
             if row["k"] == k and row["d_sae"] == d_sae and row["folder"] in self.frequencies:

@@ -67,11 +67,11 @@ def test_a_sweep_and_a_single_sae(run: Callable, words: tuple[str, ...], shelf, 
 def test_the_page(run: Callable, words: tuple[str, ...], shelf, sweep: Path) -> None:
     ran = run("sae", "eval", str(sweep), *words)
     assert ran.code == 0, ran.err
-    for heading in ("reconstruction", "trained as", "in the model's place", "the same but for the seed", "by chance"):
+    for heading in ("reconstruction", "trained as", "spliced in", "the same but for the seed", "by chance"):
         assert heading in ran.page
     quick = run("sae", "eval", shelf.sae, *words[:-1], "none", "--no-splice")
     assert quick.code == 0, quick.err
-    assert "in the model's place" not in quick.page
+    assert "spliced in" not in quick.page
     assert "Nothing was measured on training rows" in quick.page
 
 

@@ -115,7 +115,7 @@ def test_the_caption_says_how_many_problems_and_tests() -> None:
     assert "Hatched" in caption
 
 
-def test_roads_stand_side_by_side_on_one_scale(tmp_path: Path) -> None:
+def test_paths_stand_side_by_side_on_one_scale(tmp_path: Path) -> None:
     paths = document(
         cell(Site(0, 1), -0.5),
         cell(Site(0, 1), -0.25, "cache"),
@@ -123,7 +123,7 @@ def test_roads_stand_side_by_side_on_one_scale(tmp_path: Path) -> None:
         propagate="split",
     )
     panels = maps(map_figure(paths))
-    assert [axis.get_title("left") for axis in panels] == ["both roads", "cache only", "recurrence only"]
+    assert [axis.get_title("left") for axis in panels] == ["both paths", "cache only", "recurrence only"]
     assert {axis.images[0].get_clim() for axis in panels} == {(-50.0, 50.0)}
     assert hatched(panels[2]) == {(0, 0)}
     names = [path.name for path in map_figures(paths, tmp_path)]

@@ -1,4 +1,4 @@
-"""What each living feature explains: dots and bars of the architectures that were measured."""
+"""What each alive feature explains: dots and bars of the architectures that were measured."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def sae(trained_as: str, k: int | None, n_active: int, explained: float, seed: i
     }
 
 
-# the published comparison: 72.1 % with 769 living features against 81.1 % with 382
+# the published comparison: 72.1 % with 769 alive features against 81.1 % with 382
 PUBLISHED = [sae("matryoshka", None, 769, 0.721), sae("topk", 20, 382, 0.811)]
 
 

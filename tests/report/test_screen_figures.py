@@ -11,7 +11,7 @@ from codi_int.interventions.screens.screen import Screen, ScreenRow, ScreenSite
 from codi_int.records import flatten, unflatten
 from codi_int.report.documents import ACCURACY, LOGPROB
 from codi_int.report.screen_figures import firing_figure, forest_figure, rank_figure, screen_figures, volcano_figure
-from codi_int.report.screen_rows import border, living
+from codi_int.report.screen_rows import alive, border
 from codi_int.report.style import BLUE, RED, write_figure
 from codi_int.types import Environment, RunCounts, Site
 
@@ -130,7 +130,7 @@ def test_the_dashed_line_is_benjamini_hochberg() -> None:
     lines = [next(line for line in axis.lines if line.get_linestyle() == "--") for axis in (accuracy, logprob)]
     assert lines[0].get_ydata()[0] == pytest.approx(4)  # the largest p that was found
     assert lines[1].get_ydata()[0] == pytest.approx(-np.log10(0.004))
-    nothing = [replace(dot, significant=False) for dot in living(document(*ROWS), ACCURACY)]
+    nothing = [replace(dot, significant=False) for dot in alive(document(*ROWS), ACCURACY)]
     assert border(nothing) == pytest.approx(-np.log10(0.05 / 4))
 
 
