@@ -48,6 +48,22 @@ class ArmEffect:
     """problems that got another answer, right or wrong"""
 
 
+@dataclass(frozen=True)
+class LogprobEffect:
+    """Mean change of the log-probability of the clean arm's answer."""
+
+    estimate: float
+    """mean over all problems of intervened minus clean, in nats"""
+    low: float
+    """lower end of the interval"""
+    high: float
+    """upper end of the interval"""
+    p_value: float | None
+    """two-sided; None where nothing was tested"""
+    method: str
+    """test and interval, in words"""
+
+
 class Alias(Generic[T]):
     """A flat name for a value that lies deeper in a record, such as `effect.accuracy.low`.
 

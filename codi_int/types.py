@@ -11,6 +11,7 @@ from torch import Tensor
 
 from codi_int.errors import SiteError
 from codi_int.records import Alias, Estimate, flatten
+from codi_int.records import LogprobEffect as LogprobEffect
 
 Number = int | float
 Operation = Literal["addition", "subtraction", "multiplication", "division"]
@@ -182,22 +183,6 @@ class Outcome:
     """log-probability of the clean arm's answer tokens, summed, in nats"""
     touched: bool
     """whether the edit changed anything at all on this problem"""
-
-
-@dataclass(frozen=True)
-class LogprobEffect:
-    """Mean change of the log-probability of the clean arm's answer."""
-
-    estimate: float
-    """mean over all problems of intervened minus clean, in nats"""
-    low: float
-    """lower end of the interval"""
-    high: float
-    """upper end of the interval"""
-    p_value: float | None
-    """two-sided; None where nothing was tested"""
-    method: str
-    """test and interval, in words"""
 
 
 @dataclass(frozen=True)
