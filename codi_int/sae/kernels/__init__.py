@@ -47,6 +47,7 @@ def encode_topk(
         ConfigError: unknown impl or rule, k outside 1..d_sae, shapes or dtypes that do not fit together,
             `triton` where it cannot run.
     """
+    # checked here once, so that no implementation has to; a kernel given a misfit would read past the end
     check_choice("rule", rule, RULES)
     if not (x.ndim == W_enc.ndim == 2 and x.shape[1] == W_enc.shape[0] and b_enc.shape == W_enc.shape[1:]):
         raise _misfit({"x": x, "W_enc": W_enc, "b_enc": b_enc}, "x [n, d_in], W_enc [d_in, d_sae], b_enc [d_sae]")
@@ -82,6 +83,7 @@ def decode_topk(
         tensors = {"values": values, "indices": indices, "W_dec": W_dec, "b_dec": b_dec}
         raise _misfit(tensors, "values and indices [n, k], W_dec [d_sae, d_in], b_dec [d_in]")
     _check_dtypes({"values": values, "W_dec": W_dec, "b_dec": b_dec})
+    # with few features to choose from a dense product re-uses each row of W_dec across the batch, gathering does not
     if impl is None and values.shape[1] * SPARSE_FROM > W_dec.shape[0]:
         impl = "eager"
     decoded: Tensor = _module(impl, values).decode_topk(values, indices, W_dec, b_dec)
@@ -98,6 +100,7 @@ def _module(impl: str | None, x: Tensor) -> ModuleType:
     obstacle = _obstacle(x)
     if obstacle is not None:
         raise ConfigError(f"The Triton kernels cannot run here: {obstacle}.", "Leave impl at None, or use 'eager'.")
+    # imported here and not above, because triton is installed on Linux only
     from codi_int.sae.kernels import autograd
 
     return autograd
@@ -111,6 +114,8 @@ def _obstacle(x: Tensor) -> str | None:
         return "triton is not installed"
     if x.is_cuda:
         return None
+    # `triton.jit` decides when it decorates whether a kernel is interpreted: ask a kernel, as the environment may
+    # have changed since
     from triton.runtime.interpreter import InterpretedFunction
 
     from codi_int.sae.kernels.encode_triton import _narrow_kernel

@@ -43,6 +43,9 @@ class Tiles:
     """entries that selection holds at once, a multiple of `group`; a row of no more skips the groups"""
 
 
+# The interpreter runs every program in Python and numpy, so its tiles are small: tests of a few hundred features
+# then cross the borders of tiles, groups and chunks. 16-bit operands take half the shared memory of float32 ones, so
+# HALF can hold more columns and more of d_in at a time.
 INTERPRETED = Tiles(rows=16, columns=64, inner=32, group=32, chunk=256)
 HALF = Tiles(rows=128, columns=256, inner=64, group=32, chunk=2048)
 SINGLE = Tiles(rows=128, columns=128, inner=32, group=32, chunk=2048)
@@ -52,12 +55,18 @@ SINGLE = Tiles(rows=128, columns=128, inner=32, group=32, chunk=2048)
 @no_type_check
 def _ordered_key(value, BY_MAGNITUDE: tl.constexpr):
     """An int32 that orders floats: NaN first, then by value or magnitude, -0.0 equal to 0.0."""
+    # widening 16 bits to float32 is exact, so the order and the ties of the narrow values are kept
     number = value.to(tl.float32)
+    # -0.0 and 0.0 have different bits but have to tie, as they do in a sort of floats
     number = tl.where(number == 0.0, 0.0, number)
     if BY_MAGNITUDE:
         number = tl.abs(number)
     bits = number.to(tl.int32, bitcast=True)
+    # Read as integers, the bits of positive floats already ascend with the value: exponent above mantissa. Those of
+    # negative ones descend. The arithmetic shift gives all ones where the sign is set, so the XOR turns exactly the
+    # negative ones around and leaves the sign bit, which keeps them below the positive ones.
     key = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    # NaNs of either sign and any payload become one key, so that several NaNs in a row tie by index
     return tl.where(number != number, GREATEST, key)
 
 
@@ -87,12 +96,15 @@ def _gemm_kernel(
     GROUP: tl.constexpr,
 ):
     """One tile of `x @ W_enc + b_enc`; row tiles run fastest, so that a stripe of W_enc stays in L2."""
+    # grid (row tiles, column tiles); axis 0 runs fastest, and each program owns its tile of `pre` and of the maxima
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    # n * d_sae passes 2**31 in ordinary use (16,384 rows of 131,072 features), so offsets are formed in 64 bits
     row_64, column_64 = row.to(tl.int64), column.to(tl.int64)
     acc = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
     for start in range(0, d_in, INNER):
         inner = start + tl.arange(0, INNER)
+        # x is masked along d_in as well as w: zero times whatever lies past the end could be NaN
         x = tl.load(
             x_ptr + row_64[:, None] * x_row + inner[None, :] * x_column,
             mask=(row[:, None] < n) & (inner[None, :] < d_in),
@@ -107,6 +119,8 @@ def _gemm_kernel(
             x, w = x.to(tl.float32), w.to(tl.float32)
         acc = tl.dot(x, w, acc, input_precision=PRECISION)
     bias = tl.load(b_ptr + column, mask=column < d_sae, other=0.0).to(tl.float32)
+    # Rounded once, here. The maxima below are those of the rounded values, because these are what the selection reads
+    # back: a maximum of the unrounded ones could lie on the other side of tau than the entry it stands for.
     pre = (acc + bias[None, :]).to(pre_ptr.dtype.element_ty)
     tl.store(
         pre_ptr + row_64[:, None] * d_sae + column[None, :],
@@ -114,7 +128,9 @@ def _gemm_kernel(
         mask=(row[:, None] < n) & (column[None, :] < d_sae),
     )
     if WITH_MAXIMA:
+        # columns past d_sae hold 0 there, or NaN in a row with NaN or inf; as NOTHING they never win a group
         key = tl.where(column[None, :] < d_sae, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
+        # COLUMNS is a multiple of GROUP, so no group lies in two tiles and each maximum has one writer: no atomics
         maxima = tl.max(tl.reshape(key, (ROWS, COLUMNS // GROUP, GROUP)), axis=2)
         group = tl.program_id(1) * (COLUMNS // GROUP) + tl.arange(0, COLUMNS // GROUP)
         tl.store(
@@ -124,21 +140,39 @@ def _gemm_kernel(
         )
 
 
+# Triton would compile anew for k = 1 and for multiples of 16; nothing here gains from it, and sweeps vary k
 @triton.jit(do_not_specialize=["k"])
 @no_type_check
-def _groups_kernel(maxima_ptr, listed_ptr, count_ptr, least_ptr, greatest_ptr, n_groups, k, BLOCK: tl.constexpr):
+def _groups_kernel(
+    maxima_ptr,
+    listed_ptr,
+    count_ptr,
+    least_ptr,
+    greatest_ptr,
+    n_groups,
+    k,
+    BLOCK: tl.constexpr,
+):
     """For one row: tau, the k-th largest group maximum (or below all keys), and the groups that reach it."""
+    # grid (n,): a program owns a row, and holds all its maxima at once: 4,096 of them at 131,072 features
     row = tl.program_id(0).to(tl.int64)
     group = tl.arange(0, BLOCK)
     maxima = tl.load(maxima_ptr + row * n_groups + group, mask=group < n_groups, other=NOTHING)
+    # Bisection over keys, in 64 bits as `high - low` may take 33. Invariant: low = NOTHING + 1, which every real key
+    # exceeds, or at least k maxima reach low; fewer than k reach high + 1. It starts below all keys, not at the least
+    # maximum, because with fewer than k groups no key is reached k times: low then stays and every group is listed.
     low = tl.full((), NOTHING, tl.int64) + 1
     greatest = tl.max(maxima)
     high = greatest.to(tl.int64)
     while low < high:
-        middle = low + (high - low + 1) // 2
+        middle = low + (high - low + 1) // 2  # rounded up, so that low = middle always shortens the interval
         n_reaching = tl.sum((maxima >= middle).to(tl.int32))
         low = tl.where(n_reaching >= k, middle, low)
+        # exactly k reach the middle: it separates them as well as the k-th largest itself, so stop here
         high = tl.where(n_reaching > k, high, tl.where(n_reaching == k, middle, middle - 1))
+    # Either every group is listed, or at least k entries are >= low, one in each listed group, and all entries of other
+    # groups are < low: none of those is kept, not even by a tie. The running count lists groups in ascending order,
+    # which the ties of `_store_kept` rely on.
     reaches = (maxima >= low) & (group < n_groups)
     place = tl.cumsum(reaches.to(tl.int32), axis=0) - 1
     tl.store(listed_ptr + row * n_groups + place, group, mask=reaches)
@@ -161,6 +195,8 @@ def _store_kept(
     n_ties,
 ):
     """Write the entries above the border key and the first that equal it; how many were kept and how many tied."""
+    # Entries come in ascending order of the feature, within a chunk and from chunk to chunk, so the running counts are
+    # all that ties to the lower index and dense, ordered places need. `n_kept` and `n_ties` carry them over chunks.
     ties = (key == border).to(tl.int32)
     kept = (key > border) | ((ties == 1) & (n_ties + tl.cumsum(ties, axis=0) <= n_ties_wanted))
     place = n_kept + tl.cumsum(kept.to(tl.int32), axis=0) - 1
@@ -173,20 +209,33 @@ def _store_kept(
 @no_type_check
 def _narrow_kernel(pre_ptr, kept_ptr, indices_ptr, d_sae, k, BY_MAGNITUDE: tl.constexpr, BLOCK: tl.constexpr):
     """For one row that fits into registers: the k kept entries in ascending order of the feature."""
+    # grid (n,): a program owns a row of `pre` and its k places in the output
     row = tl.program_id(0).to(tl.int64)
     feature = tl.arange(0, BLOCK)
     exists = feature < d_sae
     pre = tl.load(pre_ptr + row * d_sae + feature, mask=exists, other=0.0)
     key = tl.where(exists, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
+    # Invariant: at least k entries reach low (at the start all d_sae do, and k <= d_sae); fewer than k reach high + 1.
+    # The padding has key NOTHING < low and is never counted, tied or kept.
     low = tl.min(tl.where(exists, key, GREATEST)).to(tl.int64)
     high = tl.max(key).to(tl.int64)
-    while low < high:  # until low is the largest key that at least k entries reach
+    while low < high:  # until low is the largest key that at least k entries reach, or one that exactly k reach
         middle = low + (high - low + 1) // 2
         n_reaching = tl.sum((key >= middle).to(tl.int32))
         low = tl.where(n_reaching >= k, middle, low)
         high = tl.where(n_reaching > k, high, tl.where(n_reaching == k, middle, middle - 1))
     n_ties_wanted = k - tl.sum((key > low).to(tl.int32))
-    _store_kept(kept_ptr + row * k, indices_ptr + row * k, feature, pre, key, low, n_ties_wanted, 0, 0)
+    _store_kept(
+        kept_ptr=kept_ptr + row * k,
+        indices_ptr=indices_ptr + row * k,
+        feature=feature,
+        pre=pre,
+        key=key,
+        border=low,
+        n_ties_wanted=n_ties_wanted,
+        n_kept=0,
+        n_ties=0,
+    )
 
 
 @triton.jit
@@ -202,11 +251,12 @@ def _listed_keys(
     CHUNK: tl.constexpr,
 ):
     """Feature, pre-activation and key of CHUNK entries, from the listed group with number `start` on."""
+    # entries are numbered through the listed groups laid end to end; `feature` is where one lies in the row
     entry = start * GROUP + tl.arange(0, CHUNK)
     exists = entry < n_listed * GROUP
     group = tl.load(listed_ptr + entry // GROUP, mask=exists, other=0)
     feature = group * GROUP + entry % GROUP
-    exists = exists & (feature < d_sae)
+    exists = exists & (feature < d_sae)  # the row's last group may be cut short
     pre = tl.load(pre_ptr + feature, mask=exists, other=0.0)
     return feature, pre, tl.where(exists, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
 
@@ -229,30 +279,70 @@ def _listed_kernel(
     CHUNK: tl.constexpr,
 ):
     """Like `_narrow_kernel`, over the entries of the listed groups, a chunk at a time."""
+    # grid (n,): a program owns a row. Without ties k groups are listed at most, so each pass reads about k * GROUP
+    # entries of d_sae; with many ties it may be all of them, which costs time but is still exact.
     row = tl.program_id(0).to(tl.int64)
     pre_ptr += row * d_sae
     listed_ptr += row * n_groups
     n_listed = tl.load(count_ptr + row)
+    # tau is a lower bound for the border, as at least k entries reach it, and the greatest maximum an upper one: the
+    # bisection starts between them with the invariant of `_narrow_kernel`. Padding is NOTHING, below every low.
     low = tl.load(least_ptr + row).to(tl.int64)
     high = tl.load(greatest_ptr + row).to(tl.int64)
     while low < high:
         middle = low + (high - low + 1) // 2
         n_reaching = tl.zeros((), tl.int32)
         for start in range(0, n_listed, CHUNK // GROUP):
-            _, _, key = _listed_keys(pre_ptr, listed_ptr, start, n_listed, d_sae, BY_MAGNITUDE, GROUP, CHUNK)
+            _, _, key = _listed_keys(
+                pre_ptr=pre_ptr,
+                listed_ptr=listed_ptr,
+                start=start,
+                n_listed=n_listed,
+                d_sae=d_sae,
+                BY_MAGNITUDE=BY_MAGNITUDE,
+                GROUP=GROUP,
+                CHUNK=CHUNK,
+            )
             n_reaching += tl.sum((key >= middle).to(tl.int32))
         low = tl.where(n_reaching >= k, middle, low)
         high = tl.where(n_reaching > k, high, tl.where(n_reaching == k, middle, middle - 1))
+    # all entries above the border must be counted before the first tie can be written, hence a pass of its own
     n_ties_wanted = k
     for start in range(0, n_listed, CHUNK // GROUP):
-        _, _, key = _listed_keys(pre_ptr, listed_ptr, start, n_listed, d_sae, BY_MAGNITUDE, GROUP, CHUNK)
+        _, _, key = _listed_keys(
+            pre_ptr=pre_ptr,
+            listed_ptr=listed_ptr,
+            start=start,
+            n_listed=n_listed,
+            d_sae=d_sae,
+            BY_MAGNITUDE=BY_MAGNITUDE,
+            GROUP=GROUP,
+            CHUNK=CHUNK,
+        )
         n_ties_wanted -= tl.sum((key > low).to(tl.int32))
     n_kept = tl.zeros((), tl.int32)
     n_ties = tl.zeros((), tl.int32)
     for start in range(0, n_listed, CHUNK // GROUP):
-        feature, pre, key = _listed_keys(pre_ptr, listed_ptr, start, n_listed, d_sae, BY_MAGNITUDE, GROUP, CHUNK)
+        feature, pre, key = _listed_keys(
+            pre_ptr=pre_ptr,
+            listed_ptr=listed_ptr,
+            start=start,
+            n_listed=n_listed,
+            d_sae=d_sae,
+            BY_MAGNITUDE=BY_MAGNITUDE,
+            GROUP=GROUP,
+            CHUNK=CHUNK,
+        )
         n_kept, n_ties = _store_kept(
-            kept_ptr + row * k, indices_ptr + row * k, feature, pre, key, low, n_ties_wanted, n_kept, n_ties
+            kept_ptr=kept_ptr + row * k,
+            indices_ptr=indices_ptr + row * k,
+            feature=feature,
+            pre=pre,
+            key=key,
+            border=low,
+            n_ties_wanted=n_ties_wanted,
+            n_kept=n_kept,
+            n_ties=n_ties,
         )
 
 
@@ -271,7 +361,15 @@ def select(pre: Tensor, k: int, rule: str) -> EncodedTopK:
     n, d_sae = pre.shape
     kept, indices = pre.new_empty(n, k), torch.empty(n, k, dtype=torch.int64, device=pre.device)
     block = triton.next_power_of_2(d_sae)
-    _narrow_kernel[(n,)](pre, kept, indices, d_sae, k, BY_MAGNITUDE=rule == "abs", BLOCK=block)
+    _narrow_kernel[(n,)](
+        pre_ptr=pre,
+        kept_ptr=kept,
+        indices_ptr=indices,
+        d_sae=d_sae,
+        k=k,
+        BY_MAGNITUDE=rule == "abs",
+        BLOCK=block,
+    )
     return _ranked(kept, indices, rule)
 
 
@@ -279,21 +377,31 @@ def _select_listed(pre: Tensor, maxima: Tensor, k: int, rule: str, tiles: Tiles)
     """The same for rows of any width, through the groups whose maximum can qualify."""
     (n, d_sae), n_groups = pre.shape, maxima.shape[1]
     kept, indices = pre.new_empty(n, k), torch.empty(n, k, dtype=torch.int64, device=pre.device)
+    # a row of `listed` has room for every group, since with ties any number may qualify; `count` says how many do
     listed = torch.empty(n, n_groups, dtype=torch.int32, device=pre.device)
     count, least, greatest = (torch.empty(n, dtype=torch.int32, device=pre.device) for _ in range(3))
     block = triton.next_power_of_2(n_groups)
-    _groups_kernel[(n,)](maxima, listed, count, least, greatest, n_groups, k, BLOCK=block)
+    _groups_kernel[(n,)](
+        maxima_ptr=maxima,
+        listed_ptr=listed,
+        count_ptr=count,
+        least_ptr=least,
+        greatest_ptr=greatest,
+        n_groups=n_groups,
+        k=k,
+        BLOCK=block,
+    )
     _listed_kernel[(n,)](
-        pre,
-        listed,
-        count,
-        least,
-        greatest,
-        kept,
-        indices,
-        d_sae,
-        n_groups,
-        k,
+        pre_ptr=pre,
+        listed_ptr=listed,
+        count_ptr=count,
+        least_ptr=least,
+        greatest_ptr=greatest,
+        kept_ptr=kept,
+        indices_ptr=indices,
+        d_sae=d_sae,
+        n_groups=n_groups,
+        k=k,
         BY_MAGNITUDE=rule == "abs",
         GROUP=tiles.group,
         CHUNK=tiles.chunk,
@@ -303,6 +411,7 @@ def _select_listed(pre: Tensor, maxima: Tensor, k: int, rule: str, tiles: Tiles)
 
 def _ranked(kept: Tensor, indices: Tensor, rule: str) -> EncodedTopK:
     """Entries in ascending order of the feature, put in descending order of the key; ties keep their order."""
+    # only n * k entries are left to sort; torch sorts NaN first, as the kernels' keys do, and stability keeps the ties
     order = reference.keys(kept, rule).sort(dim=1, descending=True, stable=True).indices
     return EncodedTopK(kept.gather(1, order), indices.gather(1, order))
 
@@ -315,20 +424,24 @@ def _preactivations(
     n_groups = triton.cdiv(d_sae, tiles.group)
     pre = x.new_empty(n, d_sae)
     maxima = torch.empty(n if with_maxima else 0, n_groups, dtype=torch.int32, device=x.device)
+    # one program a tile; rows come first, because axis 0 runs fastest and neighbours then share a stripe of W_enc
     grid = (triton.cdiv(n, tiles.rows), triton.cdiv(d_sae, tiles.columns))
     launch: dict[str, Any] = {"num_warps": 8, "num_stages": 3} if x.is_cuda else {}
     _gemm_kernel[grid](
-        x,
-        W_enc,
-        b_enc.contiguous(),
-        pre,
-        maxima,
-        n,
-        d_in,
-        d_sae,
-        n_groups,
-        *x.stride(),
-        *W_enc.stride(),
+        x_ptr=x,
+        w_ptr=W_enc,
+        b_ptr=b_enc.contiguous(),
+        pre_ptr=pre,
+        maxima_ptr=maxima,
+        n=n,
+        d_in=d_in,
+        d_sae=d_sae,
+        n_groups=n_groups,
+        # strides travel along, so that slices of x and a transposed W_enc are read where they lie, not copied
+        x_row=x.stride(0),
+        x_column=x.stride(1),
+        w_row=W_enc.stride(0),
+        w_column=W_enc.stride(1),
         BY_MAGNITUDE=rule == "abs",
         WITH_MAXIMA=with_maxima,
         UPCAST=not x.is_cuda,  # the interpreter multiplies the bit patterns of bfloat16

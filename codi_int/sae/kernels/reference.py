@@ -31,6 +31,7 @@ def preactivations(
         return torch.addmm(b_enc, x, W_enc)
     if x.is_cuda:  # tensor cores sum in float32 and add the bias before they round
         return torch.addmm(b_enc, x, W_enc)
+    # nothing promises as much of a 16-bit product on a CPU, so the operands are widened first
     return torch.addmm(b_enc.float(), x.float(), W_enc.float()).to(x.dtype)
 
 
@@ -46,6 +47,7 @@ def activate(kept: Float[Tensor, "*n k"], rule: str) -> Float[Tensor, "*n k"]:
 
 def select(key: Float[Tensor, "n d_sae"], k: int) -> Int[Tensor, "n k"]:
     """Indices of the k largest keys of each row, by a full stable sort."""
+    # torch sorts NaN as the greatest, so descending order puts it first; stability gives ties to the lower index
     return key.sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
@@ -58,6 +60,7 @@ def decode_topk(
     """`b_dec + sum_j values[:, j] * W_dec[indices[:, j]]`; 16-bit input is summed in float32 and rounded once."""
     wide = torch.promote_types(W_dec.dtype, torch.float32)
     dense = torch.zeros(values.shape[0], W_dec.shape[0], dtype=wide, device=values.device)
+    # added, not written, so that the definition also holds where a feature is listed twice
     dense = dense.scatter_add(1, indices, values.to(wide))
     return torch.addmm(b_dec.to(wide), dense, W_dec.to(wide)).to(W_dec.dtype)
 
@@ -71,5 +74,6 @@ def encode_topk(
 ) -> EncodedTopK:
     """The k kept features of each row; differentiable in x, W_enc and b_enc through the kept entries."""
     pre = preactivations(x, W_enc, b_enc)
+    # the choice of features is piecewise constant: no gradient goes through the keys
     indices = select(keys(pre.detach(), rule), k)
     return EncodedTopK(activate(pre.gather(1, indices), rule), indices)

@@ -44,11 +44,14 @@ def _gather_kernel(
     ENTRIES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    # grid (n, column blocks): a program owns BLOCK columns of one output row. The k rows of W that it needs lie
+    # anywhere, so they are gathered ENTRIES at a time into a tile [ENTRIES, BLOCK].
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     acc = tl.zeros((BLOCK,), dtype=tl.float32)
     for start in range(0, k, ENTRIES):
         entry = start + tl.arange(0, ENTRIES)
+        # past k the value is 0, and W is masked as well: a 0 adds nothing only to a finite row, as 0 * inf is NaN
         value = tl.load(values_ptr + row * k + entry, mask=entry < k, other=0.0).to(tl.float32)
         index = tl.load(indices_ptr + row * k + entry, mask=entry < k, other=0)
         w = tl.load(
@@ -56,6 +59,7 @@ def _gather_kernel(
             mask=(entry[:, None] < k) & (column[None, :] < d),
             other=0.0,
         )
+        # a weighted sum of rows, not a `tl.dot`: every output row has its own k rows of W, so there is nothing to share
         acc += tl.sum(value[:, None] * w.to(tl.float32), axis=0)
     if WITH_BASE:
         acc += tl.load(base_ptr + column, mask=column < d, other=0.0).to(tl.float32)
@@ -76,6 +80,7 @@ def _dot_kernel(
     ENTRIES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    # grid (n, entry blocks): a program owns ENTRIES of the k inner products of one row and walks along d with all
     row = tl.program_id(0).to(tl.int64)
     entry = tl.program_id(1) * ENTRIES + tl.arange(0, ENTRIES)
     index = tl.load(indices_ptr + row * k + entry, mask=entry < k, other=0)
@@ -105,6 +110,9 @@ def _scatter_kernel(
     ENTRIES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    # grid (d_sae, column blocks): a program owns BLOCK columns of one feature's row and is its only writer. The entries
+    # were sorted by feature: starts[feature] up to starts[feature + 1] are this one's, in ascending order of the row,
+    # so the sum has one order on every run. A feature that no row kept has none, and zeros are written.
     feature = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     last = tl.load(starts_ptr + feature + 1)
@@ -122,6 +130,7 @@ def _scatter_kernel(
         acc += tl.sum(value[:, None] * source.to(tl.float32), axis=0)
         total += tl.sum(value)
     tl.store(out_ptr + feature * d + column, acc.to(out_ptr.dtype.element_ty), mask=column < d)
+    # all column blocks hold the same total; one of them writes it
     if tl.program_id(1) == 0:
         tl.store(totals_ptr + feature, total.to(totals_ptr.dtype.element_ty))
 
@@ -133,14 +142,17 @@ def gather_rows(values: Tensor, indices: Tensor, W: Tensor, base: Tensor | None 
     if out.numel():
         block = _block(d)
         _gather_kernel[(n, triton.cdiv(d, block))](
-            values.contiguous(),
-            indices.contiguous(),
-            W,
-            W if base is None else base.contiguous(),
-            out,
-            k,
-            d,
-            *W.stride(),
+            values_ptr=values.contiguous(),
+            indices_ptr=indices.contiguous(),
+            w_ptr=W,
+            base_ptr=W
+            if base is None
+            else base.contiguous(),  # never read without WITH_BASE; some pointer has to be there
+            out_ptr=out,
+            k=k,
+            d=d,
+            w_row=W.stride(0),
+            w_column=W.stride(1),
             WITH_BASE=base is not None,
             ENTRIES=ENTRIES,
             BLOCK=block,
@@ -154,7 +166,16 @@ def dot_rows(grad: Tensor, indices: Tensor, W: Tensor) -> Tensor:
     out = torch.empty(n, k, dtype=W.dtype, device=W.device)
     if out.numel():
         _dot_kernel[(n, triton.cdiv(k, ENTRIES))](
-            grad.contiguous(), indices.contiguous(), W, out, k, d, *W.stride(), ENTRIES=ENTRIES, BLOCK=_block(d)
+            grad_ptr=grad.contiguous(),
+            indices_ptr=indices.contiguous(),
+            w_ptr=W,
+            out_ptr=out,
+            k=k,
+            d=d,
+            w_row=W.stride(0),
+            w_column=W.stride(1),
+            ENTRIES=ENTRIES,
+            BLOCK=_block(d),
         )
     return out
 
@@ -162,20 +183,23 @@ def dot_rows(grad: Tensor, indices: Tensor, W: Tensor) -> Tensor:
 def scatter_rows(values: Tensor, indices: Tensor, source: Tensor, d_sae: int) -> ScatteredRows:
     """Sums of `values[n, j] * source[n]` and of `values[n, j]` over the entries of each feature."""
     k, d = indices.shape[1], source.shape[1]
+    # The inverse index: entry e of the flat [n * k] list belongs to row e // k. A stable sort by feature keeps the rows
+    # of one feature in ascending order, and fixes with it the order in which the kernel adds them up.
     by_feature = indices.flatten().sort(stable=True)
     features = torch.arange(d_sae + 1, device=source.device)
+    # d_sae + 1 edges: where each feature's entries begin, and after the last where they end
     starts = torch.searchsorted(by_feature.values, features)
     rows = torch.empty(d_sae, d, dtype=source.dtype, device=source.device)
     totals = torch.empty(d_sae, dtype=source.dtype, device=source.device)
     block = _block(d)
     _scatter_kernel[(d_sae, triton.cdiv(d, block))](
-        values.flatten()[by_feature.indices],
-        by_feature.indices // k,
-        starts,
-        source.contiguous(),
-        rows,
-        totals,
-        d,
+        values_ptr=values.flatten()[by_feature.indices],
+        rows_ptr=by_feature.indices // k,
+        starts_ptr=starts,
+        source_ptr=source.contiguous(),
+        out_ptr=rows,
+        totals_ptr=totals,
+        d=d,
         ENTRIES=ENTRIES,
         BLOCK=block,
     )
@@ -184,4 +208,5 @@ def scatter_rows(values: Tensor, indices: Tensor, source: Tensor, d_sae: int) ->
 
 def _block(d: int) -> int:
     """Columns per program."""
+    # a power of two, as `tl.arange` asks; 16 * 256 float32 entries of a tile fit into the registers of a program
     return min(256, max(16, int(triton.next_power_of_2(d))))
