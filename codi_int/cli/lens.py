@@ -1,7 +1,7 @@
 """`codi-int lens`: what each thought says at each layer, for one problem or over a data set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,12 +105,14 @@ def _look_over_all(options: LensOptions) -> None:
 
     def keep(found: "LensReport", out: Path) -> Kept:
         from codi_int.model.lens_picture import draw_lens
+        from codi_int.report.literal import show_controls
         from codi_int.report.style import literal_text
 
         write_json(out / "lens.json", found.to_dict(), indent=1)
         # the lens draws in a look of its own; names of models and data may hold dollar signs, which are no formulas
         with literal_text():
-            draw_lens(found, out)
+            # shown in the picture alone, for lens.json keeps names as they are; `model` cannot import from `report`
+            draw_lens(replace(found, model=show_controls(found.model), data=show_controls(found.data)), out)
         return Kept(("lens.json", "lens.png", "lens.svg"))
 
     run_job(

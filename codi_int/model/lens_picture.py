@@ -56,7 +56,11 @@ def _panel(axis: Any, group: LensGroup, report: LensReport, top: float) -> Any:
 
 
 def _write(figure: Any, folder: Path) -> tuple[Path, Path]:
+    from matplotlib import rc_context
+
     paths = folder / "lens.png", folder / "lens.svg"
     replace_file(paths[0], lambda part: figure.savefig(part, format="png", dpi=160))
-    replace_file(paths[1], lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
+    # without a salt matplotlib names the parts of an SVG at random, and every run would give other bytes
+    with rc_context({"svg.hashsalt": "codi-int"}):
+        replace_file(paths[1], lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
     return paths

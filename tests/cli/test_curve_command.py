@@ -46,7 +46,7 @@ def test_other_orders(run: Callable, words: tuple[str, ...], order: str) -> None
         (("--order", "beauty"), "attribution, screen, frequency"),
         (("--n", "0"), "--n starts at 1, got 0"),
         (("--n", "few"), "--n takes whole numbers"),
-        (("--draws", "-1"), "cannot be negative"),
+        (("--draws", "-1"), "--draws is -1; it takes whole numbers from 0"),
         (("--layer", "9"), "layers 0 to 3"),
         (("--position", "4"), "L2.P4"),
     ],

@@ -103,7 +103,9 @@ def test_nothing_to_count_is_said(llama: Any, problems: list[Any]) -> None:
 
 
 def test_the_picture_has_a_panel_for_each_group(llama: Any, tmp_path: Any) -> None:
-    png, svg = draw_lens(lens_frequencies(llama, stories(), "stories", top=20), tmp_path / "new")
+    report = lens_frequencies(llama, stories(), "stories", top=20)
+    png, svg = draw_lens(report, tmp_path / "new")
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert png.stat().st_size > 10_000
     assert svg.read_text().count('<g id="axes_') >= 3  # two panels and the colour bar
+    assert [path.read_bytes() for path in draw_lens(report, tmp_path / "again")] == [png.read_bytes(), svg.read_bytes()]
