@@ -46,9 +46,12 @@ class Adam:
         self.weights = weights
         self.narrow = weights._replace(E=weights.E.to(products), D=weights.D.to(products))
         self._unit_rows = unit_rows
+        # `weights` stay float32: bfloat16 has 8 bits of precision, and small updates would be rounded away
         trained = [name for name in Weights._fields if name not in frozen]
         whole = weights.E.is_cuda if whole is None else whole
         pieces = [[(name, EVERYTHING) for name in trained]] if whole else _divide(weights, trained)
+        # Fused Adam takes one rate for a list of tensors. Undivided and at one rate, a stack is one tensor for each
+        # name; else each SAE is a tensor of its own, grouped by rate.
         together = whole and len(set(rates)) == 1
         self._pieces = [(parts, _updates(weights, parts, rates, together)) for parts in pieces]
 
@@ -56,6 +59,7 @@ class Adam:
     def step(self, grad: Callable[[str, slice], Tensor]) -> None:
         """Update the weights and their narrow copies; `grad` is that of `Step`."""
         for parts, updates in self._pieces:
+            # made here and dropped after the piece: the gradients of all weights are never held at once on a CPU
             grads = [grad(name, some).float() for name, some in parts]
             for update in updates:
                 update(grads)
@@ -64,14 +68,17 @@ class Adam:
 
     def _follow(self, values: Tensor, narrow: Tensor, name: str) -> None:
         """What else changes with some updated weights."""
+        # before narrowing, so that the next product already sees rows of norm 1
         if name == "D" and self._unit_rows:
             values.div_(values.norm(dim=-1, keepdim=True).clamp(min=1e-8))
+        # `to` of the same dtype gives the tensor itself: then `narrow` is `weights`, and there is nothing to copy
         if narrow.dtype != values.dtype:
             narrow.copy_(values)
 
 
 def _divide(weights: Weights, names: Sequence[str]) -> list[list[_Part]]:
     """Pieces of some rows of one matrix, the last one with all that is small."""
+    # whole rows, as a row's norm is taken within its piece; 4 bytes for each float32
     step = max(1, PIECE_BYTES // (4 * weights.E.shape[-1]))
     rows = [slice(start, start + step) for start in range(0, weights.E.shape[1], step)]
     pieces = [[(name, some)] for name in ("E", "D") for some in rows]
@@ -86,6 +93,7 @@ def _updates(
     stacks: dict[float, list[slice]] = {rates[0]: [EVERYTHING]} if together else {}
     for place, rate in enumerate(() if together else rates):
         stacks.setdefault(rate, []).append(slice(place, place + 1))
+    # views: what Adam writes into them is written into the weights
     wholes = [getattr(weights, name)[:, some] for name, some in parts]
     return [_update(wholes, saes, rate) for rate, saes in stacks.items()]
 
@@ -94,16 +102,20 @@ def _update(wholes: list[Tensor], saes: list[slice], rate: float) -> Callable[[l
     """The update of some weights of some SAEs, given the gradients of all."""
     values = [whole[some] for whole in wholes for some in saes]
     means, squares = ([torch.zeros_like(value) for value in values] for _ in range(2))
+    # The t of the bias corrections 1 - beta^t, one for each tensor, as torch's functional Adam raises them itself.
+    # Every piece is updated in every step, so all are equal. They lie on the weights' device, as fused Adam asks.
     steps = [torch.zeros((), device=value.device) for value in values]
 
     def update(grads: list[Tensor]) -> None:
+        # The function behind torch.optim.Adam, called directly, because an optimizer wants all gradients at once in
+        # `.grad`. Fused: one pass over weight, gradient and both moments instead of one for each operation.
         adam(
-            values,
-            [grad[some] for grad in grads for some in saes],
-            means,
-            squares,
-            [],
-            steps,
+            params=values,
+            grads=[grad[some] for grad in grads for some in saes],
+            exp_avgs=means,
+            exp_avg_sqs=squares,
+            max_exp_avg_sqs=[],
+            state_steps=steps,
             fused=True,
             amsgrad=False,
             beta1=0.9,

@@ -73,7 +73,9 @@ class SAE(nn.Module, ABC):
         """Hash over the names, dtypes, shapes and bytes of all weights."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
+            # names, dtypes and shapes too, so that equal bytes cut up in another way hash differently
             digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
+            # viewed as bytes, since numpy has no bfloat16
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
@@ -129,6 +131,8 @@ class SAE(nn.Module, ABC):
 
 def sparsify(dense: Float[Tensor, "n d_sae"]) -> Latents:
     """Dense activations as `Latents` with as many columns as the fullest row has non-zero entries."""
+    # A stable descending sort of 0 and 1 puts the features that fire first, in ascending order. Rows with fewer than
+    # `width` are filled with features that do not fire, whose value 0 adds nothing.
     fires: Bool[Tensor, "n d_sae"] = dense != 0
     width = int(fires.sum(dim=1).max()) if dense.shape[0] else 0
     indices = fires.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :width]
@@ -153,6 +157,7 @@ def check_fits(sae: SAE, model: HostModel, site: Site) -> None:
         )
     if known.site is not None and known.site != site:
         raise SAEError(f"The SAE was trained at {known.site}, not at {site}.", f"Use it at {known.site}.")
+    # SAEs of SAELens name a hook instead of a site: a layer is known then, a position is not
     hook_name = hook_name_of(site)
     if known.site is None and known.hook_name is not None and canonical_hook_name(known.hook_name) != hook_name:
         raise SAEError(

@@ -52,7 +52,13 @@ class EvaluatedSAE:
     def point(self) -> GridPoint:
         """For fronts and efficiency; dead on training rows where known, as published, else on held-out ones."""
         seen, k = self.train or self.held_out, self.k or round(self.held_out.l0)
-        return GridPoint(self.name, k, self.d_sae, self.held_out.explained_variance, seen.dead_share)
+        return GridPoint(
+            name=self.name,
+            k=k,
+            d_sae=self.d_sae,
+            explained_variance=self.held_out.explained_variance,
+            dead_share=seen.dead_share,
+        )
 
     def row(self) -> dict[str, Any]:
         """Everything as one plain dict; the names are those of a sweep's table."""
@@ -145,30 +151,40 @@ def evaluate_saes(
     Args:
         saes: name to SAE.
         sites: name to the site where it is measured, see `site_of`.
-        splice: whether to run the model with each SAE in place.
+        splice: whether to run the model with each SAE spliced in.
 
     Raises:
         ConfigError: no SAEs.
         SAEError: an SAE that does not fit model and site.
         DataError: NaN, inf or constant activations.
     """
+    # everything is checked before the model runs: a misfit is found in seconds, not after the first SAEs
     check_saes(model, saes, sites)
     costs = _spliced(model, saes, sites, data.problems, progress) if splice else {}
     found: list[EvaluatedSAE] = []
     for name, sae in saes.items():
-        found.append(_evaluated(model, name, sae, sites[name], data, costs.get(name)))
+        evaluated = _evaluated(
+            model,
+            name=name,
+            sae=sae,
+            site=sites[name],
+            data=data,
+            spliced=costs.get(name),
+        )
+        found.append(evaluated)
         if progress:
             progress("SAEs measured", len(found), len(saes))
+    # alive on held-out rows, so that SAEs trained on different rows are judged by the same ones
     alive = {row.name: row.held_out.activation_frequency > 0 for row in found}
     notes = _notes(saes, data.train_problems)
     return SAEEvaluation(
-        model.name,
-        model.sha256,
-        data.name,
-        problems_sha256(data.problems),
-        tuple(found),
-        reseed_stability(saes, sites, alive),
-        notes,
+        model=model.name,
+        model_sha256=model.sha256,
+        held_out=data.name,
+        data_sha256=problems_sha256(data.problems),
+        saes=tuple(found),
+        stability=reseed_stability(saes, sites, alive),
+        notes=notes,
     )
 
 
@@ -202,19 +218,21 @@ def _evaluated(
     def rows(where: Activations) -> SAEMetrics:
         return measure(sae, where.at(site).values.to(model.device))
 
+    # the config has a rule for every architecture, but only TopK ranks by it
     topk = sae.config.architecture == "topk"
     return EvaluatedSAE(
-        name,
-        site,
-        trained_as(sae),
-        sae.config.rule if topk else None,
-        sae.config.k,
-        sae.d_sae,
-        sae.config.provenance.seed,
-        rows(data.held_out),
-        rows(data.train) if data.train else None,
-        decoder_structure(sae) if sae.d_sae > 1 else None,
-        spliced,
+        name=name,
+        site=site,
+        trained_as=trained_as(sae),
+        rule=sae.config.rule if topk else None,
+        k=sae.config.k,
+        d_sae=sae.d_sae,
+        seed=sae.config.provenance.seed,
+        held_out=rows(data.held_out),
+        train=rows(data.train) if data.train else None,
+        # cosines between rows take two of them
+        structure=decoder_structure(sae) if sae.d_sae > 1 else None,
+        spliced=spliced,
     )
 
 
@@ -225,11 +243,18 @@ def _spliced(
     problems: Sequence[Problem],
     progress: Progress | None,
 ) -> dict[str, SplicedMetrics]:
-    """The measures of every SAE in the model's place; SAEs of one site share a clean pass."""
+    """The measures of every SAE spliced in; SAEs of one site share a clean pass."""
     costs: dict[str, SplicedMetrics] = {}
+    # dict.fromkeys: distinct sites in the order of the SAEs, which a set would not keep
     for site in dict.fromkeys(sites[name] for name in saes):
         names = [name for name in saes if sites[name] == site]
-        found = measure_spliced_all(model, [saes[name] for name in names], site, problems, progress)
+        found = measure_spliced_all(
+            model,
+            [saes[name] for name in names],
+            site=site,
+            problems=problems,
+            progress=progress,
+        )
         costs |= dict(zip(names, found, strict=True))
     return costs
 
@@ -238,6 +263,7 @@ def _notes(saes: Mapping[str, SAE], train_problems: Sequence[Problem] | None) ->
     """Warns where the training rows are not those that an SAE was trained on."""
     if train_problems is None:
         return (f"Nothing was measured on {TRAIN}ing rows: dead shares are those on {HELD_OUT} rows.",)
+    # an SAE that does not say what it was trained on is not warned about: nothing is known to be wrong
     own = problems_sha256(train_problems)
     others = [name for name, sae in saes.items() if sae.config.provenance.data_sha256 not in (None, own)]
     if not others:

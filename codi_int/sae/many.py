@@ -88,6 +88,7 @@ def train_many(
 def bytes_needed(config: SAETrainingConfig, d_in: int) -> int:
     """Memory that one SAE of a stack takes while it is trained."""
     n_weights = 2 * config.d_sae * d_in
+    # an allowance for what a step holds of each row: some tensors [n, d_sae] and some [n, d_in], of float32
     n_latents = config.batch_size * (4 * config.d_sae + 6 * d_in)
     return BYTES_PER_WEIGHT * n_weights + 4 * n_latents
 
@@ -120,11 +121,14 @@ def _stacks(jobs: Sequence[SAEJob], memory_gib: float) -> list[tuple[int, ...]]:
     """Numbers of the jobs that are trained together: same shapes and settings, within the budget."""
     groups: dict[object, list[int]] = {}
     for number, job in enumerate(jobs):
+        # What may differ within a stack is set to one value: k is cut per SAE, rates are grouped by Adam, and the rest
+        # only says how to start. Batch size, epochs and rule shape the step, so they have to agree.
         alike = replace(job.config, k=1, learning_rate=1.0, seed=0, anneal=None, bias_init="zero", tied_init=False)
         groups.setdefault((alike, job.activations.shape, job.activations.device), []).append(number)
     stacks = []
     for numbers in groups.values():
         first = jobs[numbers[0]]
+        # a stack of one on a CPU: batching saves launches, which cost nothing there, and `sparse` takes one SAE
         fits = (
             max(1, int(memory_gib * 2**30 / bytes_needed(first.config, first.activations.shape[1])))
             if first.activations.is_cuda
@@ -140,8 +144,11 @@ class _Stack:
     def __init__(self, jobs: Sequence[SAEJob]) -> None:
         self.jobs = jobs
         self.config = jobs[0].config
+        # A generator for each SAE, on the CPU whatever the device, drawn from as in `train_sae`: weights, then orders.
+        # So these are bit for bit those of training alone, and do not depend on which SAEs share a stack.
         self.generators = [torch.Generator().manual_seed(job.config.seed) for job in jobs]
         self.objectives = [_initial(job, seed) for job, seed in zip(jobs, self.generators, strict=True)]
+        # jobs of a grid share one tensor of rows: widened once, not once for each SAE
         shared = {id(job.activations): job.activations.detach().float() for job in jobs}
         self.rows = [shared[id(job.activations)] for job in jobs]
         self.weights = self._stacked()
@@ -154,6 +161,8 @@ class _Stack:
         """All weights on a leading axis."""
         saes = [objective.sae for objective in self.objectives]
         with torch.no_grad():
+            # E is W_enc transposed, [stack, d_sae, d_in]: a feature's weights lie together, in E as in D, for `sparse`
+            # and for Adam's pieces
             return Weights(
                 torch.stack([sae.W_enc.T for sae in saes]).contiguous(),
                 torch.stack([sae.get_parameter("b_enc") for sae in saes]),
@@ -165,11 +174,14 @@ class _Stack:
         """One pass over every SAE's rows in its own order; one host sync, at the end."""
         n, device = self.rows[0].shape[0], self.rows[0].device
         ks = [job.config.k_at(epoch) or 0 for job in self.jobs]
+        # [stack, n]: every SAE sees its rows in its own order, and all take their batches in step
         orders = torch.stack([order_rows(n, generator) for generator in self.generators]).to(device)
+        # summed on the device: asking for a number in a step would make the host wait for the GPU in every one
         total = torch.zeros(len(self.jobs), dtype=torch.float64, device=device)
         fired = torch.zeros(len(self.jobs), self.config.d_sae, dtype=torch.int64, device=device)
         for rows in torch.split(orders, self.config.batch_size, dim=1):
             step = self.step(rows, ks)
+            # the last batch may be smaller; weighted by rows the mean is that over the epoch
             total += step.mse.double() * rows.shape[1]
             fired += step.fired
         mse, l0 = (total / n).tolist(), (fired.sum(dim=1) / n).tolist()
@@ -187,16 +199,35 @@ class _Stack:
         """Gradients of the stack: whole matrices, or the sparse way for a lone SAE on a CPU."""
         rule, subtract, k = self.config.rule, self.config.apply_b_dec_to_input, max(ks)
         if len(ks) > 1:
+            # all select the largest k and then cut to their own
             cuts = None if min(ks) == k else torch.tensor(ks, device=rows.device)[:, None, None]
             x = torch.stack([own.index_select(0, chosen) for own, chosen in zip(self.rows, rows, strict=True)])
-            return dense(self.weights, self.adam.narrow, x, k, cuts, rule, subtract)
+            return dense(
+                self.weights,
+                self.adam.narrow,
+                x,
+                k=k,
+                ks=cuts,
+                rule=rule,
+                subtract=subtract,
+            )
+        # a lone SAE goes without the leading axis, as plain matrices; [0] is a view, so updates are seen
         alone = Weights(*(tensor[0] for tensor in self.weights))
         narrow = Weights(*(tensor[0] for tensor in self.adam.narrow))
         x = self.rows[0].index_select(0, rows[0])
         if self.config.d_sae >= k * SPARSE_FROM and not rows.is_cuda:
-            step = sparse(alone, narrow, x, k, rule, subtract)
+            step = sparse(alone, narrow, x, k=k, rule=rule, subtract=subtract)
         else:
-            step = dense(alone, narrow, x, k, None, rule, subtract)
+            step = dense(
+                alone,
+                narrow,
+                x,
+                k=k,
+                ks=None,
+                rule=rule,
+                subtract=subtract,
+            )
+        # Adam and the records know stacks only: the leading axis comes back
         return Step(lambda name, some: step.grad(name, some)[None], step.mse[None], step.fired[None])
 
     def trained(self, place: int) -> SAE:

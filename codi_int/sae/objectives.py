@@ -46,6 +46,7 @@ class Objective(ABC):
 
     def after_step(self) -> None:
         """Put constraints back after a step of Adam."""
+        # by projection after the step, not in the loss; the clamp leaves a zero row zero instead of NaN
         if self.config.decoder_norm == "unit":
             with torch.no_grad():
                 self.sae.W_dec.div_(self.sae.W_dec.norm(dim=1, keepdim=True).clamp(min=1e-8))
@@ -57,6 +58,7 @@ class Objective(ABC):
     def penalty_weight(self) -> float:
         """Weight of the sparsity penalty at this step, warm-up included."""
         assert self.config.sparsity is not None
+        # called exactly once for each loss, so the calls count the steps
         warmup = self.config.sparsity.warmup_steps
         self.n_steps += 1
         return self.config.sparsity.coefficient * min(1.0, self.n_steps / warmup if warmup else 1.0)
@@ -83,6 +85,7 @@ class DeadFeatures:
 
     def update(self, fired: Int[Tensor, " d_sae"]) -> Bool[Tensor, " d_sae"]:
         """Which features are dead after this step."""
+        # without a branch on the data, so that a GPU is not waited for; the first update moves the count to its device
         self.silent = torch.where(fired > 0, 0, self.silent.to(fired.device) + 1)
         return self.silent >= self.dead_after
 
@@ -91,12 +94,16 @@ def aux_loss(
     sae: TopKSAE | JumpReLUSAE, batch: Tensor, residual: Tensor, dead: Bool[Tensor, " d_sae"], aux_k: int, rule: str
 ) -> Float[Tensor, ""]:
     """How badly the dead features rebuild the residual: mean squared error per entry; 0 while none is dead."""
+    # AuxK of Gao et al. 2024: the best aux_k dead features rebuild what the alive ones left over, which gives a
+    # gradient to features that TopK would never choose again.
     pre = torch.addmm(sae.b_enc, sae.encoder_input(batch), sae.W_enc)
     rank = (pre.abs() if rule == "abs" else pre).masked_fill(~dead, -torch.inf)
+    # with fewer dead than aux_k the rest of the choice is alive features at -inf; their values become 0
     best = rank.topk(aux_k, dim=1)
     values = pre.gather(1, best.indices).masked_fill(best.values == -torch.inf, 0.0)
     values = values if rule == "abs" else values.relu()
     rebuilt = Latents(values, best.indices, sae.d_sae).dense() @ sae.W_dec
+    # multiplied, not returned early: `if dead.any()` would make the host wait for the GPU
     return (rebuilt - residual).square().mean() * dead.any()
 
 
@@ -113,9 +120,12 @@ class TopKObjective(Objective):
         latents = self.sae.encode_with(batch, k or self.sae.k)
         residual = batch - self.sae.decode(latents)
         total = mse = residual.square().mean()
+        # Matryoshka: the k are chosen once among all features, and each prefix has to rebuild x with those of them that
+        # it holds. A value times False is 0, so shapes stay and nothing is chosen again. The whole is `total` already.
         for width in self.config.prefixes()[:-1]:
             inner = Latents(latents.values * (latents.indices < width), latents.indices, latents.d_sae)
             total = total + (batch - self.sae.decode(inner)).square().mean()
+        # kept is not fired: under `relu` a kept feature may have the value 0
         fires = (latents.values != 0).flatten().long()
         fired = torch.zeros(self.sae.d_sae, dtype=torch.int64, device=batch.device)
         fired.index_add_(0, latents.indices.flatten(), fires)
@@ -125,9 +135,18 @@ class TopKObjective(Objective):
         """The weighted auxiliary loss; 0 where it is off."""
         if self.dead is None or self.config.aux is None:
             return residual.new_zeros(())
+        # Gao et al. take a power of two close to d_model / 2; the residual is detached, so that the alive features are
+        # not drawn to where the dead ones can follow
         aux_k = self.config.aux.k or max(1, min(self.sae.d_in // 2, self.sae.d_sae))
         dead = self.dead.update(fired)
-        loss = aux_loss(self.sae, batch, residual.detach(), dead, aux_k, self.config.rule)
+        loss = aux_loss(
+            self.sae,
+            batch,
+            residual=residual.detach(),
+            dead=dead,
+            aux_k=aux_k,
+            rule=self.config.rule,
+        )
         return self.config.aux.coefficient * loss
 
 
@@ -137,6 +156,7 @@ class BatchTopKObjective(Objective):
     def __init__(self, config: SAETrainingConfig, d_in: int, known: Provenance) -> None:
         super().__init__(config)
         self.sae: JumpReLUSAE = JumpReLUSAE(settings(config, d_in, known, architecture="jumprelu"))
+        # trained as a TopK over the batch, kept as a JumpReLU; the threshold is found at the end and not learned
         self.sae.threshold.requires_grad_(False)
         self.dead = DeadFeatures(config.d_sae, config.aux.dead_after) if config.aux else None
 
@@ -146,6 +166,7 @@ class BatchTopKObjective(Objective):
         acts = self.sae.preactivations(batch).relu()
         kept = acts.detach().flatten().topk(k * batch.shape[0])
         mask = torch.zeros_like(acts).flatten().scatter_(0, kept.indices, 1.0).view_as(acts)
+        # rows may keep more or fewer than k: only the mean over the batch is k
         acts = acts * mask
         residual = batch - self.sae.decode(acts)
         mse, fired = residual.square().mean(), (acts != 0).sum(dim=0)
@@ -154,7 +175,12 @@ class BatchTopKObjective(Objective):
             aux_k = self.config.aux.k or max(1, min(self.sae.d_in // 2, self.sae.d_sae))
             dead = self.dead.update(fired)
             total = mse + self.config.aux.coefficient * aux_loss(
-                self.sae, batch, residual.detach(), dead, aux_k, "relu"
+                self.sae,
+                batch,
+                residual=residual.detach(),
+                dead=dead,
+                aux_k=aux_k,
+                rule="relu",
             )
         return StepLoss(total, mse.detach(), fired)
 
@@ -167,6 +193,8 @@ class BatchTopKObjective(Objective):
         assert self.config.k is not None
         acts = self.sae.preactivations(x[:ROWS_FOR_THRESHOLD]).relu().flatten()
         wanted = min(self.config.k * min(x.shape[0], ROWS_FOR_THRESHOLD), acts.numel() - 1)
+        # The last kept and the first cut; unless they tie, `pre > threshold` with their middle separates them. (The
+        # paper averages the least kept activation over batches instead.)
         border = acts.topk(wanted + 1).values[-2:]
         self.sae.threshold.fill_(float(border.double().mean()))
         return self.sae
@@ -186,6 +214,8 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Nothing for pre, the estimate for the threshold."""
         pre, threshold = ctx.saved_tensors
+        # A step has no useful derivative; smoothed over a window of this width, the expected one is the density of
+        # pre-activations at the threshold, estimated from those of the batch that fall into the window.
         near = ((pre - threshold).abs() < ctx.bandwidth / 2).to(pre)
         return None, -(near * grads[0]).sum(dim=0) / ctx.bandwidth, None
 
@@ -204,6 +234,7 @@ class _JumpReLU(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The ordinary gradient for pre, the estimate for the threshold."""
         pre, threshold = ctx.saved_tensors
+        # raising the threshold past an entry takes its value away, which there is the threshold itself
         near = ((pre - threshold).abs() < ctx.bandwidth / 2).to(pre)
         grad_threshold = -(threshold / ctx.bandwidth) * (near * grads[0]).sum(dim=0)
         return grads[0] * (pre > threshold), grad_threshold, None
@@ -223,6 +254,7 @@ class JumpReLUObjective(Objective):
         """See the class; the penalty is L0, or 2/target * (L0 - target)^2 where a target is set."""
         sae, width = self.sae, self.sparsity.bandwidth
         pre = sae.preactivations(batch)
+        # two functions of the same pre-activations: one carries the reconstruction's gradient, the other that of L0
         acts: Tensor = _JumpReLU.apply(pre, sae.threshold, width)  # type: ignore[no-untyped-call]
         steps: Tensor = _Step.apply(pre, sae.threshold, width)  # type: ignore[no-untyped-call]
         l0, target = steps.sum(dim=1), self.sparsity.target_l0
@@ -249,6 +281,7 @@ class StandardObjective(Objective):
         """See the class."""
         acts = self.sae.activations(batch)
         squared = (batch - self.sae.decode(acts)).square()
+        # weighted by decoder norms, the penalty does not change when a feature's activation shrinks and its row grows
         penalty = (acts * self.sae.W_dec.norm(dim=1)).sum(dim=1).mean()
         total = squared.sum(dim=1).mean() + self.penalty_weight() * penalty
         return StepLoss(total, squared.mean().detach(), (acts != 0).sum(dim=0))
@@ -266,6 +299,8 @@ class GatedObjective(Objective):
         sae = self.sae
         acts, gates = sae.activations(batch), sae.gates(batch).relu()
         squared = (batch - sae.decode(acts)).square()
+        # Only the gates are penalised, so the magnitudes do not shrink. `gate > 0` has no gradient: it is `from_gates`
+        # and the penalty that train the gates (Rajamanoharan et al. 2024a, whose decoder is held still in that term).
         penalty = (gates * sae.W_dec.norm(dim=1)).sum(dim=1).mean()
         from_gates = (batch - sae.decode(gates)).square().sum(dim=1).mean()
         total = squared.sum(dim=1).mean() + self.penalty_weight() * penalty + from_gates

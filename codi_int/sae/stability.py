@@ -41,6 +41,8 @@ def reseed_stability(
     Args:
         alive: name to a boolean for each feature, whether it fires.
     """
+    # Alike but for the seed. `repr`, because a recipe is a dict and may hold lists; a missing recipe is alike to a
+    # missing one, which is why what the config itself says is compared too.
     groups: dict[object, list[str]] = {}
     for name, sae in saes.items():
         recipe = {key: value for key, value in sae.config.provenance.recipe.items() if key != "seed"}
@@ -48,24 +50,27 @@ def reseed_stability(
         alike = (sites[name], c.architecture, c.rule, c.k, c.d_sae, c.provenance.data_sha256, repr(recipe))
         groups.setdefault(alike, []).append(name)
     pairs = [pair for names in groups.values() for pair in combinations(names, 2)]
+    # equal weights are the same SAE under two names, not evidence of stability
     return tuple(_compared(a, b, saes[a], saes[b], alive[a]) for a, b in pairs if saes[a].sha256 != saes[b].sha256)
 
 
 def _compared(first: str, second: str, a: SAE, b: SAE, alive: Tensor) -> Stability:
     found, chance = match_features(a, b), match_features(a, _random_like(b))
-    living = found.similarity[alive.cpu()]
+    # [number alive] cosines; the mean is taken in float64, and of none it would be NaN, which JSON does not have
+    similarity = found.similarity[alive.cpu()]
     return Stability(
-        first,
-        second,
-        found.mean,
-        float(living.double().mean()) if len(living) else 0.0,
-        float((living >= SHARED_FROM).double().mean()) if len(living) else 0.0,
-        chance.mean,
+        first=first,
+        second=second,
+        mean=found.mean,
+        mean_alive=float(similarity.double().mean()) if len(similarity) else 0.0,
+        share_alive=float((similarity >= SHARED_FROM).double().mean()) if len(similarity) else 0.0,
+        mean_chance=chance.mean,
     )
 
 
 def _random_like(sae: SAE) -> SAE:
     """An SAE of the same shape whose decoder rows are random directions; the same ones every time."""
+    # with hundreds of rows to choose from the best cosine is well above 0 by chance; this is what it is
     twin = type(sae)(sae.config)
     with torch.no_grad():
         twin.W_dec.copy_(torch.randn(twin.W_dec.shape, generator=torch.Generator().manual_seed(0)))

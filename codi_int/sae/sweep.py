@@ -53,13 +53,22 @@ def run_sweep(
         SAEError: a half-written or broken SAE in `out`.
     """
     out, known = Path(out), provenance or Provenance()
+    # a list is checked whole before anything is trained; a generator only site by site, as it cannot be looked through
     if isinstance(sites, Sequence) and sites:
         check_sae_room(out, grid, [site.train.site for site in sites], sites[0].train.values.shape[1])
     claim_folder(out, grid.recipe, known)
     rows: list[SweepRow] = []
     for site in sites:
         check_sae_room(out, grid, [site.train.site], site.train.values.shape[1])
-        rows += _sweep_site(site, grid, out, known, memory_gib, on_epoch, on_saved)
+        rows += _sweep_site(
+            site,
+            grid,
+            out=out,
+            known=known,
+            memory_gib=memory_gib,
+            on_epoch=on_epoch,
+            on_saved=on_saved,
+        )
     write_table(rows, out)
     return tuple(rows)
 
@@ -76,6 +85,7 @@ def _sweep_site(
     """The grid at one site."""
     name = site.train.site
     configs = grid.configs()
+    # a row or None for every config, in the grid's order; filled in as SAEs are saved, so the order survives a resume
     found = {config: _finished(site, config, out) for config in configs}
     missing = [config for config in configs if found[config] is None]
     jobs = [SAEJob(site.train.values, config, replace(known, site=name)) for config in missing]
@@ -83,6 +93,7 @@ def _sweep_site(
     def save(number: int, trained: TrainedSAE) -> None:
         config, sae = missing[number], trained.sae
         row = _measured(site, config, sae_folder(out, name, config), trained)
+        # measured before it is saved, so that its own config says how good it is
         sae.annotate(measures={**row.held_out.summary(), "dead_share_train": row.dead_share_train})
         save_sae(sae, row.folder)
         found[config] = row
@@ -90,7 +101,7 @@ def _sweep_site(
             on_saved(row)
 
     tell = None if on_epoch is None else lambda news: on_epoch(name, news)
-    train_many(jobs, memory_gib, tell, save)
+    train_many(jobs, memory_gib=memory_gib, on_epoch=tell, on_trained=save)
     return [row for row in found.values() if row is not None]
 
 
@@ -98,7 +109,14 @@ def _measured(site: SweepSite, config: SAETrainingConfig, folder: Path, trained:
     seen, held_out = measure(trained.sae, site.train.values), measure(trained.sae, site.held_out.values)
     structure = decoder_structure(trained.sae) if trained.sae.d_sae > 1 else None
     return SweepRow(
-        site.train.site, config.k or 0, config.d_sae, config.seed, seen.dead_share, held_out, structure, folder
+        site=site.train.site,
+        k=config.k or 0,
+        d_sae=config.d_sae,
+        seed=config.seed,
+        dead_share_train=seen.dead_share,
+        held_out=held_out,
+        structure=structure,
+        folder=folder,
     )
 
 
@@ -110,6 +128,7 @@ def _finished(site: SweepSite, config: SAETrainingConfig, out: Path) -> SweepRow
     if not (folder / CONFIG_FILE).exists():
         raise SAEError(f"{folder} is half-written: {CONFIG_FILE} is missing.", "Delete it and run the sweep again.")
     sae = load_sae(folder, device=str(site.train.values.device))
+    # through JSON, as the saved recipe went: tuples come back as lists
     if json.loads(json.dumps(asdict(config))) != dict(sae.config.provenance.recipe):
         raise ConfigError(f"{folder} was trained by another recipe.", "Give another folder, or delete this one.")
     return _measured(site, config, folder, TrainedSAE(sae, ()))
@@ -142,6 +161,7 @@ def check_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> boo
     remedy = "Delete it, or give another folder."
     found = read_json_object(out / SETTINGS, error=OutputError, remedy=remedy, finite=False)
     if found != own:
+        # both key sets: the note may lack a setting or have one that is not known here
         name = next(key for key in {**own, **found} if own.get(key) != found.get(key))
         raise ConfigError(
             f"{out} holds a sweep with {name} {_short(found.get(name))}, not {_short(own.get(name))}.",
@@ -152,6 +172,7 @@ def check_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> boo
 
 def sweep_settings(recipe: SAETrainingConfig, known: Provenance) -> dict[str, object]:
     """What all SAEs of a sweep share."""
+    # d_sae, k and seed vary within a sweep and may be added to; they are in the folders' names
     shared = {key: value for key, value in asdict(recipe).items() if key not in ("d_sae", "k", "seed")}
     names = ("model", "model_sha256", "training_data", "data_sha256")
     settings = {"schema": SCHEMA, **{name: getattr(known, name) for name in names}, **shared}

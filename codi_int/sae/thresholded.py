@@ -63,6 +63,7 @@ class JumpReLUSAE(DenseSAE):
     def activations(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """See the class; negative pre-activations never pass, whatever the threshold."""
         pre = self.preactivations(x)
+        # strict, as in the paper: at the threshold a feature is off
         return pre.relu() * (pre > self.threshold)
 
 
@@ -85,5 +86,6 @@ class GatedSAE(DenseSAE):
 
     def activations(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """See the class."""
+        # the two paths share their directions and differ in scale and bias: W_mag = W_gate * exp(r_mag), per feature
         magnitude = torch.addmm(self.b_mag, self.encoder_input(x), self.W_enc * self.r_mag.exp()).relu()
         return magnitude * (self.gates(x) > 0)

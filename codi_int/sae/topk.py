@@ -30,5 +30,12 @@ class TopKSAE(SAE):
 
     def encode_with(self, x: Float[Tensor, "n d_in"], k: int) -> Latents:
         """Like `encode`, with another k than the SAE's own."""
-        kept = encode_topk(self.encoder_input(x), self.W_enc, self.b_enc, k, self.config.rule)
+        # annealing of k comes through here in training, so that one path encodes both then and later
+        kept = encode_topk(
+            self.encoder_input(x),
+            self.W_enc,
+            self.b_enc,
+            k=k,
+            rule=self.config.rule,
+        )
         return Latents(kept.values, kept.indices, self.d_sae)

@@ -64,12 +64,14 @@ def train_sae(
     known = provenance or Provenance()
     if isinstance(activations, SiteActivations):
         known, activations = replace(known, site=activations.site), activations.values
+    # autograd here multiplies in the dtype of the weights; narrow operands beside float32 weights only `many` has
     if config.products != "float32":
         return _train_stacked(activations, config, known, on_epoch)
     x = activations.detach().float()
     check_activations(x, least_rows=2)
     check_batch(x.shape[0], config.batch_size)
     known = replace(known, seed=config.seed, recipe=asdict(config))
+    # on the CPU whatever the device, and drawn from in this order: initial weights, then the order of each epoch
     generator = torch.Generator().manual_seed(config.seed)
     run = _Run(initial(x, config, known, generator))
     curve = []
@@ -77,6 +79,7 @@ def train_sae(
         curve.append(run.epoch(epoch, x, order_rows(x.shape[0], generator).to(x.device)))
         if on_epoch is not None:
             on_epoch(curve[-1])
+    # thresholds are set (`finish`) before features are pruned, since they decide which fire
     sae = run.objective.finish(x).requires_grad_(False)
     return TrainedSAE(prune(sae, x) if config.prune_dead else sae, tuple(curve))
 
@@ -98,6 +101,7 @@ class _Run:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.config = objective.config
+        # b_dec is frozen without a decoder bias, and the threshold where `finish` sets it
         trainable = [parameter for parameter in objective.sae.parameters() if parameter.requires_grad]
         self.adam = torch.optim.Adam(trainable, lr=self.config.learning_rate, fused=True)
 
@@ -111,8 +115,10 @@ class _Run:
             self.adam.zero_grad(set_to_none=True)
             loss.total.backward()
             self.adam.step()
+            # constraints after the update, or the step would leave them violated
             self.objective.after_step()
             fired += loss.fired
+            # the last batch may be smaller: weighted by rows
             total += loss.mse.double() * rows.numel()
         n = order.numel()
         dead_share = float((fired == 0).double().mean())

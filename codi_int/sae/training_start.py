@@ -64,6 +64,8 @@ def initial(
     """The untrained SAE inside its objective: both layers like `nn.Linear`, decoder rows of unit norm."""
     objective: Objective = OBJECTIVES[config.architecture](config, x.shape[1], known)
     sae = objective.sae
+    # `nn.Linear` draws weights and bias uniformly within 1 / sqrt(fan-in): d_in for the encoder, d_sae for the decoder.
+    # Each draw moves the generator, so another order of these lines would give other SAEs for the same seed.
     with torch.no_grad():
         sae.W_enc.uniform_(-(sae.d_in**-0.5), sae.d_in**-0.5, generator=generator)
         for name in ("b_enc", "b_gate", "b_mag"):
@@ -71,12 +73,14 @@ def initial(
                 getattr(sae, name).uniform_(-(sae.d_in**-0.5), sae.d_in**-0.5, generator=generator)
         sae.W_dec.uniform_(-(sae.d_sae**-0.5), sae.d_sae**-0.5, generator=generator)
         sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True))
+        # the drawn W_enc is dropped here but was drawn, so that W_dec is the same with and without
         if config.tied_init:
             sae.W_enc.copy_(sae.W_dec.T)
         if config.decoder_bias and config.bias_init == "linear":
             sae.b_dec.uniform_(-(sae.d_sae**-0.5), sae.d_sae**-0.5, generator=generator)
         elif config.decoder_bias and config.bias_init == "mean":
             sae.b_dec.copy_(x.mean(dim=0))
+    # drawn on the CPU and moved: a GPU's generator would give other numbers
     sae.to(x.device)
     return objective
 
@@ -84,9 +88,11 @@ def initial(
 def prune(sae: SAE, x: Float[Tensor, "n d_in"]) -> SAE:
     """`sae` without the features that fire on no row of x."""
     alive = (measure(sae, x).activation_frequency > 0).nonzero().flatten()
+    # fewer features may be left than k asks for
     k = None if sae.config.k is None else min(sae.config.k, len(alive))
     small = type(sae)(replace(sae.config, d_sae=len(alive), k=k))
     for name, tensor in sae.state_dict().items():
+        # all but b_dec have an axis of features: the second one in W_enc, else the first
         if name != "b_dec":
             tensor = tensor[:, alive] if name == "W_enc" else tensor[alive]
         small.state_dict()[name].copy_(tensor)
