@@ -88,6 +88,7 @@ def find_links(steps: Sequence[Step]) -> tuple[Links, ...]:
     """
     out = []
     for i, step in enumerate(steps):
+        # only steps before this one can be a source
         sources = [[j for j in range(i) if steps[j].result == operand] for operand in (step.left, step.right)]
         left, right = (found[-1] if found else None for found in sources)
         out.append(Links(left, right, sum(len(found) > 1 for found in sources)))
@@ -167,8 +168,10 @@ def _operand(written: Number, link: int | None, done: Sequence[Step], change: Ch
 
 def _result(index: int, written: Step, now: Step, change: Change) -> Number | None:
     """The result of a step whose operands and operation are those of `now`."""
+    # a result that is set outright wins over a value that is replaced, and both over arithmetic
     if index in change.results:
         return change.results[index]
     if written.result in change.values:
         return change.values[written.result]
+    # untouched steps keep what was written: solutions round, and exact arithmetic would change their answers
     return written.result if now == written else calculate_exactly(now.left, now.operation, now.right)

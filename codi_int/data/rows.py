@@ -34,6 +34,7 @@ class RowFormat:
 
 def _field(name: str) -> Callable[[Mapping[str, Any]], str]:
     def text(row: Mapping[str, Any]) -> str:
+        # a missing or odd solution costs the steps only; the problem can be asked without
         return row[name] if isinstance(row.get(name), str) else ""
 
     return text
@@ -47,6 +48,7 @@ def _equation(name: str, answer: str) -> Callable[[Mapping[str, Any]], str]:
         if not isinstance(equation, str) or not equation.strip():
             return ""
         inner = equation.strip().removeprefix("X=")
+        # the outer brackets alone: `( 8.0 - 3.0 )` is a step of two operands, `(8 - 3) * (2 + 1)` keeps its own
         if inner.startswith("(") and inner.endswith(")") and "(" not in inner[1:]:
             inner = inner[1:-1]
         return f"<<{inner}={_single(row.get(answer))}>>"
@@ -57,6 +59,7 @@ def _equation(name: str, answer: str) -> Callable[[Mapping[str, Any]], str]:
 CONTROL = re.compile(r"<\|[A-Za-z0-9_]+\|>|</?s>|<(?:bot|eot|pad|unk|bos|eos)>")
 """texts that tokenizers turn into one control token, which would end the question or begin the thoughts"""
 
+# GSM8K-Aug stands before GSM8K, whose fields it has as well
 FORMATS = (
     RowFormat("SVAMP", ("Body", "Question"), "Answer", _equation("Equation", "Answer")),
     RowFormat("GSM-Hard", ("input",), "target", lambda row: ""),
@@ -115,6 +118,7 @@ def _answer(value: Any, field: str, where: str) -> Number:
     if _is_number(value):
         return int(value) if float(value).is_integer() else value
     if isinstance(value, str):
+        # GSM8K writes its answer behind the solution; the last mark counts
         final = value.rsplit("####", 1)[-1]
         try:
             number = to_number(re.sub(r"[$%\s]", "", final))

@@ -234,6 +234,7 @@ def _evaluate(node: ast.expr, source: str) -> Fraction:
 def _agreement(value: Fraction, result: Fraction, written: str) -> Agreement:
     if value == result:
         return "exact"
+    # half a unit of the last written digit; a percentage counts in hundredths
     digits = len(written.partition(".")[2].rstrip("%)")) if "/" not in written else 0
     unit = Fraction(1, 10**digits) / (100 if "%" in written else 1)
     return "rounded" if "/" not in written and 2 * abs(value - result) <= unit else "wrong"

@@ -20,11 +20,14 @@ def vocabulary() -> tuple[str, ...]:
     """Every token, in the order of their ids: special tokens, numbers, signs, words."""
     sentences = [s.text for group in (w.OPENINGS, w.CONTINUATIONS) for options in group.values() for s in options]
     sentences += [*w.QUESTIONS, *w.TOGETHER, *w.DIFFERENCE, *w.POOLING, *w.HOLDING, *w.TWO_PRODUCTS, ANSWER_PHRASE]
+    # words that come from code and not from a template: the plural subject and its verb forms, units
     sentences += ["They do they have dollars them then", "buy give lose split share keep get find"]
     sentences += [*w.NAMES, *w.THINGS, *w.CONTAINERS]
     words = {token for s in sentences for token in re.findall(_TOKEN, re.sub(r"\{.\}", " ", s))}
+    # one token for each number, so that an answer is decided by one choice
     numbers = tuple(str(n) for n in range(MAX_NUMBER + 1))
     signs = ("<<", ">>", "+", "-", "*", "/", "=")
+    # sorted, for a set has no fixed order and ids must be those that the bundled model was trained with
     return (*SPECIAL_TOKENS, *numbers, *signs, *sorted(words - set(signs) - set(numbers)))
 
 

@@ -46,7 +46,14 @@ def activations(
     for site in sites:
         model.check_site(site)
     if folder is not None:
-        return _kept(model, problems, sites, data, folder, progress)
+        return _kept(
+            model,
+            problems,
+            sites,
+            data=data,
+            folder=folder,
+            progress=progress,
+        )
     return model.think(problems, capture=sites, progress=progress)
 
 
@@ -65,13 +72,24 @@ def _kept(
         info = read_sidecar(folder)
         if info.complete:
             return _open(model, problems, sites, folder)
+        # a half-written one goes on under its own axes, which may be wider than what is asked for here
         layers, positions, dtype = info.layers, info.positions, info.dtype
-    return capture_to_disk(model, problems, folder, data, layers, positions, dtype, progress=progress)
+    return capture_to_disk(
+        model,
+        problems,
+        folder,
+        data=data,
+        layers=layers,
+        positions=positions,
+        dtype=dtype,
+        progress=progress,
+    )
 
 
 def _open(model: CodiModel, problems: Sequence[Problem], sites: Sequence[Site], folder: Path) -> Capture:
     """A complete capture that holds the sites; DataError for any other."""
     capture = open_capture(folder, model, problems)
+    # with official padding the thoughts depend on which questions shared a batch, so no SAE may learn from them
     if capture.info.padding != "masked":
         raise DataError(
             f"{folder} was captured with padding {capture.info.padding!r}; SAEs are trained on 'masked' ones.",
@@ -87,5 +105,6 @@ def _axes(sites: Sequence[Site]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     for site in sites:
         if site.layer is None or site.component != "resid_post":
             raise DataError(f"{site} cannot be captured to disk.", "Captures hold resid_post of a layer only.")
+    # every layer with every position, which may be more than the sites: a capture is a full grid of the two
     layers = tuple(dict.fromkeys(site.layer for site in sites if site.layer is not None))
     return layers, tuple(dict.fromkeys(site.position for site in sites))

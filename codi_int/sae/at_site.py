@@ -39,7 +39,15 @@ def train_at_site(
     def rows(problems: Sequence[Problem], name: str, stage: str) -> SiteActivations:
         tell = rename_stage(progress, stage)
         data = data_name if name == TRAIN else ""
-        return activations(model, problems, [site], data, captures / name if captures else None, tell).at(site)
+        found = activations(
+            model,
+            problems,
+            [site],
+            data=data,
+            folder=captures / name if captures else None,
+            progress=tell,
+        )
+        return found.at(site)
 
     seen = rows(training, TRAIN, "thoughts to train on")
     provenance = Provenance(
@@ -47,6 +55,7 @@ def train_at_site(
     )
     on_epoch = None if progress is None else lambda record: progress("epochs", record.epoch, config.epochs)
     sae = train_sae(_on(model, seen), config, provenance, on_epoch).sae
+    # dead on the rows it was trained on, as published; on few held-out rows rare features would look dead
     dead = measure(sae, seen.values.to(model.device)).dead_share
     found = measure(sae, _on(model, rows(held_out, HELD_OUT, "held-out thoughts")).values)
     sae.annotate(measures={**found.summary(), "dead_share_train": dead})

@@ -29,6 +29,7 @@ from codi_int.types import Problem, Site, SiteActivations
 
 SIDECAR = "capture.json"
 TENSOR = "resid_post"
+# numpy has no bfloat16: its 16 bits are written as integers and named in the header by what they mean
 NUMPY_TYPES = {"float32": "<f4", "bfloat16": "<i2"}
 SAFETENSORS_TYPES = {"float32": "F32", "bfloat16": "BF16"}
 
@@ -83,6 +84,7 @@ class Capture:
         """
         layer = self.check_site(site)
         with safe_open(layer_file(self.folder, layer), framework="pt") as file:
+            # position is the first axis, so that a site is one contiguous piece of the file
             values: Tensor = file.get_slice(TENSOR)[self.info.positions.index(site.position)]
         return SiteActivations(site, self.info.problem_ids, values.float())
 
@@ -204,6 +206,7 @@ def _begin(folder: Path, wanted: CaptureInfo) -> CaptureInfo:
     """The sidecar to go on from: the one that is there, or a new one with empty files of full size."""
     if (folder / SIDECAR).exists():
         found = read_sidecar(folder)
+        # `n_done` is all that two calls of one capture may differ in
         if replace(found, n_done=0) != wanted:
             raise DataError(f"{folder} holds a capture of something else.", "Give another folder, or empty this one.")
         _check_files(folder, found)
@@ -243,6 +246,7 @@ def _header(info: CaptureInfo) -> bytes:
     n_bytes = int(np.prod(_shape(info))) * np.dtype(NUMPY_TYPES[info.dtype]).itemsize
     entry = {"dtype": SAFETENSORS_TYPES[info.dtype], "shape": list(_shape(info)), "data_offsets": [0, n_bytes]}
     text = json.dumps({TENSOR: entry}).encode()
+    # safetensors wants the data to begin at a multiple of 8 bytes, and lets blanks fill up its header
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
@@ -259,7 +263,9 @@ def _write_rows(
     file = np.memmap(path, dtype=kind, mode="r+", offset=len(_header(info)), shape=_shape(info))
     rows = rows.detach().cpu()
     plain = rows.bfloat16().view(torch.int16) if info.dtype == "bfloat16" else rows.float()
+    # [positions, chunk, d_model]: rows lie in the problems' own order, whatever order they are thought about in
     file[:, list(places)] = plain.numpy()
+    # before the sidecar counts these rows, so that it never claims more than was handed to the system
     file.flush()
 
 
@@ -279,6 +285,7 @@ def read_sidecar(folder: Path) -> CaptureInfo:
         raw = read_json_object(folder / SIDECAR)
         lists = {key: tuple(raw[key]) for key in ("problem_ids", "layers", "positions")}
         info = CaptureInfo(**{**raw, **lists})
+        # `type is int`, for JSON's true is an int to isinstance
         counts = (*info.layers, *info.positions, info.d_model, info.n_done)
         if info.dtype not in NUMPY_TYPES or any(type(count) is not int or count < 0 for count in counts):
             raise ValueError

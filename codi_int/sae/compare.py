@@ -100,10 +100,13 @@ def match_features(first: SAE, second: SAE) -> Matching:
     """
     if first.d_in != second.d_in:
         raise SAEError(f"SAEs of width {first.d_in} and {second.d_in} share no directions.", "Compare at one site.")
+    # [d_sae of first, d_sae of second]
     cosines = directions(first) @ directions(second).T
+    # with `abs` a latent may be negative, and turning W_enc, b_enc and W_dec of a feature around changes nothing
     if first.config.rule == "abs" and first.config.architecture == "topk":
         cosines = cosines.abs()
     rows, columns = (torch.as_tensor(part) for part in linear_sum_assignment(cosines.double().numpy(), maximize=True))
+    # rectangular matrices match as many as the smaller SAE has; the rest keep -1 and 0
     partners, similarity = torch.full((first.d_sae,), -1), torch.zeros(first.d_sae)
     partners[rows], similarity[rows] = columns, cosines[rows, columns]
     return Matching(partners, similarity)
@@ -112,6 +115,7 @@ def match_features(first: SAE, second: SAE) -> Matching:
 def directions(sae: SAE) -> Float[Tensor, "d_sae d_in"]:
     """Decoder rows of unit length, in float32 on the CPU."""
     rows = sae.W_dec.detach().float().cpu()
+    # published decoders have unit norm at the start only, so trained rows have any length; a zero row stays zero
     unit: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-8)
     return unit
 

@@ -93,6 +93,7 @@ def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
 
 def check_count(name: str, value: object, least: int = 1) -> None:
     """ConfigError unless `value` is an integer of at least `least`."""
+    # True is an int in Python, and `d_sae=true` in a file would pass as 1
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{name} must be an integer of at least {least}, not {value!r}.", f"Give {name} >= {least}.")
 

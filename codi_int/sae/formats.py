@@ -41,6 +41,7 @@ NAMES_ON_DISK = {
 
 def config_to_json(config: SAEConfig) -> dict[str, Any]:
     """`cfg.json` in SAELens' words."""
+    # the first name wins: `jumprelu`, never the training classes that stand behind it in the table
     name = next(name for name, ours in NAMES_ON_DISK.items() if _means(ours, config))
     known = config.provenance
     metadata: dict[str, Any] = {
@@ -60,6 +61,7 @@ def config_to_json(config: SAEConfig) -> dict[str, Any]:
     metadata |= known.noted
     text: dict[str, Any] = {"architecture": name, "d_in": config.d_in, "d_sae": config.d_sae, "dtype": config.dtype}
     if config.k is not None:
+        # their TopK may rank by pre-activation times decoder norm; ours does not, and the file must say so
         text |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
     text |= {"device": "cpu", "apply_b_dec_to_input": config.apply_b_dec_to_input, "normalize_activations": "none"}
     return text | {"reshape_activations": "none", "metadata": metadata}
@@ -90,6 +92,7 @@ def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
         k=raw.get("k") if architecture == "topk" else None,
         rule=rule,
         architecture=architecture,
+        # where a file does not say, SAELens' own default holds, unlike ours: the bias is subtracted
         apply_b_dec_to_input=bool(raw.get("apply_b_dec_to_input", True)),
         decoder_bias=bool(metadata.get("decoder_bias", True)),
         dtype=str(raw.get("dtype", "float32")).removeprefix("torch."),
@@ -118,6 +121,7 @@ def _modern(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A config of SAELens 1 to 5 in the words of version 6; version 6 as it is."""
     given = raw.get("activation_fn_kwargs")
     old_kwargs = given if isinstance(given, Mapping) else {}
+    # the oldest files name no architecture: `standard`, unless the activation function says TopK
     modern = {"architecture": "standard", **raw}
     activation = raw.get("activation_fn_str", raw.get("activation_fn", "relu"))
     if "architecture" not in raw or raw["architecture"] == "standard":
@@ -174,8 +178,10 @@ def weights_from_theirs(raw: Mapping[str, Any], weights: Mapping[str, Tensor]) -
     """Weights as our classes take them, from whatever version or training class of SAELens wrote them."""
     ours = dict(weights)
     if "log_threshold" in ours:
+        # JumpReLU trains the logarithm of its thresholds
         ours["threshold"] = ours.pop("log_threshold").exp()
     if "topk_threshold" in ours and "b_enc" in ours:
+        # BatchTopK keeps one number, the running threshold of all features; ours has one for each
         ours["threshold"] = torch.ones_like(ours["b_enc"]) * ours.pop("topk_threshold").to(ours["b_enc"].dtype)
     if raw.get("rescale_acts_by_decoder_norm") and {"W_enc", "b_enc", "W_dec"} <= ours.keys():
         ours |= _folded(ours)
@@ -190,6 +196,7 @@ def _folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     norm = weights["W_dec"].norm(dim=1).clamp(min=1e-8)
     return {
+        # W_enc is [d_in, d_sae]: norm scales its columns
         "W_enc": weights["W_enc"] * norm,
         "b_enc": weights["b_enc"] * norm,
         "W_dec": weights["W_dec"] / norm[:, None],

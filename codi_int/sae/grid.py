@@ -29,6 +29,7 @@ class SweepGrid:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ConfigError(f"{name} {values} must be distinct and not empty.", f"Give such as {name}=(5, 10).")
+        # built once here, so that an impossible combination shows before anything is trained
         self.configs()
 
     def configs(self) -> tuple[SAETrainingConfig, ...]:

@@ -54,6 +54,7 @@ def measure(sae: SAE, activations: Float[Tensor, "n d_in"]) -> SAEMetrics:
         DataError: fewer than two rows, NaN or inf, or no variance at all.
     """
     check_activations(activations, least_rows=2)
+    # in chunks: the pre-activations [n, d_sae] of all rows at once would be the largest tensor
     residual, latents = torch.empty_like(activations), _Firing(sae.d_sae)
     for start in range(0, activations.shape[0], ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
@@ -91,6 +92,7 @@ def check_activations(activations: Tensor, least_rows: int) -> None:
             f"Activations of shape {list(activations.shape)} were given; at least {least_rows} rows [n, d] are needed.",
             "Capture more problems, or take a smaller batch.",
         )
+    # aminmax hands NaN on, so two numbers tell of all entries without a mask as large as the rows
     if not all(torch.isfinite(extreme) for extreme in activations.aminmax()):
         raise DataError("The activations contain NaN or inf.", "Capture them again; 16 bit may have overflowed.")
     if not bool((activations != activations[0]).any()):
@@ -107,6 +109,7 @@ class _Firing:
 
     def add(self, latents: Latents) -> None:
         """Count one chunk of rows."""
+        # `relu` fills its k with zeros where fewer are positive, and `abs` fires below zero too
         fires = (latents.values != 0).cpu()
         self.rows_fired += torch.bincount(latents.indices.cpu()[fires], minlength=latents.d_sae)
         self.magnitude += float(latents.values.abs().double().sum())

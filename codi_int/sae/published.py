@@ -31,6 +31,7 @@ def import_published(path: str | Path, rule: str = "abs", model: str | None = No
         SAEError: a file that is missing, broken, holds more than tensors and plain values, or lacks a part.
     """
     raw = _read(Path(path))
+    # their trainer stores settings beside the weights; a bare state dict holds both on one level
     state, settings = raw.get("model_state_dict", raw), raw.get("config")
     if not isinstance(settings, Mapping) or "k" not in settings:
         raise SAEError(f"{path} has no `config` with k.", "Give a checkpoint of the published TopK SAEs.")
@@ -75,8 +76,10 @@ def export_published(sae: SAE, path: str | Path) -> Path:
     weights = {name: tensor.detach().cpu().float() for name, tensor in sae.state_dict().items()}
     b_enc = weights["b_enc"]
     if config.apply_b_dec_to_input:
+        # (x - b_dec) W_enc + b_enc = x W_enc + (b_enc - b_dec W_enc)
         b_enc = b_enc - weights["b_dec"] @ weights["W_enc"]
     state = {
+        # nn.Linear stores [out, in], the transpose of SAELens' layout
         "encoder.weight": weights["W_enc"].T.contiguous(),
         "encoder.bias": b_enc,
         "decoder.weight": weights["W_dec"].T.contiguous(),
@@ -176,6 +179,7 @@ def _site(settings: Mapping[str, Any]) -> Site | None:
             f"A published checkpoint names its site by whole numbers, not layer {layer!r}, position {position!r}.",
             "Copy the checkpoint again.",
         )
+    # see FINAL_LAYER: read as L15's resid_post, an SAE would see activations of another scale
     return Site(None, position, "final_norm") if layer == FINAL_LAYER else Site(layer, position)
 
 

@@ -173,11 +173,13 @@ class SAETrainingConfig:
         """Widths of the nested dictionaries, the whole one last."""
         if self.architecture != "matryoshka":
             return (self.d_sae,)
+        # an eighth, a quarter, a half and the whole; a part that would be empty is left out
         widths = self.widths or tuple(self.d_sae // part for part in (8, 4, 2) if self.d_sae // part)
         return (*(width for width in sorted(set(widths)) if width < self.d_sae), self.d_sae)
 
     def k_at(self, epoch: int) -> int | None:
         """k of the epoch with this number, counted from 0."""
+        # from epoch `anneal.epochs` on the recipe's own k; before it a straight line that starts at `k_start`
         if self.k is None or self.anneal is None or epoch >= self.anneal.epochs:
             return self.k
         return round(self.anneal.k_start + (self.k - self.anneal.k_start) * epoch / self.anneal.epochs)
@@ -186,4 +188,5 @@ class SAETrainingConfig:
 def adaptive_d_sae(k: int) -> int:
     """A dictionary that grows with k: 256 for k=50, 512 for 100, 1024 for 200 (the published proposal)."""
     check_count("k", k)
+    # the smallest power of two that is at least 5 k
     return 1 << (5 * k - 1).bit_length()

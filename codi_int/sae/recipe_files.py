@@ -83,6 +83,7 @@ def _checked(where: str, value: Any, hint: Any) -> Any:
     if not any(_is(value, kind) for kind in kinds):
         words = " or ".join(PLAIN[kind] for kind in kinds)
         raise ConfigError(f"{where} must be {words}, not {value!r}.", "Correct it in the file.")
+    # 1 in a file and 1.0 in code are one recipe and must be noted as equal
     return float(value) if float in kinds and type(value) is int else value
 
 

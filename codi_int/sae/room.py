@@ -22,6 +22,7 @@ def check_disk(folder: Path, need: int, what: str) -> None:
     Args:
         what: what takes the room, as the start of a sentence in the plural.
     """
+    # the folder may not exist yet; its nearest parent that does lies on the same disk
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     if need > free:
@@ -55,6 +56,7 @@ def available_memory(device: torch.device = CPU) -> int | None:
 
 def sae_bytes(grid: SweepGrid, sites: Sequence[Site], d_in: int, out: Path) -> int:
     """Disk that the SAEs of a sweep take, without those that are there already."""
+    # float32: an encoder column, a decoder row and a bias; the decoder's bias and the headers are too small to count
     per_feature = 4 * (2 * d_in + 1)
     return sum(
         per_feature * config.d_sae

@@ -25,6 +25,7 @@ class Theirs(NamedTuple):
 
 def is_theirs(given: object) -> bool:
     """Whether something is an SAE of SAELens, or of a class that was derived from one."""
+    # by name, so that nothing of theirs is imported only to learn that this is no SAE of theirs
     return any(_from_package(kind) and kind.__name__ == "SAE" for kind in type(given).__mro__)
 
 
@@ -54,6 +55,7 @@ def build_theirs(config: Mapping[str, Any], weights: Mapping[str, Tensor], devic
     kind = SAE.get_sae_class_for_architecture(config["architecture"])
     settings = SAE.get_sae_config_class_for_architecture(config["architecture"])
     theirs = kind(settings.from_dict({**config, "device": device}))
+    # cloned, or training one of the two would change the other
     theirs.load_state_dict({name: tensor.detach().clone() for name, tensor in weights.items()})
     return theirs.requires_grad_(False)
 

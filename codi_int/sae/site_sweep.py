@@ -109,6 +109,7 @@ def check_plan(model: CodiModel, plan: SweepPlan) -> None:
     saes, rows = sae_bytes(plan.grid, plan.sites, model.d_model, plan.out), _capture_need(model, plan)
     where = f"{len(plan.sites)} sites" if len(plan.sites) > 1 else "one site"
     check_disk(plan.out, saes + rows, f"The {n_saes:,} SAEs of {where} and their activations")
+    # the captures may lie on another disk than the SAEs; where both share one, the sum above is what counts
     check_disk(plan.captures, rows, "The activations")
 
 
@@ -134,7 +135,14 @@ def _captured(model: CodiModel, plan: SweepPlan, name: str, news: SweepNews | No
     """One of the two captures: opened, gone on with, or made."""
     problems, data = (plan.training, plan.training_name) if name == TRAIN else (plan.held_out, plan.held_out_name)
     tell = rename_stage(news.stage if news else None, f"{name} thoughts")
-    return activations(model, problems, plan.sites, data, plan.captures / name, tell)
+    return activations(
+        model,
+        problems,
+        plan.sites,
+        data=data,
+        folder=plan.captures / name,
+        progress=tell,
+    )
 
 
 def _sites(model: CodiModel, plan: SweepPlan, seen: Activations, unseen: Activations) -> Iterator[SweepSite]:

@@ -27,6 +27,7 @@ def splice_rows(
         progress: called after every batch; the stage is `spliced at` the site.
     """
     done = [replace(row, spliced=_noted(row, len(problems))) for row in rows]
+    # site by site: the clean pass and the mean are shared by all SAEs of a site
     for site in dict.fromkeys(row.site for row in rows):
         numbers = [i for i, row in enumerate(done) if row.site == site and row.spliced is None]
         if not numbers:
@@ -34,6 +35,7 @@ def splice_rows(
         saes = [load_sae(done[i].folder, device=str(model.device)) for i in numbers]
         measured = measure_spliced_all(model, saes, site, problems, progress)
         for i, sae, found in zip(numbers, saes, measured, strict=True):
+            # undefined shares are left out, for measures are numbers; `_noted` does not need them, they are derived
             known = {key: value for key, value in spliced_measures(found).items() if value is not None}
             sae.annotate(measures={**sae.config.provenance.measures, **known})
             save_sae(sae, done[i].folder)
@@ -45,6 +47,7 @@ def _noted(row: SweepRow, n_problems: int) -> SplicedMetrics | None:
     """The measures that an earlier run has noted; None where there are none."""
     known: Mapping[str, float] = load_sae(row.folder).config.provenance.measures
     names = [name for name in SplicedMetrics.__dataclass_fields__ if name != "n_problems"]
+    # the count alone stands for the problems: others of the same number would not be noticed here
     if known.get(COUNT) != n_problems or not set(names) <= set(known):
         return None
     return SplicedMetrics(n_problems, **{name: known[name] for name in names})

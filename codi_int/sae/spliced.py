@@ -84,11 +84,14 @@ def measure_spliced_all(
     """
     if not problems:
         raise ConfigError("There are no problems to measure on.", "Give at least one.")
+    # an SAE without provenance fits any site, so `check_fits` alone would let one through that does not exist
     model.check_site(site)
     for sae in saes:
         check_fits(sae, model, site)
+    # over all problems, not per batch: a batch holds questions of one length only
     mean = model.think(problems, capture=[site]).at(site).values.mean(dim=0)
     replacements: list[Replacement] = [lambda x: mean.expand_as(x), *saes]
+    # one total per arm: clean, mean, then the SAEs; whole numbers and float64, so that many batches lose nothing
     correct = torch.zeros(1 + len(replacements), dtype=torch.int64)
     logprobs, done = torch.zeros(1 + len(replacements), dtype=torch.float64), 0
     for batch in model.batches(problems):
@@ -104,7 +107,15 @@ def measure_spliced_all(
         (total.double() / len(problems)).tolist() for total in (correct, logprobs)
     )
     return tuple(
-        SplicedMetrics(len(problems), share, spliced, share_mean, logprob, spliced_logprob, logprob_mean)
+        SplicedMetrics(
+            n_problems=len(problems),
+            accuracy_clean=share,
+            accuracy_spliced=spliced,
+            accuracy_mean=share_mean,
+            logprob_clean=logprob,
+            logprob_spliced=spliced_logprob,
+            logprob_mean=logprob_mean,
+        )
         for spliced, spliced_logprob in zip(shares, means, strict=True)
     )
 
@@ -143,6 +154,7 @@ def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement
 
 def _whole_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> _Arm:
     """The batch with a hook at the site and the whole model run again."""
+    # an SAE may answer in float32, which the layers of a bfloat16 model do not take
     with model.hooks({site: lambda x, context: new(x).to(x.dtype)}):
         rollout = model.rollout(clean.batch)
     found = _against(model, rollout.state_at(model.n_thoughts), clean)
@@ -159,6 +171,7 @@ def _suffix_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) 
     for row, answer in zip(rows.tolist(), written, strict=True):
         answers[row] = answer
     if len(rows):
+        # `verify` has looked at choices up to the first that differs; what is written behind it may be close as well
         close[rows] |= margins < MARGIN_TOLERANCE[model.dtype]
     return _Arm(answers, found.logprobs), close
 

@@ -38,6 +38,7 @@ def save_sae(sae: SAE, folder: str | Path) -> Path:
         OutputError: a folder that cannot be written to.
     """
     folder = Path(folder)
+    # safetensors refuses views that are not contiguous, such as a transpose
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
     # The settings last: a folder that has them is a whole SAE, which a sweep that goes on does not train again.
     replace_file(
@@ -156,6 +157,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def _fill(sae: SAE, weights: Mapping[str, Tensor], path: object) -> None:
     """Copy `weights` into `sae`; SAEError unless names and shapes are exactly its own and all values finite."""
     expected = sae.state_dict()
+    # exactly: a tensor left unread would mean an encoder that is run otherwise than it was trained
     if expected.keys() != weights.keys():
         raise SAEError(
             f"{path} holds {', '.join(sorted(weights))}; this architecture needs {', '.join(sorted(expected))}.",

@@ -28,6 +28,7 @@ def write_table(rows: Sequence[SweepRow], out: Path) -> None:
     table = table_rows(rows, out)
     write_json(out / f"{TABLE}.json", table, indent=2)
     write_csv(out / f"{TABLE}.csv", table, list(table[0]) if table else ["site"])
+    # keyed by the SAE's folder, so that a row of the table finds its tensor
     frequencies = {_name(row, out): row.held_out.activation_frequency.contiguous() for row in rows}
     replace_file(out / FREQUENCIES, lambda part: save_file(frequencies, part))
 

@@ -34,7 +34,16 @@ def test_a_half_written_capture_is_gone_on_with(model, problems, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        capture_to_disk(model, problems, tmp_path, "stories", (1, 2), (3, 4, 5), rows_at_once=4, progress=kill)
+        capture_to_disk(
+            model,
+            problems,
+            tmp_path,
+            data="stories",
+            layers=(1, 2),
+            positions=(3, 4, 5),
+            rows_at_once=4,
+            progress=kill,
+        )
     rows = activations(model, problems, SITES, "stories", tmp_path).at(SITES[1]).values
     exact = model.think(problems, capture=[SITES[1]]).at(SITES[1]).values
     torch.testing.assert_close(rows, exact, atol=1e-5, rtol=1e-5)

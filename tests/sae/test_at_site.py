@@ -44,12 +44,12 @@ def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp
     found = train_at_site(
         model,
         site,
-        problems,
-        load_stories("validation", 32),
-        config,
-        tmp_path / "sae",
-        "stories:sae",
-        lambda *stage: told.append(stage),
+        training=problems,
+        held_out=load_stories("validation", 32),
+        config=config,
+        folder=tmp_path / "sae",
+        data_name="stories:sae",
+        progress=lambda *stage: told.append(stage),
     )
     sae = load_sae(tmp_path / "sae")
     known = sae.config.provenance
@@ -66,5 +66,12 @@ def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp
 def test_a_site_that_does_not_exist_is_refused_before_anything_runs(model, tmp_path):
     problems = load_stories("sae", 4)
     with pytest.raises(SiteError, match="Layer 2 does not exist"):
-        train_at_site(model, Site(2, 3), problems, problems, SAETrainingConfig(d_sae=24, k=4), tmp_path / "sae")
+        train_at_site(
+            model,
+            Site(2, 3),
+            training=problems,
+            held_out=problems,
+            config=SAETrainingConfig(d_sae=24, k=4),
+            folder=tmp_path / "sae",
+        )
     assert not (tmp_path / "sae").exists()

@@ -17,14 +17,14 @@ RECIPE = SAETrainingConfig(d_sae=1, k=1, epochs=3, batch_size=4)
 @pytest.fixture
 def plan(problems, tmp_path):
     return SweepPlan(
-        (Site(1, 3), Site(2, 4)),
-        SweepGrid((2, 3), (16,), recipe=RECIPE),
-        problems[:8],
-        "train",
-        problems[8:],
-        "held-out",
-        tmp_path / "sweep",
-        tmp_path / "acts",
+        sites=(Site(1, 3), Site(2, 4)),
+        grid=SweepGrid((2, 3), (16,), recipe=RECIPE),
+        training=problems[:8],
+        training_name="train",
+        held_out=problems[8:],
+        held_out_name="held-out",
+        out=tmp_path / "sweep",
+        captures=tmp_path / "acts",
     )
 
 

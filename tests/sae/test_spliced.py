@@ -1,8 +1,11 @@
-"""The SAE in the model's place: arms whose result is known beforehand, and the definition by a plain loop."""
+"""SAEs spliced in: arms whose result is known beforehand, and the definition by a plain loop."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
+from codi_int.data.stories import load_stories
 from codi_int.errors import ConfigError, SAEError, SiteError
 from codi_int.sae import SAEConfig, SAETrainingConfig, TopKSAE, spliced, train_sae
 from codi_int.sae.base import SAE
@@ -86,8 +89,47 @@ def test_running_on_from_the_site_is_running_everything_again(model, problems, s
     assert found[0] == measure_spliced(model, saes[0], site, problems)
 
 
+def answers_through_hooks(model, replacement, problems, site) -> list:
+    """What is answered with something else at the site, one problem at a time and by the whole model."""
+    with torch.no_grad(), model.hooks({site: lambda x, context: replacement(x)}):
+        return [model.answer([problem])[0].answer for problem in problems]
+
+
+@pytest.mark.parametrize("site", [Site(0, 0), Site(2, 5), Site(1, 3, "mlp_out")])
+def test_shares_of_right_answers_are_those_of_a_plain_loop(model, problems, site):
+    rows = model.think(problems, capture=[site]).at(site).values
+    mean, saes = rows.mean(dim=0), [trained(rows, k) for k in (1, 4)]
+    clean = [completion.answer for completion in model.answer(problems)]
+    others = [answers_through_hooks(model, new, problems, site) for new in (lambda x: mean.expand_as(x), *saes)]
+    arms = [clean, *others]
+    # A random model is never right by itself. Every fourth problem keeps its own answer; the others get what one of
+    # three arms answers, so that every arm is right on some problems and wrong on some.
+    told = [arms[i % 4][i] if i % 4 < 3 else None for i in range(len(problems))]
+    problems = [
+        replace(problem, answer=problem.answer if answer is None else answer)
+        for problem, answer in zip(problems, told, strict=True)
+    ]
+    shares = [
+        sum(given == problem.answer for given, problem in zip(arm, problems, strict=True)) / len(problems)
+        for arm in arms
+    ]
+    assert all(0 < share < 1 for share in shares[:3])
+    found = measure_spliced_all(model, saes, site, problems)
+    assert [metrics.accuracy_clean for metrics in found] == pytest.approx([shares[0]] * 2)
+    assert [metrics.accuracy_mean for metrics in found] == pytest.approx([shares[1]] * 2)
+    assert [metrics.accuracy_spliced for metrics in found] == pytest.approx(shares[2:])
+
+
 def test_between_two_equal_ends_nothing_can_be_recovered():
-    found = SplicedMetrics(4, 0.5, 0.5, 0.5, -1.0, -1.5, -2.0)
+    found = SplicedMetrics(
+        n_problems=4,
+        accuracy_clean=0.5,
+        accuracy_spliced=0.5,
+        accuracy_mean=0.5,
+        logprob_clean=-1.0,
+        logprob_spliced=-1.5,
+        logprob_mean=-2.0,
+    )
     assert found.accuracy_recovered is None
     assert found.loss_recovered == 0.5
 
@@ -104,6 +146,61 @@ def test_what_does_not_fit(model, problems):
         measure_spliced(model, identity_sae(24), Site(9, 3), problems)
     with pytest.raises(ConfigError, match="no problems"):
         measure_spliced(model, identity_sae(24), SITE, ())
+
+
+@pytest.mark.parametrize(
+    ("site", "message"), [(Site(9, 3), "Layer 9 does not exist"), (Site(1, 7), "Position 7 does not exist")]
+)
+def test_a_site_that_does_not_exist_is_refused_before_the_model_runs(model, problems, monkeypatch, site, message):
+    """An SAE without provenance fits any site, so that the site has to be checked for itself."""
+
+    def fail(*args, **kwargs):
+        raise AssertionError("the model ran")
+
+    monkeypatch.setattr(type(model), "think", fail)
+    with pytest.raises(SiteError, match=message):
+        measure_spliced(model, identity_sae(24), site, problems)
+
+
+def problems_of_one_length(model) -> list:
+    """Stories that share a batch."""
+    by_length: dict[int, list] = {}
+    for problem in load_stories("validation", limit=60):
+        by_length.setdefault(len(model.encode_question(problem)), []).append(problem)
+    return max(by_length.values(), key=len)
+
+
+def test_a_row_that_writes_a_close_choice_is_that_of_the_whole_model(model, monkeypatch):
+    """Rows that change their answer are close where they write it by a margin below the tolerance, and only there."""
+    problems = problems_of_one_length(model)
+    (batch,) = model.batches(problems)
+    clean = model.rollout(batch, [SITE])
+    sae = trained(clean.captured[SITE], 4)
+    decode, verify, decoded = spliced.decode_rows, spliced.verify, []
+
+    def no_close_clean_choice(*args):
+        found = verify(*args)
+        return replace(found, uncertain=torch.zeros_like(found.uncertain))
+
+    # what the clean tokens say of closeness is left out: only the margins of what is written decide
+    monkeypatch.setattr(spliced, "verify", no_close_clean_choice)
+    monkeypatch.setattr(
+        spliced, "decode_rows", lambda *args: decoded.append((args[2], *decode(*args))) or decoded[-1][1:]
+    )
+    monkeypatch.setitem(spliced.MARGIN_TOLERANCE, model.dtype, 0.0)
+    fast = spliced._replaced_arm(model, clean, SITE, sae)
+    ((rows, _, margins),) = decoded
+    assert len(rows) > 1
+    low, high = margins.sort().values[:2].tolist()
+    close = int(rows[margins.argmin()])
+    whole = spliced._Arm([1000 + row for row in range(len(problems))], torch.full((len(problems),), -77.0))
+    monkeypatch.setattr(spliced, "_whole_arm", lambda *args: whole)
+    monkeypatch.setitem(spliced.MARGIN_TOLERANCE, model.dtype, (low + high) / 2)
+    found = spliced._replaced_arm(model, clean, SITE, sae)
+    expected, logprobs = list(fast.answers), fast.logprobs.clone()
+    expected[close], logprobs[close] = 1000 + close, -77.0
+    assert list(found.answers) == expected
+    assert torch.equal(found.logprobs, logprobs)
 
 
 def test_rows_too_close_to_call_are_those_of_the_whole_model(model, problems, monkeypatch):
