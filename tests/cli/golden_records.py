@@ -6,7 +6,12 @@ writes separators. The numbers need not fit together, for pages must print what 
 """
 
 from dataclasses import replace
+from pathlib import Path
 
+import torch
+
+from codi_int.cli.doctor import Checkup
+from codi_int.cli.sae_train import TrainOptions
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.interventions.evaluation import AccuracyRow, Evaluation
 from codi_int.interventions.patching.pairs import Pairing
@@ -18,7 +23,19 @@ from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
 from codi_int.interventions.screens.paths import EffectByPath
 from codi_int.interventions.screens.screen import Screen, ScreenRow, ScreenSite
 from codi_int.interventions.screens.thought_map import MapCell, PathSplit, ThoughtMap
+from codi_int.model.describe import ModelDescription
+from codi_int.model.lens import LensCell, LensGrid, LensGroup, LensReport, LensToken
+from codi_int.model.parity import Parity
+from codi_int.model.trace import ThoughtTrace
 from codi_int.records import ArmEffect, Estimate
+from codi_int.sae import SAEMetrics, SAETrainingConfig
+from codi_int.sae.captures import Capture, CaptureInfo, layer_file
+from codi_int.sae.compare import DecoderStructure
+from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
+from codi_int.sae.grid import SweepGrid, SweepRow
+from codi_int.sae.site_sweep import SweepPlan
+from codi_int.sae.spliced import SplicedMetrics
+from codi_int.sae.stability import Stability
 from codi_int.types import (
     Arm,
     ControlSet,
@@ -27,6 +44,7 @@ from codi_int.types import (
     Experiment,
     LogprobEffect,
     OperationRow,
+    Problem,
     Result,
     RunCounts,
     Site,
@@ -215,8 +233,13 @@ FAMILY = ResultFamily(
                 n_touched=973,
                 n_broken=21,
                 n_fixed=41,
+                n_answer_changed=153,
                 logprob=replace(LOGPROB, estimate=-0.00913, low=-0.01826, high=0.00457, p_value=0.00007),
             ),
+            arms={
+                name: Arm(accuracy=arm.accuracy + 0.0222, n_correct=arm.n_correct + 29)
+                for name, arm in RESULT.arms.items()
+            },
             controls={},
             environment=replace(ENVIRONMENT, seconds=40.51),
             counts=RunCounts(pairs=1_111, skipped=222, suffix_rows=333, decoded=44, rerun=5),
@@ -274,8 +297,8 @@ def screen_row(feature: int, number: int, site: Site = SITE) -> ScreenRow:
         firing_rate=0.0317 * number,
         edit_size=0.219 * number,
         effect=arm_effect(number),
-        rank=0.113 * number,
-        rank_logprob=0.117 * number,
+        rank=0.0913 * number,
+        rank_logprob=0.0857 * number,
     )
 
 
@@ -334,7 +357,7 @@ SCREEN = Screen(
     n_problems=1_319,
     n_correct=1_153,
     seed=14,
-    rows=(screen_row(162, 1), DEAD_ROW, screen_row(332, 4), screen_row(449, 11)),
+    rows=(screen_row(162, 1), DEAD_ROW, screen_row(332, 4), screen_row(449, 10)),
     counts=COUNTS,
     environment=ENVIRONMENT,
     sites=(ScreenSite(site=SITE, sae="codi-mini/L14.P3", sae_sha256=HASHES["sae"], n_features=4, n_living=3),),
@@ -343,7 +366,7 @@ SCREEN = Screen(
 _SITES = (Site(9, 2), SITE, Site(15, 6, "mlp_out"))
 SITES_SCREEN = replace(
     SCREEN,
-    rows=tuple(screen_row(162 + i, number=3 + 2 * i, site=site) for i, site in enumerate(_SITES)),
+    rows=tuple(screen_row(162 + i, number=3 + 3 * i, site=site) for i, site in enumerate(_SITES)),
     sites=tuple(
         ScreenSite(site=site, sae=f"sae-{i}", sae_sha256=HASHES["sae"], n_features=60 + i, n_living=50 + i)
         for i, site in enumerate(_SITES)
@@ -351,7 +374,15 @@ SITES_SCREEN = replace(
     pairs=(),
 )
 SITES_AGREEMENTS = tuple(
-    replace(AGREEMENT, site=site, n=53 + i, spearman=spearman, kendall=0.6475 + 0.1 * i, same_sign=0.7736 + 0.1 * i)
+    replace(
+        AGREEMENT,
+        site=site,
+        n=53 + i,
+        spearman=spearman,
+        kendall=0.6475 + 0.1 * i,
+        same_sign=0.7736 + 0.1 * i,
+        recall=tuple(Recall(k=k, share=0.3 + 0.01 * k + 0.05 * i, by_chance=k / 57) for k in (5, 10, 20, 50)[: 2 + i]),
+    )
     for i, (site, spearman) in enumerate(zip(_SITES, (0.8142, -0.3142, None), strict=True))
 )
 
@@ -410,7 +441,9 @@ MAP = ThoughtMap(
     counts=COUNTS,
     environment=ENVIRONMENT,
 )
-CUMULATIVE_MAP = replace(MAP, kind="zero", cumulative=True, direction="upto", propagate="cache")
+CUMULATIVE_MAP = replace(
+    MAP, kind="zero", cumulative=True, direction="upto", propagate="cache", cells=map_cells("cache", 6)
+)
 SPLIT_MAP = replace(
     MAP,
     propagate="split",
@@ -472,6 +505,8 @@ PATCH = predicted(
         experiment=replace(
             EXPERIMENT, kind="patch", label="patch thought", site=Site(None, 1, "thought"), sites=(), sae="none"
         ),
+        environment=replace(ENVIRONMENT, sae_sha256=""),
+        effect=replace(DEAD_RESULT.effect, verdict="No problem was patched: nothing was tested."),
     ),
     replace(
         PREDICTION,
@@ -545,3 +580,293 @@ PLAIN_EVALUATION = replace(
     seconds=None,
     problems_per_second=None,
 )
+
+
+# Thoughts, the lens and captures
+
+TRACES = (
+    ThoughtTrace(
+        problem_id="stories-0007",
+        question="Tom has 3 boxes of 20 apples. How many?",
+        n_tokens=31,
+        n_unknown=2,
+        thought_norms=(12.345, 23.456, 3.4567),
+        thought_steps=(0.8765, -0.1234),
+        answer=60,
+        text=" The answer is: 60\n",
+        written="20*3=60. The answer is: 59",
+    ),
+    ThoughtTrace(
+        problem_id="stories-0008",
+        question="Ann pays half of 5. How much?",
+        n_tokens=17,
+        n_unknown=0,
+        thought_norms=(1.005, 0.995, 101.5),
+        thought_steps=(0.004, -0.996),
+        answer=2.25,
+        text="The answer is: 2.25",
+    ),
+    ThoughtTrace(
+        problem_id="question-1",
+        question="Why?",
+        n_tokens=4,
+        n_unknown=1,
+        thought_norms=(4.25, 5.75, 6.125),
+        thought_steps=(0.335, 0.345),
+        answer=None,
+        text="Because.",
+    ),
+)
+TRUTHS = (60, 2.5, None)
+
+
+def lens_token(text: str, probability: float, is_result: bool = False) -> LensToken:
+    return LensToken(text=text, id=ord(text[-1]), probability=probability, is_result=is_result)
+
+
+LENS_GRID = LensGrid(
+    problem_id="stories-0007",
+    question="Tom has 3 boxes of 20 apples. How many?",
+    answer=60,
+    tokens=(
+        (
+            (lens_token(" apples", 0.512), lens_token("\n", 0.0949)),
+            (lens_token(" 60", 0.7251, is_result=True), lens_token(" boxes", 0.031)),
+            (lens_token(" extraordinary", 0.004), lens_token(" 20", 0.006)),
+        ),
+        (
+            (lens_token("the", 0.223), lens_token("a", 0.187)),
+            (lens_token(" 59", 0.4449), lens_token(" 60", 0.3551, is_result=True)),
+            (lens_token("[b]", 0.997), lens_token(":x:", 0.0149)),
+        ),
+    ),
+)
+
+
+def lens_group(name: str, number: int) -> LensGroup:
+    cells = tuple(
+        LensCell(
+            layer=layer,
+            position=position,
+            hits=100 + 3 * layer + position,
+            rate=0.0713 * (number + 3 * layer + position),
+            low=0.0613 * (number + 3 * layer + position),
+            high=0.0823 * (number + 3 * layer + position),
+            by_chance=0.0117 * number + 0.02 * layer + (0.5 if (layer, position) == (1, 2) else 0.0),
+        )
+        for layer in range(2)
+        for position in range(3)
+    )
+    return LensGroup(
+        name=name, n=1_100 + number, n_given_away=1_030 + number, n_not_one_token=1_060 + number, cells=cells
+    )
+
+
+LENS_REPORT = LensReport(
+    model="codi-mini",
+    data="stories:validation",
+    n_problems=1_319,
+    top=5,
+    n_layers=2,
+    n_positions=3,
+    groups=(lens_group("step 1", 2), lens_group("answer", 5)),
+)
+
+
+def capture(folder: Path) -> Capture:
+    """A capture whose files have their sizes and nothing else: the page looks at no more."""
+    folder.mkdir(parents=True)
+    for layer, mib in ((4, 2.5), (14, 3.75)):
+        with layer_file(folder, layer).open("wb") as file:
+            file.truncate(int(mib * 2**20))
+    info = CaptureInfo(
+        model="codi-mini",
+        model_sha256=HASHES["model"],
+        data="stories:validation",
+        data_sha256=HASHES["data"],
+        problem_ids=tuple(map(str, range(1_319))),
+        layers=(4, 14),
+        positions=(0, 3, 6),
+        d_model=192,
+        dtype="bfloat16",
+        padding="masked",
+        n_done=1_318,
+    )
+    return Capture(folder=folder, info=info)
+
+
+# SAEs
+
+
+def sae_metrics(number: int) -> SAEMetrics:
+    return SAEMetrics(
+        n_rows=1_300 + number,
+        explained_variance=0.81234 + 0.0123 * number,
+        explained_variance_per_dimension=0.71234 + 0.0234 * number,
+        mse=0.0456 * number**2,
+        l0=15.25 + number,
+        dead_share=0.0345 * number,
+        mean_activation=7.654 * number,
+        max_activation=54.321 * number,
+        activation_frequency=torch.full((16,), 0.01 * number),
+    )
+
+
+def structure(number: int) -> DecoderStructure:
+    return DecoderStructure(
+        nearest=torch.full((16,), 0.3),
+        mean_nearest=0.4567 + 0.0111 * number,
+        mean_abs_cosine=0.0678 + 0.0022 * number,
+    )
+
+
+def spliced(number: int) -> SplicedMetrics:
+    return SplicedMetrics(
+        n_problems=1_200 + number,
+        accuracy_clean=0.87415 + 0.01 * number,
+        accuracy_spliced=0.83094 - 0.02 * number,
+        accuracy_mean=0.31234 - 0.03 * number,
+        logprob_clean=-0.1234 * number,
+        logprob_spliced=-0.2468 * number,
+        logprob_mean=-3.579 * number,
+    )
+
+
+TRAIN_OPTIONS = TrainOptions(out=Path("runs/sae"), layer=4, position=2, model="codi-mini", held_out="stories:held")
+TRAIN_CONFIG = SAETrainingConfig(d_sae=512, k=16, seed=17, architecture="matryoshka")
+SAE_EVALUATION = SAEEvaluation(
+    model="codi-mini",
+    model_sha256=HASHES["model"],
+    held_out="stories:validation",
+    data_sha256=HASHES["data"],
+    saes=(
+        EvaluatedSAE(
+            name="runs/a/d512_k16_s0",
+            site=SITE,
+            trained_as="matryoshka",
+            rule="abs",
+            k=16,
+            d_sae=512,
+            seed=0,
+            held_out=sae_metrics(1),
+            train=sae_metrics(2),
+            structure=structure(1),
+            spliced=spliced(1),
+        ),
+        EvaluatedSAE(
+            name="runs/a/d1024_k8_s1",
+            site=SITE,
+            trained_as="topk",
+            rule="relu",
+            k=8,
+            d_sae=1_024,
+            seed=1,
+            held_out=sae_metrics(3),
+            train=sae_metrics(4),
+            structure=structure(2),
+            spliced=replace(spliced(2), accuracy_mean=spliced(2).accuracy_clean),
+        ),
+        EvaluatedSAE(
+            name="gated-of-another-site",
+            site=Site(9, 2),
+            trained_as="gated",
+            rule=None,
+            k=None,
+            d_sae=256,
+            seed=None,
+            held_out=sae_metrics(5),
+            train=None,
+            structure=None,
+            spliced=None,
+        ),
+    ),
+    stability=(
+        Stability(
+            first="runs/a/d512_k16_s0",
+            second="runs/a/d1024_k8_s1",
+            mean=0.6123,
+            mean_alive=0.7234,
+            share_alive=0.5345,
+            mean_chance=0.2456,
+        ),
+    ),
+    notes=("a note made by hand",),
+)
+
+
+def sweep_row(site: Site, k: int, seed: int, number: int, with_splice: bool = True) -> SweepRow:
+    return SweepRow(
+        site=site,
+        k=k,
+        d_sae=512,
+        seed=seed,
+        dead_share_train=0.0543 * number,
+        held_out=sae_metrics(number),
+        structure=structure(number),
+        folder=Path("runs/sweep") / str(site) / f"k{k}_s{seed}",
+        spliced=spliced(number) if with_splice else None,
+    )
+
+
+# only the numbers of problems stand on the page, so that empty ones serve
+_PROBLEMS = tuple(Problem(str(i), "?", 0, ()) for i in range(1_111))
+SWEEP_PLAN = SweepPlan(
+    sites=(SITE,),
+    grid=SweepGrid(ks=(5, 10), d_saes=(512,), seeds=(0, 1), recipe=SAETrainingConfig(d_sae=1, k=1, epochs=19)),
+    training=_PROBLEMS,
+    training_name="stories:sae",
+    held_out=_PROBLEMS[:1_022],
+    held_out_name="stories:validation",
+    out=Path("runs/sweep"),
+    captures=Path("runs/activations"),
+)
+SWEEP_ROWS = (
+    sweep_row(SITE, k=5, seed=0, number=4),
+    sweep_row(SITE, k=10, seed=0, number=2),
+    sweep_row(SITE, k=10, seed=1, number=6),
+)
+LONG_SWEEP_ROWS = tuple(
+    sweep_row(site, k=k, seed=0, number=1 + (k * step) % 13, with_splice=False)
+    for site, step in ((Site(9, 2), 3), (SITE, 5))
+    for k in range(1, 33)
+)
+
+
+# A model
+
+MODEL = ModelDescription(
+    name="runs/model",
+    architecture="llama",
+    layout="official",
+    n_layers=16,
+    d_model=192,
+    n_heads=6,
+    n_kv_heads=2,
+    vocab_size=1_234,
+    max_positions=2_048,
+    tied_embeddings=True,
+    n_parameters=9_876_543,
+    projection="192 -> 384 -> 192, layer norm",
+    n_thoughts=5,
+    special_ids={"pad": 0, "<bot>": 1_231, "<eot>": 1_232, "eos": None},
+    remove_eos=True,
+    dtype="float32",
+    device="cpu",
+    weight_bytes=39_506_172,
+    cache_bytes_per_problem=1_789_569,
+    sha256=HASHES["model"],
+    found={"lora_r": 128, "targets": ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"], "empty": None},
+    assumed={"lora_alpha": 32},
+)
+PARITY = Parity(
+    n_problems=37,
+    worst_by_layer=(1.23e-6, 4.56e-6, 3.21e-6),
+    worst_by_position=(1.1e-6, 2.2e-6, 3.3e-6, 4.56e-6),
+    n_answers_equal=37,
+)
+CHECKUP = Checkup(model=MODEL, parity=PARITY)
+BAD_CHECKUP = Checkup(
+    model=replace(MODEL, remove_eos=False, tied_embeddings=False, assumed={}),
+    parity=replace(PARITY, worst_by_layer=(0.00789, 0.00234), worst_by_position=(0.00123, 0.00789), n_answers_equal=35),
+)
+ROUNDED_CHECKUP = Checkup(model=replace(MODEL, dtype="bfloat16", found={}), parity=PARITY)

@@ -14,10 +14,16 @@ from rich.console import Console, RenderableType
 
 from codi_int.cli._paths import paths_page
 from codi_int.cli._prediction_pages import contrast_page, predicted_page
+from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
+from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
+from codi_int.cli._traces import traces_page
+from codi_int.cli.capture import capture_page
 from codi_int.cli.curve import curve_page
+from codi_int.cli.lens import _grid_page, _report_page
 from codi_int.cli.map import map_page
+from codi_int.cli.sae_train import train_page
 from tests.cli import golden_records as made
 
 FOLDER = Path(__file__).parent / "golden"
@@ -43,6 +49,19 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     ),
     "eval": lambda: evaluation_page(made.EVALUATION),
     "eval-plain": lambda: evaluation_page(made.PLAIN_EVALUATION),
+    "think": lambda: traces_page(made.TRACES, made.TRUTHS),
+    "lens-problem": lambda: _grid_page(made.LENS_GRID, known=True),
+    "lens-question": lambda: _grid_page(made.LENS_GRID, known=False),
+    "lens": lambda: _report_page(made.LENS_REPORT),
+    # the page asks the disk how large its files are
+    "capture": lambda: capture_page(made.capture(Path("runs/activations"))),
+    "sae-train": lambda: train_page(made.TRAIN_OPTIONS, made.TRAIN_CONFIG, made.sae_metrics(2)),
+    "sae-eval": lambda: sae_evaluation_page(made.SAE_EVALUATION),
+    "sae-sweep": lambda: sweep_page(made.SWEEP_PLAN, made.SWEEP_ROWS, "codi-mini"),
+    "sae-sweep-long": lambda: sweep_page(made.SWEEP_PLAN, made.LONG_SWEEP_ROWS, "codi-mini"),
+    "doctor": made.CHECKUP.page,
+    "doctor-bad": made.BAD_CHECKUP.page,
+    "doctor-rounded": made.ROUNDED_CHECKUP.page,
 }
 
 
@@ -72,7 +91,8 @@ def compare(name: str, page: RenderableType, width: int) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
-def test_pages_print_the_exact_text(name: str, width: int) -> None:
+def test_pages_print_the_exact_text(name: str, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # pages print the folders that they are given: relative ones are the same everywhere
     compare(name, PAGES[name](), width)
 
 
