@@ -118,7 +118,7 @@ def _obstacle(x: Tensor) -> str | None:
     # have changed since
     from triton.runtime.interpreter import InterpretedFunction
 
-    from codi_int.sae.kernels.encode_triton import _narrow_kernel
+    from codi_int.sae.kernels.select_triton import _narrow_kernel
 
     if isinstance(_narrow_kernel, InterpretedFunction):
         return None
