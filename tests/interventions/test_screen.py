@@ -139,7 +139,7 @@ def test_several_sites_are_screened_as_each_alone(
     assert without_family(double.rows) == without_family((*screen.rows, *alone.rows))
     assert (double.site, double.sae) == (SITE, "one")
     assert [(s.site, s.sae, s.n_features) for s in double.sites] == [(SITE, "one", 32), (OTHER, "another", 32)]
-    assert double.sites[0].n_alive == sum(row.n_touched > 0 for row in screen.rows)
+    assert double.sites[0].n_living == sum(row.n_touched > 0 for row in screen.rows)
 
 
 def test_the_family_is_all_features_of_all_sites(double: Screen, screen: Screen) -> None:
