@@ -137,3 +137,19 @@ def test_gsm8ks_marks_have_the_value_that_python_gives_them():
             signs = {"addition": "+", "subtraction": "-", "multiplication": "*", "division": "/"}
             written = f"{mark.step.left}{signs[mark.step.operation]}{mark.step.right}"
             assert eval(written) == pytest.approx(eval(left))
+
+
+@pytest.mark.parametrize(
+    ("mark", "agreement"), [("1/8=0.13", "rounded"), ("1/8=0.12", "rounded"), ("1/8=0.14", "wrong")]
+)
+def test_half_a_unit_of_the_last_digit_is_rounded_either_way(mark, agreement):
+    (found,) = read_marks(f"<<{mark}>>")
+    assert found.agreement == agreement
+
+
+@pytest.mark.parametrize(
+    ("mark", "kind"), [("3/3+1=2", "expression"), ("2/3+1=5/3", "step"), ("4/3+1=7/3", "expression")]
+)
+def test_only_a_proper_fraction_is_an_operand(mark, kind):
+    (found,) = read_marks(f"<<{mark}>>")
+    assert found.kind == kind
