@@ -42,4 +42,4 @@ def test_a_negative_number_is_refused(run: Callable, shelf) -> None:
     ran = run(
         "ablate", "--feature", "1", "--layer", "2", "--model", shelf.model, "--data", shelf.data, "--neurons", "-1"
     )
-    assert (ran.code, "cannot be negative" in ran.err) == (2, True)
+    assert (ran.code, "takes whole numbers from 0" in ran.err) == (2, True)

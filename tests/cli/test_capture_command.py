@@ -73,7 +73,7 @@ def test_a_stopped_capture_says_how_to_go_on(
         (("--layer", "many"), "--layer takes whole numbers, got 'many'"),
         (("--dtype", "int8"), "float32, bfloat16"),
         (("--padding", "none"), "masked, official"),
-        (("--limit", "0"), "at least 1"),
+        (("--limit", "0"), "--limit is 0; it takes whole numbers from 1"),
     ],
 )
 def test_values_that_cannot_work_teach(

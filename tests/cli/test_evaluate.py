@@ -67,7 +67,7 @@ def test_a_batch_without_memory_is_halved(run: Callable, shelf, monkeypatch: pyt
     [
         (("--padding", "left"), "masked, official"),
         (("--rule", "first"), "after-phrase, last"),
-        (("--batch-size", "0"), "at least 1"),
+        (("--batch-size", "0"), "--batch-size is 0; it takes whole numbers from 1"),
         (("--replace-thoughts", "--padding", "official"), "masked padding only"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_dictionary_that_grows_with_k(run: Callable, words: tuple[str, ...], t
     ("more", "says"),
     [
         (("--k", "25"), "k must lie in 1..24 (d_sae), not 25"),
-        (("--k", "0"), "k must lie in 1..24 (d_sae), not 0"),
+        (("--k", "0"), "--k is 0; it takes whole numbers from 1"),
         (("--architecture", "gated"), "Architecture 'gated' takes no k"),
         (("--architecture", "transcoder"), "topk, batchtopk, matryoshka"),
         (("--rule", "sum"), "relu, abs"),

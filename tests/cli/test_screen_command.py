@@ -79,7 +79,7 @@ def test_interrupted_rows_stay(
         (("--feature", "32"), "0 to 31"),
         (("--top", "many"), "--top takes a whole number"),
         (("--steps", "4"), "Add --order attribution"),
-        (("--order", "attribution", "--steps", "0"), "1 step or more"),
+        (("--order", "attribution", "--steps", "0"), "--steps is 0; it takes whole numbers from 1"),
         (("--position", "8"), "Position 8 does not exist"),
     ],
 )
