@@ -71,10 +71,10 @@ def sweep(options: SweepOptions) -> None:
         done = sum((folder / CONFIG_FILE).exists() for folder in folders)
         return f"{done} of {len(folders)} SAEs are kept in {plan.out}"
 
-    def work(progress: "SweepProgress") -> "Sequence[SweepRow]":
+    def work(bars: "SweepProgress") -> "Sequence[SweepRow]":
         model = load_model(options.model, device=options.device)
         with keep_on_interrupt(kept):
-            return sweep_sites(model, plan, _callbacks(progress))
+            return sweep_sites(model, plan, _callbacks(bars))
 
     run_job(
         work,
@@ -125,10 +125,10 @@ def _folders(plan: "SweepPlan") -> list[Path]:
     return [sae_folder(plan.out, site, config) for site in plan.sites for config in plan.grid.configs()]
 
 
-def _callbacks(progress: "SweepProgress") -> "SweepNews":
+def _callbacks(bars: "SweepProgress") -> "SweepNews":
     from codi_int.sae.site_sweep import SweepNews
 
-    return SweepNews(progress.stage, progress.epoch, progress.saved)
+    return SweepNews(bars.stage, bars.epoch, bars.saved)
 
 
 def _keep(plan: "SweepPlan") -> Kept:
