@@ -46,8 +46,8 @@ def _verdict(screen: Screen) -> str:
     logprobs = sum(_found(row.logprob_p_adjusted) for row in alive)
     return (
         f"{len(screen.rows) - len(alive)} features never fire. Of the {len(alive)} that do, {answers} change "
-        f"accuracy and {logprobs} the clean answer's log-probability, at 5% false discoveries (Benjamini-Hochberg over "
-        f"all that fire{', all sites together' if len(screen.sites) > 1 else ''})."
+        f"accuracy and {logprobs} the clean answer's log-probability, at {ALPHA:.0%} false discoveries "
+        f"(Benjamini-Hochberg over all that fire{', all sites together' if len(screen.sites) > 1 else ''})."
     )
 
 
@@ -107,8 +107,8 @@ def _pairs_verdict(screen: Screen) -> str:
     apart = sum(row.n_both == 0 for row in screen.pairs)
     return (
         f"Of {len(screen.pairs)} pairs, {answers} depart from the sum of their parts in accuracy and {logprobs} in "
-        f"log-probability, at 5% false discoveries over the pairs; {apart} never fire on the same problem and add up "
-        f"exactly."
+        f"log-probability, at {ALPHA:.0%} false discoveries over the pairs; {apart} never fire on the same "
+        f"problem and add up exactly."
     )
 
 

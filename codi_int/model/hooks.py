@@ -44,7 +44,8 @@ class HookContext:
 
     def layer(self) -> int:
         """The block that the hook sits in; ValueError where it sits in none."""
-        return int(self.name.split(".")[1])
+        _, _, rest = self.name.partition("blocks.")
+        return int(rest.split(".")[0])  # of "", where the name has no block, int raises ValueError
 
 
 HookFunction = Callable[..., Tensor | None]

@@ -11,12 +11,10 @@ from torch import Tensor
 from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import HookFunction, HookPoint, Recorder, site_hook_name
+from codi_int.model.hooks import PROPAGATE, HookFunction, HookPoint, Propagate, Recorder, site_hook_name
 from codi_int.model.rollout import Rollout
 from codi_int.model.stack import tap
 from codi_int.types import Site
-
-Propagate = Literal["both", "cache", "recurrence"]
 
 
 @dataclass(frozen=True)
@@ -193,8 +191,8 @@ def make_resume_point(
         SiteError: for a site that the model does not have.
         ConfigError: where the change cannot reach the answer by any path that is open.
     """
-    if propagate not in ("both", "cache", "recurrence"):
-        raise ConfigError(f"propagate={propagate!r} does not exist.", "It is one of both, cache, recurrence.")
+    if propagate not in PROPAGATE:
+        raise ConfigError(f"propagate={propagate!r} does not exist.", f"It is one of {', '.join(PROPAGATE)}.")
     model.check_site(site)
     start = _first_block(model, site)
     if must_reach:

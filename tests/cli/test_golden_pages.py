@@ -81,19 +81,20 @@ def rendered(page: RenderableType, width: int) -> str:
     return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 
 
-def compare(name: str, page: RenderableType, width: int) -> None:
-    """Hold a page against its golden text, or write that where the environment asks for it."""
+def golden_and_text(name: str, page: RenderableType, width: int) -> tuple[str, str]:
+    """The golden text of a page, written anew where the environment asks for it, and what the page prints."""
     golden, text = FOLDER / f"{name}-{width}.txt", rendered(page, width)
     if os.environ.get(UPDATE):
         golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8"), f"{golden.name}: see the docstring of this file"
+    return golden.read_text(encoding="utf-8"), text
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_print_the_exact_text(name: str, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # pages print the folders that they are given: relative ones are the same everywhere
-    compare(name, PAGES[name](), width)
+    golden, text = golden_and_text(name, PAGES[name](), width)
+    assert text == golden, "see the docstring of this file"
 
 
 def test_every_golden_text_has_its_page() -> None:

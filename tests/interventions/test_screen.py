@@ -170,3 +170,17 @@ def test_two_sites_are_taken_up_again(
     again = run_screen(two, right, checkpoint=Checkpoint(kept[0]))
     assert again.rows == double.rows
     assert again.counts.pairs == 32 * 24
+
+
+def test_a_replacing_screen_tests_no_feature_that_never_fires(
+    llama: CodiModel, engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    """Every problem is run, for the reconstruction differs from the residual; the dead feature is still not tested."""
+    replacing = FeatureInterventionEngine(llama, engine.saes, splice="replace")
+    dead, alive = run_screen(replacing, right, features=[31, 4]).rows[::-1]
+    assert (dead.feature, dead.firing_rate, dead.n_touched) == (31, 0.0, 0)
+    assert (dead.p_value, dead.logprob_p, dead.p_adjusted, dead.logprob_p_adjusted) == (None, None, None, None)
+    assert dead.low <= dead.estimate <= dead.high
+    assert dead.logprob != 0.0
+    assert alive.p_value is not None
+    assert 0 < alive.n_touched == round(alive.firing_rate * len(right))

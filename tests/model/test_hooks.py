@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from codi_int.errors import ConfigError, HookError, SiteError
-from codi_int.model.hooks import HookPoint
+from codi_int.model.hooks import HookContext, HookPoint
 from codi_int.types import Site
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -155,3 +155,9 @@ def test_places_that_do_not_exist_are_refused_before_the_run(llama: Any) -> None
     with pytest.raises(ConfigError, match="propagate"), llama.hooks({Site(1, 3): len}, propagate="none"):
         raise AssertionError("the block was entered")
     assert llama.n_hooks == 0
+
+
+def test_a_hook_outside_every_block_has_no_layer() -> None:
+    context = HookContext(name="hook_thought", position=1, problem_ids=())
+    with pytest.raises(ValueError, match="invalid literal"):
+        context.layer()

@@ -28,7 +28,8 @@ from codi_int.interventions.engine.summary import effect_between, operation_rows
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
-from codi_int.model.resume import Propagate, make_resume_point
+from codi_int.model.hooks import Propagate
+from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae

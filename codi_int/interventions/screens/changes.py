@@ -52,7 +52,8 @@ def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
     accuracy[places] = [float(r) - float(b.correct) for r, b in zip(right, before, strict=True)]
     # float64 before the difference: log-probabilities of some -20 nats differ in their fourth digit
     logprob[places] = scores.logprobs.double().numpy() - np.array([b.answer_logprob for b in before])
-    touched[places] = True
+    # not every row that was run: with splice="replace" all are, and the edit itself may have changed no latent of some
+    touched[places] = plan.edited.cpu().numpy()[places]
     answer[places] = [given != b.answer for given, b in zip(scores.answers, before, strict=True)]
     return ArmChange(accuracy, logprob, touched, answer)
 
@@ -68,16 +69,24 @@ def measure_change(change: ArmChange, seed: int = 0, resamples: int = RESAMPLES)
     counts, n_touched = change.counts, int(change.touched.sum())
     interval = score_interval(counts)
     logprob = logprob_effect(change.logprob, seed=seed, method="wilcoxon", resamples=resamples)
-    # Without a touched problem the arm equals the clean one, here and in every population: no interval is left open.
+    # Where nothing at all happened the arm equals the clean one, here and in every population: no interval stays open.
+    # With splice="replace" an edit that touches nothing may still differ by what the reconstruction costs; that has an
+    # interval, but is no effect of the edit, so nothing is tested.
+    happened = bool(n_touched or counts.broken or counts.fixed)
     accuracy = Estimate(
         value=counts.estimate,
-        low=interval.low if n_touched else 0.0,
-        high=interval.high if n_touched else 0.0,
+        low=interval.low if happened else 0.0,
+        high=interval.high if happened else 0.0,
         p_value=mcnemar_exact(counts) if n_touched else None,
     )
     return ArmEffect(
         accuracy=accuracy,
-        logprob=Estimate(logprob.estimate, logprob.low, logprob.high, logprob.p_value),
+        logprob=Estimate(
+            value=logprob.estimate,
+            low=logprob.low,
+            high=logprob.high,
+            p_value=logprob.p_value if n_touched else None,
+        ),
         n_touched=n_touched,
         n_broken=counts.broken,
         n_fixed=counts.fixed,
