@@ -73,7 +73,10 @@ class Site:
                 f"{' and '.join(GLOBAL_COMPONENTS)} take layer None, all others take a layer number.",
             )
         if self.position < 0 or (self.layer is not None and self.layer < 0):
-            raise SiteError(f"Layer {self.layer}, position {self.position}: both count from 0 upwards.")
+            raise SiteError(
+                f"Layer {self.layer}, position {self.position}: both count from 0 upwards.",
+                "Give numbers from 0 upwards.",
+            )
 
     def __str__(self) -> str:
         # `resid_post` is the usual one and stays unsaid; `parse` puts it back

@@ -74,7 +74,10 @@ def parse_factors(texts: Sequence[str], option: str = "--factor") -> tuple[float
     values = tuple(number(option)(word) for text in texts for word in text.split(","))
     # a factor given twice would be tested twice, and Holm's adjustment would pay for the same edit again
     if len(set(values)) < len(values):
-        raise ConfigError(f"{option} takes each number once, got {', '.join(f'{value:g}' for value in values)}.")
+        raise ConfigError(
+            f"{option} takes each number once, got {', '.join(f'{value:g}' for value in values)}.",
+            "Leave the repeated ones out.",
+        )
     return values
 
 

@@ -151,7 +151,7 @@ class CodiModel(Chain):
     ) -> list[QuestionBatch]:
         """The problems in batches: of equally long questions, or (`official`) in order and padded on the left."""
         if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Give 1 or more.")
         if padding not in PADDINGS:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         encoded, ids = [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]

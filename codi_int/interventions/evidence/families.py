@@ -27,7 +27,9 @@ def adjust(p_values: Sequence[float | None], method: str = "holm") -> tuple[floa
     # A test that was not made cannot be a false finding, so it must not make the others pay.
     tested = [p for p in p_values if p is not None]
     if wrong := [p for p in tested if not 0.0 <= p <= 1.0]:
-        raise ConfigError(f"A p-value lies between 0 and 1, got {wrong[0]}.")
+        raise ConfigError(
+            f"A p-value lies between 0 and 1, got {wrong[0]}.", "Give p-values, or None for a test that was not made."
+        )
     if not tested:
         return tuple(None for _ in p_values)
     values = np.array(tested, dtype=np.float64)
