@@ -87,7 +87,8 @@ class Site:
     def parse(cls, text: str) -> "Site":
         """The site that `text` names; the inverse of `str(site)`."""
         # fullmatch: with match, what stands behind a site would be dropped without a word
-        match = re.fullmatch(r"(?:L(\d+)\.)?P(\d+)(?:\.(\w+))?", text)
+        # nine digits: no model has more, and Python refuses to read thousands of them in words of its own
+        match = re.fullmatch(r"(?:L(\d{1,9})\.)?P(\d{1,9})(?:\.(\w+))?", text)
         if not match:
             raise SiteError(f"{text!r} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought.")
         layer, position, component = match.groups()
