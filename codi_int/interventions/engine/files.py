@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codi_int.files import replace_file, write_json
+from codi_int.files import write_bytes, write_json
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -13,7 +13,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist([dict(row) for row in rows])
-    replace_file(path, lambda part: pq.write_table(table, part))
+    write_bytes(path, lambda file: pq.write_table(table, file))
 
 
 def save_document(

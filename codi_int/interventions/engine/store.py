@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codi_int.files import prepare_folder as prepare_folder  # also imported from here
-from codi_int.files import replace_file, write_json, write_text
+from codi_int.files import write_bytes, write_json, write_text
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.types import Result
 
@@ -65,7 +65,7 @@ def _write_outcomes(result: Result, path: Path) -> None:
             "touched": [o.touched for _, o in rows],
         }
     )
-    replace_file(path, lambda part: pq.write_table(table, part))
+    write_bytes(path, lambda file: pq.write_table(table, file))
 
 
 def _manifest(folder: Path, command: Sequence[str], also: Sequence[str] = ()) -> dict[str, object]:

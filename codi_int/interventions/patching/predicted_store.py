@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.files import prepare_folder, replace_file, write_json
+from codi_int.files import prepare_folder, write_bytes, write_json
 from codi_int.interventions.engine.store import save_result
 from codi_int.interventions.patching.patch import ValueContrast
 from codi_int.interventions.patching.predicted import PredictedResult
@@ -48,7 +48,7 @@ def _write_predictions(result: PredictedResult, path: Path) -> None:
             "intervened": _make_column([outcome.answer for outcome in result.outcomes["intervened"]]),
         }
     )
-    replace_file(path, lambda part: pq.write_table(table, part))
+    write_bytes(path, lambda file: pq.write_table(table, file))
 
 
 def _make_column(values: Sequence[Number | None]) -> "object":
