@@ -12,6 +12,7 @@ import typer
 
 from codi_int.errors import ConfigError, FeatureError
 
+DEFAULT_MODEL = "codi-mini"
 MOST_COUNT = 10**9
 """largest count that an option takes; anything beyond is a slip of the pen, and some would fill the memory"""
 MOST_SEED = 2**63 - 1
@@ -116,7 +117,13 @@ Positions = Annotated[
     typer.Option("--position", metavar="N", help="0 is the bot token, 1 to 6 are the thoughts; 1-6, or several times."),
     partial(whole_numbers, option="--position"),
 ]
-Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: the model's own at that site]")]
+Sae = Annotated[
+    str | None,
+    typer.Option(
+        help="A shipped SAE, a folder, or a folder with one for each site (L14.P3/).  "
+        "[default: the model's own at that site]"
+    ),
+]
 Data = Annotated[str, typer.Option(help="stories:validation, gsm8k:test, or a .jsonl file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manifest in this folder.")]
@@ -127,7 +134,7 @@ Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manife
 class ModelOptions:
     """A model, problems for it, and how to print."""
 
-    model: Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")] = "codi-mini"
+    model: Annotated[str, typer.Option(help="A shipped model, a folder, or a hub name.")] = DEFAULT_MODEL
     data: Data = "stories:validation"
     limit: Annotated[
         int | None, typer.Option(parser=whole("--limit", least=1), metavar="N", help="Only the first so many problems.")

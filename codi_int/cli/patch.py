@@ -191,7 +191,7 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
 
 
 def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], report: Report) -> _Found:
-    from codi_int.cli._sites import default_sae
+    from codi_int.cli._sites import saes_for
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.patching.patch import contrast_values, run_patch
     from codi_int.model.loading import load_model
@@ -201,7 +201,7 @@ def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial
     for site in sites:
         model.check_site(site)
     features = options.features if options.what == "features" else None
-    name = None if features is None else options.sae or default_sae(options.model, str(sites[0]))
+    name = None if features is None else saes_for(options.model, options.sae, sites)[sites[0]]
     sae = None if name is None else load_sae(name, device=options.device)
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
     engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))

@@ -1,8 +1,8 @@
 """`codi-int sae train`: one SAE at one site."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from codi_int.sae.metrics import SAEMetrics
     from codi_int.sae.recipe import SAETrainingConfig
 
-D_SAE = 512
-"""features where neither options nor recipe say"""
+D_SAE, K = 512, 16
+"""features, and how many of them a row keeps, where neither options nor recipe say: the shape of the shipped SAE"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,9 @@ class TrainOptions(TrainingOptions):
     k: Annotated[
         int | None,
         typer.Option(
-            parser=o.whole("--k", least=1), metavar="N", help="Features kept per row, where the architecture takes k."
+            parser=o.whole("--k", least=1),
+            metavar="N",
+            help="Features kept per row, where the architecture takes k.  [default: 16, or the recipe's]",
         ),
     ] = None
     layer: o.Layer = 14
@@ -68,7 +70,7 @@ class TrainOptions(TrainingOptions):
 def train(options: TrainOptions) -> None:
     """Train an SAE at one site, by the published recipe unless told otherwise, and measure it on held-out problems.
 
-    Example: codi-int sae train --k 16 --out runs/sae
+    Example: codi-int sae train --layer 10 --position 5 --out saes/L10.P5
     """
     config = _config(options)
     run_job(
@@ -85,18 +87,21 @@ def _config(options: TrainOptions) -> "SAETrainingConfig":
     from codi_int.sae.recipe import adaptive_d_sae
     from codi_int.sae.recipe_files import read_recipe
 
-    d_sae: int | None = None
-    if options.features == "auto":
-        if options.k is None:
-            raise ConfigError(
-                "--features auto grows with k, and there is no --k.", "Give --k, or a number of features."
-            )
-        d_sae = adaptive_d_sae(options.k)
-    elif options.features is not None:
-        (d_sae,) = whole_numbers([options.features], "--features")[:1]
     names = ("k", "architecture", "rule", "epochs", "seed", "products")
-    given = {name: getattr(options, name) for name in names}
-    return read_recipe(options.recipe, {"d_sae": D_SAE}, {**given, "d_sae": d_sae})
+    given: dict[str, Any] = {name: getattr(options, name) for name in names}
+    if options.features == "auto":
+        given["d_sae"] = o.MOST_COUNT  # any k fits until it is known how large the dictionary becomes
+    elif options.features is not None:
+        (given["d_sae"],) = whole_numbers([options.features], "--features")[:1]
+    config = read_recipe(options.recipe, {"d_sae": D_SAE, "k": K}, given)
+    if options.features != "auto":
+        return config
+    if config.k is None:
+        raise ConfigError(
+            f"--features auto grows with k, and --architecture {config.architecture} has none.",
+            "Give a number of features.",
+        )
+    return replace(config, d_sae=adaptive_d_sae(config.k))
 
 
 def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> "SAEMetrics":

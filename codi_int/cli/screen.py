@@ -45,7 +45,7 @@ class ScreenOptions(o.RunOptions):
         ),
     ] = 1
     top: Annotated[int, typer.Option(parser=o.whole("--top", least=0), metavar="N", help="How many to show.")] = 20
-    sae: Annotated[str | None, typer.Option(help="An SAE, or a folder with one for each site (L14.P3/).")] = None
+    sae: o.Sae = None
 
 
 @with_options

@@ -18,7 +18,14 @@ from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
-from codi_int.interventions.engine.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
+from codi_int.interventions.engine.describe import (
+    alive_note,
+    control_sets,
+    controls_note,
+    memory_note,
+    name_of_saes,
+    notes_on,
+)
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
@@ -311,7 +318,10 @@ class FeatureInterventionEngine:
     def _notes(self, context: SiteContext, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
         saes = {site: self.saes.get(site) for site in table.sites}
         norm = float(context.activations.float().norm(dim=1).mean())
-        return notes_on(
+        # where latents were asked for and nothing moved, the next question is which features would move something
+        idle = table.features and not bool(arm.edited.any())
+        alive = alive_note(context.site, context.place.latents) if idle else ()
+        return alive + notes_on(
             table,
             saes,
             arm,
