@@ -4,10 +4,18 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.catalog import bundled_saes, is_sae, saes_below, site_noted
+from codi_int.catalog import (
+    DEFAULT_MODEL,
+    bundled_saes,
+    is_sae,
+    sae_of_model,
+    saes_below,
+    site_noted,
+    sites_with_sae,
+)
 from codi_int.cli._console import Report, tell
 from codi_int.cli._job import command_line
-from codi_int.cli._options import DEFAULT_MODEL, InterventionOptions
+from codi_int.cli._options import InterventionOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import SAEError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
@@ -30,13 +38,6 @@ def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterv
     sae = load_sae(name, device=options.device)
     engine = FeatureInterventionEngine(model, {site: sae}, splice=options.splice, propagate=options.propagate)
     return engine, problems, name
-
-
-def default_sae(model: str, site: str) -> str:
-    """The SAE that belongs to a model: bundled as `codi-mini/L14.P3`, or beside a model's own files."""
-    # a model's own folder wins over a bundled name: the SAEs in it were made for these weights
-    beside = Path(model) / "sae" / site
-    return str(beside) if beside.is_dir() else f"{model}/{site}"
 
 
 def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, str]:
@@ -79,7 +80,7 @@ def _single(model: str, sae: str, sites: Sequence[Site]) -> dict[Site, str]:
 def _sae_of(model: str, sae: str | None, site: Site) -> str | None:
     """The name of one site's SAE; None where there is none."""
     if sae is None:
-        name = default_sae(model, str(site))
+        name = sae_of_model(model, str(site))
         return name if is_sae(name) else None
     direct = Path(sae) / str(site)
     if is_sae(direct):
@@ -95,7 +96,7 @@ def _sae_of(model: str, sae: str | None, site: Site) -> str | None:
 def _none_there(model: str, sae: str | None, sites: Sequence[Site]) -> SAEError:
     """What is there, and how to come to what is not."""
     if sae is None:
-        own = sorted({path.name for path in saes_below(Path(model) / "sae")} | _bundled_sites(model))
+        own = sites_with_sae(model, None)
         there = f"it has SAEs for {', '.join(own[:6])}" if own else "it comes with none"
         return SAEError(f"{model} has no SAE for {_listed(sites)}: {there}.", two_commands(model, sites, SAES))
     folder = Path(sae)
@@ -141,10 +142,6 @@ def _with_sae(words: list[str], folder: str) -> list[str]:
         if word != "--sae" and before != "--sae" and not word.startswith("--sae="):
             kept.append(word)
     return [*kept, "--sae", folder]
-
-
-def _bundled_sites(model: str) -> set[str]:
-    return {name.split("/")[1] for name in bundled_saes() if name.split("/")[0] == model}
 
 
 def _listed(sites: Sequence[Site]) -> str:

@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.console import Group, RenderableType
 
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, run_job
@@ -34,27 +35,35 @@ class MapOptions(o.RunOptions):
 
     layers: Annotated[
         tuple[int, ...],
-        typer.Option("--layer", metavar="N", help="Only these blocks: 14, or 8-15.  [default: all]"),
+        o.where(
+            "--layer",
+            metavar="N",
+            help="Only these blocks: 14, 10-14 or 3,9,14.  [default: all]",
+            autocompletion=_complete.layers,
+        ),
         partial(o.whole_numbers, option="--layer"),
     ] = ()
     positions: Annotated[
         tuple[int, ...],
-        typer.Option("--position", metavar="N", help="Only these positions: 3, or 1-6.  [default: all]"),
+        o.where(
+            "--position",
+            metavar="N",
+            help="Only these positions: 3, 1-6 or 1,3.  [default: all]",
+            autocompletion=_complete.positions,
+        ),
         partial(o.whole_numbers, option="--position"),
     ] = ()
     thoughts: Annotated[
         bool | None,
-        typer.Option("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
+        o.where("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
     ] = None
-    mode: Annotated[str, typer.Option(help="What takes a residual's place: mean (over the problems) or zero.")] = "mean"
-    cumulative: Annotated[
-        bool, typer.Option("--cumulative", help="Replace a position and all later ones together.")
-    ] = False
-    direction: Annotated[
-        str, typer.Option(help="What --cumulative replaces: onwards, or upto for thoughts 1 to the position.")
-    ] = "onwards"
+    mode: Annotated[c.MapMode, o.what(help="What takes a residual's place; mean is over the problems.")] = "mean"
+    cumulative: Annotated[bool, o.what("--cumulative", help="Replace a position and all later ones together.")] = False
+    direction: Annotated[c.Direction, o.what(help="What --cumulative replaces; upto: thoughts 1 to the position.")] = (
+        "onwards"
+    )
     propagate: Annotated[
-        str, typer.Option(help="By which path: both, cache, recurrence, or split to tell them apart.")
+        c.Propagate, o.what(metavar="PATH", help="both, cache or recurrence; split tells the two apart.")
     ] = "both"
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, command_line, run_job
@@ -22,40 +22,44 @@ if TYPE_CHECKING:
     from codi_int.interventions.patching.predictions import Predictions
     from codi_int.types import Problem, Site
 
-WHAT = ("residual", "thought", "features")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PatchOptions(o.RunOptions):
     """What moves from where, and what should come out."""
 
     what: Annotated[
-        str, typer.Option(help="residual, thought (the whole vector that is fed next), or features of the SAE.")
+        c.What, o.what(metavar="WHAT", help="residual, thought (the whole vector that is fed next) or features.")
     ] = "residual"
     features: Annotated[
         tuple[int, ...],
-        typer.Option("--feature", help="With --what features: only these.  [default: all]"),
+        o.what(
+            "--feature",
+            metavar="N",
+            help="With --what features: only these, 3-6,9.  [default: all]",
+            autocompletion=_complete.features,
+        ),
         o.parse_features,
     ] = ()
     layers: o.Layers = ()
     positions: o.Positions = (3,)
     pairs: Annotated[
-        Path | None, typer.Option(help="A .jsonl or .csv file with the columns target and source (problem ids).")
+        Path | None,
+        o.what(metavar="FILE", help="A .jsonl or .csv file with the columns target and source (problem ids)."),
     ] = None
     auto: Annotated[
-        str | None, typer.Option(help="Find pairs whose results of --step are the same, different, or both in turn.")
+        c.PairKind | None, o.what(help="Find pairs whose results of --step are the same, different, or both in turn.")
     ] = None
     step: Annotated[
         int | None,
-        typer.Option(
+        o.what(
             parser=o.whole("--step", least=1), metavar="N", help="The step, from 1, whose result is thought to move."
         ),
     ] = None
-    underpowered: Annotated[bool, typer.Option("--underpowered", help="Run even with too few problems.")] = False
+    underpowered: Annotated[bool, o.evidence("--underpowered", help="Run even with too few problems.")] = False
     sae: o.Sae = None
     controls: Annotated[
         int,
-        typer.Option(
+        o.evidence(
             parser=o.whole("--controls", least=0), metavar="N", help="Draws of random other problems as sources."
         ),
     ] = 20
@@ -123,12 +127,8 @@ class _Trial:
 
 def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
     """The sites, where the options agree with one another; ConfigError where they do not."""
-    from codi_int.interventions.patching.pairs import KINDS
     from codi_int.types import Site
 
-    for name, value, known in (("--what", options.what, WHAT), ("--auto", options.auto, (None, *KINDS, "both"))):
-        if value not in known:
-            raise ConfigError(f"{name} {value!r} does not exist.", f"It is one of {', '.join(filter(None, known))}.")
     if (options.pairs is None) == (options.auto is None):
         got = "neither" if options.pairs is None else "both"
         raise ConfigError(f"A patch takes its pairs from --pairs FILE or --auto KIND; got {got}.", "Give one of them.")

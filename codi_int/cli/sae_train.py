@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.console import Group
 
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._options import whole_numbers
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import table
@@ -29,10 +28,10 @@ D_SAE, K = 512, 16
 class TrainOptions(TrainingOptions):
     """One SAE; None wherever the recipe decides."""
 
-    out: Annotated[Path, typer.Option(help="Folder of the SAE, in SAELens' format.")]
+    out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the SAE, in SAELens' format.")]
     k: Annotated[
         int | None,
-        typer.Option(
+        o.what(
             parser=o.whole("--k", least=1),
             metavar="N",
             help="Features kept per row, where the architecture takes k.  [default: 16, or the recipe's]",
@@ -42,23 +41,22 @@ class TrainOptions(TrainingOptions):
     position: o.Position = 3
     features: Annotated[
         str | None,
-        typer.Option(
-            metavar="N", help="Size of the dictionary; auto grows it with k.  [default: 512, or the recipe's]"
-        ),
+        o.what(metavar="N", help="Size of the dictionary; auto grows it with k.  [default: 512, or the recipe's]"),
     ] = None
     architecture: Annotated[
-        str | None,
-        typer.Option(
-            help="topk, batchtopk, matryoshka, jumprelu, gated or standard.  [default: topk, or the recipe's]"
+        c.Architecture | None,
+        o.what(
+            metavar="KIND",
+            help="topk, batchtopk, matryoshka, jumprelu, gated or standard.  [default: topk, or the recipe's]",
         ),
     ] = None
     rule: Annotated[
-        str | None,
-        typer.Option(help="abs keeps magnitudes with their sign, relu the largest values.  [default: abs]"),
+        c.KeepRule | None,
+        o.what(help="abs keeps magnitudes with their sign, relu the largest values.  [default: abs, or the recipe's]"),
     ] = None
     seed: Annotated[
         int | None,
-        typer.Option(
+        o.evidence(
             parser=o.whole("--seed", least=0, most=o.MOST_SEED),
             metavar="N",
             help="Of weights and order.  [default: 0, or the recipe's]",
@@ -92,7 +90,7 @@ def _config(options: TrainOptions) -> "SAETrainingConfig":
     if options.features == "auto":
         given["d_sae"] = o.MOST_COUNT  # any k fits until it is known how large the dictionary becomes
     elif options.features is not None:
-        (given["d_sae"],) = whole_numbers([options.features], "--features")[:1]
+        (given["d_sae"],) = o.whole_numbers([options.features], "--features")[:1]
     config = read_recipe(options.recipe, {"d_sae": D_SAE, "k": K}, given)
     if options.features != "auto":
         return config
