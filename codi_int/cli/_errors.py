@@ -72,7 +72,7 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
 
 
 def _option_meant(rule: str, words: Sequence[str]) -> str:
-    """`--layer 99: ` for `Layer 99 does not exist`; empty where no option, or more than one, could be meant."""
+    """`--layer 99: ` for `Layer 99 does not exist`, `--model ` for `m has no SAE`; empty where it could be several."""
     typed = _typed(words)
     # the library's words for things are those of the options: Layer, Position, Feature, k
     first = re.match(r"\w+", rule)
@@ -80,7 +80,8 @@ def _option_meant(rule: str, words: Sequence[str]) -> str:
     by_value = [pair for pair in typed if re.search(rf"(?<![\w.-]){re.escape(pair[1])}(?![\w-])", rule)]
     for found in (by_name, by_value):
         if len(found) == 1:
-            return f"{found[0][0]} {found[0][1]}: "
+            (name, value) = found[0]
+            return f"{name} " if rule.startswith(value) else f"{name} {value}: "
     return ""
 
 

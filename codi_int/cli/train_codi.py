@@ -19,7 +19,7 @@ def train_codi(
     minutes: Annotated[
         float | None,
         o.what(
-            parser=o.number("--minutes", least=0),
+            parser=o.number("--minutes", least=0.0),
             metavar="X",
             help="Stop with a checkpoint after so long.  [default: at the recipe's end]",
         ),

@@ -61,7 +61,7 @@ def test_where_there_is_none_the_two_commands_are_named(run: Callable, shelf, co
     ran = run(*words)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        f"codi-int: {shelf.model} has no SAE for L3.P4: it has SAEs for L2.P3.\n"
+        f"codi-int: --model {shelf.model} has no SAE for L3.P4: it has SAEs for L2.P3.\n"
         f"Train it: codi-int sae train --layer 3 --position 4 --model {shelf.model} --out saes/L3.P4 · "
         f"then: codi-int {shlex.join(words)} --sae saes\n"
     )
