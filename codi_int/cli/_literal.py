@@ -15,7 +15,8 @@ from codi_int.report.literal import show_controls
 
 # blanks that no line ends at: in `-1.2 to 3.4`, `38 %`, `37.7 MiB`, `p < 0.05`, and before a dot between facts
 _HELD = re.compile(
-    r"(?<=[\d%]) (?=to [+-]?\d)|(?<=\bto) (?=[+-]?\d)|(?<=\d) (?=%|[GMK]iB\b)|(?<=[<>=]) (?=[+-]?\d)| (?=·|[<>=] [+-]?\d)"
+    r"(?<=[\d%]) (?=to [+-]?\d)|(?<=\bto) (?=[+-]?\d)|(?<=\d) (?=%|[GMK]iB\b)"
+    r"|(?<=[<>=]) (?=[+-]?\d)| (?=·|[<>=] [+-]?\d)"
 )
 _BLANK = "\ue000"
 """stands for such a blank while lines are cut: as wide as one, and no space in Rich's eyes"""

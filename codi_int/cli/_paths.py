@@ -10,6 +10,7 @@ from codi_int.cli._literal import Text
 from codi_int.cli._numbers import nats, p_text, points
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
+from codi_int.cli._tables import note_lines
 from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.files import save_document
 from codi_int.interventions.screens.paths import PATHS, EffectByPath, split_effect
@@ -73,4 +74,4 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Page:
     )
     interval = f"{nats(nats_left.low)} to {nats(nats_left.high)}"
     logprob.add_row("both - (cache + recurrence)", nats(nats_left.estimate), interval, p_text(nats_left.p_value))
-    return Page(head, "", accuracy, "", logprob)
+    return Page(head, "", accuracy, "", logprob, *note_lines(found.notes))

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import amount, counted, fixed, nats, percentage
+from codi_int.cli._tables import note_lines
 from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.site_sweep import SweepPlan
@@ -119,7 +120,7 @@ def evaluation_page(found: SAEEvaluation) -> Page:
         parts += ["", _costs(found.saes, names)]
     if found.stability:
         parts += ["", _stability(found, names)]
-    parts += [part for note in found.notes for part in ("", Text(f"Note: {note}"))]
+    parts += [part for line in note_lines(found.notes) for part in ("", line)]
     return Page(*parts, "", Text(_words(found), style="dim"))
 
 

@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, nats, p_text, percentage, points
+from codi_int.cli._tables import note_lines
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.agreement import TOP, Agreement
 from codi_int.interventions.screens.screen import Screen, ScreenRow
@@ -21,7 +22,7 @@ def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Pa
     # `[:negative]` would drop from the end: --top 0 shows none, and nothing below it is to show nearly all
     shown = screen.ranked()[: max(top, 0)]
     parts: list[RenderableType] = [_head(screen), "", _features(shown, several=len(screen.sites) > 1), ""]
-    parts.append(Text(_verdict(screen), style="bold"))
+    parts += [Text(_verdict(screen), style="bold"), *note_lines(screen.notes)]
     if screen.pairs:
         parts += ["", _pairs(_strongest(screen.pairs)[: max(top, 0)]), "", Text(_pairs_verdict(screen), style="bold")]
     if len(agreements) > IN_FULL:

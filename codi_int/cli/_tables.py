@@ -1,10 +1,11 @@
 """Results as people read them. Every command loads it, so the types that it shows are imported for checkers alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
+from codi_int.cli._console import untold
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, nats, p_text, percentage, points, significant, span
@@ -25,7 +26,7 @@ def result_page(result: "Result") -> Page:
             parts += ["", _controls(name, group, result), _matched(group)]
         parts += ["", _operations(result)]
     parts += ["", Text(result.effect.verdict, style="bold")]
-    parts += [Text(f"Note: {note}") for note in result.notes]
+    parts += note_lines(result.notes)
     return Page(*parts, "", _footer(result))
 
 
@@ -42,8 +43,13 @@ def family_page(family: "ResultFamily") -> Page:
         parts += ["", _family_logprobs(family)]
     parts += ["", Text(family_verdict(family), style="bold")]
     # the same note for each of a family is said once, in the order of its first appearance
-    notes = dict.fromkeys(note for result in family.results for note in result.notes)
-    return Page(*parts, *(Text(f"Note: {note}") for note in notes), "", _footer(*family.results))
+    notes = note_lines(note for result in family.results for note in result.notes)
+    return Page(*parts, *notes, "", _footer(*family.results))
+
+
+def note_lines(notes: Iterable[str]) -> list[RenderableType]:
+    """What a reader should know besides; warnings stand on stderr already."""
+    return [Text(f"Note: {note}") for note in untold(notes)]
 
 
 def evaluation_page(evaluation: "Evaluation") -> Page:

@@ -15,6 +15,7 @@ from codi_int.cli._job import Kept, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, percentage, points
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
 from codi_int.records import flatten
@@ -122,7 +123,7 @@ def curve_page(found: "AblationCurve") -> Page:
     parts: list[RenderableType] = [head, "", _table(found)]
     if found.random:
         parts += ["", Text(_verdict(found), style="bold")]
-    return Page(*parts, "", footer)
+    return Page(*parts, *note_lines(found.notes), "", footer)
 
 
 def _table(found: "AblationCurve") -> FittedTable:

@@ -16,6 +16,7 @@ from codi_int.cli._job import Kept, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, nats, p_text, points
 from codi_int.cli._signature import with_options
+from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
 from codi_int.records import table_row
@@ -139,7 +140,8 @@ def map_page(found: "ThoughtMap") -> Page:
         parts += [_grid(cells, _logprob)]
     if found.splits:
         parts += ["", *_split(found)]
-    return Page(*parts, "", Text(_verdict(found), style="bold"), "", _footer(found))
+    parts += ["", Text(_verdict(found), style="bold"), *note_lines(found.notes)]
+    return Page(*parts, "", _footer(found))
 
 
 def _head(found: "ThoughtMap") -> Text:
