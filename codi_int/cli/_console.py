@@ -3,14 +3,16 @@
 import json
 import sys
 import time
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Timer
 from typing import Any
 
 from rich.console import Console
 
+from codi_int.errors import CodiWarning
 from codi_int.progress import Progress
 from codi_int.report.literal import show_controls
 
@@ -22,6 +24,8 @@ LOADING = "loading model and problems"
 Report = Progress
 _begun: "Shown | None" = None
 """what `begin` shows, until `progress` takes it over"""
+_TOLD: set[str] = set()
+"""warnings of this job that stderr has"""
 
 
 def stdout() -> Console:
@@ -34,6 +38,30 @@ def stdout() -> Console:
 def tell(message: str) -> None:
     """One message on stderr; control characters in names are shown, not sent to the terminal."""
     print(show_controls(message), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Our own warnings as a line each on stderr, as soon as they are known and each once; others as Python has them."""
+    _TOLD.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CodiWarning)
+        of_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, CodiWarning):
+                of_others(message, category, *where, **more)
+            elif str(message) not in _TOLD:
+                _TOLD.add(str(message))
+                tell(f"warning: {message}")
+
+        warnings.showwarning = show
+        yield
+
+
+def untold(notes: Iterable[str]) -> tuple[str, ...]:
+    """The notes for a page: each once, without those that stderr has as warnings."""
+    return tuple(note for note in dict.fromkeys(notes) if note not in _TOLD)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -14,8 +14,7 @@ from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
+    from codi_int.cli._fitting import Page
     from codi_int.interventions.patching.pairs import Pairing
     from codi_int.interventions.patching.patch import Participants, ValueContrast
     from codi_int.interventions.patching.predicted import PredictedResult
@@ -80,7 +79,7 @@ def patch(options: PatchOptions) -> None:
     trials = [_trial(options, problems, kind) for kind in _kinds(options)]
     pairings = [trial.pairing for trial in trials]
 
-    def page(found: _Found) -> "Group":
+    def page(found: _Found) -> "Page":
         if len(found.results) == 1:
             return predicted_page(found.results[0], pairings[0])
         return contrast_page(found.results, pairings, found.contrast)

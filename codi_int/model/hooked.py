@@ -15,7 +15,7 @@ from codi_int.errors import ConfigError, HookError, SiteError
 from codi_int.model.bridge import to_bridge
 from codi_int.model.capture import Activations, CachedRun, NameRecorder, NamesFilter, chosen_names
 from codi_int.model.chain import PADDINGS, Chain, ChainState, Decoded, Padding
-from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.codi import CodiConfig, Projection, clean_question
 from codi_int.model.hooks import (
     THOUGHT_HOOK,
     HookFunction,
@@ -140,11 +140,8 @@ class CodiModel(Chain):
 
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
-        # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
-        text = problem.question.strip().replace("  ", " ")
-        ids = list(self.tokenizer(text)["input_ids"])
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
-        return (*ids, *ending)
+        return (*self.tokenizer(clean_question(problem))["input_ids"], *ending)
 
     def batches(
         self, problems: Sequence[Problem], batch_size: int = BATCH_SIZE, padding: Padding = "masked"

@@ -78,6 +78,8 @@ class AblationCurve:
     """work done and saved"""
     environment: Environment
     """versions, hashes, time"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     schema = "codi-int/curve@1"
 
@@ -120,6 +122,7 @@ def run_curve(
     check_draws(draws)
     context = engine.site_context(problems, site, progress)
     living = _living(context)
+    notes = engine.warn_at(context, [context.site])
     ranked = [feature for feature in _checked(ranking, context) if feature in living]
     sizes = _sizes(sizes, len(ranked))
     # The random sets are drawn from the same alive features as the ranked ones: a draw that took dead features would
@@ -145,6 +148,7 @@ def run_curve(
         environment=describe_environment(
             engine.model, context.sae, context.clean.problems, time.perf_counter() - started
         ),
+        notes=notes,
     )
 
 
