@@ -5,8 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.files import prepare_folder as prepare_folder  # also imported from here
-from codi_int.files import replace_file, write_json, write_text
+from codi_int.files import prepare_folder, replace_file, write_json, write_text
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.types import Result
 
