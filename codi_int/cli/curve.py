@@ -17,7 +17,7 @@ from codi_int.cli._numbers import counted, fixed, percentage, points
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.records import flatten
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
     from codi_int.data.problems import load_problems
     from codi_int.model.loading import load_model
     from codi_int.sae.at_site import train_at_site
-    from codi_int.sae.training import check_batch
+    from codi_int.sae.training_start import check_batch
     from codi_int.types import Site
 
     problems = load_problems(options.data, options.limit)

@@ -21,7 +21,6 @@ from codi_int.model.hooks import (
     HookFunction,
     HookPoint,
     HookSession,
-    Propagate,
     Recorder,
     SiteRecorder,
     make_entry,
@@ -30,7 +29,7 @@ from codi_int.model.rollout import QuestionBatch, Rollout, Thinking, check_token
 from codi_int.model.store import save_model
 from codi_int.model.weights import WeightsIdentity
 from codi_int.progress import Progress, count_up
-from codi_int.types import Completion, Problem, Site, ThoughtBatch
+from codi_int.types import Completion, Problem, Propagate, Site, ThoughtBatch
 
 BATCH_SIZE = 128
 

@@ -12,10 +12,9 @@ from torch import Tensor
 from codi_int.errors import ConfigError, HookError
 from codi_int.model.stack import FINAL_HOOK
 from codi_int.notes import give, idle_hooks_note
-from codi_int.types import Site
+from codi_int.types import Propagate, Site
 
 Position = int | Literal["answer"]
-Propagate = Literal["both", "cache", "recurrence"]
 PROPAGATE: tuple[Propagate, ...] = ("both", "cache", "recurrence")
 THOUGHT_HOOK = "hook_thought"
 

@@ -16,7 +16,7 @@ from codi_int.sae.room import GIB, check_disk, check_memory, sae_bytes, site_byt
 from codi_int.sae.splice_sweep import splice_rows
 from codi_int.sae.sweep import check_folder, run_sweep
 from codi_int.sae.sweep_table import write_table
-from codi_int.sae.training import check_batch
+from codi_int.sae.training_start import check_batch
 from codi_int.types import Problem, Site, SiteActivations
 
 

@@ -148,7 +148,7 @@ def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement
     # then do they not depend on rounding that another shape brings. One such row costs a run of its batch.
     whole = _whole_arm(model, clean, site, new)
     rows = zip(arm.answers, whole.answers, close.tolist(), strict=True)
-    answers = [slow if unsure else fast for fast, slow, unsure in rows]
+    answers = [slow if is_close else fast for fast, slow, is_close in rows]
     return _Arm(answers, torch.where(close, whole.logprobs, arm.logprobs))
 
 
@@ -165,7 +165,7 @@ def _suffix_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) 
     """The batch run on from the site, and which rows are too close to call."""
     state = _rest(model, clean, site, new(clean.captured[site]))
     found = _against(model, state, clean)
-    answers, close = [completion.answer for completion in clean.completions], found.uncertain.clone()
+    answers, close = [completion.answer for completion in clean.completions], found.close.clone()
     rows = found.changed.nonzero()[:, 0]
     written, margins = decode_rows(model, state, rows)
     for row, answer in zip(rows.tolist(), written, strict=True):

@@ -16,7 +16,7 @@ from codi_int.sae.recipe import SAETrainingConfig
 from codi_int.sae.room import check_disk, sae_bytes
 from codi_int.sae.store import CONFIG_FILE, load_sae, save_sae
 from codi_int.sae.sweep_table import write_table
-from codi_int.sae.training import TrainedSAE
+from codi_int.sae.training_start import TrainedSAE
 from codi_int.types import Site
 
 __all__ = ["SweepGrid", "SweepRow", "SweepSite", "run_sweep", "sae_folder"]

@@ -17,15 +17,8 @@ from codi_int.sae.many import SAEJob, train_many
 from codi_int.sae.metrics import check_activations
 from codi_int.sae.objectives import Objective
 from codi_int.sae.recipe import SAETrainingConfig
-from codi_int.sae.training_start import EpochRecord as EpochRecord
-from codi_int.sae.training_start import TrainedSAE as TrainedSAE
-from codi_int.sae.training_start import check_batch as check_batch
-from codi_int.sae.training_start import initial as initial
-from codi_int.sae.training_start import order_rows, prune
+from codi_int.sae.training_start import EpochRecord, TrainedSAE, check_batch, initial, order_rows, prune
 from codi_int.types import SiteActivations
-
-# the names that these two had before they moved below `many`
-epoch_order, pruned = order_rows, prune
 
 ANY_MEMORY = 1e6
 """GiB; a single SAE is not bounded"""

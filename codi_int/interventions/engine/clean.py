@@ -11,7 +11,7 @@ from codi_int.data.answers import is_right
 from codi_int.errors import DataError
 from codi_int.model.hooked import CodiModel
 from codi_int.model.rollout import QuestionBatch, Rollout
-from codi_int.progress import Progress as Progress  # also imported from here
+from codi_int.progress import Progress
 from codi_int.types import Number, Outcome, Problem, Site
 
 MEMORY_BUDGET = 2 * 1024**3

@@ -12,29 +12,27 @@ from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.edits.naming import edit_kind as edit_kind
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine import describe
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
-from codi_int.interventions.engine.site_context import SiteContext as SiteContext
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
 from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import Propagate
 from codi_int.model.resume import make_resume_point
 from codi_int.notes import give
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
-from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
+from codi_int.types import Effect, Experiment, Outcome, Problem, Propagate, Result, RunCounts, Site, Splice
 
 CONFIDENCE = 0.95
 AnyEdit = Edit | ResidualEdit | AtSites | Any

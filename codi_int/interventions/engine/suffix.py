@@ -2,7 +2,7 @@
 
 For each row it feeds the clean answer's tokens in one forward. Where every greedy choice agrees the answer is the clean
 one; where not, the row writes its own answer. Where a choice is closer than float arithmetic can be trusted, the row is
-reported as uncertain and the engine runs it again with the whole model.
+reported as close and the engine runs it again with the whole model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -76,12 +76,12 @@ class SuffixRunner:
             logprobs[pairs], changed[pairs], close[pairs] = (
                 found.logprobs.cpu(),
                 found.changed.cpu(),
-                found.uncertain.cpu(),
+                found.close.cpu(),
             )
-            for pair, answer, unsure in written:
+            for pair, answer, is_close in written:
                 answers[pair] = answer
                 # the row's own tokens may be close to call where the clean ones, up to the first difference, were not
-                close[pair] |= unsure
+                close[pair] |= is_close
 
         done = 0
         for count in self._each_chunk(changes.problems, score):
@@ -155,8 +155,8 @@ class SuffixRunner:
         # [changed rows], on the model's device; `pairs` lives on the CPU
         which = changed.nonzero()[:, 0]
         answers, margins = decode_rows(self._model, state, which)
-        unsure = (margins < self._tolerance).tolist()
-        yield from zip(pairs[which.cpu()].tolist(), answers, unsure, strict=True)
+        is_close = (margins < self._tolerance).tolist()
+        yield from zip(pairs[which.cpu()].tolist(), answers, is_close, strict=True)
 
 
 def _fits(work: Callable[[Rollout, Tensor], None], rollout: Rollout, pairs: Tensor) -> bool:
@@ -220,9 +220,6 @@ def settle_rounding(plan: ArmPlan, scores: ArmScores, clean: CleanPass, toleranc
     before = clean.logprobs.cpu()[plan.rows]
     same = (scores.logprobs - before).abs() <= tolerance
     return replace(scores, logprobs=torch.where(same, before, scores.logprobs))
-
-
-settled = settle_rounding  # the earlier name
 
 
 def _split_by_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:

@@ -11,8 +11,9 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import check_draws
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_change, n_correct
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.names import take_names

@@ -12,7 +12,8 @@ from typing import Any
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
