@@ -38,8 +38,8 @@ AREAS = {
 """where mutants are drawn, the same number in each; a file belongs to the first area that names it"""
 DRAWN = RESULTS / "mutants.json"
 COVERAGE = ROOT / "build" / "mutation" / "coverage"
-SECONDS = 300
-"""a mutant whose tests run longer than this never ends, as far as anybody would wait: killed"""
+SECONDS = 1200
+"""of the processor: a mutant whose tests take longer never ends, as far as anybody would wait, and is killed"""
 
 COMPARISONS = {
     ast.Lt: ast.LtE,
@@ -231,13 +231,18 @@ def cover() -> None:
 
 
 def covering(file: str, line: int) -> list[str]:
-    """The tests that run a line."""
+    """The tests that run a line; those of its own package first, for they are the likeliest to notice."""
     from coverage import CoverageData
 
     data = CoverageData(str(COVERAGE))
     data.read()
     contexts = data.contexts_by_lineno(str(ROOT / file)).get(line, [])
-    return sorted({context.split("|")[0] for context in contexts if context})
+    package, stem = Path(file).parts[1], Path(file).stem.lstrip("_")
+
+    def distance(test: str) -> tuple[bool, bool, str]:
+        return not test.startswith(f"tests/{package}/"), f"test_{stem}.py" not in test, test
+
+    return sorted({context.split("|")[0] for context in contexts if context}, key=distance)
 
 
 def attempt(mutant: Mutant, tree: Path) -> Mutant:
@@ -253,10 +258,9 @@ def attempt(mutant: Mutant, tree: Path) -> Mutant:
     target.write_text(text)
     try:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", *tests]
-        done = subprocess.run(command, cwd=tree, env=_environment(tree), capture_output=True, timeout=SECONDS)
+        limited = ["sh", "-c", f'ulimit -t {SECONDS}; exec "$@"', "sh", *command]
+        done = subprocess.run(limited, cwd=tree, env=_environment(tree), capture_output=True)
         outcome = "survived" if done.returncode == 0 else "killed"
-    except subprocess.TimeoutExpired:
-        outcome = "killed"
     finally:
         target.write_text(original)
     return replace(mutant, outcome=outcome, tests=len(tests))

@@ -136,7 +136,10 @@ def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
             f"--auto {options.auto} compares the results of a step, and --step is missing.", "Write --step 1."
         )
     if options.features and options.what != "features":
-        raise ConfigError(f"--feature goes with --what features, not with --what {options.what}.")
+        raise ConfigError(
+            f"--feature goes with --what features, not with --what {options.what}.",
+            "Write --what features, or leave --feature out.",
+        )
     thought = options.what == "thought"
     # a thought belongs to no layer, the other two need one: exactly one of the two may hold
     if bool(options.layers) == thought:

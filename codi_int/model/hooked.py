@@ -160,7 +160,7 @@ class CodiModel(Chain):
     ) -> list[QuestionBatch]:
         """The problems in batches, padded on the left: of neighbouring lengths, or (`official`) in the order given."""
         if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Give 1 or more.")
         if padding not in PADDINGS:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         encoded, ids = self._encoded(problems)

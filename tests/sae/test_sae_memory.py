@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from codi_int.sae.room import available_memory, check_disk, check_memory, sae_bytes, site_bytes
 
 from codi_int.errors import ConfigError
 from codi_int.sae import SAEConfig, TopKSAE, save_sae
 from codi_int.sae import room as module
 from codi_int.sae.grid import SweepGrid, sae_folder
-from codi_int.sae.room import available_memory, check_disk, check_memory, sae_bytes, site_bytes
 from codi_int.types import Site
 
 GRID = SweepGrid(ks=(2, 4), d_saes=(64, 128))

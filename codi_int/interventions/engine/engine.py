@@ -78,7 +78,10 @@ class FeatureInterventionEngine:
         if not saes:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
         if max_rows < 1 or memory_budget < 0:
-            raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
+            raise ConfigError(
+                f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.",
+                "Give max_rows of at least 1 and a memory_budget of at least 0 bytes.",
+            )
         self.resume_points = {site: make_resume_point(model, site, propagate) for site in saes}
         self.saes = {site: as_sae(sae) for site, sae in saes.items() if sae is not None}
         for site, sae in self.saes.items():
@@ -232,7 +235,8 @@ class FeatureInterventionEngine:
         sites = tables[0].sites if tables else ()
         if any(table.sites != sites or table.sites[0] != context.site for table in tables):
             raise SiteError(
-                f"The context is at {context.site}, and an edit begins at another site or has others besides."
+                f"The context is at {context.site}, and an edit begins at another site or has others besides.",
+                "Ask for the context of the site that the edit begins at.",
             )
         places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
         return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []

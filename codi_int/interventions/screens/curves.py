@@ -207,7 +207,10 @@ def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, 
 def _living(context: SiteContext) -> set[int]:
     fires = (context.latents != 0).any(0).nonzero()[:, 0]
     if not len(fires):
-        raise ConfigError(f"No feature fires at {context.site} on these problems: there is nothing to take out.")
+        raise ConfigError(
+            f"No feature fires at {context.site} on these problems: there is nothing to take out.",
+            "Give other problems, or another site.",
+        )
     return set(fires.tolist())
 
 

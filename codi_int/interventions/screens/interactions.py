@@ -54,7 +54,10 @@ def run_pairs(
     """
     started = time.perf_counter()
     if engine.splice != "add":
-        raise ConfigError("Pairs need splice='add': without the SAE's error every arm has a cost of its own.")
+        raise ConfigError(
+            "Pairs need splice='add': without the SAE's error every arm has a cost of its own.",
+            "Build the engine with splice='add'.",
+        )
     wanted = check_pairs(pairs)
     context = engine.site_context(problems, site, progress)
     check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
