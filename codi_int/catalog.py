@@ -11,6 +11,8 @@ from typing import Any
 
 DEFAULT_MODEL = "codi-mini"
 """the model where none is named"""
+SAES_FOLDER = "saes"
+"""where a message proposes to train SAEs into, and where `codi-int list` looks by itself"""
 ASSETS = Path(__file__).resolve().parent / "assets"
 SAE_CONFIG = "cfg.json"
 """the file that makes a folder an SAE, in SAELens' format"""

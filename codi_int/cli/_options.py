@@ -68,6 +68,26 @@ Positions = Annotated[
     ),
     partial(whole_numbers, option="--position"),
 ]
+AllLayers = Annotated[
+    tuple[int, ...],
+    where(
+        "--layer",
+        metavar="N",
+        help="Only these blocks: 14, 10-14 or 3,9,14.  [default: all]",
+        autocompletion=_complete.layers,
+    ),
+    partial(whole_numbers, option="--layer"),
+]
+AllPositions = Annotated[
+    tuple[int, ...],
+    where(
+        "--position",
+        metavar="N",
+        help="Only these positions: 3, 1-6 or 1,3.  [default: all]",
+        autocompletion=_complete.positions,
+    ),
+    partial(whole_numbers, option="--position"),
+]
 Model = Annotated[
     str, where(help="A shipped model, a folder, or a hub name.", autocompletion=_complete.models, metavar="NAME")
 ]

@@ -67,7 +67,7 @@ def parse_factors(texts: Sequence[str], option: str = "--factor") -> tuple[float
         # a range counts in whole steps; -3 is a number, and 2-4 is none
         span = re.fullmatch(r"\d+-\d+", word)
         refusal = ConfigError(f"{option} takes numbers", f"Write {option} 2, or {option} 2,5,10.")
-        values += _range(word, option, refusal) if span else [number(option)(word)]
+        values += map(float, _range(word, option, refusal)) if span else [number(option)(word)]
     # a factor given twice would be tested twice, and Holm's adjustment would pay for the same edit again
     if len(set(values)) < len(values):
         raise ConfigError(

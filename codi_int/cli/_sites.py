@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codi_int.catalog import (
     DEFAULT_MODEL,
+    SAES_FOLDER,
     bundled_saes,
     is_sae,
     sae_of_model,
@@ -22,9 +23,6 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.loading import load_model
 from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Site
-
-SAES = "saes"
-"""where an SAE is proposed to be trained into"""
 
 
 def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
@@ -73,7 +71,9 @@ def _single(model: str, sae: str, sites: Sequence[Site]) -> dict[Site, str]:
         )
     noted = site_noted(sae)
     if noted not in (None, str(sites[0])):
-        raise SAEError(f"--sae {sae} was trained at {noted}, not at {sites[0]}.", two_commands(model, sites, SAES))
+        raise SAEError(
+            f"--sae {sae} was trained at {noted}, not at {sites[0]}.", two_commands(model, sites, SAES_FOLDER)
+        )
     return {sites[0]: sae}
 
 
@@ -98,11 +98,11 @@ def _none_there(model: str, sae: str | None, sites: Sequence[Site]) -> SAEError:
     if sae is None:
         own = sites_with_sae(model, None)
         there = f"it has SAEs for {', '.join(own[:6])}" if own else "it comes with none"
-        return SAEError(f"{model} has no SAE for {_listed(sites)}: {there}.", two_commands(model, sites, SAES))
+        return SAEError(f"{model} has no SAE for {_listed(sites)}: {there}.", two_commands(model, sites, SAES_FOLDER))
     folder = Path(sae)
     if not folder.is_dir():
         # a name such as codi-mini/L10.P5 that is not bundled is no folder to train into
-        into = SAES if folder.parent.name == model else sae
+        into = SAES_FOLDER if folder.parent.name == model else sae
         shipped = ", ".join(bundled_saes()) or "none"
         rule = f"--sae {sae} is neither a folder nor a shipped SAE (shipped: {shipped})."
         return SAEError(rule, two_commands(model, sites, into))

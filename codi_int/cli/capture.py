@@ -23,8 +23,8 @@ class CaptureOptions(o.ModelOptions):
     """What to keep, and where."""
 
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the capture.")]
-    layers: o.Layers = ()
-    positions: o.Positions = ()
+    layers: o.AllLayers = ()
+    positions: o.AllPositions = ()
     data: o.Data = "stories:sae"
     dtype: Annotated[c.CaptureType, o.output(help="bfloat16 takes half the disk.")] = "float32"
     padding: Annotated[c.Padding, o.what(help="official: padding leaks as published.")] = "masked"

@@ -89,6 +89,16 @@ COMMANDS = (
         "Look at a model before you trust it: what was found, what was assumed, sizes, memory, hashes.",
     ),
     Entry(
+        "list",
+        "codi_int.cli.list_at_hand:list_at_hand",
+        "Models, SAEs and data at hand: how large they are, where they lie, how good they are.",
+    ),
+    Entry(
+        "features",
+        "codi_int.cli.features:make_app",
+        "What the features of an SAE respond to.",
+    ),
+    Entry(
         "sae",
         "codi_int.cli.sae:make_app",
         "Train, measure and exchange sparse autoencoders on continuous thoughts.",

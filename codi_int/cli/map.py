@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import RenderableType
 
 from codi_int.cli import _choices as c
-from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
@@ -35,26 +33,8 @@ THOUGHTS = "thought"
 class MapOptions(o.RunOptions):
     """Which cells the map has, and what is replaced in each."""
 
-    layers: Annotated[
-        tuple[int, ...],
-        o.where(
-            "--layer",
-            metavar="N",
-            help="Only these blocks: 14, 10-14 or 3,9,14.  [default: all]",
-            autocompletion=_complete.layers,
-        ),
-        partial(o.whole_numbers, option="--layer"),
-    ] = ()
-    positions: Annotated[
-        tuple[int, ...],
-        o.where(
-            "--position",
-            metavar="N",
-            help="Only these positions: 3, 1-6 or 1,3.  [default: all]",
-            autocompletion=_complete.positions,
-        ),
-        partial(o.whole_numbers, option="--position"),
-    ] = ()
+    layers: o.AllLayers = ()
+    positions: o.AllPositions = ()
     thoughts: Annotated[
         bool | None,
         o.where("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
