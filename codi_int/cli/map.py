@@ -16,7 +16,7 @@ from codi_int.cli._literal import Table, Text
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import nats, p_text, points, table
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.records import table_row
 
 if TYPE_CHECKING:
