@@ -84,8 +84,8 @@ def _train_stacked(
     on_epoch: Callable[[EpochRecord], None] | None,
 ) -> TrainedSAE:
     """`train_sae` by the trainer of stacks, the one that has other products than float32."""
-    tell = None if on_epoch is None else lambda news: on_epoch(news.records[0])
-    return train_many([SAEJob(x, config, known)], memory_gib=ANY_MEMORY, on_epoch=tell)[0]
+    callback = None if on_epoch is None else lambda epoch: on_epoch(epoch.records[0])
+    return train_many([SAEJob(x, config, known)], memory_gib=ANY_MEMORY, on_epoch=callback)[0]
 
 
 class _Run:
