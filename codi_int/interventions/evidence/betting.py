@@ -5,6 +5,7 @@ If the mean were mu, nobody could get rich by betting against it. Each cluster m
 1 / alpha is rejected at level alpha (Markov). All the interval's shape comes from the bets; its validity does not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +25,10 @@ _BISECTIONS = 44
 
 
 def estimate_bounded(
-    changes: ArrayLike,
-    bound: float = 1.0,
+    changes: Sequence[float] | ArrayLike,
+    bound: float | int = 1.0,
     clusters: ClusterLabels | None = None,
-    null: float = 0.0,
+    null: float | int = 0.0,
     confidence: float = 0.95,
 ) -> Estimate:
     """The mean of changes that lie in [-bound, bound], with an interval and a p-value that need no large sample.
@@ -61,10 +62,10 @@ def estimate_bounded(
 
 
 def estimate_bounded_many(
-    changes: ArrayLike,
-    bound: float = 1.0,
+    changes: Sequence[float] | ArrayLike,
+    bound: float | int = 1.0,
     clusters: ClusterLabels | None = None,
-    null: float = 0.0,
+    null: float | int = 0.0,
     confidence: float = 0.95,
 ) -> list[Estimate]:
     """`estimate_bounded` for many features at once. `changes` is [n, features]."""
@@ -94,7 +95,7 @@ def estimate_bounded_many(
     ]
 
 
-def _limits(groups: Clusters, bound: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _limits(groups: Clusters, bound: float | int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What the sum of each cluster can be at most; rounding may carry a sum beyond. [clusters, 1]"""
     reach = bound * groups.sizes[:, None].astype(np.float64)
     return -reach, reach
@@ -116,11 +117,11 @@ class _Side:
     """the sizes that there are. [distinct sizes]"""
     counts: NDArray[np.int64]
     """entries of each feature. [features]"""
-    bound: float
+    bound: float | int
     """of one problem's change"""
 
     @classmethod
-    def of(cls, sums: NDArray[np.float64], groups: Clusters, bound: float) -> "_Side":
+    def of(cls, sums: NDArray[np.float64], groups: Clusters, bound: float | int) -> "_Side":
         """From all cluster sums, [clusters, features]."""
         distinct, code = np.unique(groups.sizes, return_inverse=True)
         changed = sums != 0  # [clusters, features]

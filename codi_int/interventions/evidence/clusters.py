@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from codi_int.errors import ConfigError
 
-ClusterLabels = Sequence[int | str] | NDArray[np.int64]
+ClusterLabels = Sequence[int | str] | ArrayLike
 """one label per problem; equal labels are one cluster"""
 
 

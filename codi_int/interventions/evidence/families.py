@@ -1,15 +1,17 @@
 """Many tests at once: p-values adjusted over the family that was tried."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.discrete import (
     Support,
     discrete_step_down,
     discrete_step_up,
+    first_critical_value,
     heyse,
     mcnemar_support,
 )
@@ -19,10 +21,10 @@ ALIASES = {"benjamini-hochberg": "bh"}
 
 
 def adjust(
-    p_values: Sequence[float | None],
+    p_values: Sequence[float | int | None] | NDArray[np.float64],
     method: str = "holm",
-    counts: Sequence[int | None] | None = None,
-    supports: Sequence[ArrayLike | None] | None = None,
+    counts: Sequence[Any] | NDArray[Any] | None = None,
+    supports: Sequence[Any] | None = None,
 ) -> list[float | None]:
     """Adjusted p-values in the order given.
 
@@ -65,8 +67,8 @@ def _read_supports(
     method: str,
     tested: Sequence[int],
     n: int,
-    counts: Sequence[int | None] | None,
-    supports: Sequence[ArrayLike | None] | None,
+    counts: Sequence[Any] | NDArray[Any] | None,
+    supports: Sequence[Any] | None,
 ) -> list[Support]:
     """What each test of the family could have given."""
     given = counts if supports is None else supports
@@ -77,11 +79,11 @@ def _read_supports(
     return [_one_support(given[i], counted=supports is None) for i in tested]
 
 
-def _one_support(given: int | ArrayLike | None, counted: bool) -> Support:
+def _one_support(given: Any, counted: bool) -> Support:
     if given is None:
         raise ConfigError("A test with a p-value has no count or support.", "Give one for each p-value.")
     if counted:
-        count = int(given)  # type: ignore[arg-type]
+        count = int(given)
         if count != given or count < 0:
             raise ConfigError(
                 f"A count of flips is a whole number from 0, got {given}.", "Give broken plus fixed of each test."
@@ -120,6 +122,27 @@ def _benjamini_hochberg(values: NDArray[np.float64]) -> NDArray[np.float64]:
     # Step up: one rejection takes along all smaller p-values, hence the running minimum from the largest back.
     out[order] = np.minimum.accumulate(raw[::-1])[::-1].clip(max=1.0)
     return out
+
+
+def critical_level(
+    method: str,
+    n_tests: int,
+    alpha: float = 0.05,
+    supports: Sequence[Any] | None = None,
+) -> float:
+    """The p-value at or below which a test would be found even if it were the only one of its family.
+
+    Args:
+        method: as in `adjust`.
+        n_tests: tests of the family.
+        alpha: level of the family.
+        supports: for the discrete methods: the p-values that each test can give.
+    """
+    if ALIASES.get(method, method) in _CONTINUOUS:
+        return alpha / max(n_tests, 1)
+    if supports is None:
+        raise ConfigError(f"{method} needs the support of each test.", "Give supports=...")
+    return first_critical_value([_one_support(one, counted=False) for one in supports], alpha) if n_tests else alpha
 
 
 # behind the functions that they name

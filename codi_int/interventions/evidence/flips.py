@@ -22,7 +22,9 @@ from codi_int.records import Estimate
 METHOD = "exact sign flips"
 
 
-def estimate_accuracy(changes: ArrayLike, clusters: ClusterLabels | None = None, confidence: float = 0.95) -> Estimate:
+def estimate_accuracy(
+    changes: Sequence[int] | ArrayLike, clusters: ClusterLabels | None = None, confidence: float = 0.95
+) -> Estimate:
     """Mean change of accuracy with its exact test and its score interval.
 
     Args:

@@ -1,7 +1,6 @@
 """The mean change over problems: bootstrap-t, where enough problems carry the mean for that to be honest."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.clusters import ClusterLabels, Clusters, read_clusters
+from codi_int.interventions.evidence.draws import interval_place, two_sided_p
 from codi_int.records import Estimate
 
 DRAWS = 20_000
@@ -32,9 +32,9 @@ class MeanEstimate(Estimate):
 
 
 def estimate_mean(
-    changes: ArrayLike,
+    changes: Sequence[float] | ArrayLike,
     clusters: ClusterLabels | None = None,
-    null: float = 0.0,
+    null: float | int = 0.0,
     seed: int = 0,
     *,
     confidence: float = 0.95,
@@ -77,9 +77,9 @@ def estimate_mean(
 
 
 def estimate_means(
-    changes: ArrayLike,
+    changes: Sequence[float] | ArrayLike,
     clusters: ClusterLabels | None = None,
-    null: float = 0.0,
+    null: float | int = 0.0,
     seed: int = 0,
     *,
     confidence: float = 0.95,
@@ -140,7 +140,7 @@ Triple = tuple[float, float, float]
 
 
 def _resample(
-    sums: NDArray[np.float64], groups: Clusters, *, null: float, confidence: float, draws: int, seed: int
+    sums: NDArray[np.float64], groups: Clusters, *, null: float | int, confidence: float, draws: int, seed: int
 ) -> list[Triple]:
     """(low, high, p) of each column."""
     if not sums.shape[1]:
@@ -148,13 +148,9 @@ def _resample(
     mean, error = _mean_and_error(sums, groups.sizes)
     observed = (mean - null) / error
     t = np.sort(np.concatenate(list(_draw_t(sums, groups.sizes, mean, draws, np.random.default_rng(seed)))), axis=0)
-    # how many draws lie at or beyond the observed statistic, by column
-    above = (t >= observed).sum(0)
-    below = (t <= observed).sum(0)
-    p_value = np.minimum(2 * (np.minimum(above, below) + 1) / (draws + 1), 1.0)
-    # the null is rejected where at most `cut` draws lie beyond it, so these order statistics end the interval
-    cut = max(math.ceil((draws + 1) * (1.0 - confidence) / 2) - 2, 0)
-    low, high = mean - t[draws - 1 - cut] * error, mean - t[cut] * error
+    p_value = two_sided_p((t >= observed).sum(0), (t <= observed).sum(0), draws)
+    place = interval_place(draws, confidence)
+    low, high = mean - t[draws - 1 - place] * error, mean - t[place] * error
     return [(float(a), float(b), float(p)) for a, b, p in zip(low, high, p_value, strict=True)]
 
 
