@@ -4,7 +4,6 @@ import json
 import sys
 import time
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Timer
@@ -12,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from codi_int.cli._shown import LOADING, Shown, timing
 from codi_int.errors import CodiWarning
 from codi_int.progress import Progress
 from codi_int.report.literal import show_controls
@@ -19,10 +19,9 @@ from codi_int.report.literal import show_controls
 SECONDS_BETWEEN_LINES = 5.0
 SILENCE = 1.0
 """seconds after which a log is told that something is being loaded"""
-LOADING = "loading model and problems"
 
 Report = Progress
-_begun: "Shown | None" = None
+_begun: Shown | None = None
 """what `begin` shows, until `progress` takes it over"""
 _TOLD: set[str] = set()
 """warnings of this job that stderr has"""
@@ -85,7 +84,7 @@ def begin() -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator["Shown"]:
+def progress() -> Iterator[Shown]:
     """What shows how far work is; goes on with what `begin` shows."""
     global _begun
     shown = _begun or _show()
@@ -97,7 +96,7 @@ def progress() -> Iterator["Shown"]:
         shown.stop()
 
 
-def _show() -> "Shown":
+def _show() -> Shown:
     """Bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
         return Lines()
@@ -105,22 +104,6 @@ def _show() -> "Shown":
     from codi_int.cli._bars import Bars
 
     return Bars()
-
-
-class Shown(ABC):
-    """Progress as it is shown; as a function of (stage, done, total) it is a `Progress`."""
-
-    def __call__(self, stage: str, done: int, total: int, /) -> None:
-        """See `Progress`."""
-        self.show(stage, done, total, "")
-
-    @abstractmethod
-    def show(self, stage: str, done: int, total: int, words: str) -> None:
-        """Show how far a stage is, with a few words more."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Show nothing any more."""
 
 
 class Lines(Shown):
@@ -152,19 +135,6 @@ class Lines(Shown):
         left = (now - began) * (total - done) / (done - before) if done > before else None
         parts = [f"{stage}: {done:,} of {total:,}", words, timing(now - began, left if done < total else None)]
         tell(" · ".join(filter(None, parts)))
-
-
-def timing(elapsed: float, left: float | None) -> str:
-    """`0:07 gone, 1:20 left`; nothing in the first second, when there is nothing to say."""
-    gone = f"{clock(elapsed)} gone" if elapsed >= 1 else ""
-    return ", ".join(filter(None, [gone, "" if left is None else f"{clock(left)} left"]))
-
-
-def clock(seconds: float) -> str:
-    """`0:07`, `1:02:33`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def quieten() -> None:

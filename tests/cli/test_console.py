@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from codi_int.cli import _console
-from codi_int.cli._console import Lines, begin, clock, progress, timing
+from codi_int.cli._console import Lines, begin, progress
+from codi_int.cli._shown import clock, timing
 
 
 @pytest.fixture
