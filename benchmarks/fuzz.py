@@ -479,7 +479,10 @@ def survey(family: str, trials: int, seed: int, folder: str, workers: int) -> li
     for path in kept.values():
         path.write_text("")
     with ProcessPoolExecutor(workers) as pool:
-        jobs = [pool.submit(share, family, part, seed, folder, path) for part, path in kept.items()]
+        jobs = [
+            pool.submit(share, family=family, numbers=part, seed=seed, folder=folder, kept=path)
+            for part, path in kept.items()
+        ]
     for job in jobs:
         if not isinstance(job.exception(), BrokenExecutor | None):
             job.result()
@@ -488,7 +491,7 @@ def survey(family: str, trials: int, seed: int, folder: str, workers: int) -> li
     for part, path in kept.items():
         while rest := part[len(path.read_text().splitlines()) :]:
             with ProcessPoolExecutor(1) as pool, suppress(BrokenExecutor):
-                pool.submit(share, family, rest, seed, folder, path).result()
+                pool.submit(share, family=family, numbers=rest, seed=seed, folder=folder, kept=path).result()
             if left := part[len(path.read_text().splitlines()) :]:
                 with path.open("a") as lines:
                     print(json.dumps([left[0], "failed", "the process died"]), file=lines)

@@ -10,6 +10,8 @@
     ├── SAEError                  an SAE that is broken or does not fit the site or model
     └── OutputError               a place that cannot be written to
 
+    CodiWarning                   no error: what a reader of a result should know; see notes.py
+
 A message says the rule, the value got, the values allowed and what to do, in two lines.
 """
 
@@ -27,6 +29,10 @@ class CodiError(Exception):
         self.rule = " ".join(rule.splitlines())
         self.remedy = " ".join(remedy.splitlines())
         super().__init__(f"{self.rule}\n{self.remedy}")
+
+
+class CodiWarning(UserWarning):
+    """What a reader of a result should know; the record has it in `notes` too."""
 
 
 class ConfigError(CodiError):

@@ -20,10 +20,10 @@ class Estimate:
 
     value: float
     """the mean"""
-    low: float
-    """lower end of its interval"""
-    high: float
-    """upper end of its interval"""
+    low: float | None
+    """lower end of its interval; None where too few problems carry the mean"""
+    high: float | None
+    """upper end of its interval; None where too few problems carry the mean"""
     p_value: float | None = None
     """two-sided; None where nothing was tested"""
     p_adjusted: float | None = None

@@ -22,6 +22,9 @@ Component = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out
 LAYER_COMPONENTS: tuple[Component, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 GLOBAL_COMPONENTS: tuple[Component, ...] = ("thought", "final_norm")
 
+Splice = Literal["add", "replace"]
+Propagate = Literal["both", "cache", "recurrence"]
+
 
 @dataclass(frozen=True)
 class Step:
@@ -293,9 +296,9 @@ class Experiment:
     """what an ablation replaces a feature with: zero, mean, resample, set"""
     factor: float | None
     """what an amplification multiplies with"""
-    splice: Literal["add", "replace"]
+    splice: Splice
     """how the edited latents go back into the residual"""
-    propagate: Literal["both", "cache", "recurrence"]
+    propagate: Propagate
     """by which paths the edit may reach the answer"""
     model: str
     """name of the model"""

@@ -11,6 +11,7 @@ from torch import nn
 from codi_int.data.answers import ANSWER_RULES, AnswerRule
 from codi_int.errors import ConfigError
 from codi_int.files import write_text
+from codi_int.types import Problem
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,9 @@ class Projection(nn.Sequential):
         super().__init__(nn.Dropout(dropout), nn.Linear(d_model, prj_dim), nn.GELU(), nn.Linear(prj_dim, d_model))
         if not prj_no_ln:
             self.add_module("ln", nn.LayerNorm(d_model))
+
+
+def clean_question(problem: Problem) -> str:
+    """A question's text as the tokenizer gets it."""
+    # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
+    return problem.question.strip().replace("  ", " ")

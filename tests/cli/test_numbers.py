@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from typer.main import get_command
 
-from codi_int.cli import main, sae
+from codi_int.cli import features, main, sae
 from codi_int.cli._lazy import _loaded
 
 ABSURD = str(10**30)
@@ -15,9 +15,9 @@ FREE = {"--value", "--factor", "--lora-alpha", "--memory-gib", "--minutes"}
 
 def numeric_options() -> Iterator[tuple[str, str, str]]:
     """(command, option, absurd text) for all options that show N or a number as what they take."""
-    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS)):
+    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS), ("features ", features.COMMANDS)):
         for entry in entries:
-            if entry.name == "sae":
+            if entry.target.endswith(":make_app"):
                 continue
             for parameter in _loaded(entry).params:
                 name = parameter.opts[0]

@@ -123,7 +123,18 @@ def test_the_picture_has_a_panel_for_each_group(llama: Any, tmp_path: Any) -> No
 def test_the_picture_grows_with_the_layers_and_names_its_panels(tmp_path: Path) -> None:
     cells = tuple(LensCell(i, 0, hits=3, rate=1 / 3, low=0.1, high=0.6, by_chance=0.1) for i in range(20))
     groups = (LensGroup("step 1", 9, 0, 0, cells), LensGroup("answer", 1234, 0, 0, cells))
-    png, svg = draw_lens(LensReport("m", "d", 9, 10, 20, 1, groups), tmp_path)
+    png, svg = draw_lens(
+        LensReport(
+            model="m",
+            data="d",
+            n_problems=9,
+            top=10,
+            n_layers=20,
+            n_positions=1,
+            groups=groups,
+        ),
+        tmp_path,
+    )
     # the header of a PNG holds its size, big-endian, behind 16 bytes; here 160 dots an inch
     height = int.from_bytes(png.read_bytes()[20:24], "big")
     assert height == int((1.1 + 0.22 * 20) * 160)

@@ -40,7 +40,17 @@ def test_sae_sweep(tmp_path: Path) -> None:
 def test_growth(tmp_path: Path) -> None:
     peers = (f"peer {HOSTILE}", "other")
     rows = [{"peer": peer, HOSTILE: n, "seconds": 1.0 + n} for n in (1, 2, 4) for peer in peers]
-    said = texts(growth_figure(rows, HOSTILE, "seconds", tmp_path, "g", f"title {HOSTILE}", f"caption {HOSTILE}"))
+    said = texts(
+        growth_figure(
+            rows,
+            x=HOSTILE,
+            ys="seconds",
+            out=tmp_path,
+            name="g",
+            title=f"title {HOSTILE}",
+            caption=f"caption {HOSTILE}",
+        )
+    )
     assert f"peer {SHOWN}" in said
     assert f"caption {SHOWN}" in said
     assert "title $x^{$_[/b]\\x1b" in said, "the rest is on the next line"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from codi_int.errors import CodiError, OutputError
 from codi_int.files import read_json_object, write_text
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.screen import ScreenRow
 from codi_int.records import differing_key, table_row, unflatten
