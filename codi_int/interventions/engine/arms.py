@@ -72,7 +72,7 @@ class ArmScores:
     changed: Bool[Tensor, " m"]
     """rows that wrote other tokens than the clean arm"""
     rerun: Bool[Tensor, " m"]
-    """rows that were too close to call and ran again with the whole model"""
+    """rows that were too close to call and ran again in one canonical shape"""
 
 
 def plan_edit(
