@@ -353,7 +353,7 @@ class RunCounts:
     decoded: int
     """of those, rows whose answer differs from the clean one and was written out"""
     rerun: int
-    """of those, rows too close to call and run again with the whole model"""
+    """of those, rows too close to call and run again in one canonical shape"""
 
 
 @dataclass(frozen=True)

@@ -79,14 +79,18 @@ def answer_logprob(model: CodiModel, state: ChainState, clean: Decoded) -> Float
 
 
 def decode_rows(
-    model: CodiModel, state: ChainState, rows: Int[Tensor, " m"]
+    model: CodiModel,
+    state: ChainState,
+    rows: Int[Tensor, " m"],
+    guess: Int[Tensor, "m guessed"] | tuple[int, ...] = (),
 ) -> tuple[Sequence[Number | None], Float[Tensor, " m"]]:
-    """The answers that some rows write, and the smallest top-two margin on the way to each."""
+    """The answers that some rows write, and the smallest top-two margin on the way to each; `guess` as in `decode`."""
     if not len(rows):
         return (), torch.empty(0)
     ids = tuple(state.problem_ids[i] for i in rows.tolist())
     # gathered, for writing fills slots and the other rows go on to be scored from this state
-    decoded = model.decode(ChainState(state.cache.gather(rows), state.hidden[rows], state.position, ids))
+    picked = ChainState(state.cache.gather(rows), state.hidden[rows], state.position, ids)
+    decoded = model.decode(picked, guess=guess)
     return read_answers(model, decoded), decoded.margins.amin(1)
 
 

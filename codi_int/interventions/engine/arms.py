@@ -70,7 +70,7 @@ class ArmScores:
     changed: Bool[Tensor, " m"]
     """rows that wrote other tokens than the clean arm"""
     rerun: Bool[Tensor, " m"]
-    """rows whose scores come from a run of the whole model, or are yet to: those too close to call"""
+    """rows that were too close to call and ran again in one canonical shape"""
 
 
 def plan_edit(

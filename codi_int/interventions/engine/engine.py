@@ -19,7 +19,7 @@ from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
+from codi_int.interventions.engine.naive import recapture, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
@@ -212,10 +212,7 @@ class FeatureInterventionEngine:
         if self.method == "naive":
             scores = [rerun_plan(self.model, context.clean, plan, path) for plan in plans]
         else:
-            fast = self._runner(context).run(plans, progress)
-            # Rows whose top two tokens lie closer than rounding can tell apart are run again with the whole model, in
-            # the clean pass's own batches: only so is the fast answer the slow one, bit for bit.
-            scores = rerun_close(self.model, context.clean, plans, fast, path)
+            scores = self._runner(context).run(plans, progress)
         for plan, found in zip(plans, scores, strict=True):
             _check_finite(plan, found)
         # A change of log-probability below what another batch shape makes of the same row is no change.

@@ -7,7 +7,7 @@ from typing import Any
 
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
@@ -17,7 +17,7 @@ from codi_int.interventions.screens.changes import (
     add_counts,
     adjust_effects,
     arm_change,
-    measure_change,
+    measure_changes,
     n_correct,
 )
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
@@ -245,8 +245,10 @@ class _Worker:
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores = self._engine.score(context, list(plans.values()))
-        for (feature, plan), score in zip(plans.items(), scores, strict=True):
-            self._rows[context.site, feature] = measure_row(context, feature, plan, score, self._seed)
+        changes = [arm_change(context.clean, plan, found) for plan, found in zip(plans.values(), scores, strict=True)]
+        effects = measure_changes(changes, self._seed)
+        for (feature, plan), effect in zip(plans.items(), effects, strict=True):
+            self._rows[context.site, feature] = make_row(context, feature, plan, effect)
         return count_work(context, list(plans.values()), scores)
 
 
@@ -264,14 +266,14 @@ def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, conte
     return list(dict.fromkeys(check_features(listed, context.sae.d_sae)))
 
 
-def measure_row(context: SiteContext, feature: int, plan: ArmPlan, scores: ArmScores, seed: int) -> ScreenRow:
+def make_row(context: SiteContext, feature: int, plan: ArmPlan, effect: ArmEffect) -> ScreenRow:
     """One feature's effect; p-values are adjusted once all are known."""
     return ScreenRow(
         site=context.site,
         feature=feature,
         firing_rate=plan.firing_rate,
         edit_size=plan.edit_size,
-        effect=measure_change(arm_change(context.clean, plan, scores), seed),
+        effect=effect,
     )
 
 
