@@ -2,25 +2,18 @@
 
 import json
 import sys
-import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer
 from typing import Any
 
 from rich.console import Console
 
+from codi_int.cli._progress import Lines, Shown
 from codi_int.progress import Progress
 from codi_int.report.literal import show_controls
 
-SECONDS_BETWEEN_LINES = 5.0
-SILENCE = 1.0
-"""seconds after which a log is told that something is being loaded"""
-LOADING = "loading model and problems"
-
 Report = Progress
-_begun: "Shown | None" = None
+_begun: Shown | None = None
 """what `begin` shows, until `progress` takes it over"""
 
 
@@ -57,7 +50,7 @@ def begin() -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator["Shown"]:
+def progress() -> Iterator[Shown]:
     """What shows how far work is; goes on with what `begin` shows."""
     global _begun
     shown = _begun or _show()
@@ -69,74 +62,14 @@ def progress() -> Iterator["Shown"]:
         shown.stop()
 
 
-def _show() -> "Shown":
+def _show() -> Shown:
     """Bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        return Lines()
+        return Lines(tell)
     # imported here and not above: listing the commands loads this module, and bars are needed by few of them
     from codi_int.cli._bars import Bars
 
     return Bars()
-
-
-class Shown(ABC):
-    """Progress as it is shown; as a function of (stage, done, total) it is a `Progress`."""
-
-    def __call__(self, stage: str, done: int, total: int, /) -> None:
-        """See `Progress`."""
-        self.show(stage, done, total, "")
-
-    @abstractmethod
-    def show(self, stage: str, done: int, total: int, words: str) -> None:
-        """Show how far a stage is, with a few words more."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Show nothing any more."""
-
-
-class Lines(Shown):
-    """A line at the start and end of a stage and every few seconds, for logs."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, float] = {}
-        self._first: dict[str, tuple[float, int]] = {}
-        # A line after a second of silence, and not at once: what is over by then, such as an error in an option, needs
-        # none. A timer, because loading does not report anything.
-        self._silence = Timer(SILENCE, lambda: tell(f"{LOADING} ..."))
-        self._silence.daemon = True
-        self._silence.start()
-
-    def stop(self) -> None:
-        """See the class."""
-        self._silence.cancel()
-
-    def show(self, stage: str, done: int, total: int, words: str) -> None:
-        """See the class."""
-        self._silence.cancel()
-        now = time.monotonic()
-        began, before = self._first.setdefault(stage, (now, done))
-        # the last call of a stage is never dropped, however short after the one before: a log must say that it ended
-        if done < total and now - self._last.get(stage, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
-            return
-        self._last[stage] = now
-        # what was done before this run, where a run goes on, says nothing about its pace
-        left = (now - began) * (total - done) / (done - before) if done > before else None
-        parts = [f"{stage}: {done:,} of {total:,}", words, timing(now - began, left if done < total else None)]
-        tell(" · ".join(filter(None, parts)))
-
-
-def timing(elapsed: float, left: float | None) -> str:
-    """`0:07 gone, 1:20 left`; nothing in the first second, when there is nothing to say."""
-    gone = f"{clock(elapsed)} gone" if elapsed >= 1 else ""
-    return ", ".join(filter(None, [gone, "" if left is None else f"{clock(left)} left"]))
-
-
-def clock(seconds: float) -> str:
-    """`0:07`, `1:02:33`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def quieten() -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from codi_int.cli._console import Shown, progress
+from codi_int.cli._console import progress
+from codi_int.cli._progress import Shown
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.many import GridEpoch
 from codi_int.types import Site
