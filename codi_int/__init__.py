@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
-    from codi_int.errors import CodiError
+    from codi_int.errors import CodiError, CodiWarning
     from codi_int.features.profiles import FeatureProfile, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
@@ -62,6 +62,7 @@ _HOMES = {
     "Clamp": "interventions.edits.values",
     "CodiError": "errors",
     "CodiModel": "model.hooked",
+    "CodiWarning": "errors",
     "Completion": "types",
     "Controls": "interventions.engine.controls",
     "Effect": "types",
@@ -126,6 +127,7 @@ __all__ = [
     "Clamp",
     "CodiError",
     "CodiModel",
+    "CodiWarning",
     "Completion",
     "Controls",
     "Effect",

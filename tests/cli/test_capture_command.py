@@ -25,7 +25,7 @@ def test_files_hold_what_the_model_gives(run: Callable, words: tuple[str, ...], 
     assert ran.code == 0, ran.err
     assert "Activations of random on 12 problems" in ran.page
     assert "positions 3, 4" in ran.page
-    assert "[2, 12, 24]" in ran.page
+    assert "2 x 12 x 24" in ran.page
     model, problems = load_model(shelf.model), load_problems(shelf.data)
     exact = model.think(problems, capture=[Site(3, 4)]).at(Site(3, 4)).values
     stored = load_file(tmp_path / "acts" / "layer03.safetensors")["resid_post"]
