@@ -152,6 +152,7 @@ def _keep(found: "SAEEvaluation", out: Path) -> Kept:
     write_csv(out / "eval.csv", document["saes"], list(document["saes"][0]))
     # contiguous: safetensors refuses views, and a row of a stacked tensor is one
     rates = {sae.name: sae.held_out.activation_frequency.contiguous() for sae in found.saes}
-    replace_file(out / FREQUENCIES, lambda part: save_file(rates, part))
+    needs = sum(tensor.nbytes for tensor in rates.values())
+    replace_file(out / FREQUENCIES, lambda part: save_file(rates, part), needs=needs)
     drawn = [path.name for path in save_figures(document, out) if path.suffix == ".png"]
     return Kept(("eval.json", "eval.csv", FREQUENCIES, *drawn), [(document, out)])

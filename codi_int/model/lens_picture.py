@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from codi_int.files import replace_file
+from codi_int.files import write_bytes
 from codi_int.model.lens import LensGroup, LensReport
 
 PANELS_PER_ROW = 4
@@ -59,8 +59,8 @@ def _write(figure: Any, folder: Path) -> tuple[Path, Path]:
     from matplotlib import rc_context
 
     paths = folder / "lens.png", folder / "lens.svg"
-    replace_file(paths[0], lambda part: figure.savefig(part, format="png", dpi=160))
+    write_bytes(paths[0], lambda file: figure.savefig(file, format="png", dpi=160))
     # without a salt matplotlib names the parts of an SVG at random, and every run would give other bytes
     with rc_context({"svg.hashsalt": "codi-int"}):
-        replace_file(paths[1], lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
+        write_bytes(paths[1], lambda file: figure.savefig(file, format="svg", metadata={"Date": None}))
     return paths

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from codi_int.files import replace_file
+from codi_int.files import write_bytes
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -137,8 +137,8 @@ def write_figure(figure: "matplotlib.figure.Figure", out: str | Path, name: str)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with look():
         # PNG would note matplotlib's version, so that an upgrade alone would change the bytes
-        replace_file(paths[0], lambda part: figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None}))
+        write_bytes(paths[0], lambda file: figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None}))
         figure.set_layout_engine("none")  # everything has found its place; finding it again would take as long
         unnamed = {"Date": None, "Creator": None}  # else each run would give other bytes
-        replace_file(paths[1], lambda part: figure.savefig(part, format="svg", metadata=unnamed))
+        write_bytes(paths[1], lambda file: figure.savefig(file, format="svg", metadata=unnamed))
     return paths
