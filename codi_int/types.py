@@ -76,7 +76,10 @@ class Site:
                 f"{' and '.join(GLOBAL_COMPONENTS)} take layer None, all others take a layer number.",
             )
         if self.position < 0 or (self.layer is not None and self.layer < 0):
-            raise SiteError(f"Layer {self.layer}, position {self.position}: both count from 0 upwards.")
+            raise SiteError(
+                f"Layer {self.layer}, position {self.position}: both count from 0 upwards.",
+                "Give numbers from 0 upwards.",
+            )
 
     def __str__(self) -> str:
         # `resid_post` is the usual one and stays unsaid; `parse` puts it back
@@ -87,7 +90,8 @@ class Site:
     def parse(cls, text: str) -> "Site":
         """The site that `text` names; the inverse of `str(site)`."""
         # fullmatch: with match, what stands behind a site would be dropped without a word
-        match = re.fullmatch(r"(?:L(\d+)\.)?P(\d+)(?:\.(\w+))?", text)
+        # nine digits: no model has more, and Python refuses to read thousands of them in words of its own
+        match = re.fullmatch(r"(?:L(\d{1,9})\.)?P(\d{1,9})(?:\.(\w+))?", text)
         if not match:
             raise SiteError(f"{text!r} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought.")
         layer, position, component = match.groups()

@@ -88,7 +88,7 @@ def measure_spliced_all(
     model.check_site(site)
     for sae in saes:
         check_fits(sae, model, site)
-    # over all problems, not per batch: a batch holds questions of one length only
+    # over all problems, not per batch: a batch holds questions of like lengths only
     mean = model.think(problems, capture=[site]).at(site).values.mean(dim=0)
     replacements: list[Replacement] = [lambda x: mean.expand_as(x), *saes]
     # one total per arm: clean, mean, then the SAEs; whole numbers and float64, so that many batches lose nothing

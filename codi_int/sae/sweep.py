@@ -7,6 +7,7 @@ from pathlib import Path
 
 from codi_int.errors import ConfigError, OutputError, SAEError
 from codi_int.files import read_json_object, write_json
+from codi_int.records import differing_key
 from codi_int.sae.compare import decoder_structure
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite, sae_folder
@@ -161,8 +162,7 @@ def check_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> boo
     remedy = "Delete it, or give another folder."
     found = read_json_object(out / SETTINGS, error=OutputError, remedy=remedy, finite=False)
     if found != own:
-        # both key sets: the note may lack a setting or have one that is not known here
-        name = next(key for key in {**own, **found} if own.get(key) != found.get(key))
+        name = differing_key(own, found)
         raise ConfigError(
             f"{out} holds a sweep with {name} {_short(found.get(name))}, not {_short(own.get(name))}.",
             "Give another folder, or the settings of that sweep.",

@@ -28,9 +28,10 @@ from codi_int.types import Number, Site
 MAX_ROWS = 256
 """rows that run together"""
 
-LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
+LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
 """changes of an answer's log-probability up to this, in nats, count as none. Running the same rows in another batch
-moves those of codi-mini by up to 3e-6; a signed-rank test over hundreds of such changes finds rounding significant."""
+moves those of codi-mini by up to 1.1e-5; a signed-rank test over hundreds of such changes calls rounding
+significant."""
 
 
 @dataclass(frozen=True)

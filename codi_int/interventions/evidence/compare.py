@@ -138,7 +138,10 @@ def as_booleans(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     """`values` as a one-dimensional boolean array; 0 and 1 will do."""
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
-        raise ConfigError(f"{name} must be a list of at least one true or false, got shape {array.shape}.")
+        raise ConfigError(
+            f"{name} must be a list of at least one true or false, got shape {array.shape}.",
+            "Pass one value per problem: correct (1) or not (0).",
+        )
     # NaN and probabilities would become True in astype without a word
     if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
         raise ConfigError(f"{name} holds values other than true and false.", "Pass correct (1) or not (0) per problem.")

@@ -79,6 +79,8 @@ class AblationCurve:
     """work done and saved"""
     environment: Environment
     """versions, hashes, time"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     schema = "codi-int/curve@1"
 
@@ -121,6 +123,7 @@ def run_curve(
     check_draws(draws)
     context = engine.site_context(problems, site, progress)
     living = _living(context)
+    notes = engine.warn_at(context, [context.site])
     ranked = [feature for feature in _checked(ranking, context) if feature in living]
     sizes = _sizes(sizes, len(ranked))
     # The random sets are drawn from the same alive features as the ranked ones: a draw that took dead features would
@@ -146,6 +149,7 @@ def run_curve(
         environment=describe_environment(
             engine.model, context.sae, context.clean.problems, time.perf_counter() - started
         ),
+        notes=notes,
     )
 
 
@@ -203,7 +207,10 @@ def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, 
 def _living(context: SiteContext) -> set[int]:
     fires = (context.latents != 0).any(0).nonzero()[:, 0]
     if not len(fires):
-        raise ConfigError(f"No feature fires at {context.site} on these problems: there is nothing to take out.")
+        raise ConfigError(
+            f"No feature fires at {context.site} on these problems: there is nothing to take out.",
+            "Give other problems, or another site.",
+        )
     return set(fires.tolist())
 
 

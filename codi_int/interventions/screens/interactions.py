@@ -54,10 +54,14 @@ def run_pairs(
     """
     started = time.perf_counter()
     if engine.splice != "add":
-        raise ConfigError("Pairs need splice='add': without the SAE's error every arm has a cost of its own.")
+        raise ConfigError(
+            "Pairs need splice='add': without the SAE's error every arm has a cost of its own.",
+            "Build the engine with splice='add'.",
+        )
     wanted = check_pairs(pairs)
     context = engine.site_context(problems, site, progress)
     check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
+    notes = engine.warn_at(context, [context.site])
     here = set(wanted)  # rows of other pairs, or of another site, must not join the family that is corrected
     work = _PairWorker(engine, context, seed)
     checkpoint = checkpoint or Checkpoint()
@@ -78,7 +82,7 @@ def run_pairs(
         names=take_names(names, problems, engine.saes),
         started=started,
     )
-    return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]))
+    return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]), notes=notes)
 
 
 def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:

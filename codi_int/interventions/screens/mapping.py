@@ -33,6 +33,8 @@ from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
+from codi_int.model.vocabulary import vocabulary_notes
+from codi_int.notes import give
 from codi_int.progress import Progress, count_up
 from codi_int.types import Problem, RunCounts, Site
 
@@ -106,6 +108,8 @@ def run_map(
             f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
             f"Name an earlier position or layer (the last position is {model.n_thoughts}), or propagate='both'.",
         )
+    notes = vocabulary_notes(model, problems)
+    give(notes)
     for i, run in enumerate(runs):
         run.go(before=i * len(plan.sites), total=len(runs) * len(plan.sites))
     cells = _adjusted([_cell(site, run, seed) for run in runs for site in plan.sites])
@@ -124,6 +128,7 @@ def run_map(
         splits=_splits(plan.sites, {run.path: run.changes for run in runs}, seed) if plan.propagate == SPLIT else (),
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
+        notes=notes,
     )
 
 
