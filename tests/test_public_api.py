@@ -1,4 +1,4 @@
-"""The front door: the names promised, that they load, and that the door itself is light."""
+"""The package: the names promised, that they load, and that importing it is light."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = codi_int.no_such_name
 
 
-def test_importing_the_front_door_loads_nothing_heavy():
+def test_importing_the_package_loads_nothing_heavy():
     code = "import codi_int, sys; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

@@ -38,24 +38,26 @@ def evaluate(options: EvaluateOptions) -> None:
     """Accuracy through thoughts with 95% intervals, by number of steps and by operation."""
     from codi_int.cli._tables import evaluation_page
     from codi_int.data.problems import load_problems
-    from codi_int.interventions.evaluation import Evaluation, check_settings
+    from codi_int.interventions.evaluation import Evaluation, EvaluationSettings
     from codi_int.interventions.evaluation import evaluate as evaluate_model
     from codi_int.model.loading import load_model
 
     def work(report: Report) -> Evaluation:
         problems = load_problems(options.data, options.limit)
         # before the model is loaded, which takes longest
-        check_settings(options.padding, options.rule, options.batch_size, options.replace)
-        return evaluate_model(
-            load_model(options.model, device=options.device),
-            problems,
-            data=options.data,
+        settings = EvaluationSettings(
             replace=options.replace,
             written=options.written,
-            report=report,
             padding=options.padding,
             rule=options.rule,
             batch_size=options.batch_size,
+        )
+        return evaluate_model(
+            load_model(options.model, device=options.device),
+            problems,
+            settings,
+            data=options.data,
+            progress=report,
         )
 
     run_job(work, document=Evaluation.to_dict, page=evaluation_page, as_json=options.as_json)

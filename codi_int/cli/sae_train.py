@@ -104,7 +104,7 @@ def _config(options: TrainOptions) -> "SAETrainingConfig":
 def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> "SAEMetrics":
     from codi_int.data.problems import load_problems
     from codi_int.model.loading import load_model
-    from codi_int.sae.at_site import train_at_site
+    from codi_int.sae.at_site import TrainingData, train_at_site
     from codi_int.sae.training_start import check_batch
     from codi_int.types import Site
 
@@ -116,13 +116,10 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
     return train_at_site(
         model,
         Site(options.layer, options.position),
-        training=problems,
-        held_out=held_out,
+        TrainingData(problems, held_out, name=options.data, captures=options.captures),
         config=config,
         folder=options.out,
-        data_name=options.data,
         progress=report,
-        captures=options.captures,
     )
 
 

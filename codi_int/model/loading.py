@@ -1,4 +1,4 @@
-"""The one door through which models come in: a shipped name, a folder, or a hub name."""
+"""The one entry point for models: a shipped name, a folder, or a hub name."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -152,7 +152,9 @@ class FeatureInterventionEngine:
         outcomes = outcomes_of_arms(context.clean, plans, scores)
         effect = self._effect(context, edit, arm, outcomes, seed)
         arms = {name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
-        after = describe.doubts_after(edit, table, self.saes, arm, arms, len(context.clean.problems))
+        after = describe.doubts_after(
+            edit, table, self.saes, arm=arm, arms=arms, n_problems=len(context.clean.problems)
+        )
         spent = time.perf_counter() - started
         return Result(
             experiment=self._experiment(
