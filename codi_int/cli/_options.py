@@ -43,7 +43,7 @@ def check_whole(option: str, digits: str, least: int | None = None, most: int = 
     return value
 
 
-def number(option: str) -> Callable[[str | float], float]:
+def number(option: str, least: float = -math.inf) -> Callable[[str | float], float]:
     """A parser for numbers."""
 
     def parse(text: str | float) -> float:
@@ -53,6 +53,8 @@ def number(option: str) -> Callable[[str | float], float]:
             value = math.nan
         if not math.isfinite(value):  # float() reads "nan" and "inf", which would spread through every result
             raise ConfigError(f"{option} takes a number, got {text!r}.", f"Write {option} 5, for example.")
+        if value < least:
+            raise ConfigError(f"{option} must be at least {least:g}, got {text}.", f"Write {option} 5, for example.")
         return value
 
     return parse
@@ -155,6 +157,16 @@ class SiteOptions:
     sae: Sae = None
 
 
+Memory = Annotated[
+    float,
+    typer.Option(
+        parser=number("--memory", least=0.0),
+        metavar="GIB",
+        help="Keys and values held at once; what does not fit is computed again, 0 keeps none.",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(RunOptions):
     """How an edit reaches the model, and what stands beside it."""
@@ -184,6 +196,7 @@ class EditOptions(RunOptions):
         str,
         typer.Option(help="By which path: both, cache, recurrence; split tells them apart."),
     ] = "both"
+    memory: Memory = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The clean pass: run once, kept, and the place from which every edited pass starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -20,13 +20,14 @@ small budget costs time, and 0 keeps nothing"""
 
 
 class RolloutCache:
-    """The rollouts of a clean pass: kept while the budget lasts, made again where it did not."""
+    """The rollouts of a clean pass: keys and values kept while the budget lasts, made again where it did not."""
 
     def __init__(self, model: CodiModel, batches: Sequence[QuestionBatch], sites: tuple[Site, ...], budget: int):
         self._model, self._batches, self._sites = model, batches, sites
         self._left = budget
         self._kept: dict[int, Rollout] = {}
-        self._guess: tuple[int, ...] | None = None
+        self._without: dict[int, Rollout] = {}
+        self._last: tuple[int, Rollout] | None = None
 
     @property
     def n_kept(self) -> int:
@@ -39,18 +40,28 @@ class RolloutCache:
         # where throwing out the least recently used would lose each batch just before it is needed.
         if index in self._kept:
             return self._kept[index]
-        # The first batch shows how answers begin, and the others are read with that guess; it is never its own, for a
-        # batch that is made again must come out the same bit for bit.
-        guess = () if index == 0 or self._guess is None else self._guess
-        rollout = self._model.rollout(self._batches[index], self._sites, guess)
-        if self._guess is None:
-            self._guess = usual_opening(rollout.completions)
+        if self._last and self._last[0] == index:
+            return self._last[1]
+        self._last = None  # two that are not kept need not be there together
+        rollout = self._made(index)
         # only the cache counts: it holds keys and values of all layers, beside which states and captures are small
         size = sum(t.nbytes for t in (*rollout.cache.keys, *rollout.cache.values))
         if size <= self._left:
             self._left -= size
             self._kept[index] = rollout
+        else:
+            # thoughts, captures and the answer stay, so that only the question and the thoughts are read again
+            self._without[index] = replace(rollout, cache=self._model.stack.new_cache(0, 0))
+            self._last = (index, rollout)
         return rollout
+
+    def _made(self, index: int) -> Rollout:
+        if index in self._without:
+            return self._model.read_again(self._without[index])
+        # the first batch shows how answers begin, and the others are read with that guess
+        known = self._kept.get(0) or self._without.get(0)
+        guess = () if known is None else usual_opening(known.completions)
+        return self._model.rollout(self._batches[index], self._sites, guess)
 
 
 @dataclass(frozen=True)

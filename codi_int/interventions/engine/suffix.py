@@ -22,15 +22,18 @@ from codi_int.model.branch import Branches
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import Recorder, SiteRecorder
+from codi_int.model.memory import bytes_per_slot
 from codi_int.model.resume import ResumePoint, SiteChange
 from codi_int.model.rollout import Rollout, join_rollouts
 from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
 from codi_int.types import Number, Site
 
-MAX_ROWS = 512
+MAX_ROWS = 384
 """rows that run together"""
-CANONICAL_ROWS = 64
+SHARES = 4
+"""one part in so many of the memory budget is for the rows that run, the others are for what is kept"""
+CANONICAL_ROWS = 32
 """rows that run together where a row's result must not depend on what runs beside it"""
 
 LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
@@ -68,6 +71,24 @@ class _Settled:
     """the number that was written"""
     close: Bool[Tensor, " some"]
     """whether some choice was too close to call elsewhere"""
+
+
+def rows_within(model: CodiModel, budget: int, most: int) -> int:
+    """How many rows may run together within a budget of bytes: a quarter of it is for their own keys and values.
+
+    The rest is the clean pass's. A budget of 0 keeps none, and says nothing of the rows.
+
+    Raises:
+        ConfigError: for a budget that holds no row.
+    """
+    # of <bot>, the thoughts, and an answer with what stands before it
+    row = bytes_per_slot(model) * (model.n_thoughts + 3 + model.config.max_new_tokens)
+    if 0 < budget < SHARES * row:
+        raise ConfigError(
+            f"memory_budget is {budget:,} bytes; a single row of {model.name} takes {SHARES * row:,}.",
+            f"Give at least {SHARES * row / 2**20:.1f} MiB (--memory), or 0 to keep nothing.",
+        )
+    return min(most, budget // (SHARES * row)) if budget else most
 
 
 class SuffixRunner:
