@@ -14,13 +14,12 @@ from codi_int.errors import ConfigError, HookError, SiteError
 from codi_int.model.bridge import to_bridge
 from codi_int.model.capture import Activations, CachedRun, NameRecorder, NamesFilter, chosen_names
 from codi_int.model.chain import PADDINGS, Chain, ChainState, Decoded, Padding
-from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.codi import CodiConfig, Projection, clean_question
 from codi_int.model.hooks import (
     THOUGHT_HOOK,
     HookFunction,
     HookPoint,
     HookSession,
-    Propagate,
     Recorder,
     SiteRecorder,
     make_entry,
@@ -42,7 +41,7 @@ from codi_int.model.rollout import (
 from codi_int.model.store import save_model
 from codi_int.model.weights import WeightsIdentity
 from codi_int.progress import Progress, count_up
-from codi_int.types import Completion, Problem, Site, ThoughtBatch
+from codi_int.types import Completion, Problem, Propagate, Site, ThoughtBatch
 
 BATCH_SIZE = 128
 
@@ -152,11 +151,8 @@ class CodiModel(Chain):
 
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
-        # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
-        text = problem.question.strip().replace("  ", " ")
-        ids = list(self.tokenizer(text)["input_ids"])
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
-        return (*ids, *ending)
+        return (*self.tokenizer(clean_question(problem))["input_ids"], *ending)
 
     def _encoded(self, problems: Sequence[Problem]) -> tuple[list[tuple[int, ...]], list[str]]:
         return [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
@@ -166,7 +162,7 @@ class CodiModel(Chain):
     ) -> list[QuestionBatch]:
         """The problems in batches, padded on the left: of neighbouring lengths, or (`official`) in the order given."""
         if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Give 1 or more.")
         if padding not in PADDINGS:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         encoded, ids = self._encoded(problems)

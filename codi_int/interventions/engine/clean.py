@@ -8,15 +8,36 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.data.answers import is_right
-from codi_int.errors import DataError
+from codi_int.errors import ConfigError, DataError
 from codi_int.model.hooked import CodiModel
+from codi_int.model.memory import bytes_per_slot
 from codi_int.model.rollout import QuestionBatch, Rollout, usual_opening
-from codi_int.progress import Progress as Progress  # also imported from here
+from codi_int.progress import Progress
 from codi_int.types import Number, Outcome, Problem, Site
 
 MEMORY_BUDGET = 2 * 1024**3
 """bytes of keys and values that a clean pass keeps; what does not fit is computed again when it is needed, so that a
 small budget costs time, and 0 keeps nothing"""
+SHARES = 4
+"""one part in so many of the memory budget is for the rows that run, the others are for what is kept"""
+
+
+def rows_within(model: CodiModel, budget: int, most: int) -> int:
+    """How many rows may run together within a budget of bytes: a quarter of it is for their own keys and values.
+
+    The rest is the clean pass's. A budget of 0 keeps none, and says nothing of the rows.
+
+    Raises:
+        ConfigError: for a budget that holds no row.
+    """
+    # of <bot>, the thoughts, and an answer with what stands before it
+    row = bytes_per_slot(model) * (model.n_thoughts + 3 + model.config.max_new_tokens)
+    if 0 < budget < SHARES * row:
+        raise ConfigError(
+            f"memory_budget is {budget:,} bytes; a single row of {model.name} takes {SHARES * row:,}.",
+            f"Give at least {SHARES * row / 2**20:.1f} MiB (--memory), or 0 to keep nothing.",
+        )
+    return min(most, budget // (SHARES * row)) if budget else most
 
 
 class RolloutCache:

@@ -22,7 +22,6 @@ from codi_int.model.branch import Branches
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import Recorder, SiteRecorder
-from codi_int.model.memory import bytes_per_slot
 from codi_int.model.resume import ResumePoint, SiteChange
 from codi_int.model.rollout import Rollout, join_rollouts
 from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
@@ -31,8 +30,6 @@ from codi_int.types import Number, Site
 
 MAX_ROWS = 384
 """rows that run together"""
-SHARES = 4
-"""one part in so many of the memory budget is for the rows that run, the others are for what is kept"""
 CANONICAL_ROWS = 32
 """rows that run together where a row's result must not depend on what runs beside it"""
 
@@ -73,24 +70,6 @@ class _Settled:
     """whether some choice was too close to call elsewhere"""
 
 
-def rows_within(model: CodiModel, budget: int, most: int) -> int:
-    """How many rows may run together within a budget of bytes: a quarter of it is for their own keys and values.
-
-    The rest is the clean pass's. A budget of 0 keeps none, and says nothing of the rows.
-
-    Raises:
-        ConfigError: for a budget that holds no row.
-    """
-    # of <bot>, the thoughts, and an answer with what stands before it
-    row = bytes_per_slot(model) * (model.n_thoughts + 3 + model.config.max_new_tokens)
-    if 0 < budget < SHARES * row:
-        raise ConfigError(
-            f"memory_budget is {budget:,} bytes; a single row of {model.name} takes {SHARES * row:,}.",
-            f"Give at least {SHARES * row / 2**20:.1f} MiB (--memory), or 0 to keep nothing.",
-        )
-    return min(most, budget // (SHARES * row)) if budget else most
-
-
 class SuffixRunner:
     """Runs arms from their site onwards."""
 
@@ -114,7 +93,7 @@ class SuffixRunner:
             logprobs[pairs], changed[pairs], close[pairs] = (
                 found.logprobs.cpu(),
                 found.changed.cpu(),
-                found.uncertain.cpu(),
+                found.close.cpu(),
             )
 
         done = 0
@@ -221,9 +200,9 @@ class SuffixRunner:
         state = self._state(rollout, rows, changes.of(filled))
         found = self._verify(rollout, state, rows)
         # a pair of choices may round either way here as well, but always the same way
-        found = Verified(found.logprobs[:n], found.changed[:n], found.uncertain[:n])
+        found = Verified(found.logprobs[:n], found.changed[:n], found.close[:n])
         answers = [self._clean.outcomes[i].answer for i in changes.problems[pairs].tolist()]
-        unsure, which = found.uncertain.cpu().clone(), found.changed.nonzero()[:, 0]
+        unsure, which = found.close.cpu().clone(), found.changed.nonzero()[:, 0]
         written, margins = decode_rows(self._model, state, which, rollout.decoded.ids[which])
         unsure[which.cpu()] |= (margins < self._tolerance).cpu()
         for row, answer in zip(which.tolist(), written, strict=True):
@@ -301,9 +280,6 @@ def settle_rounding(plan: ArmPlan, scores: ArmScores, clean: CleanPass, toleranc
     before = clean.logprobs.cpu()[plan.rows]
     same = (scores.logprobs - before).abs() <= tolerance
     return replace(scores, logprobs=torch.where(same, before, scores.logprobs))
-
-
-settled = settle_rounding  # the earlier name
 
 
 def _split_by_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
