@@ -143,6 +143,16 @@ class SiteOptions:
     sae: Sae = None
 
 
+Memory = Annotated[
+    float,
+    where(
+        parser=number("--memory", least=0.0),
+        metavar="GIB",
+        help="Keys and values held at once; what does not fit is computed again, 0 keeps none.",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(RunOptions):
     """How an edit reaches the model, and what stands beside it."""
@@ -171,6 +181,7 @@ class EditOptions(RunOptions):
             help="Single neurons put to their mean, and the difference of means.",
         ),
     ] = 0
+    memory: Memory = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,13 @@ def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterv
     model.check_site(site)
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
-    engine = FeatureInterventionEngine(model, {site: sae}, splice=options.splice, propagate=options.propagate)
+    engine = FeatureInterventionEngine(
+        model,
+        {site: sae},
+        splice=options.splice,
+        propagate=options.propagate,
+        memory_budget=int(options.memory * 2**30),
+    )
     return engine, problems, name
 
 

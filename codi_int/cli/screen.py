@@ -34,6 +34,7 @@ class ScreenOptions(o.RunOptions):
     ] = ()
     layers: o.Layers
     positions: o.Positions = (3,)
+    memory: o.Memory = 2.0
     pairs: Annotated[
         Path | None,
         o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
@@ -165,7 +166,8 @@ def _load(options: ScreenOptions) -> _Stage:
     for site in sites:
         model.check_site(site)
     names = saes_for(options.model, options.sae, sites)
-    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=options.device) for s, n in names.items()})
+    saes = {site: load_sae(name, device=options.device) for site, name in names.items()}
+    engine = FeatureInterventionEngine(model, saes, memory_budget=int(options.memory * 2**30))
     return _Stage(engine, names, problems, _folder(options, engine, problems))
 
 

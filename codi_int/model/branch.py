@@ -127,14 +127,16 @@ class BranchedCache(KVCache):
         t, own = q.shape[1], self.length - self.prefix
         m = q.shape[2] // heads  # queries that share a key's head; they stand side by side
         # one copy puts the queries of a problem below each other for each of its heads
-        asked = q.reshape(groups, each, t, heads, m, width).permute(0, 3, 1, 4, 2, 5).reshape(groups * heads, -1, width)
+        asked = (
+            q.reshape((groups, each, t, heads, m, width)).permute((0, 3, 1, 4, 2, 5)).reshape(groups * heads, -1, width)
+        )
         keys = self.keys[layer].view(-1, capacity, width)[:, :own]
         values = self.values[layer].view(-1, capacity, width)[:, :own]
         pattern = self._pattern(asked, self.prefix_keys[layer], keys, t, scale).to(q.dtype)
         by_row = pattern.view(groups * heads * each, m * t, self.prefix + own)
         read = torch.bmm(pattern[:, :, : self.prefix], self.prefix_values[layer])
         read = read.view(-1, m * t, width).baddbmm_(by_row[:, :, self.prefix :], values)
-        read = read.view(groups, heads, each, m, t, width).permute(0, 2, 4, 1, 3, 5)
+        read = read.view((groups, heads, each, m, t, width)).permute((0, 2, 4, 1, 3, 5))
         return read.reshape(groups * each, t, heads * m, width)
 
     def _pattern(self, asked: Tensor, shared: Tensor, keys: Tensor, t: int, scale: float) -> Tensor:

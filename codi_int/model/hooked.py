@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError, HookError, SiteError
 from codi_int.model.bridge import to_bridge
 from codi_int.model.capture import Activations, CachedRun, NameRecorder, NamesFilter, chosen_names
@@ -29,7 +29,9 @@ from codi_int.model.rollout import (
     QuestionBatch,
     Rollout,
     Thinking,
+    beside,
     check_tokens,
+    complete,
     group_by_length,
     group_in_order,
     join_thoughts,
@@ -327,30 +329,35 @@ class CodiModel(Chain):
     def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = (), guess: tuple[int, ...] = ()) -> Rollout:
         """One clean pass over a batch, with everything kept that an edit may start from; `guess` as in `decode`."""
         recorder = SiteRecorder(self._sites(capture))
+        thinking = self._think_tightly(batch, recorder)
         with torch.no_grad():
-            thinking = self._think(self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder), recorder)
-            decoded = self.decode(thinking.state, guess=guess).checked()
-        completions = self._completions(batch.problem_ids, decoded)
-        cache = thinking.state.cache
+            # the answer is written beside what is kept, which so has no slot more than it needs
+            decoded = self.decode(beside(thinking.state), guess=guess).checked()
         return Rollout(
             batch=batch,
-            cache=cache,
+            cache=thinking.state.cache,
             hidden=thinking.hidden,
             thoughts=thinking.thoughts,
             captured=recorder.captured,
             decoded=decoded,
-            completions=completions,
+            completions=self._completions(batch.problem_ids, decoded),
         )
+
+    def read_again(self, rollout: Rollout) -> Rollout:
+        """A rollout with keys and values, where it was kept without them."""
+        return replace(rollout, cache=self._think_tightly(rollout.batch).state.cache)
+
+    def _think_tightly(self, batch: QuestionBatch, recorder: Recorder | None = None) -> Thinking:
+        with torch.no_grad():
+            state = self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder, spare=0)
+            return self._think(state, recorder)
 
     def rollouts(
         self, problems: Sequence[Problem], capture: Sequence[Site] = (), batch_size: int = BATCH_SIZE
     ) -> Iterator[Rollout]:
         """`rollout` over all batches of some problems, shorter questions first."""
-        guess: tuple[int, ...] = ()
         for batch in self.batches(problems, batch_size):
-            rollout = self.rollout(batch, capture, guess)
-            guess = guess or usual_opening(rollout.completions)
-            yield rollout
+            yield self.rollout(batch, capture)
 
     def _sites(self, capture: Sequence[Site] | Literal["all"]) -> tuple[Site, ...]:
         if isinstance(capture, str):
@@ -384,11 +391,4 @@ class CodiModel(Chain):
         return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
-        """The answers as text and number."""
-        tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
-        texts = self.tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
-        rule = self.config.answer_rule
-        return tuple(
-            Completion(name, text, ids, extract_answer(text, rule))
-            for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
-        )
+        return complete(decoded, problem_ids, self.tokenizer, self.config.answer_rule)

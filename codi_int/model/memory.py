@@ -100,6 +100,12 @@ def bytes_per_problem(model: CodiModel, n_tokens: int) -> int:
     return size * (cache + block) + 4 * 4 * stack.vocab_size
 
 
+def bytes_per_slot(model: CodiModel) -> int:
+    """Keys and values of one token at all layers."""
+    stack = model.stack
+    return 2 * stack.n_layers * stack.n_kv_heads * stack.head_dim * torch.finfo(model.dtype).bits // 8
+
+
 def memory_budget(device: torch.device) -> int:
     """Bytes that a batch may take on a device."""
     if device.type == "cuda":

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +11,15 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError
 from codi_int.model.branch import BranchedCache, Branches
 from codi_int.model.cache import KVCache
 from codi_int.model.chain import ChainState, Decoded
 from codi_int.types import Completion, Site, ThoughtBatch
 
+ANSWER_ROOM = 10
+"""slots of an ordinary answer; longer ones make a cache grow"""
 PADDING_SHARE = 1 / 8
 """of a batch's tokens: what a padded one costs in arithmetic, fuller batches have to save in overhead"""
 
@@ -107,6 +111,13 @@ class Rollout:
 
     def _names(self, rows: Int[Tensor, " rows"]) -> tuple[str, ...]:
         return tuple(self.problem_ids[i] for i in rows.tolist())
+
+
+def beside(state: ChainState) -> ChainState:
+    """A state from which the same rows go on without writing into the cache, of which a single slot is copied."""
+    rows = torch.arange(len(state.problem_ids), device=state.hidden.device)
+    cache = BranchedCache.of(state.cache, Branches(rows, 1), state.cache.length - 1, room=ANSWER_ROOM)
+    return ChainState(cache, state.hidden, state.position, state.problem_ids)
 
 
 def join_rollouts(parts: Sequence[Rollout], width: int) -> Rollout:
@@ -206,6 +217,16 @@ def group_in_order(
     n, size = len(encoded), grouping.batch_size
     starts = range(0, n, size)
     return [_padded(encoded, problem_ids, range(start, min(start + size, n)), grouping) for start in starts]
+
+
+def complete(decoded: Decoded, problem_ids: Sequence[str], tokenizer: Any, rule: str) -> tuple[Completion, ...]:
+    """Answers as text and number."""
+    tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
+    texts = tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
+    return tuple(
+        Completion(name, text, ids, extract_answer(text, rule))
+        for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
+    )
 
 
 def usual_opening(completions: Sequence[Completion]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine import describe
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.baselines import baseline_arms
-from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
+from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, rows_within, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_plan
@@ -63,9 +63,11 @@ class FeatureInterventionEngine:
             splice: `add` adds decode(edit(f)) - decode(f) and so keeps the SAE's error; `replace` puts decode(edit(f))
                 in place of the residual. Edits of the residual itself know no such difference.
             propagate: by which paths an edit may reach the answer: `both`, `cache` or `recurrence`.
-            memory_budget: bytes of keys and values that the clean pass may keep. What does not fit is computed again,
-                so a small budget costs time and no result; 0 keeps nothing.
-            max_rows: how many (edit, problem) rows run together at most; halved where memory runs out.
+            memory_budget: bytes of keys and values that are held at once, three quarters of it by the clean pass. What
+                does not fit is computed again, so a small budget costs time and no result; 0 keeps nothing of the clean
+                pass.
+            max_rows: how many (edit, problem) rows run together at most; fewer where the budget does not hold them,
+                halved where memory runs out.
             method: `suffix` runs only what comes after the site; `naive` runs the whole model for every edit.
 
         Raises:
@@ -88,7 +90,8 @@ class FeatureInterventionEngine:
             check_fits(sae, model, site)
         self.model, self.sites = model, tuple(saes)
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
-        self.memory_budget, self.max_rows, self.method = memory_budget, max_rows, method
+        self.memory_budget, self.method = memory_budget, method
+        self.max_rows = rows_within(model, memory_budget, max_rows)
         self._clean: CleanPass | None = None
         self._clean_key: Hashable = None
         self._warned: set[str] = set()
@@ -273,7 +276,8 @@ class FeatureInterventionEngine:
             bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
             sites = tuple(dict.fromkeys((*self.sites, *bases)))
             self._clean = None  # the old pass and the new one need not fit into memory together
-            self._clean = run_clean(self.model, problems, sites, self.memory_budget, progress)
+            kept = self.memory_budget * (SHARES - 1) // SHARES
+            self._clean = run_clean(self.model, problems, sites, kept, progress)
             self._clean_key = key
         return self._clean
 

@@ -28,9 +28,9 @@ from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, veri
 from codi_int.progress import Progress
 from codi_int.types import Number, Site
 
-MAX_ROWS = 512
+MAX_ROWS = 384
 """rows that run together"""
-CANONICAL_ROWS = 64
+CANONICAL_ROWS = 32
 """rows that run together where a row's result must not depend on what runs beside it"""
 
 LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
