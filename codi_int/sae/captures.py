@@ -8,6 +8,7 @@ Questions are taken in the order of their length, so that full batches need no p
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -223,7 +224,8 @@ def _begin(folder: Path, wanted: CaptureInfo) -> CaptureInfo:
         _write_sidecar(folder, wanted)
     except BaseException:  # Ctrl-C too: blocks that were taken for nothing are given back
         for path in paths:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         raise
     return wanted
 
