@@ -12,23 +12,23 @@
 
     CodiWarning                   no error: what a reader of a result should know; see notes.py
 
-A message says the rule, the value got, the values allowed and what to do, in one or two lines.
+A message says the rule, the value got, the values allowed and what to do, in two lines.
 """
 
 
 class CodiError(Exception):
     """Base class; its message is meant for the user and is complete without a traceback."""
 
-    def __init__(self, rule: str, remedy: str = "") -> None:
+    def __init__(self, rule: str, remedy: str) -> None:
         """
         Args:
             rule: what is wrong: the rule, the value got and the values allowed. One line.
-            remedy: what to do about it. One line, may be empty.
+            remedy: what to do about it. One line.
         """
         # What libraries say, and names from files, may hold line breaks of any kind; a message has two lines at most.
         self.rule = " ".join(rule.splitlines())
         self.remedy = " ".join(remedy.splitlines())
-        super().__init__(f"{self.rule}\n{self.remedy}" if self.remedy else self.rule)
+        super().__init__(f"{self.rule}\n{self.remedy}")
 
 
 class CodiWarning(UserWarning):

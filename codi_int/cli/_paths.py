@@ -12,7 +12,7 @@ from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import note_lines
 from codi_int.interventions.edits.basic import Edit
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.screens.paths import PATHS, EffectByPath, split_effect
 
 NAMES = {"both": "by both paths", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}

@@ -11,7 +11,6 @@ from codi_int.sae.evaluate import site_of
 from codi_int.sae.published import export_published, import_published, published_site
 from codi_int.sae.store import load_sae, save_sae
 
-FORMATS = ("saelens", "published")
 SCHEMA = "codi-int/sae-file@1"
 
 
@@ -35,8 +34,6 @@ def import_and_print(
 
 def export_and_print(name: str, out: Path, format: str, as_json: bool) -> None:
     """Write an SAE for another tool and print what it is."""
-    if format not in FORMATS:
-        raise ConfigError(f"--format {format!r} does not exist.", f"It is one of {', '.join(FORMATS)}.")
     sae = load_sae(name)
     if format == "published":
         if out.suffix != ".pt":

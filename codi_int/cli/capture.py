@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
@@ -13,7 +12,6 @@ from codi_int.cli._job import keep_on_interrupt, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
-from codi_int.errors import ConfigError
 from codi_int.progress import rename_stage
 
 if TYPE_CHECKING:
@@ -24,12 +22,12 @@ if TYPE_CHECKING:
 class CaptureOptions(o.ModelOptions):
     """What to keep, and where."""
 
-    out: Annotated[Path, typer.Option(help="Folder of the capture.")]
-    layers: o.Layers = ()
-    positions: o.Positions = ()
+    out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the capture.")]
+    layers: o.AllLayers = ()
+    positions: o.AllPositions = ()
     data: o.Data = "stories:sae"
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for half the disk.")] = "float32"
-    padding: Annotated[str, typer.Option(help="masked, or official: padding leaks as published.")] = "masked"
+    dtype: Annotated[c.CaptureType, o.output(help="bfloat16 takes half the disk.")] = "float32"
+    padding: Annotated[c.Padding, o.what(help="official: padding leaks as published.")] = "masked"
 
 
 @with_options
@@ -58,12 +56,9 @@ def capture(options: CaptureOptions) -> None:
 
 def _run(options: CaptureOptions, report: Report) -> "Capture":
     from codi_int.data.problems import load_problems
-    from codi_int.model.chain import PADDINGS
     from codi_int.model.loading import load_model
     from codi_int.sae.captures import capture_to_disk
 
-    if options.padding not in PADDINGS:
-        raise ConfigError(f"--padding {options.padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     return capture_to_disk(

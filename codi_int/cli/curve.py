@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.console import RenderableType
 
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
@@ -17,7 +17,7 @@ from codi_int.cli._numbers import counted, fixed, percentage, points
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.records import flatten
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
     """Which features go, and how many."""
 
     order: Annotated[
-        str, typer.Option(help="What ranks the features: attribution, screen (takes a whole one) or frequency.")
+        c.CurveOrder, o.what(metavar="ORDER", help="By attribution, screen (takes a whole one) or frequency.")
     ] = "attribution"
     sizes: Annotated[
         tuple[int, ...],
-        typer.Option("--n", metavar="N", help="How many to ablate; repeat it.  [default: 1, 2, 4, ..., all]"),
+        o.what("--n", metavar="N", help="How many to ablate: 1,8,64.  [default: 1, 2, 4, ..., all]"),
         partial(o.whole_numbers, option="--n"),
     ] = ()
     draws: Annotated[
-        int, typer.Option(parser=o.whole("--draws", least=0), metavar="N", help="Random sets for each n.")
+        int, o.evidence(parser=o.whole("--draws", least=0), metavar="N", help="Random sets for each n.")
     ] = 10
 
 
@@ -45,16 +45,13 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
 def curve(options: CurveOptions) -> None:
     """Ablate the top n features of a site together, for growing n, against random sets of as many alive features.
 
-    Example: codi-int curve --layer 14 --n 1 --n 8 --n 64 --limit 300
+    Example: codi-int curve --layer 14 --n 1,8,64 --limit 300
     """
     from codi_int.interventions.engine.controls import check_draws
     from codi_int.interventions.screens.curves import AblationCurve
-    from codi_int.interventions.screens.rankings import ORDERS
 
-    if options.order not in ORDERS:
-        raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
     if options.sizes and min(options.sizes) < 1:
-        raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1 --n 8, for example.")
+        raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1,8, for example.")
     check_draws(options.draws)
     run_job(
         lambda report: _run(options, report),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import tell
 from codi_int.cli._fitting import Column, Page, table
@@ -28,23 +29,41 @@ LONGEST_VALUE = 60
 class DoctorOptions(o.ModelOptions):
     """What no file tells about the model, and what to do with it."""
 
-    base: Annotated[str | None, typer.Option(help="Base model of an official checkpoint: folder or hub name.")] = None
+    base: Annotated[
+        str | None, o.where(metavar="NAME", help="Base model of an official checkpoint: folder or hub name.")
+    ] = None
     lora_alpha: Annotated[
         float | None,
-        typer.Option(parser=o.number("--lora-alpha"), metavar="X", help="LoRA's alpha, which no file tells."),
+        o.where(
+            parser=o.number("--lora-alpha"),
+            metavar="X",
+            help="LoRA's alpha, which no file tells.  [default: 32, or as known]",
+        ),
     ] = None
     remove_eos: Annotated[
-        bool | None, typer.Option("--remove-eos/--keep-eos", help="Whether no eos stands before the bot token.")
+        bool | None,
+        o.where(
+            "--remove-eos/--keep-eos",
+            help="Whether no eos stands before the bot token.  [default: removed, or as known]",
+        ),
     ] = None
     thoughts: Annotated[
         int | None,
-        typer.Option(parser=o.whole("--thoughts", least=0), metavar="N", help="Thoughts, which no file tells."),
+        o.where(
+            parser=o.whole("--thoughts", least=0),
+            metavar="N",
+            help="Thoughts, which no file tells.  [default: 6, or as known]",
+        ),
     ] = None
     parity: Annotated[
-        int, typer.Option(parser=o.whole("--parity", least=0), metavar="N", help="Compare so many with a plain loop.")
+        int, o.evidence(parser=o.whole("--parity", least=0), metavar="N", help="Compare so many with a plain loop.")
     ] = 0
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32"
-    save: Annotated[Path | None, typer.Option(help="Write the model here, merged: other commands take it.")] = None
+    dtype: Annotated[c.ModelType, o.where(metavar="TYPE", help="float32, bfloat16 or float16, of the weights.")] = (
+        "float32"
+    )
+    save: Annotated[
+        Path | None, o.output(metavar="FOLDER", help="Write the model here, merged: other commands take it.")
+    ] = None
     limit: int | None = field(default=None, init=False)
     """--parity says how many problems"""
 

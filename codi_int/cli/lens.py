@@ -32,13 +32,11 @@ class LensOptions(o.ModelOptions):
     question: Annotated[str | None, typer.Argument(help="One question to look into.")] = None
     problem: Annotated[
         int | None,
-        typer.Option(
-            parser=o.whole("--problem", least=0), metavar="N", help="Look into this problem of the data, from 0."
-        ),
+        o.where(parser=o.whole("--problem", least=0), metavar="N", help="Look into this problem of the data, from 0."),
     ] = None
     top: Annotated[
         int | None,
-        typer.Option(
+        o.output(
             parser=o.whole("--top", least=1), metavar="N", help="Top tokens.  [default: 3 for one problem, else 5]"
         ),
     ] = None

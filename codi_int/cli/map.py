@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.console import RenderableType
 
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
@@ -18,7 +17,7 @@ from codi_int.cli._numbers import counted, fixed, nats, p_text, points
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.records import table_row
 
 if TYPE_CHECKING:
@@ -34,29 +33,19 @@ THOUGHTS = "thought"
 class MapOptions(o.RunOptions):
     """Which cells the map has, and what is replaced in each."""
 
-    layers: Annotated[
-        tuple[int, ...],
-        typer.Option("--layer", metavar="N", help="Only these blocks: 14, or 8-15.  [default: all]"),
-        partial(o.whole_numbers, option="--layer"),
-    ] = ()
-    positions: Annotated[
-        tuple[int, ...],
-        typer.Option("--position", metavar="N", help="Only these positions: 3, or 1-6.  [default: all]"),
-        partial(o.whole_numbers, option="--position"),
-    ] = ()
+    layers: o.AllLayers = ()
+    positions: o.AllPositions = ()
     thoughts: Annotated[
         bool | None,
-        typer.Option("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
+        o.where("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
     ] = None
-    mode: Annotated[str, typer.Option(help="What takes a residual's place: mean (over the problems) or zero.")] = "mean"
-    cumulative: Annotated[
-        bool, typer.Option("--cumulative", help="Replace a position and all later ones together.")
-    ] = False
-    direction: Annotated[
-        str, typer.Option(help="What --cumulative replaces: onwards, or upto for thoughts 1 to the position.")
-    ] = "onwards"
+    mode: Annotated[c.MapMode, o.what(help="What takes a residual's place; mean is over the problems.")] = "mean"
+    cumulative: Annotated[bool, o.what("--cumulative", help="Replace a position and all later ones together.")] = False
+    direction: Annotated[c.Direction, o.what(help="What --cumulative replaces; upto: thoughts 1 to the position.")] = (
+        "onwards"
+    )
     propagate: Annotated[
-        str, typer.Option(help="By which path: both, cache, recurrence, or split to tell them apart.")
+        c.Propagate, o.what(metavar="PATH", help="both, cache or recurrence; split tells the two apart.")
     ] = "both"
 
 

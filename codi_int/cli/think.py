@@ -21,9 +21,9 @@ class ThinkOptions(o.ModelOptions):
 
     question: Annotated[list[str] | None, typer.Argument(help="Questions; without any, problems of --data.")] = None
     limit: Annotated[
-        int, typer.Option(parser=o.whole("--limit", least=1), metavar="N", help="How many problems of --data.")
+        int, o.where(parser=o.whole("--limit", least=1), metavar="N", help="How many problems of --data.")
     ] = 1
-    written: Annotated[bool, typer.Option("--written", help="Also the written chain, without thoughts.")] = False
+    written: Annotated[bool, o.what("--written", help="Also the written chain, without thoughts.")] = False
 
 
 @with_options

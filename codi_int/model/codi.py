@@ -50,7 +50,7 @@ class CodiConfig:
             raise ConfigError(f"answer_rule is {self.answer_rule!r}.", f"It is one of {', '.join(ANSWER_RULES)}.")
         for name in ("n_thoughts", "prj_dim", "max_new_tokens"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.", "Give 1 or more.")
         if not self.remove_eos and self.eos_id is None:
             raise ConfigError("remove_eos=False needs an eos_id.", "Give the tokenizer an eos token.")
 
@@ -66,7 +66,7 @@ class CodiConfig:
         if unknown := sorted(set(data) - known):
             raise ConfigError(f"Unknown CODI settings: {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
         if missing := [name for name in ("pad_id", "bot_id", "eot_id", "prj_dim") if name not in data]:
-            raise ConfigError(f"CODI settings lack {', '.join(missing)}.")
+            raise ConfigError(f"CODI settings lack {', '.join(missing)}.", "Add them to codi.json.")
         return cls(**data)
 
     def save(self, path: Path) -> None:

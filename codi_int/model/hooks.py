@@ -12,10 +12,9 @@ from torch import Tensor
 from codi_int.errors import ConfigError, HookError
 from codi_int.model.stack import FINAL_HOOK
 from codi_int.notes import give, idle_hooks_note
-from codi_int.types import Site
+from codi_int.types import Propagate, Site
 
 Position = int | Literal["answer"]
-Propagate = Literal["both", "cache", "recurrence"]
 PROPAGATE: tuple[Propagate, ...] = ("both", "cache", "recurrence")
 THOUGHT_HOOK = "hook_thought"
 
@@ -240,9 +239,15 @@ def _checked(out: Any, part: Tensor, context: HookContext) -> Tensor:
     if not isinstance(out, Tensor):
         raise HookError(f"The hook at {where} returned {type(out).__name__}.", "Return a tensor, or None to only read.")
     if out.shape != part.shape:
-        raise HookError(f"The hook at {where} returned shape {tuple(out.shape)}; it must be {tuple(part.shape)}.")
+        raise HookError(
+            f"The hook at {where} returned shape {tuple(out.shape)}; it must be {tuple(part.shape)}.",
+            "Return a tensor of the shape that the hook was given.",
+        )
     if not out.is_floating_point() or out.device != part.device:
-        raise HookError(f"The hook at {where} returned {out.dtype} on {out.device}; it must be float on {part.device}.")
+        raise HookError(
+            f"The hook at {where} returned {out.dtype} on {out.device}; it must be float on {part.device}.",
+            "Return a tensor like the one that the hook was given.",
+        )
     cast: Tensor = out.to(part.dtype)
     # looked at after the cast: 70,000 is a number in float32 and inf in float16
     if not bool(cast.detach().isfinite().all()):

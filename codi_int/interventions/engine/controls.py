@@ -41,13 +41,17 @@ class Controls:
             number = getattr(self, name)
             # True is an int to Python, and one control is hardly what was meant by it
             if isinstance(number, bool) or not isinstance(number, Integral):
-                raise ConfigError(f"The number of controls is a whole number, got {name}={number!r}.")
+                raise ConfigError(
+                    f"The number of controls is a whole number, got {name}={number!r}.", "Give 20, for example."
+                )
             if number < 0:
                 raise ConfigError(
                     f"The number of controls cannot be negative, got {number}.", "0 runs without controls."
                 )
         if not isinstance(self.mean_difference, bool):
-            raise ConfigError(f"mean_difference is True or False, got {self.mean_difference!r}.")
+            raise ConfigError(
+                f"mean_difference is True or False, got {self.mean_difference!r}.", "Give one of the two."
+            )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
@@ -16,6 +19,8 @@ from codi_int.sae.base import SAE
 from codi_int.sae.metrics import explained_variance
 from codi_int.types import Arm, ControlSet, Effect, Problem, Site
 
+ALIVE_NAMED = 5
+"""features that the note on a dead one names"""
 LARGE = 100.0
 """an edit so many times longer than the residual itself leaves little of it"""
 
@@ -107,6 +112,25 @@ def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
     if 0 < made < asked:
         return (f"Only {made} of {asked} controls: the SAE has too few other features that are alive.",)
     return ()
+
+
+def alive_note(site: Site, latents: Float[Tensor, "n d_sae"] | None) -> tuple[str, ...]:
+    """Features of a site that fire, the most frequent first, for whoever asked for one that does not.
+
+    Args:
+        site: which site.
+        latents: of all problems of the run; None where there is no SAE.
+    """
+    if latents is None:
+        return ()
+    rates = (latents != 0).float().mean(0)
+    alive = [feature for feature in rates.argsort(descending=True, stable=True).tolist() if rates[feature] > 0]
+    if not alive:
+        return (f"No feature is alive at {site}: the SAE does nothing on these problems.",)
+    shown, more = alive[:ALIVE_NAMED], len(alive) - ALIVE_NAMED
+    named = ", ".join(map(str, shown)) + (f" and {more:,} more" if more > 0 else "")
+    where = "" if site.layer is None else f" --layer {site.layer} --position {site.position}"
+    return (f"Alive at {site}, the most frequent first: {named}. `codi-int features rank{where}` lists them.",)
 
 
 def memory_note(clean: CleanPass) -> str:

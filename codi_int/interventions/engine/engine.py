@@ -12,29 +12,27 @@ from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.edits.naming import edit_kind as edit_kind
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine import describe
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
-from codi_int.interventions.engine.site_context import SiteContext as SiteContext
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
 from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import Propagate
 from codi_int.model.resume import make_resume_point
 from codi_int.notes import give
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
-from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
+from codi_int.types import Effect, Experiment, Outcome, Problem, Propagate, Result, RunCounts, Site, Splice
 
 CONFIDENCE = 0.95
 AnyEdit = Edit | ResidualEdit | AtSites | Any
@@ -80,7 +78,10 @@ class FeatureInterventionEngine:
         if not saes:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
         if max_rows < 1 or memory_budget < 0:
-            raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
+            raise ConfigError(
+                f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.",
+                "Give max_rows of at least 1 and a memory_budget of at least 0 bytes.",
+            )
         self.resume_points = {site: make_resume_point(model, site, propagate) for site in saes}
         self.saes = {site: as_sae(sae) for site, sae in saes.items() if sae is not None}
         for site, sae in self.saes.items():
@@ -234,7 +235,8 @@ class FeatureInterventionEngine:
         sites = tables[0].sites if tables else ()
         if any(table.sites != sites or table.sites[0] != context.site for table in tables):
             raise SiteError(
-                f"The context is at {context.site}, and an edit begins at another site or has others besides."
+                f"The context is at {context.site}, and an edit begins at another site or has others besides.",
+                "Ask for the context of the site that the edit begins at.",
             )
         places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
         return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
@@ -326,7 +328,10 @@ class FeatureInterventionEngine:
     def _notes(self, context: SiteContext, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
         saes = {site: self.saes.get(site) for site in table.sites}
         norm = float(context.activations.float().norm(dim=1).mean())
-        return describe.notes_on(
+        # where latents were asked for and nothing moved, the next question is which features would move something
+        idle = table.features and not bool(arm.edited.any())
+        alive = describe.alive_note(context.site, context.place.latents) if idle else ()
+        return alive + describe.notes_on(
             table,
             saes,
             arm,

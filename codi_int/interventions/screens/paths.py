@@ -83,9 +83,14 @@ def split_effect(
         make_resume_point(engine.model, context.site, path)
     arm = engine.plan(context, edit)
     if len(arm.changes) > 1:
-        raise ConfigError("Paths are told apart for one site at a time; this edit has several.")
+        raise ConfigError(
+            "Paths are told apart for one site at a time; this edit has several.", "Give the edit of one site."
+        )
     if not bool(arm.edited.any()):
-        raise ConfigError(f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.")
+        raise ConfigError(
+            f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.",
+            "Give problems on which the edited features fire.",
+        )
     notes = engine.warn_at(context, [context.site])
     # Three runs of one plan on one clean pass, so their changes pair problem by problem and only the path differs.
     changes = {path: _measure_path(engine, context, arm, path) for path in PATHS}

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
+from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work, edit_kind
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import (
     add_counts,
