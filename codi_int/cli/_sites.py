@@ -8,6 +8,7 @@ from codi_int.cli._options import InterventionOptions
 from codi_int.data.problems import load_problems
 from codi_int.errors import SAEError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
 from codi_int.sae.store import CONFIG_FILE, bundled_saes, find_sae, load_sae
 from codi_int.types import Problem, Site
@@ -59,6 +60,15 @@ def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, s
     if missing:
         tell(f"No SAE at {_listed(missing)}: left out.")
     return found
+
+
+def reaching(model: CodiModel, names: dict[Site, str]) -> dict[Site, str]:
+    """Several sites without the one that no later step reads, which is named: an edit there is refused."""
+    idle = Site(model.n_layers - 1, model.n_thoughts)
+    if len(names) < 2 or idle not in names:
+        return names
+    tell(f"Nothing later reads {idle}: left out.")
+    return {site: name for site, name in names.items() if site != idle}
 
 
 def _sae_of(model: str, sae: str | None, site: Site) -> str | None:

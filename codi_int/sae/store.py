@@ -1,10 +1,10 @@
 """SAEs on disk in SAELens' format: a folder with `cfg.json` and `sae_weights.safetensors`.
 
-`load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder.
+`load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder. Of the bundled ones most share a compact
+file, see `compact`.
 """
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from torch import Tensor
 from codi_int.errors import CodiError, SAEError
 from codi_int.files import read_json_object, replace_file, write_json
 from codi_int.sae.base import SAE
+from codi_int.sae.compact import STACK_FILE, check_hash, read_compact
 from codi_int.sae.formats import config_from_json, config_to_json, weights_from_theirs
 from codi_int.sae.saelens import is_theirs, read_theirs
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
+from codi_int.shipped import INDEX_FILE, SAE_CONFIG, compact_folder, shipped_folder, shipped_saes
 
-CONFIG_FILE = "cfg.json"
+CONFIG_FILE = SAE_CONFIG
 WEIGHTS_FILE = "sae_weights.safetensors"
 CLASSES: Mapping[str, type[SAE]] = {
     "topk": TopKSAE,
@@ -58,13 +60,14 @@ def load_sae(name: str | Path, device: str = "cpu") -> SAE:
     name that was given here.
 
     Raises:
-        SAEError: no such SAE, a file missing or truncated, an unknown architecture, weights of the wrong
-            shape, or with NaN or inf among them.
+        SAEError: no such SAE, a file missing, truncated or (of the bundled ones) altered, an unknown architecture,
+            weights of the wrong shape, or with NaN or inf among them.
     """
-    folder = find_sae(name)
-    raw = _read_config(folder / CONFIG_FILE)
-    weights = _read_weights(folder / WEIGHTS_FILE)
-    sae = _build(raw, weights, folder / CONFIG_FILE, folder / WEIGHTS_FILE).to(device)
+    packed = compact_folder(str(name))
+    # a folder that is called like a model and one of the sites that it does not ship
+    if packed and str(name) not in bundled_saes() and Path(name).is_dir():
+        packed = None
+    sae = (_from_folder(find_sae(name)) if packed is None else _from_compact(*packed)).to(device)
     sae.asked_as = str(name)
     return sae
 
@@ -115,23 +118,34 @@ def _build(raw: Mapping[str, Any], weights: Mapping[str, Tensor], config_at: obj
 
 def bundled_saes() -> tuple[str, ...]:
     """Names of the SAEs that come with the package."""
-    found = []
-    for model in sorted(Path(str(files("codi_int") / "assets")).glob("*")):
-        found += [f"{model.name}/{cfg.parent.name}" for cfg in sorted(model.glob(f"sae/*/{CONFIG_FILE}"))]
-    return tuple(found)
+    return shipped_saes()
 
 
 def find_sae(name: str | Path) -> Path:
-    """The folder that `name` stands for; SAEError where there is none."""
-    if str(name) in bundled_saes():
-        model, site = str(name).split("/")
-        return Path(str(files("codi_int") / "assets")) / model / "sae" / site
-    if Path(name).is_dir():
-        return Path(name)
+    """The folder of an SAE that has one of its own; SAEError where there is none."""
+    folder = shipped_folder(str(name)) or Path(name)
+    if folder.is_dir():
+        return folder
     raise SAEError(
-        f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {', '.join(bundled_saes()) or 'none'}).",
+        f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {_shortened(bundled_saes())}).",
         f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
     )
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    if len(names) <= 4:
+        return ", ".join(names) or "none"
+    return f"{names[0]} to {names[-1]}, {len(names)} in all"
+
+
+def _from_folder(folder: Path) -> SAE:
+    raw = _read_config(folder / CONFIG_FILE)
+    return _build(raw, _read_weights(folder / WEIGHTS_FILE), folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+
+
+def _from_compact(folder: Path, site: str) -> SAE:
+    raw, weights, sha256 = read_compact(folder, site)
+    return check_hash(_build(raw, weights, folder / INDEX_FILE, folder / STACK_FILE), sha256, folder)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
