@@ -142,7 +142,7 @@ class CodiModel(Chain):
         """Token ids of a question, ending in <bot>."""
         # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
         text = problem.question.strip().replace("  ", " ")
-        ids = list(self.tokenizer(text)["input_ids"])
+        ids = self.token_ids(text)
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
         return (*ids, *ending)
 
@@ -392,7 +392,7 @@ class CodiModel(Chain):
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
         """The answers as text and number."""
         tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
-        texts = self.tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
+        texts = self.texts_of([list(ids) for ids in tokens])
         rule = self.config.answer_rule
         return tuple(
             Completion(name, text, ids, extract_answer(text, rule))
