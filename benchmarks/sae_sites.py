@@ -3,6 +3,7 @@
     codi-int sae sweep --layer 0-15 --position 0-6 --k 16 --features 512 --out runs/sites
     python benchmarks/sae_sites.py --pack runs/sites     # writes codi_int/assets/codi-mini/sae/sites.*
     python benchmarks/sae_sites.py                       # writes docs/results/sae-sites.csv, prints its tables
+    python benchmarks/sae_sites.py --again               # prints them from that file
 
 What is packed is measured on `stories:validation` before and after it is rounded to 16 bits. The accuracy is that of
 the model with the SAE's reconstruction in the activation's place.
@@ -138,9 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pack", type=Path, metavar="SWEEP", help="pack what this sweep has trained")
     parser.add_argument("--limit", type=int, help="only the first so many problems; writes no table")
+    parser.add_argument("--again", action="store_true", help="print the tables of the last run")
     given = parser.parse_args()
     if given.pack:
         pack(given.pack)
+        return
+    if given.again:
+        print_tables(read_rows())
         return
     rows = measure_all(given.limit)
     if given.limit is None:
@@ -151,6 +156,12 @@ def main() -> None:
                 {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows
             )
     print_tables(rows)
+
+
+def read_rows() -> list[Row]:
+    """What the last run has measured."""
+    with TABLE.open(newline="") as file:
+        return [Row(**{k: v if k == "site" else float(v) for k, v in row.items()}) for row in csv.DictReader(file)]
 
 
 def print_tables(rows: Sequence[Row]) -> None:
@@ -169,7 +180,7 @@ def print_tables(rows: Sequence[Row]) -> None:
     grid(
         rows,
         "Explained variance lost by rounding (millionths)",
-        lambda row: f"{1e6 * row.lost_by_rounding:.0f}",
+        lambda row: f"{1e6 * row.lost_by_rounding:z.0f}",
     )
 
 
