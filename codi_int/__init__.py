@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError
+    from codi_int.features.profiles import FeatureProfile, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
+    from codi_int.interventions.evidence.families import adjust
+    from codi_int.interventions.evidence.mean import estimate_mean
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
     from codi_int.interventions.patching.patch import participants, run_patch
     from codi_int.interventions.patching.predicted_run import run_predicted
@@ -63,6 +66,7 @@ _HOMES = {
     "Controls": "interventions.engine.controls",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
+    "FeatureProfile": "features.profiles",
     "Interchange": "interventions.edits.values",
     "InterchangeResidual": "interventions.edits.residual",
     "Latents": "types",
@@ -82,10 +86,12 @@ _HOMES = {
     "ThoughtBatch": "types",
     "ThoughtMap": "interventions.screens.thought_map",
     "Together": "interventions.edits.combined",
+    "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
     "attribute_sites": "interventions.screens.attribution",
     "compare_paired": "interventions.evidence.compare",
     "encode_topk": "sae.kernels",
+    "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
     "find_pairs": "interventions.patching.pairs",
     "is_right": "data.answers",
@@ -97,6 +103,8 @@ _HOMES = {
     "participants": "interventions.patching.patch",
     "predict_answers": "interventions.patching.predictions",
     "predict_patch": "interventions.patching.predictions",
+    "profile_features": "features.profiles",
+    "published_specialization": "features.published",
     "rank_features": "interventions.screens.rankings",
     "read_pairs": "interventions.patching.pairs",
     "run_curve": "interventions.screens.curves",
@@ -122,6 +130,7 @@ __all__ = [
     "Controls",
     "Effect",
     "FeatureInterventionEngine",
+    "FeatureProfile",
     "Interchange",
     "InterchangeResidual",
     "Latents",
@@ -141,10 +150,12 @@ __all__ = [
     "ThoughtBatch",
     "ThoughtMap",
     "Together",
+    "adjust",
     "agreement",
     "attribute_sites",
     "compare_paired",
     "encode_topk",
+    "estimate_mean",
     "extract_answer",
     "find_pairs",
     "is_right",
@@ -156,6 +167,8 @@ __all__ = [
     "participants",
     "predict_answers",
     "predict_patch",
+    "profile_features",
+    "published_specialization",
     "rank_features",
     "read_pairs",
     "run_curve",

@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from codi_int.catalog import bundled_saes as bundled_saes
+from codi_int.catalog import in_short, saes_below
 from codi_int.errors import CodiError, SAEError
 from codi_int.files import read_json_object, replace_file, write_json
 from codi_int.sae.base import SAE
@@ -21,7 +23,7 @@ from codi_int.sae.formats import config_from_json, config_to_json, weights_from_
 from codi_int.sae.saelens import is_theirs, read_theirs
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
-from codi_int.shipped import INDEX_FILE, SAE_CONFIG, compact_folder, shipped_folder, shipped_saes
+from codi_int.shipped import INDEX_FILE, SAE_CONFIG, compact_folder, shipped_folder
 
 CONFIG_FILE = SAE_CONFIG
 WEIGHTS_FILE = "sae_weights.safetensors"
@@ -116,26 +118,20 @@ def _build(raw: Mapping[str, Any], weights: Mapping[str, Tensor], config_at: obj
     return sae.requires_grad_(False)
 
 
-def bundled_saes() -> tuple[str, ...]:
-    """Names of the SAEs that come with the package."""
-    return shipped_saes()
-
-
 def find_sae(name: str | Path) -> Path:
     """The folder of an SAE that has one of its own; SAEError where there is none."""
     folder = shipped_folder(str(name)) or Path(name)
-    if folder.is_dir():
-        return folder
-    raise SAEError(
-        f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {_shortened(bundled_saes())}).",
-        f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
-    )
-
-
-def _shortened(names: tuple[str, ...]) -> str:
-    if len(names) <= 4:
-        return ", ".join(names) or "none"
-    return f"{names[0]} to {names[-1]}, {len(names)} in all"
+    if not folder.is_dir():
+        raise SAEError(
+            f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {in_short(bundled_saes())}).",
+            f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
+        )
+    # asked only where the folder itself is none, for looking through a sweep takes a while
+    inside = () if (folder / CONFIG_FILE).exists() else saes_below(folder)
+    if inside:
+        names = ", ".join(str(path.relative_to(folder)) for path in inside[:4]) + (", ..." if len(inside) > 4 else "")
+        raise SAEError(f"{folder} is a folder of {len(inside)} SAEs: {names}.", f"Give one of them: {inside[0]}")
+    return folder
 
 
 def _from_folder(folder: Path) -> SAE:
