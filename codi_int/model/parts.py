@@ -42,6 +42,11 @@ class HostParts:
     def tokenizer(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
+    @property
+    def running_tokenizer(self) -> Any:
+        """The tokenizer that runs: Hugging Face's, or the light one, which knows what a run asks of it."""
+        return self._tokenizer
+
     def token_ids(self, text: str) -> list[int]:
         """The ids of a text, as the tokenizer frames it."""
         return list(self._tokenizer(text)["input_ids"])

@@ -25,17 +25,28 @@ OTHER_FILES = ("added_tokens.json", "special_tokens_map.json")
 
 
 class LightTokenizer:
-    """What a run asks of a tokenizer: the ids of a text, and the text of ids."""
+    """What a run asks of a tokenizer, in transformers' words: the ids of texts, and the text of ids."""
 
-    def __init__(self, core: Any, folder: Path) -> None:
+    is_fast = True
+
+    def __init__(self, core: Any, folder: Path, unknown: str | None) -> None:
         self._core = core
         self.folder = folder
+        self.unk_token_id: int | None = None if unknown is None else core.token_to_id(unknown)
 
-    def __call__(self, text: str) -> dict[str, list[int]]:
-        return {"input_ids": self._core.encode(text).ids}
+    def __call__(self, text: str | list[str], return_offsets_mapping: bool = False) -> dict[str, list[Any]]:
+        if isinstance(text, str):
+            return {"input_ids": self._core.encode(text).ids}
+        found = self._core.encode_batch(text)
+        ids = {"input_ids": [one.ids for one in found]}
+        return ids | ({"offset_mapping": [one.offsets for one in found]} if return_offsets_mapping else {})
 
     def __len__(self) -> int:
         return int(self._core.get_vocab_size())
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens too."""
+        return str(self._core.decode(list(ids), skip_special_tokens=False))
 
     def batch_decode(self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = False) -> list[str]:
         """The text of every row of ids."""
@@ -53,7 +64,7 @@ def read_light(folder: Path) -> LightTokenizer | None:
         stored, settings = (read_json(path) for path in files)
         if not _plain(stored, settings):
             return None
-        return LightTokenizer(Tokenizer.from_file(str(files[0])), folder)
+        return LightTokenizer(Tokenizer.from_file(str(files[0])), folder, settings.get("unk_token"))
     except Exception:  # `tokenizers` raises bare Exceptions on damaged files; who reads them next has the words for it
         return None
 

@@ -11,6 +11,7 @@ import torch
 
 import codi_int as ci
 from codi_int.errors import CheckpointError
+from codi_int.model import building
 from codi_int.model.building import around_the_same, load_tokenizer, read_config, read_hf_config, read_tokenizer
 from codi_int.model.light import LightConfig, LightLlama, light_config
 from codi_int.model.loading import ASSETS
@@ -172,15 +173,18 @@ def test_a_copy_is_a_model_of_its_own(mini):
     assert float(mini.hf.model.norm.weight.abs().max()) > 0
 
 
-def test_loading_draws_nothing_from_torchs_generator():
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    model = ci.load_model("codi-mini")
-    assert torch.equal(torch.rand(1), expected)
-    torch.manual_seed(3)
-    assert isinstance(model.hf, torch.nn.Module)
-    assert torch.equal(torch.rand(1), expected)
+def test_torchs_generator_is_left_as_the_ordinary_way_leaves_it(monkeypatch):
+    drawn = []
+    for way in (light_config, lambda *_: None):
+        monkeypatch.setattr(building, "light_config", way)
+        torch.manual_seed(3)
+        model = ci.load_model("codi-mini")
+        drawn.append((type(model.stack.hf).__name__, torch.rand(1)))
+        assert isinstance(model.hf, torch.nn.Module)
+        drawn.append((type(model.stack.hf).__name__, torch.rand(1)))
+    assert [name for name, _ in drawn] == ["LightLlama"] + 3 * ["LlamaForCausalLM"]
+    assert torch.equal(drawn[0][1], drawn[2][1])
+    assert torch.equal(drawn[1][1], drawn[3][1])
 
 
 UNKNOWN = {
@@ -232,6 +236,15 @@ def test_the_tokenizer_reads_and_writes_as_transformers_does():
     texts = [*QUESTIONS, "", "Tom has <bot> 3 unknownword <eos>", "  two  blanks\n and 12+3=<<12+3=15>>15"]
     rows = [light(text)["input_ids"] for text in texts]
     assert rows == [real(text)["input_ids"] for text in texts]
+    assert light.unk_token_id == real.unk_token_id
+    assert light.is_fast == real.is_fast
+    assert [light.decode([i]) for i in range(226)] == [real.decode([i]) for i in range(226)]
+    for offsets in (True, False):
+        assert light(texts, return_offsets_mapping=offsets) == {
+            name: found
+            for name, found in real(texts, return_offsets_mapping=offsets).items()
+            if name in ("input_ids", "offset_mapping")
+        }
     for skip in (True, False):
         assert light.batch_decode(rows, skip) == real.batch_decode(rows, skip_special_tokens=skip)
 
