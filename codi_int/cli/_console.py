@@ -1,6 +1,7 @@
 """Where output goes: results to stdout; progress and warnings to stderr."""
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -102,8 +103,14 @@ def _show() -> Shown:
 
 def quieten() -> None:
     """Keep other libraries' notices out of the way; our own warnings go to stderr."""
-    from transformers.utils import logging
-
     # stderr is ours: progress bars of weights and advice about tokenizers would stand between our lines
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if "transformers" in sys.modules:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        return
+    # Most commands never import transformers, which takes longer than all else before they compute; it and the hub's
+    # library read these when they are imported.
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"

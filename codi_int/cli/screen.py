@@ -153,7 +153,7 @@ def _keep(found: _Found, out: Path) -> Kept:
 
 def _load(options: ScreenOptions) -> _Stage:
     """Load what the options name, cheapest errors first."""
-    from codi_int.cli._sites import saes_for
+    from codi_int.cli._sites import reaching, saes_for
     from codi_int.data.problems import load_problems
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.model.loading import load_model
@@ -165,9 +165,14 @@ def _load(options: ScreenOptions) -> _Stage:
     model = load_model(options.model, device=options.device)
     for site in sites:
         model.check_site(site)
+<<<<<<< HEAD
     names = saes_for(options.model, options.sae, sites)
     saes = {site: load_sae(name, device=options.device) for site, name in names.items()}
     engine = FeatureInterventionEngine(model, saes, memory_budget=int(options.memory * 2**30))
+=======
+    names = reaching(model, saes_for(options.model, options.sae, sites))
+    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=options.device) for s, n in names.items()})
+>>>>>>> sites
     return _Stage(engine, names, problems, _folder(options, engine, problems))
 
 

@@ -17,6 +17,7 @@ from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.gpt2 import GPT2Stack
 from codi_int.model.hooks import THOUGHT_HOOK, HookEntry, HookSession, Position, Recorder, StepHook
 from codi_int.model.llama import LlamaStack
+from codi_int.model.parts import HostParts
 from codi_int.model.stack import BlockStack, tap
 
 Padding = Literal["masked", "official"]
@@ -82,7 +83,7 @@ def make_stack(hf: Any) -> BlockStack:
     return STACKS[kind](hf)
 
 
-class Chain:
+class Chain(HostParts):
     """A language model and a projection, run step by step.
 
     A state goes `prefill` -> `step_thought` (n_thoughts times) -> `decode` or `teacher_force`.

@@ -152,7 +152,7 @@ class CodiModel(Chain):
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
-        return (*self.tokenizer(clean_question(problem))["input_ids"], *ending)
+        return (*self.token_ids(clean_question(problem)), *ending)
 
     def _encoded(self, problems: Sequence[Problem]) -> tuple[list[tuple[int, ...]], list[str]]:
         return [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
@@ -391,4 +391,15 @@ class CodiModel(Chain):
         return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
+<<<<<<< HEAD
         return complete(decoded, problem_ids, self.tokenizer, self.config.answer_rule)
+=======
+        """The answers as text and number."""
+        tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
+        texts = self.texts_of([list(ids) for ids in tokens])
+        rule = self.config.answer_rule
+        return tuple(
+            Completion(name, text, ids, extract_answer(text, rule))
+            for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
+        )
+>>>>>>> sites

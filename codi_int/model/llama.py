@@ -29,6 +29,10 @@ class LlamaStack(BlockStack):
         self._table: tuple[Tensor, Tensor] | None = None
         self._check(config)
 
+    def run_modules_of(self, hf: Any) -> None:
+        super().run_modules_of(hf)
+        self._blocks = hf.model.layers
+
     def _check(self, config: Any) -> None:
         kind = getattr(self._rotary_module(), "rope_type", "default")
         if kind not in STATIC_ROTARY:

@@ -97,5 +97,5 @@ def decode_rows(
 def read_answers(model: CodiModel, decoded: Decoded) -> tuple[Number | None, ...]:
     """The number in each row of what was written."""
     ids = [list(decoded.tokens(row)) for row in range(decoded.ids.shape[0])]
-    texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True) if ids else []
+    texts = model.texts_of(ids)
     return tuple(extract_answer(text, model.config.answer_rule) for text in texts)

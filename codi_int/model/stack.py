@@ -1,7 +1,7 @@
 """The blocks of a language model behind one small interface, with a hook at every point that TransformerLens names.
 
-The weights stay in the Hugging Face model; its own submodules are called. Only attention is computed here, against a
-`KVCache`, because rows must be picked, cut and run again from the middle.
+The weights stay in the Hugging Face model, or in the light one that stands for it; its own submodules are called. Only
+attention is computed here, against a `KVCache`, because rows must be picked, cut and run again from the middle.
 """
 
 from abc import ABC, abstractmethod
@@ -94,6 +94,10 @@ class BlockStack(ABC):
     max_positions: int
 
     def __init__(self, hf: Any) -> None:
+        self.hf = hf
+
+    def run_modules_of(self, hf: Any) -> None:
+        """Call the submodules of another model of the same config from now on."""
         self.hf = hf
 
     # what an architecture provides
