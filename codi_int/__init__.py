@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
+    from codi_int.interventions.evidence.families import adjust
+    from codi_int.interventions.evidence.mean import estimate_mean
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
     from codi_int.interventions.patching.patch import participants, run_patch
     from codi_int.interventions.patching.predicted_run import run_predicted
@@ -84,10 +86,12 @@ _HOMES = {
     "ThoughtBatch": "types",
     "ThoughtMap": "interventions.screens.thought_map",
     "Together": "interventions.edits.combined",
+    "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
     "attribute_sites": "interventions.screens.attribution",
     "compare_paired": "interventions.evidence.compare",
     "encode_topk": "sae.kernels",
+    "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
     "find_pairs": "interventions.patching.pairs",
     "is_right": "data.answers",
@@ -146,10 +150,12 @@ __all__ = [
     "ThoughtBatch",
     "ThoughtMap",
     "Together",
+    "adjust",
     "agreement",
     "attribute_sites",
     "compare_paired",
     "encode_topk",
+    "estimate_mean",
     "extract_answer",
     "find_pairs",
     "is_right",

@@ -10,13 +10,13 @@ import typer
 from codi_int.catalog import DEFAULT_MODEL
 from codi_int.cli import _choices as c
 from codi_int.cli import _complete
-from codi_int.cli._numbers import MOST_COUNT as MOST_COUNT
-from codi_int.cli._numbers import MOST_SEED as MOST_SEED
-from codi_int.cli._numbers import number as number
-from codi_int.cli._numbers import parse_factors as parse_factors
-from codi_int.cli._numbers import parse_features as parse_features
-from codi_int.cli._numbers import whole as whole
-from codi_int.cli._numbers import whole_numbers as whole_numbers
+from codi_int.cli._parsing import MOST_COUNT as MOST_COUNT
+from codi_int.cli._parsing import MOST_SEED as MOST_SEED
+from codi_int.cli._parsing import number as number
+from codi_int.cli._parsing import parse_factors as parse_factors
+from codi_int.cli._parsing import parse_features as parse_features
+from codi_int.cli._parsing import whole as whole
+from codi_int.cli._parsing import whole_numbers as whole_numbers
 
 
 def what(*names: str, **settings: Any) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from codi_int.cli._console import print_json, progress, stdout, tell
-from codi_int.cli._tables import table
+from codi_int.cli._fitting import Column, table
 from codi_int.errors import ConfigError, SAEError
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.evaluate import site_of
@@ -87,8 +87,9 @@ def _tell(sae: SAE, out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, **facts})
         return
-    out_table = table("SAE", "")
-    out_table.columns[1].justify = "left"
+    out_table = table("SAE", Column("", text=True))
     for key, value in facts.items():
-        out_table.add_row(key, "unknown" if value is None else str(value))
+        # digits of a hash that tell it from another; more do not fit beside their name
+        shown = sae.sha256[:12] if key == "sha256" else f"{value:,}" if isinstance(value, int) else str(value)
+        out_table.add_row("SHA-256 begins" if key == "sha256" else key, "unknown" if value is None else shown)
     stdout().print(out_table)

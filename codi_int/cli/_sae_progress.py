@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from codi_int.cli._console import progress
-from codi_int.cli._progress import Shown
+from codi_int.cli._shown import Shown
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.many import GridEpoch
 from codi_int.types import Site
@@ -28,14 +28,14 @@ class SweepProgress:
         """Called by captures and splicing."""
         self._shown.show(stage, done, total, "")
 
-    def epoch(self, site: Site, news: GridEpoch) -> None:
+    def epoch(self, site: Site, finished: GridEpoch) -> None:
         """Called by a stack in training."""
         # a stack trains many SAEs at once, so one call stands for one epoch of each of them
-        self._epochs += len(news.records)
-        losses = sorted(record.mse for record in news.records)
+        self._epochs += len(finished.records)
+        losses = sorted(record.mse for record in finished.records)
         # the spread over the stack: a single mean would hide the one that diverges
         mse = f"{losses[0]:.4g}" if len(losses) == 1 else f"{losses[0]:.4g} to {losses[-1]:.4g}"
-        words = f"{site}, epoch {news.records[0].epoch}, mse {mse}, {self._saved} SAEs done"
+        words = f"{site}, epoch {finished.records[0].epoch}, mse {mse}, {self._saved} SAEs done"
         self._shown.show(TRAINING, self._epochs, self._n_epochs, words)
 
     def saved(self, row: SweepRow) -> None:

@@ -6,16 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
 from codi_int.catalog import is_sae, site_noted
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
+from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, run_job
 from codi_int.cli._literal import Text
+from codi_int.cli._numbers import percentage
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import table
 from codi_int.errors import ConfigError, SAEError
 from codi_int.files import write_csv, write_json
 
@@ -165,22 +166,23 @@ def _keep(found: Ranking, out: Path) -> Kept:
     return Kept((f"{NAME}.json", f"{NAME}.csv"))
 
 
-def rank_page(found: Ranking, top: int) -> Group:
+def rank_page(found: Ranking, top: int) -> Page:
     """One row for each feature, and how many are not shown."""
     head = Text(f"{found.n_alive:,} of {found.d_sae:,} features alive at {found.site} of {found.model}", style="bold")
     head.append(f"\n{found.n_problems:,} problems of {found.data} · SAE {found.sae}", style="not bold")
-    out = table("rank", "feature", "fires on", "problems", "mean", "largest")
-    out.columns[0].justify = "right"
+    out = table(
+        "rank", "feature", "fires on", Column("problems", rank=2), Column("mean", rank=1), Column("largest", rank=1)
+    )
     for one in found.profiles[:top]:
         out.add_row(
             str(one.rank),
             str(one.feature),
-            f"{100 * one.firing_rate:.1f} %",
+            f"{percentage(one.firing_rate)} %",
             f"{one.n_firing:,}",
             f"{one.mean_activation:#.3g}",
             f"{one.max_activation:#.3g}",
         )
-    return Group(head, "", out, *_below(found.profiles[top:]), "", Text(NOTE, style="dim"))
+    return Page(head, "", out, *_below(found.profiles[top:]), "", Text(NOTE, style="dim"))
 
 
 NOTE = "mean and largest: magnitude of the latent where it fires"

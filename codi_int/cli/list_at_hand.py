@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
 from codi_int.catalog import SAES_FOLDER
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
+from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._job import show
-from codi_int.cli._literal import Table, Text
-from codi_int.cli._tables import table
+from codi_int.cli._literal import Text
+from codi_int.cli._numbers import percentage
 
 if TYPE_CHECKING:
     from codi_int.report.inventory import DataEntry, Inventory, ModelEntry, SAEEntry
@@ -47,29 +48,36 @@ def list_at_hand(
     show(found.to_dict, lambda: list_page(found), as_json)
 
 
-def list_page(found: "Inventory") -> Group:
+def list_page(found: "Inventory") -> Page:
     """Models in words, SAEs and data in tables."""
     parts: list[RenderableType] = []
     for model in found.models:
         parts += [*_model(model), ""]
     parts += [_saes(found.saes), "", _data(found.data), ""]
-    return Group(*parts, Text("Give a name as --model, --sae or --data.", style="dim"))
+    return Page(*parts, Text("Give a name as --model, --sae or --data.", style="dim"))
 
 
 def _model(model: "ModelEntry") -> tuple[Text, ...]:
     size = f"{model.n_layers} layers, width {model.d_model}, {model.n_thoughts} thoughts, {_size(model.bytes)}"
     known = model.accuracy is not None and model.n_problems is not None
     right = (
-        f"right on {100 * (model.accuracy or 0):.1f} % of {model.n_problems:,} problems of {model.measured_on}"
+        f"right on {percentage(model.accuracy or 0)} % of {model.n_problems:,} problems of {model.measured_on}"
         if known
         else f"nobody measured it: codi-int eval --model {model.name}"
     )
     return Text(f"model {model.name}", style="bold"), Text(f"{size} · {right}"), Text(model.folder, style="dim")
 
 
-def _saes(saes: "Sequence[SAEEntry]") -> Table:
-    out = table("SAE", "site", "features", "k", "explained", "dead", "size")
-    out.padding = (0, 2, 0, 0)
+def _saes(saes: "Sequence[SAEEntry]") -> FittedTable:
+    out = table(
+        "SAE",
+        Column("site", text=True),
+        "features",
+        Column("k", rank=1),
+        "explained",
+        Column("dead", rank=2),
+        Column("size", rank=3),
+    )
     for sae in saes:
         out.add_row(
             sae.name,
@@ -83,10 +91,8 @@ def _saes(saes: "Sequence[SAEEntry]") -> Table:
     return out
 
 
-def _data(sets: "Sequence[DataEntry]") -> Table:
-    out = table("data", "problems", "where")
-    out.columns[2].justify = "left"
-    out.padding = (0, 2, 0, 0)
+def _data(sets: "Sequence[DataEntry]") -> FittedTable:
+    out = table("data", "problems", Column("where", text=True))
     for one in sets:
         where = "generated" if one.source == "generated" else f"hub: {one.source}{' (here)' if one.at_hand else ''}"
         endless = "no end" if one.source == "generated" else "-"
@@ -95,7 +101,7 @@ def _data(sets: "Sequence[DataEntry]") -> Table:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{percentage(share)} %"
 
 
 def _size(n_bytes: int) -> str:

@@ -14,8 +14,7 @@ from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
+    from codi_int.cli._fitting import Page
     from codi_int.interventions.patching.pairs import Pairing
     from codi_int.interventions.patching.patch import Participants, ValueContrast
     from codi_int.interventions.patching.predicted import PredictedResult
@@ -80,7 +79,7 @@ def patch(options: PatchOptions) -> None:
     trials = [_trial(options, problems, kind) for kind in _kinds(options)]
     pairings = [trial.pairing for trial in trials]
 
-    def page(found: _Found) -> "Group":
+    def page(found: _Found) -> "Page":
         if len(found.results) == 1:
             return predicted_page(found.results[0], pairings[0])
         return contrast_page(found.results, pairings, found.contrast)
@@ -137,7 +136,10 @@ def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
             f"--auto {options.auto} compares the results of a step, and --step is missing.", "Write --step 1."
         )
     if options.features and options.what != "features":
-        raise ConfigError(f"--feature goes with --what features, not with --what {options.what}.")
+        raise ConfigError(
+            f"--feature goes with --what features, not with --what {options.what}.",
+            "Write --what features, or leave --feature out.",
+        )
     thought = options.what == "thought"
     # a thought belongs to no layer, the other two need one: exactly one of the two may hold
     if bool(options.layers) == thought:

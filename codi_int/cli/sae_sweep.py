@@ -14,7 +14,7 @@ from codi_int.cli._signature import with_options
 if TYPE_CHECKING:
     from codi_int.cli._sae_progress import SweepProgress
     from codi_int.sae.grid import SweepRow
-    from codi_int.sae.site_sweep import SweepNews, SweepPlan
+    from codi_int.sae.site_sweep import SweepCallbacks, SweepPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +123,10 @@ def _folders(plan: "SweepPlan") -> list[Path]:
     return [sae_folder(plan.out, site, config) for site in plan.sites for config in plan.grid.configs()]
 
 
-def _callbacks(bars: "SweepProgress") -> "SweepNews":
-    from codi_int.sae.site_sweep import SweepNews
+def _callbacks(bars: "SweepProgress") -> "SweepCallbacks":
+    from codi_int.sae.site_sweep import SweepCallbacks
 
-    return SweepNews(bars.stage, bars.epoch, bars.saved)
+    return SweepCallbacks(bars.stage, bars.epoch, bars.saved)
 
 
 def _keep(plan: "SweepPlan") -> Kept:

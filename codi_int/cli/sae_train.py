@@ -4,16 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Group
-
 from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
+from codi_int.cli._fitting import Page, table
 from codi_int.cli._job import run_job
 from codi_int.cli._literal import Text
+from codi_int.cli._numbers import fixed
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import table
 from codi_int.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
     from codi_int.data.problems import load_problems
     from codi_int.model.loading import load_model
     from codi_int.sae.at_site import train_at_site
-    from codi_int.sae.training import check_batch
+    from codi_int.sae.training_start import check_batch
     from codi_int.types import Site
 
     problems = load_problems(options.data, options.limit)
@@ -127,15 +126,15 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
     )
 
 
-def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMetrics") -> Group:
+def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMetrics") -> Page:
     """Measures by name."""
     from codi_int.types import Site
 
     k = f", k {config.k}" if config.k else ""
-    what = f"{config.architecture} SAE, d_sae {config.d_sae}{k}, seed {config.seed}"
+    what = f"{config.architecture} SAE, d_sae {config.d_sae:,}{k}, seed {config.seed}"
     head = Text(f"{what} at {Site(options.layer, options.position)} of {options.model}, saved in {options.out}")
     out = table(f"measure on {options.held_out}", "value")
     for name, value in found.summary().items():
-        # no decimals for what is a count, such as rows or features; four for all else
-        out.add_row(name.replace("_", " "), f"{value:.4f}" if value % 1 else f"{value:,.0f}")
-    return Group(head, "", out)
+        # a count, such as of rows, is whole; a measure has four decimals, also where it happens to be a whole number
+        out.add_row(name.replace("_", " "), fixed(value, 0 if name.startswith("n_") else 4))
+    return Page(head, "", out)

@@ -65,3 +65,13 @@ def test_a_range_of_too_many_and_five_thousand_digits_are_refused(run: Callable)
 
 def test_the_group_itself_has_no_numbers() -> None:
     assert not [parameter for parameter in get_command(sae.make_app()).params if parameter.metavar == "N"]
+
+
+@pytest.mark.parametrize("feature", ["-1", "99", "1,1", "1,-2"])
+def test_features_that_cannot_be_are_two_lines(run: Callable, shelf, feature: str) -> None:
+    ran = run("ablate", "--model", shelf.model, "--data", shelf.data, "--layer=2", f"--feature={feature}")
+    assert (ran.code, ran.out) == (2, "")
+    rule, remedy = [line for line in ran.err.splitlines() if not line.startswith("clean pass")]
+    assert rule.startswith("codi-int: ")
+    assert feature.split(",")[-1] in rule
+    assert remedy
