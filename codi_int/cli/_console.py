@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 from rich.console import Console
@@ -94,7 +95,7 @@ def progress() -> Iterator[Shown]:
 def _show() -> Shown:
     """Bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        return Lines(tell)
+        return Lines()
     # imported here and not above: listing the commands loads this module, and bars are needed by few of them
     from codi_int.cli._bars import Bars
 

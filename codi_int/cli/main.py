@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from codi_int.cli._bash import whole_names
 from codi_int.cli._console import tell
 from codi_int.cli._errors import two_lines, usage_lines
 from codi_int.cli._lazy import Entry, lazy_app
@@ -139,7 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # taken out by hand and not an option of the root: so it may stand anywhere, after the command as well
     debug = "--debug" in given
-    sys.exit(_run([word for word in given if word != "--debug"], debug))
+    with whole_names():
+        code = _run([word for word in given if word != "--debug"], debug)
+    sys.exit(code)
 
 
 def _run(words: list[str], debug: bool) -> int:

@@ -165,14 +165,9 @@ def _load(options: ScreenOptions) -> _Stage:
     model = load_model(options.model, device=options.device)
     for site in sites:
         model.check_site(site)
-<<<<<<< HEAD
-    names = saes_for(options.model, options.sae, sites)
+    names = reaching(model, saes_for(options.model, options.sae, sites))
     saes = {site: load_sae(name, device=options.device) for site, name in names.items()}
     engine = FeatureInterventionEngine(model, saes, memory_budget=int(options.memory * 2**30))
-=======
-    names = reaching(model, saes_for(options.model, options.sae, sites))
-    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=options.device) for s, n in names.items()})
->>>>>>> sites
     return _Stage(engine, names, problems, _folder(options, engine, problems))
 
 

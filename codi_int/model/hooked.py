@@ -391,15 +391,4 @@ class CodiModel(Chain):
         return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
-<<<<<<< HEAD
-        return complete(decoded, problem_ids, self.tokenizer, self.config.answer_rule)
-=======
-        """The answers as text and number."""
-        tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
-        texts = self.texts_of([list(ids) for ids in tokens])
-        rule = self.config.answer_rule
-        return tuple(
-            Completion(name, text, ids, extract_answer(text, rule))
-            for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
-        )
->>>>>>> sites
+        return complete(decoded, problem_ids, self.texts_of, self.config.answer_rule)

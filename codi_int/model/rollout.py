@@ -219,10 +219,15 @@ def group_in_order(
     return [_padded(encoded, problem_ids, range(start, min(start + size, n)), grouping) for start in starts]
 
 
-def complete(decoded: Decoded, problem_ids: Sequence[str], tokenizer: Any, rule: str) -> tuple[Completion, ...]:
-    """Answers as text and number."""
+def complete(
+    decoded: Decoded,
+    problem_ids: Sequence[str],
+    texts_of: Callable[[list[list[int]]], list[str]],
+    rule: str,
+) -> tuple[Completion, ...]:
+    """Answers as text and number; `texts_of` turns ids into texts."""
     tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
-    texts = tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
+    texts = texts_of([list(ids) for ids in tokens])
     return tuple(
         Completion(name, text, ids, extract_answer(text, rule))
         for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
