@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError
+    from codi_int.features.profiles import FeatureProfile, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -65,6 +66,7 @@ _HOMES = {
     "Controls": "interventions.engine.controls",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
+    "FeatureProfile": "features.profiles",
     "Interchange": "interventions.edits.values",
     "InterchangeResidual": "interventions.edits.residual",
     "Latents": "types",
@@ -101,6 +103,8 @@ _HOMES = {
     "participants": "interventions.patching.patch",
     "predict_answers": "interventions.patching.predictions",
     "predict_patch": "interventions.patching.predictions",
+    "profile_features": "features.profiles",
+    "published_specialization": "features.published",
     "rank_features": "interventions.screens.rankings",
     "read_pairs": "interventions.patching.pairs",
     "run_curve": "interventions.screens.curves",
@@ -126,6 +130,7 @@ __all__ = [
     "Controls",
     "Effect",
     "FeatureInterventionEngine",
+    "FeatureProfile",
     "Interchange",
     "InterchangeResidual",
     "Latents",
@@ -162,6 +167,8 @@ __all__ = [
     "participants",
     "predict_answers",
     "predict_patch",
+    "profile_features",
+    "published_specialization",
     "rank_features",
     "read_pairs",
     "run_curve",

@@ -137,6 +137,12 @@ def unflatten(cls: type[R], row: Mapping[str, Any]) -> R:
     return _build(cls, nested)
 
 
+def differing_key(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The first name whose values differ, or that only one of two unequal mappings has."""
+    missing = object()  # None is a value: `.get` alone would take a name that is not there for one that is None
+    return next(name for name in {**one, **other} if one.get(name, missing) != other.get(name, missing))
+
+
 def _build(cls: type[R], values: Mapping[str, Any]) -> R:
     hints = get_type_hints(cls)
     return cls(**{name: _value(hints.get(name), value) for name, value in values.items()})

@@ -22,6 +22,9 @@ Component = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out
 LAYER_COMPONENTS: tuple[Component, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 GLOBAL_COMPONENTS: tuple[Component, ...] = ("thought", "final_norm")
 
+Splice = Literal["add", "replace"]
+Propagate = Literal["both", "cache", "recurrence"]
+
 
 @dataclass(frozen=True)
 class Step:
@@ -73,7 +76,10 @@ class Site:
                 f"{' and '.join(GLOBAL_COMPONENTS)} take layer None, all others take a layer number.",
             )
         if self.position < 0 or (self.layer is not None and self.layer < 0):
-            raise SiteError(f"Layer {self.layer}, position {self.position}: both count from 0 upwards.")
+            raise SiteError(
+                f"Layer {self.layer}, position {self.position}: both count from 0 upwards.",
+                "Give numbers from 0 upwards.",
+            )
 
     def __str__(self) -> str:
         # `resid_post` is the usual one and stays unsaid; `parse` puts it back
@@ -84,7 +90,8 @@ class Site:
     def parse(cls, text: str) -> "Site":
         """The site that `text` names; the inverse of `str(site)`."""
         # fullmatch: with match, what stands behind a site would be dropped without a word
-        match = re.fullmatch(r"(?:L(\d+)\.)?P(\d+)(?:\.(\w+))?", text)
+        # nine digits: no model has more, and Python refuses to read thousands of them in words of its own
+        match = re.fullmatch(r"(?:L(\d{1,9})\.)?P(\d{1,9})(?:\.(\w+))?", text)
         if not match:
             raise SiteError(f"{text!r} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought.")
         layer, position, component = match.groups()
@@ -289,9 +296,9 @@ class Experiment:
     """what an ablation replaces a feature with: zero, mean, resample, set"""
     factor: float | None
     """what an amplification multiplies with"""
-    splice: Literal["add", "replace"]
+    splice: Splice
     """how the edited latents go back into the residual"""
-    propagate: Literal["both", "cache", "recurrence"]
+    propagate: Propagate
     """by which paths the edit may reach the answer"""
     model: str
     """name of the model"""

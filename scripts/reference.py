@@ -25,6 +25,7 @@ PACKAGES = {
     "data": "Problems and answers",
     "model": "The model",
     "sae": "Sparse autoencoders",
+    "features": "Features",
     "interventions.edits": "Edits",
     "interventions.engine": "The engine",
     "interventions.evidence": "Evidence",

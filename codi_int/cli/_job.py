@@ -62,7 +62,7 @@ def run_job(
         for folder in [out / name for name in inside] or [out]:
             prepare_folder(folder)
     # looked up at the time of the call, so that a test can put another one in its place
-    with (watch or _console.progress)() as report:
+    with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
         found = work(report)
     # First kept, then printed: a reader that goes away (`| head`) must not cost the files.
     if out is not None and keep is not None:

@@ -6,6 +6,8 @@ from dataclasses import MISSING, fields
 from functools import wraps
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
+from codi_int.cli._console import begin
+
 Options = TypeVar("Options")
 
 
@@ -38,7 +40,9 @@ def with_options(function: Callable[[Options], None]) -> Callable[..., None]:
 
     @wraps(function)
     def command(**given: Any) -> None:
-        function(kind(**{**given, **{name: parse(given[name]) for name, parse in parsers.items()}}))
+        options = kind(**{**given, **{name: parse(given[name]) for name, parse in parsers.items()}})
+        with begin():
+            function(options)
 
     # Typer inspects the signature, not the function's own parameters; without this it would see `**given` and no option
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -2,41 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
+from codi_int.catalog import HUB_SETS
 from codi_int.data.rows import problem_from_row
 from codi_int.data.stories import CONFIRMATION, SPLIT_SIZES, load_stories
 from codi_int.errors import DataError
 from codi_int.files import parse_json, read_json_lines, read_text, write_text
 from codi_int.types import Problem
-
-
-@dataclass(frozen=True)
-class HubSet:
-    """A data set that is read through `datasets`."""
-
-    repository: str
-    """its name on the hub"""
-    splits: Mapping[str, str]
-    """our name of a split -> the hub's; the first is taken where none is named"""
-    configuration: str | None = None
-    """which of the repository's configurations"""
-
-
-_BOTH = {"test": "test", "train": "train"}
-HUB_SETS = {
-    "gsm8k": HubSet("openai/gsm8k", _BOTH, "main"),
-    "gsm8k-aug": HubSet("zen-E/GSM8k-Aug", {**_BOTH, "validation": "validation"}),
-    # the published evaluations of SVAMP take both of its splits
-    "svamp": HubSet("ChilleD/SVAMP", {"all": "train+test", **_BOTH}),
-    "gsm-hard": HubSet("reasoning-machines/gsm-hard", {"test": "train"}),
-    "multiarith": HubSet("ChilleD/MultiArith", _BOTH),
-}
-"""name -> where it is"""
 
 
 class Problems(tuple[Problem, ...]):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 
+from codi_int.catalog import STORY_SPLITS
 from codi_int.data import wordings as w
 from codi_int.data.chains import chain_of
 from codi_int.errors import DataError
@@ -22,8 +23,7 @@ from codi_int.types import OPERATIONS, Operation, Problem, Step
 MAX_NUMBER = 99
 STEP_WEIGHTS = {1: 0.17, 2: 0.30, 3: 0.30, 4: 0.23}
 """share of stories by number of steps"""
-SPLIT_SIZES = {"validation": 1495, "sae": 5978}
-"""sizes of the held-out splits, those of the published experiments; `train` has no end"""
+SPLIT_SIZES = STORY_SPLITS
 
 CONFIRMATION = "confirmation"
 """the split that selects nothing and confirms what other splits selected; `confirmation/2` and on are fresh draws"""

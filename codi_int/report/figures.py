@@ -1,6 +1,7 @@
 """The entry point of all figures: a document, or a folder that a command has kept, in; PNG and SVG out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,11 @@ def save_figures(document: Mapping[str, Any], out: str | Path) -> list[Path]:
         OutputError: `out` cannot be written to.
     """
     schema = document.get("schema")
-    if schema not in DRAWERS:
+    if not isinstance(schema, str) or schema not in DRAWERS:
         raise DataError(f"Documents of schema {schema!r} have no figures.", f"Give one of {', '.join(DRAWERS)}.")
-    try:
+    with _whole(f"The {schema} document"):
         # before anything is drawn: titles and ticks of every figure take names from the document
         return DRAWERS[schema](literal_document(document), Path(out))
-    except (KeyError, TypeError, IndexError) as error:
-        raise DataError(f"The {schema} document is not whole: {error!r}.", "Run the command again.") from error
 
 
 def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
@@ -63,11 +62,21 @@ def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
     where = folder if out is None else Path(out)
     # a sweep is several files and no document with a schema, so it is known by the name of its table
     if path == folder / SWEEP or (path.is_dir() and (folder / SWEEP).exists()):
-        return sweep_figures(folder, where)
+        with _whole(f"The sweep in {folder}"):
+            return sweep_figures(folder, where)
     found = [folder / name for name in KEPT if (folder / name).exists()] if path.is_dir() else [path]
     if not found:
         raise DataError(f"{path} holds no run that has figures.", f"Known files: {', '.join((*KEPT, SWEEP))}.")
     return [written for file in found for written in save_figures(_read(file), where)]
+
+
+@contextmanager
+def _whole(what: str) -> Iterator[None]:
+    """DataError where a figure stumbles over something that its document lacks, or has as another kind of value."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"{what} is not whole: {error!r}.", "Run the command again.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

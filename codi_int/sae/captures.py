@@ -24,7 +24,7 @@ from codi_int.model.chain import Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.progress import Progress
 from codi_int.sae.config import check_choice, check_count
-from codi_int.sae.room import check_disk
+from codi_int.sae.memory import check_disk
 from codi_int.types import Problem, Site, SiteActivations
 
 SIDECAR = "capture.json"

@@ -174,7 +174,10 @@ def _check_disjoint(edits: Sequence[Edit]) -> None:
     # Only within one site: feature 7 of another site's SAE is another feature.
     for edit in edits:
         if as_edit(edit).takes_all and len(edits) > 1:
-            raise FeatureError(f"{edit.label!r} takes all features and leaves none for another edit of the same site.")
+            raise FeatureError(
+                f"{edit.label!r} takes all features and leaves none for another edit of the same site.",
+                "Make it the only edit of its site.",
+            )
         for feature in as_edit(edit).features:
             if feature in owner:
                 raise FeatureError(

@@ -12,28 +12,27 @@ from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.edits.naming import edit_kind as edit_kind
 from codi_int.interventions.edits.residual import ResidualEdit
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
+from codi_int.interventions.engine import describe
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
-from codi_int.interventions.engine.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
-from codi_int.interventions.engine.site_context import SiteContext as SiteContext
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
 from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import Propagate
 from codi_int.model.resume import make_resume_point
+from codi_int.notes import give
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
-from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site
+from codi_int.types import Effect, Experiment, Outcome, Problem, Propagate, Result, RunCounts, Site, Splice
 
 CONFIDENCE = 0.95
 AnyEdit = Edit | ResidualEdit | AtSites | Any
@@ -79,7 +78,10 @@ class FeatureInterventionEngine:
         if not saes:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
         if max_rows < 1 or memory_budget < 0:
-            raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
+            raise ConfigError(
+                f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.",
+                "Give max_rows of at least 1 and a memory_budget of at least 0 bytes.",
+            )
         self.resume_points = {site: make_resume_point(model, site, propagate) for site in saes}
         self.saes = {site: as_sae(sae) for site, sae in saes.items() if sae is not None}
         for site, sae in self.saes.items():
@@ -89,6 +91,7 @@ class FeatureInterventionEngine:
         self.memory_budget, self.max_rows, self.method = memory_budget, max_rows, method
         self._clean: CleanPass | None = None
         self._clean_key: Hashable = None
+        self._warned: set[str] = set()
 
     @torch.no_grad()
     def run(
@@ -128,6 +131,7 @@ class FeatureInterventionEngine:
         asked = as_controls(controls, deprecated)
         table = self._check_request(edit, site)
         context = self.site_context(problems, table.sites[0], progress)
+        warned = self.warn_at(context, table.sites)
         arm = self.plan(context, table)
         # Controls of an edit that changes nothing would be compared with nothing.
         matched = asked.features if bool(arm.edited.any()) else 0
@@ -147,6 +151,8 @@ class FeatureInterventionEngine:
         scores = self.score(context, plans, progress)
         outcomes = outcomes_of_arms(context.clean, plans, scores)
         effect = self._effect(context, edit, arm, outcomes, seed)
+        arms = {name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
+        after = describe.doubts_after(edit, table, self.saes, arm, arms, len(context.clean.problems))
         spent = time.perf_counter() - started
         return Result(
             experiment=self._experiment(
@@ -157,14 +163,19 @@ class FeatureInterventionEngine:
                 data=name_of_problems(problems, data),
                 sae_name=sae_name,
             ),
-            arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
+            arms=arms,
             effect=effect,
-            controls=control_sets(context.clean, sets, scores[2:], effect),
+            controls=describe.control_sets(context.clean, sets, scores[2:], effect),
             by_operation=operation_rows(context.clean.problems, outcomes["clean"], outcomes["intervened"]),
             environment=describe_environment(self.model, self._saes_of(table), context.clean.problems, spent),
             counts=count_work(context, plans, scores),
             outcomes=outcomes,
-            notes=self._notes(context, table, arm) + controls_note(table, len(sets["random_features"]), matched),
+            notes=(
+                *warned,
+                *self._warn(after),
+                *self._notes(context, table, arm),
+                *describe.controls_note(table, len(sets["random_features"]), matched),
+            ),
         )
 
     def run_many(self, edits: Sequence[AnyEdit], problems: Sequence[Problem], **settings: Any) -> tuple[Result, ...]:
@@ -187,6 +198,11 @@ class FeatureInterventionEngine:
         site = self._chosen(site)
         clean = self._clean_pass(problems, progress)
         return SiteContext(self._place(clean, site), clean, self.resume_points[site])
+
+    def warn_at(self, context: SiteContext, sites: Sequence[Site]) -> tuple[str, ...]:
+        """Warn, each time of what is new, of what casts doubt on anything that runs here; notes for its record."""
+        places = [context.place if site == context.site else self._place(context.clean, site) for site in sites]
+        return self._warn(describe.doubts(self.model, context.clean.problems, places))
 
     def score(
         self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None = None
@@ -219,7 +235,8 @@ class FeatureInterventionEngine:
         sites = tables[0].sites if tables else ()
         if any(table.sites != sites or table.sites[0] != context.site for table in tables):
             raise SiteError(
-                f"The context is at {context.site}, and an edit begins at another site or has others besides."
+                f"The context is at {context.site}, and an edit begins at another site or has others besides.",
+                "Ask for the context of the site that the edit begins at.",
             )
         places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
         return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
@@ -311,14 +328,22 @@ class FeatureInterventionEngine:
     def _notes(self, context: SiteContext, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
         saes = {site: self.saes.get(site) for site in table.sites}
         norm = float(context.activations.float().norm(dim=1).mean())
-        return notes_on(
+        # where latents were asked for and nothing moved, the next question is which features would move something
+        idle = table.features and not bool(arm.edited.any())
+        alive = describe.alive_note(context.site, context.place.latents) if idle else ()
+        return alive + describe.notes_on(
             table,
             saes,
             arm,
             residual_norm=norm,
             splice=self.splice,
-            memory=memory_note(context.clean),
+            memory=describe.memory_note(context.clean),
         )
+
+    def _warn(self, notes: tuple[str, ...]) -> tuple[str, ...]:
+        give(note for note in notes if note not in self._warned)
+        self._warned.update(notes)
+        return notes
 
     def _experiment(
         self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str, sae_name: str | None
@@ -333,7 +358,7 @@ class FeatureInterventionEngine:
             splice=self.splice,
             propagate=self.propagate,
             model=self.model.name,
-            sae=sae_name or name_of_saes({site: self.saes.get(site) for site in table.sites}),
+            sae=sae_name or describe.name_of_saes({site: self.saes.get(site) for site in table.sites}),
             data=data,
             n_problems=len(context.clean.problems),
             seed=seed,

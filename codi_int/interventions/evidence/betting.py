@@ -54,7 +54,10 @@ def estimate_bounded(
     """
     values = np.asarray(changes, dtype=np.float64)
     if values.ndim != 1:
-        raise ConfigError(f"changes is a list with one number per problem, got shape {values.shape}.")
+        raise ConfigError(
+            f"changes is a list with one number per problem, got shape {values.shape}.",
+            "Give one change for each problem.",
+        )
     return estimate_bounded_many(values[:, None], bound, clusters=clusters, null=null, confidence=confidence)[0]
 
 
@@ -68,9 +71,11 @@ def estimate_bounded_many(
     """`estimate_bounded` for many features at once. `changes` is [n, features]."""
     values = np.asarray(changes, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] == 0:
-        raise ConfigError(f"changes holds at least one problem, got shape {values.shape}.")
+        raise ConfigError(
+            f"changes holds at least one problem, got shape {values.shape}.", "Give one change for each problem."
+        )
     if not np.isfinite(values).all():
-        raise ConfigError("A change is not finite: the edited activations have overflowed.")
+        raise ConfigError("A change is not finite: the edited activations have overflowed.", "Make the edit smaller.")
     if bound <= 0 or np.abs(values).max(initial=0.0) > bound * (1 + 1e-9):
         raise ConfigError(
             f"A change of {np.abs(values).max(initial=0.0):.6g} lies outside [-{bound:g}, {bound:g}].",

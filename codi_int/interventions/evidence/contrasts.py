@@ -53,7 +53,10 @@ def contrast(
     inside = np.asarray(members, dtype=np.bool_)
     layers = np.zeros(values.shape, dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     if values.ndim != 1 or inside.shape != values.shape or layers.shape != values.shape:
-        raise ConfigError(f"A contrast takes one value per problem: {values.shape}, {inside.shape}, {layers.shape}.")
+        raise ConfigError(
+            f"A contrast takes one value per problem: {values.shape}, {inside.shape}, {layers.shape}.",
+            "Give changes, members and strata of the same length.",
+        )
     groups = read_clusters(clusters, values.size)
     sums, sizes = groups.sums(values), groups.sizes.astype(np.float64)
     labels, layers = _of_clusters(inside, groups, "kind").astype(np.float64), _of_clusters(layers, groups, "stratum")

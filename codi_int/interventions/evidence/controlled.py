@@ -49,7 +49,10 @@ def compare_with_controls(
     """
     values, others = np.asarray(effect, dtype=np.float64), np.asarray(controls, dtype=np.float64)
     if others.ndim != 2 or not others.shape[0] or others.shape[1:] != values.shape:
-        raise ConfigError(f"Controls are [draws, {values.size}] and at least one, got {others.shape}.")
+        raise ConfigError(
+            f"Controls are [draws, {values.size}] and at least one, got {others.shape}.",
+            "Give one row for each control, with one change for each problem.",
+        )
     difference = estimate_bounded(values - others.mean(0), 2.0, clusters=clusters, confidence=confidence)
     # rounding of means must not make a control that does exactly as much weaker
     as_strong = int((np.abs(others.mean(1)) >= abs(float(values.mean())) - 1e-12).sum())

@@ -48,7 +48,9 @@ def adjust(
     values = np.array([p_values[i] for i in tested], dtype=np.float64)
     # written so that NaN is refused too
     if (wrong := values[~((values >= 0.0) & (values <= 1.0))]).size:
-        raise ConfigError(f"A p-value lies between 0 and 1, got {wrong[0]}.")
+        raise ConfigError(
+            f"A p-value lies between 0 and 1, got {wrong[0]}.", "Give p-values, or None for a test that was not made."
+        )
     out: list[float | None] = [None] * len(p_values)
     if not tested:
         return out
@@ -83,7 +85,9 @@ def _one_support(given: Any, counted: bool) -> Support:
     if counted:
         count = int(given)
         if count != given or count < 0:
-            raise ConfigError(f"A count of flips is a whole number from 0, got {given}.")
+            raise ConfigError(
+                f"A count of flips is a whole number from 0, got {given}.", "Give broken plus fixed of each test."
+            )
         return np.array(mcnemar_support(count))
     support = np.unique(np.asarray(given, dtype=np.float64))
     if not support.size or not (support[0] > 0.0 and abs(support[-1] - 1.0) < 1e-9):

@@ -55,7 +55,10 @@ def sign_flip_test(sums: ArrayLike) -> float:
     whole = np.asarray(sums)
     size = np.abs(whole.astype(np.int64))
     if np.any(whole != whole.astype(np.int64)):
-        raise ConfigError("Exact sign flips need whole numbers: sums of -1, 0 and 1 over each cluster.")
+        raise ConfigError(
+            "Exact sign flips need whole numbers: sums of -1, 0 and 1 over each cluster.",
+            "Subtract right before from right after.",
+        )
     support, chances = flip_distribution(size)
     # Totals are symmetric about 0; chances below 1e-16 of the largest are rounding of the convolution.
     return float(min(chances[np.abs(support) >= abs(int(whole.sum()))].sum(), 1.0))

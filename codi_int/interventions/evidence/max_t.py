@@ -45,9 +45,12 @@ def max_t(
     """
     values = np.asarray(changes, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] == 0 or draws < 1:
-        raise ConfigError(f"max_t takes [n, features] and at least one draw, got {values.shape} and {draws}.")
+        raise ConfigError(
+            f"max_t takes [n, features] and at least one draw, got {values.shape} and {draws}.",
+            "Give one row for each problem.",
+        )
     if not np.isfinite(values).all():
-        raise ConfigError("A change is not finite: the edited activations have overflowed.")
+        raise ConfigError("A change is not finite: the edited activations have overflowed.", "Make the edit smaller.")
     sums = read_clusters(clusters, values.shape[0]).sums(values)
     # clusters that change nothing and features that nothing changes take no part
     sums = sums[sums.any(1)]

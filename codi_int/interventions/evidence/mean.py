@@ -62,7 +62,10 @@ def estimate_mean(
     """
     values = np.asarray(changes, dtype=np.float64)
     if values.ndim != 1:
-        raise ConfigError(f"changes is a list with one number per problem, got shape {values.shape}.")
+        raise ConfigError(
+            f"changes is a list with one number per problem, got shape {values.shape}.",
+            "Give one change for each problem.",
+        )
     return estimate_means(
         values[:, None],
         clusters=clusters,
@@ -85,9 +88,11 @@ def estimate_means(
     """`estimate_mean` for many features at once, which share their draws. `changes` is [n, features]."""
     values = np.asarray(changes, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] == 0:
-        raise ConfigError(f"changes holds at least one problem, got shape {values.shape}.")
+        raise ConfigError(
+            f"changes holds at least one problem, got shape {values.shape}.", "Give one change for each problem."
+        )
     if not np.isfinite(values).all():
-        raise ConfigError("A change is not finite: the edited activations have overflowed.")
+        raise ConfigError("A change is not finite: the edited activations have overflowed.", "Make the edit smaller.")
     groups = read_clusters(clusters, values.shape[0])
     sums = groups.sums(values)
     effective, share = effective_problems(sums), share_of_largest(sums)

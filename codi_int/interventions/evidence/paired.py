@@ -29,7 +29,10 @@ class PairedCounts:
 
     def __post_init__(self) -> None:
         if min(self.n, self.broken, self.fixed) < 0 or self.broken + self.fixed > self.n or self.n == 0:
-            raise ConfigError(f"{self.broken} broken and {self.fixed} fixed of {self.n} pairs: these counts cannot be.")
+            raise ConfigError(
+                f"{self.broken} broken and {self.fixed} fixed of {self.n} pairs: these counts cannot be.",
+                "Count every pair once: broken + fixed <= n, and n at least 1.",
+            )
 
     @property
     def discordant(self) -> int:

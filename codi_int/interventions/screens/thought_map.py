@@ -156,6 +156,8 @@ class ThoughtMap:
     """work done and saved"""
     environment: Environment
     """versions, hashes, time"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     schema = "codi-int/map@1"
 
