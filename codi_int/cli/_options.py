@@ -119,7 +119,8 @@ Positions = Annotated[
 Sae = Annotated[str | None, typer.Option(help="A shipped SAE or a folder.  [default: the model's own at that site]")]
 Data = Annotated[str, typer.Option(help="stories:validation, gsm8k:test, or a .jsonl file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes and manifest in this folder.")]
+Out = Annotated[Path | None, typer.Option(help="Keep result, outcomes, figures and manifest in this folder.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace another run that --out holds.")]
 
 
 # kw_only throughout: a subclass may add an option without a default to a class whose options all have one
@@ -137,13 +138,20 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(ModelOptions):
-    """A run that draws at random and can be kept."""
+class KeptOptions(ModelOptions):
+    """A run that can be kept."""
+
+    out: Out = None
+    force: Force = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(KeptOptions):
+    """A run that draws at random, too."""
 
     seed: Annotated[
         int, typer.Option(parser=whole("--seed", least=0, most=MOST_SEED), metavar="N", help="Of everything random.")
     ] = 0
-    out: Out = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,14 @@ from rich.console import Group, RenderableType
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
-from codi_int.cli._job import Kept, run_job
+from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Table, Text
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import points, table
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
 from codi_int.records import flatten
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
@@ -54,19 +55,20 @@ def curve(options: CurveOptions) -> None:
     if options.sizes and min(options.sizes) < 1:
         raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1 --n 8, for example.")
     check_draws(options.draws)
+    folder = run_folder(options)
     run_job(
-        lambda report: _run(options, report),
+        lambda report: _run(options, folder, report),
         document=AblationCurve.to_dict,
         page=curve_page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=_keep,
     )
 
 
-def _run(options: CurveOptions, report: Report) -> "AblationCurve":
+def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationCurve":
     from codi_int.cli._sites import saes_for
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.screens.curves import run_curve
     from codi_int.interventions.screens.rankings import rank_features
@@ -79,7 +81,9 @@ def _run(options: CurveOptions, report: Report) -> "AblationCurve":
     model.check_site(site)
     # one site was asked for, so there is one name; none is an error that `saes_for` raises
     (name,) = saes_for(options.model, options.sae, [site]).values()
-    engine = FeatureInterventionEngine(model, {site: load_sae(name, device=options.device)})
+    sae = load_sae(name, device=options.device)
+    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
+    engine = FeatureInterventionEngine(model, {site: sae})
     ranking = rank_features(engine, problems, options.order, options.seed, progress=report)
     return run_curve(
         engine,

@@ -7,12 +7,12 @@ import typer
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
-from codi_int.cli._job import run_job
+from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._signature import with_options
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(o.ModelOptions):
+class EvaluateOptions(o.KeptOptions):
     """What else to measure, and by which rules."""
 
     replace: Annotated[
@@ -36,17 +36,21 @@ class EvaluateOptions(o.ModelOptions):
 def evaluate(options: EvaluateOptions) -> None:
     """Accuracy through thoughts with 95% intervals, by number of steps and by operation."""
     from codi_int.cli._tables import evaluation_page
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.evaluation import Evaluation, check_settings
     from codi_int.interventions.evaluation import evaluate as evaluate_model
     from codi_int.model.loading import load_model
+
+    folder = run_folder(options)
 
     def work(report: Report) -> Evaluation:
         problems = load_problems(options.data, options.limit)
         # before the model is loaded, which takes longest
         check_settings(options.padding, options.rule, options.batch_size, options.replace)
+        model = load_model(options.model, device=options.device)
+        folder.claim(model=model.sha256, data=problems_sha256(problems))
         return evaluate_model(
-            load_model(options.model, device=options.device),
+            model,
             problems,
             data=options.data,
             replace=options.replace,
@@ -57,4 +61,11 @@ def evaluate(options: EvaluateOptions) -> None:
             batch_size=options.batch_size,
         )
 
-    run_job(work, document=Evaluation.to_dict, page=evaluation_page, as_json=options.as_json)
+    run_job(
+        work,
+        document=Evaluation.to_dict,
+        page=evaluation_page,
+        as_json=options.as_json,
+        out=folder,
+        keep=keep_as("evaluation.json", Evaluation.to_dict),
+    )

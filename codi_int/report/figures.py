@@ -10,11 +10,15 @@ from codi_int.report.causal_figures import curve_figures, map_figures
 from codi_int.report.effect_figures import dose_figures, result_figures
 from codi_int.report.eval_figures import eval_figures
 from codi_int.report.growth import growth_figure
+from codi_int.report.left_out import left_out
+from codi_int.report.lens_figures import lens_figures, lens_grid_figures
 from codi_int.report.literal import literal_document
+from codi_int.report.model_figures import doctor_figures, evaluation_figures, thoughts_figures
+from codi_int.report.path_figures import path_figures
 from codi_int.report.screen_figures import screen_figures
 from codi_int.report.sweep_figures import sweep_figures
 
-__all__ = ["draw_kept", "growth_figure", "save_figures", "sweep_figures"]
+__all__ = ["draw_kept", "growth_figure", "kept_documents", "left_out", "save_figures", "sweep_figures"]
 
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/screen@1": screen_figures,
@@ -22,10 +26,19 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/curve@1": curve_figures,
     "codi-int/result@1": result_figures,
     "codi-int/results@1": dose_figures,
+    "codi-int/roads@1": path_figures,
     "codi-int/sae-eval@1": eval_figures,
+    "codi-int/evaluation@1": evaluation_figures,
+    "codi-int/lens@1": lens_figures,
+    "codi-int/lens-grid@1": lens_grid_figures,
+    "codi-int/thoughts@1": thoughts_figures,
+    "codi-int/doctor@1": doctor_figures,
 }
 """schema of a document to what draws it"""
-KEPT = ("screen.json", "map.json", "curve.json", "results.json", "result.json", "eval.json")
+KEPT = (
+    *("screen.json", "map.json", "curve.json", "results.json", "result.json", "roads.json", "eval.json"),
+    *("evaluation.json", "lens.json", "thoughts.json", "doctor.json"),
+)
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"
 
@@ -60,14 +73,31 @@ def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    where = folder if out is None else Path(out)
     # a sweep is several files and no document with a schema, so it is known by the name of its table
     if path == folder / SWEEP or (path.is_dir() and (folder / SWEEP).exists()):
-        return sweep_figures(folder, where)
-    found = [folder / name for name in KEPT if (folder / name).exists()] if path.is_dir() else [path]
+        return sweep_figures(folder, folder if out is None else Path(out))
+    written = []
+    for file, document in kept_documents(path):
+        # two patches that were made together lie in a folder each; elsewhere they keep these
+        where = file.parent if out is None else Path(out) / file.parent.relative_to(folder)
+        written += save_figures(document, where)
+    return written
+
+
+def kept_documents(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Every document that has figures: the file itself, those of a folder, or those of its folders where it has none.
+
+    Raises:
+        DataError: none there.
+    """
+    path = Path(path)
+    found = [path / name for name in KEPT if (path / name).exists()] if path.is_dir() else [path]
+    found = found or [file for name in KEPT for file in sorted(path.glob(f"*/{name}"))]
+    if path.is_dir() and (path / SWEEP).exists():
+        return []
     if not found:
         raise DataError(f"{path} holds no run that has figures.", f"Known files: {', '.join((*KEPT, SWEEP))}.")
-    return [written for file in found for written in save_figures(_read(file), where)]
+    return [(file, _read(file)) for file in found if file.name != SWEEP]
 
 
 def _read(path: Path) -> dict[str, Any]:

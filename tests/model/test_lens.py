@@ -9,7 +9,6 @@ from scipy.stats import binomtest
 
 from codi_int.errors import ConfigError, DataError
 from codi_int.model.lens import lens_frequencies, lens_grid, number_tokens, read_residuals
-from codi_int.model.lens_picture import draw_lens
 from codi_int.types import Problem, Step
 
 
@@ -100,12 +99,3 @@ def test_nothing_to_count_is_said(llama: Any, problems: list[Any]) -> None:
         lens_frequencies(llama, problems)
     with pytest.raises(ConfigError, match="top is 0"):
         lens_frequencies(llama, stories(), top=0)
-
-
-def test_the_picture_has_a_panel_for_each_group(llama: Any, tmp_path: Any) -> None:
-    report = lens_frequencies(llama, stories(), "stories", top=20)
-    png, svg = draw_lens(report, tmp_path / "new")
-    assert png.read_bytes()[:4] == b"\x89PNG"
-    assert png.stat().st_size > 10_000
-    assert svg.read_text().count('<g id="axes_') >= 3  # two panels and the colour bar
-    assert [path.read_bytes() for path in draw_lens(report, tmp_path / "again")] == [png.read_bytes(), svg.read_bytes()]

@@ -1,16 +1,16 @@
 """A finished experiment on disk: result.json, outcomes.parquet, manifest.json."""
 
-import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from codi_int.files import prepare_folder as prepare_folder  # also imported from here
 from codi_int.files import replace_file, write_json, write_text
 from codi_int.interventions.engine.summary import ResultFamily
+from codi_int.run_folder import MANIFEST as MANIFEST
+from codi_int.run_folder import write_manifest
 from codi_int.types import Result
 
-RESULT, OUTCOMES, MANIFEST = "result.json", "outcomes.parquet", "manifest.json"
+RESULT, OUTCOMES = "result.json", "outcomes.parquet"
 FAMILY = "results.json"
 
 
@@ -30,7 +30,7 @@ def save_result(result: Result, folder: str | Path, command: Sequence[str] = (),
     write_text(folder / RESULT, result.to_json(indent=1) + "\n")
     _write_outcomes(result, folder / OUTCOMES)
     # last: a folder with a manifest is a finished one, whose hashes are of the files beside it
-    write_json(folder / MANIFEST, _manifest(folder, command, also), indent=1)
+    write_manifest(folder, [RESULT, OUTCOMES, *also], command)
     return folder
 
 
@@ -66,14 +66,3 @@ def _write_outcomes(result: Result, path: Path) -> None:
         }
     )
     replace_file(path, lambda part: pq.write_table(table, part))
-
-
-def _manifest(folder: Path, command: Sequence[str], also: Sequence[str] = ()) -> dict[str, object]:
-    """What is in the folder and how it came about."""
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (RESULT, OUTCOMES, *also)}
-    return {
-        "schema": "codi-int/manifest@1",
-        "command": list(command),
-        "python": sys.version.split()[0],
-        "sha256": files,
-    }
