@@ -31,11 +31,16 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
     from codi_int.model.hooked import CodiModel
+    from codi_int.model.hooks import HookPoint
     from codi_int.model.loading import load_model
+    from codi_int.model.parity import check_parity
     from codi_int.model.store import save_model
     from codi_int.report.figures import save_figures
+    from codi_int.sae.captures import capture_to_disk, open_capture
     from codi_int.sae.kernels import encode_topk
-    from codi_int.sae.store import load_sae
+    from codi_int.sae.recipe import SAETrainingConfig
+    from codi_int.sae.store import load_sae, save_sae
+    from codi_int.sae.training import train_sae
     from codi_int.types import (
         Completion,
         Effect,
@@ -63,6 +68,7 @@ _HOMES = {
     "Controls": "interventions.engine.controls",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
+    "HookPoint": "model.hooks",
     "Interchange": "interventions.edits.values",
     "InterchangeResidual": "interventions.edits.residual",
     "Latents": "types",
@@ -72,6 +78,7 @@ _HOMES = {
     "Problems": "data.problems",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
+    "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
     "Site": "types",
     "SiteActivations": "types",
@@ -84,6 +91,8 @@ _HOMES = {
     "Together": "interventions.edits.combined",
     "agreement": "interventions.screens.agreement",
     "attribute_sites": "interventions.screens.attribution",
+    "capture_to_disk": "sae.captures",
+    "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
     "encode_topk": "sae.kernels",
     "extract_answer": "data.answers",
@@ -92,6 +101,7 @@ _HOMES = {
     "load_model": "model.loading",
     "load_problems": "data.problems",
     "load_sae": "sae.store",
+    "open_capture": "sae.captures",
     "parse_claim": "interventions.patching.predictions",
     "parse_steps": "data.answers",
     "participants": "interventions.patching.patch",
@@ -107,7 +117,9 @@ _HOMES = {
     "run_screen": "interventions.screens.screen",
     "save_figures": "report.figures",
     "save_model": "model.store",
+    "save_sae": "sae.store",
     "split_effect": "interventions.screens.paths",
+    "train_sae": "sae.training",
 }
 
 __all__ = [
@@ -122,6 +134,7 @@ __all__ = [
     "Controls",
     "Effect",
     "FeatureInterventionEngine",
+    "HookPoint",
     "Interchange",
     "InterchangeResidual",
     "Latents",
@@ -131,6 +144,7 @@ __all__ = [
     "Problems",
     "ReplaceByMean",
     "Result",
+    "SAETrainingConfig",
     "Screen",
     "Site",
     "SiteActivations",
@@ -143,6 +157,8 @@ __all__ = [
     "Together",
     "agreement",
     "attribute_sites",
+    "capture_to_disk",
+    "check_parity",
     "compare_paired",
     "encode_topk",
     "extract_answer",
@@ -151,6 +167,7 @@ __all__ = [
     "load_model",
     "load_problems",
     "load_sae",
+    "open_capture",
     "parse_claim",
     "parse_steps",
     "participants",
@@ -166,7 +183,9 @@ __all__ = [
     "run_screen",
     "save_figures",
     "save_model",
+    "save_sae",
     "split_effect",
+    "train_sae",
 ]
 
 

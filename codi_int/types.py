@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import SiteError
+from codi_int.numeric import as_whole, shown
 from codi_int.records import Alias, Estimate, flatten
 from codi_int.records import LogprobEffect as LogprobEffect
 
@@ -63,6 +64,9 @@ class Site:
     """which tensor of the block, in TransformerLens' words, or `thought` / `final_norm`"""
 
     def __post_init__(self) -> None:
+        for name in ("layer", "position") if self.layer is not None else ("position",):
+            whole = as_whole(f"A site's {name}", getattr(self, name), SiteError)
+            object.__setattr__(self, name, whole)
         known = LAYER_COMPONENTS + GLOBAL_COMPONENTS
         if self.component not in known:
             raise SiteError(f"Component {self.component!r} does not exist.", f"Known components: {', '.join(known)}.")
@@ -81,14 +85,22 @@ class Site:
         return ".".join(parts if self.component == "resid_post" else [*parts, self.component])
 
     @classmethod
-    def parse(cls, text: str) -> "Site":
-        """The site that `text` names; the inverse of `str(site)`."""
+    def parse(cls, text: "SiteLike") -> "Site":
+        """The site that `text` names, the inverse of `str(site)`; also of its parts (14, 3), or the site itself."""
+        if isinstance(text, Site):
+            return text
+        if isinstance(text, tuple | list) and len(text) in (2, 3):
+            return cls(*text)
         # fullmatch: with match, what stands behind a site would be dropped without a word
-        match = re.fullmatch(r"(?:L(\d+)\.)?P(\d+)(?:\.(\w+))?", text)
+        match = re.fullmatch(r"(?:L(\d+)\.)?P(\d+)(?:\.(\w+))?", text) if isinstance(text, str) else None
         if not match:
-            raise SiteError(f"{text!r} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought.")
+            raise SiteError(f"{shown(text)} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought, or (14, 3).")
         layer, position, component = match.groups()
         return cls(int(layer) if layer else None, int(position), component or "resid_post")  # type: ignore[arg-type]
+
+
+SiteLike = Site | str | tuple[Any, ...]
+"""a site, its text such as `L14.P3`, or its parts: (14, 3) or (14, 3, "mlp_out")"""
 
 
 @dataclass(frozen=True)
@@ -134,8 +146,9 @@ class ThoughtBatch:
     completion_ids: Int[Tensor, "n new_tokens"] | None = None
     """greedy ids as a tensor, for the token-level entry point"""
 
-    def at(self, site: Site) -> SiteActivations:
+    def at(self, site: SiteLike) -> SiteActivations:
         """The activations at `site`; SiteError where it was not captured."""
+        site = Site.parse(site)
         if site in self.captured:
             return SiteActivations(site, self.problem_ids, self.captured[site])
         # Where everything was captured, a site is a slice: [n, n_layers, positions, d_model] -> [n, d_model]. Only

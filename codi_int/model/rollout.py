@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError
 from codi_int.model.cache import KVCache
 from codi_int.model.chain import ChainState, Decoded
@@ -136,3 +139,27 @@ def check_tokens(ids: Tensor, mask: Tensor | None, vocab_size: int, bot_id: int)
     left_padded = bool((values.diff(dim=1) >= 0).all()) and bool((values[:, -1] == 1).all())
     if not left_padded or int(values.min()) < 0:
         raise ConfigError("The mask must be 0 at the padding in front of a row and 1 from there on.", remedy)
+
+
+def make_completions(
+    tokenizer: Any, rule: str, problem_ids: tuple[str, ...], decoded: Decoded
+) -> tuple[Completion, ...]:
+    """What was written, as text and, by a rule of reading answers, as number."""
+    tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
+    texts = tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
+    return tuple(
+        Completion(name, text, ids, extract_answer(text, rule))
+        for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
+    )
+
+
+def stack_residuals(
+    captured: Mapping[Site, Tensor], n_layers: int, n_thoughts: int
+) -> Float[Tensor, "batch n_layers positions d_model"]:
+    """`resid_post` of every site as one tensor."""
+    places = [captured[Site(layer, p)] for layer in range(n_layers) for p in range(n_thoughts + 1)]
+    return rearrange(
+        torch.stack(places),
+        "(layer position) batch d_model -> batch layer position d_model",
+        layer=n_layers,
+    ).contiguous()

@@ -25,7 +25,8 @@ from codi_int.model.hooked import CodiModel
 from codi_int.progress import Progress
 from codi_int.sae.config import check_choice, check_count
 from codi_int.sae.room import check_disk
-from codi_int.types import Problem, Site, SiteActivations
+from codi_int.spellings import as_site
+from codi_int.types import Problem, Site, SiteActivations, SiteLike
 
 SIDECAR = "capture.json"
 TENSOR = "resid_post"
@@ -76,12 +77,13 @@ class Capture:
     info: CaptureInfo
     """what it holds"""
 
-    def at(self, site: Site) -> SiteActivations:
+    def at(self, site: SiteLike) -> SiteActivations:
         """The activations at one site in float32; only that slab of the file is read.
 
         Raises:
             DataError: a site that was not captured.
         """
+        site = as_site(site)
         layer = self.check_site(site)
         with safe_open(layer_file(self.folder, layer), framework="pt") as file:
             # position is the first axis, so that a site is one contiguous piece of the file
