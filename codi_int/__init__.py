@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
+    from codi_int.interventions.kept import load_result
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
     from codi_int.interventions.patching.patch import participants, run_patch
     from codi_int.interventions.patching.predicted_run import run_predicted
@@ -100,6 +101,7 @@ _HOMES = {
     "is_right": "data.answers",
     "load_model": "model.loading",
     "load_problems": "data.problems",
+    "load_result": "interventions.kept",
     "load_sae": "sae.store",
     "open_capture": "sae.captures",
     "parse_claim": "interventions.patching.predictions",
@@ -166,6 +168,7 @@ __all__ = [
     "is_right",
     "load_model",
     "load_problems",
+    "load_result",
     "load_sae",
     "open_capture",
     "parse_claim",

@@ -13,6 +13,7 @@ from codi_int.errors import SiteError
 from codi_int.numeric import as_whole, shown
 from codi_int.records import Alias, Estimate, flatten
 from codi_int.records import LogprobEffect as LogprobEffect
+from codi_int.shown import Finding, Shown
 
 Number = int | float
 Operation = Literal["addition", "subtraction", "multiplication", "division"]
@@ -103,8 +104,8 @@ SiteLike = Site | str | tuple[Any, ...]
 """a site, its text such as `L14.P3`, or its parts: (14, 3) or (14, 3, "mlp_out")"""
 
 
-@dataclass(frozen=True)
-class SiteActivations:
+@dataclass(frozen=True, repr=False)
+class SiteActivations(Shown):
     """What was captured at one site."""
 
     site: Site
@@ -129,8 +130,8 @@ class Completion:
     """the number that the text gives as its answer; None where it gives none"""
 
 
-@dataclass(frozen=True)
-class ThoughtBatch:
+@dataclass(frozen=True, repr=False)
+class ThoughtBatch(Shown):
     """The continuous thoughts of some problems."""
 
     problem_ids: tuple[str, ...]
@@ -164,8 +165,8 @@ class ThoughtBatch:
         )
 
 
-@dataclass(frozen=True)
-class Latents:
+@dataclass(frozen=True, repr=False)
+class Latents(Shown):
     """Sparse SAE activations: `values[i, j]` belongs to feature `indices[i, j]`."""
 
     values: Float[Tensor, "n k"]
@@ -198,8 +199,8 @@ class Outcome:
     """whether the edit changed anything at all on this problem"""
 
 
-@dataclass(frozen=True)
-class Effect:
+@dataclass(frozen=True, repr=False)
+class Effect(Shown):
     """What an intervention did to the answers, paired by problem."""
 
     estimate: float
@@ -362,8 +363,8 @@ class RunCounts:
     """of those, rows too close to call and run again with the whole model"""
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Finding):
     """One finished experiment."""
 
     experiment: Experiment

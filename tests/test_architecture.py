@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "codi_int"
 # A room may import the rooms of its own level and of the levels before it.
 LEVELS = (
-    {"errors", "proportions", "records", "types", "files", "numeric", "progress", "run_folder", "spellings"},
+    {"errors", "proportions", "records", "types", "files", "numeric", "progress", "run_folder", "shown", "spellings"},
     {"data"},
     {"model"},
     {"training", "sae"},

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
@@ -16,7 +16,6 @@ from codi_int.cli._signature import with_options
 from codi_int.cli._tables import points, table
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.files import save_document
-from codi_int.records import flatten
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -100,16 +99,10 @@ def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationC
 
 
 def _keep(found: "AblationCurve", out: Path) -> Kept:
+    from codi_int.interventions.kept import table_of
+
     document = found.to_dict()
-    return Kept(save_document(out, "curve", document, {"curve": _rows(found)}), [(document, out)])
-
-
-def _rows(found: "AblationCurve") -> list[dict[str, Any]]:
-    """A row for each point; `draw` is empty for the top features."""
-    # the document holds lists of points inside lists; a table wants one point a row, with what it belongs to
-    top: list[dict[str, Any]] = [{"set": "top", "draw": None, **flatten(point)} for point in found.top]
-    drawn = enumerate(found.random)
-    return top + [{"set": "random", "draw": i, **flatten(point)} for i, line in drawn for point in line]
+    return Kept(save_document(out, "curve", document, {"curve": table_of(found)}), [(document, out)])
 
 
 def curve_page(found: "AblationCurve") -> Group:

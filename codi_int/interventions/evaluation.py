@@ -13,6 +13,7 @@ from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import answer_within_memory
 from codi_int.progress import Progress, rename_stage
 from codi_int.proportions import wilson_interval
+from codi_int.shown import Finding
 from codi_int.types import OPERATIONS, Problem
 
 # the earlier public name
@@ -37,8 +38,8 @@ class AccuracyRow:
     """upper end"""
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Finding):
     """How well a model answers some problems."""
 
     model: str

@@ -38,13 +38,14 @@ from codi_int.model.rollout import (
 from codi_int.model.store import save_model
 from codi_int.model.weights import WeightsIdentity
 from codi_int.progress import Progress, count_up
+from codi_int.shown import Shown
 from codi_int.spellings import SitesLike, as_site, as_sites
 from codi_int.types import Completion, Problem, Site, SiteLike, ThoughtBatch
 
 BATCH_SIZE = 128
 
 
-class CodiModel(Chain):
+class CodiModel(Shown, Chain):
     """A language model that thinks in vectors, with hooks at every place inside a thought.
 
     What it computes for a problem does not depend on the problems beside it: batches hold questions of one length,

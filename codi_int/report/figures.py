@@ -2,24 +2,52 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codi_int.errors import DataError
+from codi_int.errors import ConfigError, DataError
 from codi_int.files import read_json
-from codi_int.report.causal_figures import curve_figures, map_figures
-from codi_int.report.effect_figures import dose_figures, result_figures
+from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
+from codi_int.report.documents import ACCURACY, LOGPROB
+from codi_int.report.effect_figures import dose_figure, dose_figures, result_figure, result_figures
 from codi_int.report.eval_figures import eval_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figures, lens_grid_figures
 from codi_int.report.literal import literal_document
-from codi_int.report.model_figures import doctor_figures, evaluation_figures, thoughts_figures
+from codi_int.report.model_figures import accuracy_figure, doctor_figures, evaluation_figures, thoughts_figures
 from codi_int.report.path_figures import path_figures
-from codi_int.report.screen_figures import screen_figures
+from codi_int.report.prediction_figures import prediction_figure
+from codi_int.report.screen_figures import (
+    firing_figure,
+    forest_figure,
+    rank_figure,
+    screen_figures,
+    volcano_figure,
+)
 from codi_int.report.sweep_figures import sweep_figures
 
-__all__ = ["draw_kept", "growth_figure", "kept_documents", "left_out", "save_figures", "sweep_figures"]
+if TYPE_CHECKING:
+    import matplotlib.figure
 
+__all__ = ["draw_kept", "figure_of", "growth_figure", "kept_documents", "left_out", "save_figures", "sweep_figures"]
+
+FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]]] = {
+    "codi-int/screen@1": {
+        "volcano": volcano_figure,
+        "effects": forest_figure,
+        "firing": firing_figure,
+        "ranks": rank_figure,
+    },
+    "codi-int/map@1": {
+        "accuracy": lambda document: map_figure(document, (ACCURACY,)),
+        "logprob": lambda document: map_figure(document, (LOGPROB,)),
+    },
+    "codi-int/curve@1": {"curve": curve_figure},
+    "codi-int/result@1": {"effect": result_figure, "prediction": prediction_figure},
+    "codi-int/results@1": {"dose": dose_figure},
+    "codi-int/evaluation@1": {"accuracy": accuracy_figure},
+}
+"""schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/screen@1": screen_figures,
     "codi-int/map@1": map_figures,
@@ -58,6 +86,29 @@ def save_figures(document: Mapping[str, Any], out: str | Path) -> list[Path]:
         return DRAWERS[schema](literal_document(document), Path(out))
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"The {schema} document is not whole: {error!r}.", "Run the command again.") from error
+
+
+def figure_of(document: Mapping[str, Any], name: str | None = None) -> "matplotlib.figure.Figure":
+    """One figure of a document.
+
+    Args:
+        name: which; None for the first that its kind has.
+
+    Raises:
+        ConfigError: it has no figure of that name, or none at all.
+        DataError: there is nothing to draw.
+    """
+    known = FIGURES.get(str(document.get("schema")), {})
+    if not known or (name is not None and name not in known):
+        raise ConfigError(
+            f"There is no figure {name or 'at all'} of {document.get('schema')!r}.",
+            f"It has {', '.join(known) or 'none'}.",
+        )
+    nothing = [words for words in left_out(document) if words.startswith("no figure of the effect")]
+    untested = name == "prediction" and not (document.get("prediction") or {}).get("n_tested")
+    if nothing or untested:
+        raise DataError("There is nothing to draw: nothing was edited, or predicted.", "Look at the verdict.")
+    return known[name or next(iter(known))](literal_document(document))
 
 
 def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:

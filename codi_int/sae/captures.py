@@ -25,6 +25,7 @@ from codi_int.model.hooked import CodiModel
 from codi_int.progress import Progress
 from codi_int.sae.config import check_choice, check_count
 from codi_int.sae.room import check_disk
+from codi_int.shown import Shown
 from codi_int.spellings import as_site
 from codi_int.types import Problem, Site, SiteActivations, SiteLike
 
@@ -68,8 +69,8 @@ class CaptureInfo:
         return self.n_done == len(self.problem_ids)
 
 
-@dataclass(frozen=True)
-class Capture:
+@dataclass(frozen=True, repr=False)
+class Capture(Shown):
     """A complete capture that can be read."""
 
     folder: Path

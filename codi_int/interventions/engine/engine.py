@@ -34,6 +34,7 @@ from codi_int.numeric import IntLike, as_whole
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
+from codi_int.shown import Shown
 from codi_int.spellings import as_site
 from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site, SiteLike
 
@@ -42,7 +43,7 @@ AnyEdit = Edit | ResidualEdit | AtSites | Any
 """what the engine runs: an edit of latents, of the residual, or a table of them"""
 
 
-class FeatureInterventionEngine:
+class FeatureInterventionEngine(Shown):
     """Edits SAE features inside the continuous thoughts of a model and measures what becomes of the answers.
 
     The clean pass over a set of problems is kept: later runs on the same problems only pay for what they change.

@@ -42,6 +42,7 @@ def _write_predictions(result: PredictedResult, path: Path) -> None:
             "source_id": pa.array([row.source_id for row in rows], pa.string()),
             "predicted": _make_column([row.answer for row in rows]),
             "informative": [row.informative for row in rows],
+            "ambiguous": [row.ambiguous for row in rows],
             "why_not": pa.array([row.why_not for row in rows], pa.string()),
             "source_answer": _make_column([row.source_answer for row in rows]),
             "clean": _make_column([outcome.answer for outcome in result.outcomes["clean"]]),

@@ -20,6 +20,7 @@ from codi_int.interventions.screens.names import take_names
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten
+from codi_int.shown import Finding
 from codi_int.types import Environment, RunCounts, Site, SiteLike
 
 
@@ -48,8 +49,8 @@ class CurvePoint(FlatEffect):
     )
 
 
-@dataclass(frozen=True)
-class AblationCurve:
+@dataclass(frozen=True, repr=False)
+class AblationCurve(Finding):
     """A finished curve."""
 
     site: Site

@@ -24,6 +24,7 @@ from codi_int.interventions.screens.names import Names, take_names
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
+from codi_int.shown import Finding
 from codi_int.spellings import SitesLike, as_sites
 from codi_int.types import Environment, RunCounts, Site
 
@@ -89,8 +90,8 @@ class ScreenSite:
     """how many of them the edit touches any problem of"""
 
 
-@dataclass(frozen=True)
-class Screen:
+@dataclass(frozen=True, repr=False)
+class Screen(Finding):
     """A finished screen."""
 
     kind: str

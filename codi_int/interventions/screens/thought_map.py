@@ -6,6 +6,7 @@ from typing import Any
 from codi_int.errors import ConfigError
 from codi_int.interventions.screens.additivity import Interaction
 from codi_int.records import Alias, ArmEffect, flatten
+from codi_int.shown import Finding
 from codi_int.spellings import as_sites
 from codi_int.types import Environment, RunCounts, Site
 
@@ -128,8 +129,8 @@ class PathSplit:
     """the same in nats of the clean answer's log-probability"""
 
 
-@dataclass(frozen=True)
-class ThoughtMap:
+@dataclass(frozen=True, repr=False)
+class ThoughtMap(Finding):
     """A finished map."""
 
     kind: str
