@@ -30,6 +30,7 @@ PACKAGES = {
     "interventions.evidence": "Evidence",
     "interventions.screens": "Screens, curves, maps",
     "interventions.patching": "Patching and predictions",
+    "interventions.kept": "Kept runs",
     "report": "Figures",
     "types": "Records",
     "errors": "Errors",
