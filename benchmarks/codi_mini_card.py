@@ -3,7 +3,7 @@
     python benchmarks/codi_mini_card.py
 
 Runs `codi-int eval --written-chain --replace-thoughts --json`, measures the shipped SAE on the held-out stories, writes
-benchmarks/results/codi_mini_card.json and prints the tables in Markdown.
+benchmarks/results/codi_mini_card.json and the shipped card.json, and prints the tables in Markdown.
 """
 
 import json
@@ -15,6 +15,8 @@ import codi_int as ci
 from codi_int.sae.metrics import measure
 
 RESULTS = Path(__file__).parent / "results" / "codi_mini_card.json"
+CARD = Path(ci.__file__).parent / "assets" / "codi-mini" / "card.json"
+"""what `codi-int list` says of the model"""
 CODI = Path(sys.executable).with_name("codi-int")
 EVAL = ["eval", "--written-chain", "--replace-thoughts", "--json"]
 FEATURE = 449
@@ -41,6 +43,8 @@ def main() -> None:
     out = subprocess.run([str(CODI), *EVAL], check=True, capture_output=True, text=True).stdout
     evaluation, sae = json.loads(out), sae_rows()
     RESULTS.write_text(json.dumps({"evaluation": evaluation, "sae": sae}, indent=1) + "\n")
+    overall = {name: evaluation["overall"][name] for name in ("n", "n_correct", "accuracy", "low", "high")}
+    CARD.write_text(json.dumps({"data": evaluation["data"], **overall}, indent=1) + "\n")
     steps = [row["group"] for row in evaluation["by_steps"]]
     columns = {
         "through thoughts": [evaluation["overall"], *evaluation["by_steps"]],

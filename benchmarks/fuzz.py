@@ -6,8 +6,9 @@
 
 A trial takes a good file, damages it (its bytes, its JSON values, its structure), and gives it to the function or the
 command that a user would. It is `read` where that works all the same, `refused` where it raises one of our errors of at
-most two lines, and `failed` for anything else: another exception, a longer message, a crash of the process, more than
-ten seconds, or more memory than three gigabytes.
+most two lines (a command: exits with 2 and such an error), and `failed` for anything else: another exception, a longer
+message, a crash of the process, more than ten seconds of the processor, two minutes of the clock (a question on stdin
+would wait for ever), or more memory than three gigabytes.
 """
 
 import json
@@ -20,9 +21,9 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -32,6 +33,9 @@ from typing import Any
 from _common import arguments, write
 
 SECONDS = 10
+"""of the processor, so that what else the machine does is not held against a trial"""
+PATIENCE = 120
+"""seconds of the clock, for a trial that waits for something instead of computing"""
 MEMORY = 3 * 2**30
 """of address space beyond what the process has when it starts its trials"""
 
@@ -160,7 +164,7 @@ def good(folder: str) -> Good:
 
 
 def make_good(folder: Path) -> None:
-    """A random 2-layer model, an SAE for it in both formats, problems, pairs, recipes, a capture, a kept screen."""
+    """A random 2-layer model, an SAE for it in both formats, problems, pairs, recipes, a capture, kept runs."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -186,6 +190,8 @@ def make_good(folder: Path) -> None:
     problems = load_stories("validation", limit=6)
     write_jsonl(problems, folder / "data.jsonl")
     sae = TopKSAE(SAEConfig(d_in=16, d_sae=24, k=4, rule="abs"))
+    for weights in sae.parameters():
+        torch.nn.init.normal_(weights)
     sae.annotate(site=ci.Site(1, 3), model=model.name, model_sha256=model.sha256)
     save_sae(sae, folder / "model" / "sae" / "L1.P3")
     export_published(sae, folder / "sae.pt")
@@ -195,23 +201,31 @@ def make_good(folder: Path) -> None:
     (folder / "pairs.csv").write_text("target,source\n" + "".join(f"{p['target']},{p['source']}\n" for p in pairs))
     (folder / "features.txt").write_text("1,2\n3,4\n5, 6\n")
     (folder / "recipe.json").write_text(json.dumps({"k": 8, "d_sae": 32, "learning_rate": 0.001, "epochs": 2}))
-    run(
-        "screen",
-        "--model",
-        str(folder / "model"),
-        "--data",
-        str(folder / "data.jsonl"),
-        "--layer",
-        "1",
-        "--feature",
-        "1,2,3",
-        "--out",
-        str(folder / "screen"),
-    )
+    (folder / "batch.json").write_text(json.dumps({"batch_size": 2}))
+    for command in KEPT_RUNS.values():
+        run(*command.format(folder=folder).split())
 
 
-def run(*words: str) -> int:
-    """`codi-int` in this process, silent; its exit code."""
+MODEL = "--model {folder}/model --data {folder}/data.jsonl"
+KEPT_RUNS = {
+    "screen": f"screen --layer 1 --feature 1,2,3 --out {{folder}}/screen {MODEL}",
+    "map": f"map --layer 1 --out {{folder}}/map {MODEL}",
+    "curve": f"curve --layer 1 --n 1,2 --draws 1 --out {{folder}}/curve {MODEL}",
+    "result": f"ablate --layer 1 --feature 3 --controls 2 --out {{folder}}/result {MODEL}",
+    "results": f"amplify --layer 1 --feature 3 --factor 2,3 --controls 2 --out {{folder}}/results {MODEL}",
+    "eval": f"sae eval {{folder}}/model/sae/L1.P3 --train-data none --out {{folder}}/eval {MODEL}",
+    "sweep": "sae sweep --layer 1 --k 2,4 --features 16,24 --epochs 1 --recipe {folder}/batch.json "
+    f"--out {{folder}}/sweep --held-out {{folder}}/data.jsonl {MODEL}",
+}
+"""folder -> the command that leaves it"""
+
+
+class _RefusedError(Exception):
+    """A command exited with 2 and said why."""
+
+
+def run(*words: str) -> None:
+    """`codi-int` in this process, silent; `_RefusedError` where it says that it cannot."""
     from codi_int.cli.main import main
 
     out, err = StringIO(), StringIO()
@@ -220,10 +234,12 @@ def run(*words: str) -> int:
             main(list(words))
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
-    said = [line for line in err.getvalue().splitlines() if line.startswith("codi-int:")]
-    if code not in (0, 2) or (code == 2 and not said):
+    lines = err.getvalue().splitlines()
+    said = next((i for i, line in enumerate(lines) if line.startswith("codi-int:")), None)
+    if code not in (0, 2) or (code == 2 and (said is None or len(lines[said:]) > 2)):
         raise AssertionError(f"exit code {code}: {err.getvalue()[-600:]}")
-    return code
+    if code == 2:
+        raise _RefusedError(err.getvalue()[-600:])
 
 
 def sae_config(good: Good, here: Path, rng: random.Random) -> None:
@@ -306,19 +322,42 @@ def recipes(good: Good, here: Path, rng: random.Random) -> None:
 
 
 def sidecars(good: Good, here: Path, rng: random.Random) -> None:
-    from codi_int.report.figures import draw_kept
+    """What a run has left behind, given to what goes on from it."""
     from codi_int.sae.captures import open_capture
 
-    if rng.random() < 0.85:
-        shutil.copytree(good.folder / "capture", here / "capture")
-        path = rng.choice(sorted((here / "capture").glob("*.json")))
-        path.write_bytes(damaged_json(path.read_text(), rng))
+    kind = rng.choice(("capture", *KEPT_RUNS) if rng.random() < 0.5 else ("capture",))
+    shutil.copytree(good.folder / kind, here / kind, ignore=shutil.ignore_patterns("*.svg", "*.png"))
+    path = rng.choice(sorted((here / kind).glob("*.json")))
+    path.write_bytes(damaged_json(path.read_text(), rng))
+    if kind == "capture":
         open_capture(here / "capture")
     else:
-        shutil.copytree(good.folder / "screen", here / "screen")
-        path = rng.choice(sorted((here / "screen").glob("*.json")))
-        path.write_bytes(damaged_json(path.read_text(), rng))
-        draw_kept(here / "screen")
+        words = KEPT_RUNS[kind].replace("{folder}/" + kind, str(here / kind)).format(folder=good.folder)
+        with _no_figures():
+            run(*words.split())
+
+
+@contextmanager
+def _no_figures() -> Iterator[None]:
+    """Figures at the end of a run are made but not rendered, which takes a second and is a family of its own."""
+    from matplotlib.figure import Figure
+
+    before = Figure.savefig
+    Figure.savefig = lambda _, path, **__: Path(path).write_bytes(b"")
+    try:
+        yield
+    finally:
+        Figure.savefig = before
+
+
+def figures(good: Good, here: Path, rng: random.Random) -> None:
+    from codi_int.report.figures import draw_kept
+
+    kind = rng.choice(tuple(KEPT_RUNS))
+    shutil.copytree(good.folder / kind, here / kind, ignore=shutil.ignore_patterns("*.svg", "*.png"))
+    path = here / kind / {"sweep": "grid.json"}.get(kind, f"{kind}.json")
+    path.write_bytes(damaged_json(path.read_text(), rng))
+    draw_kept(here / kind)
 
 
 def model_folders(good: Good, here: Path, rng: random.Random) -> None:
@@ -370,15 +409,16 @@ def commands(good: Good, here: Path, rng: random.Random) -> None:
 
 
 FAMILIES: Mapping[str, tuple[Callable[[Good, Path, random.Random], None], int]] = {
-    "sae config": (sae_config, 3_000),
+    "sae config": (sae_config, 2_500),
     "safetensors": (sae_weights, 3_000),
     "published .pt": (published_pt, 2_500),
-    "problems": (problems, 3_500),
-    "pairs": (pairs, 3_000),
-    "recipes": (recipes, 2_500),
-    "sidecars": (sidecars, 1_200),
-    "model folders": (model_folders, 1_000),
-    "commands": (commands, 300),
+    "problems": (problems, 3_000),
+    "pairs": (pairs, 2_500),
+    "recipes": (recipes, 2_000),
+    "sidecars": (sidecars, 1_500),
+    "figures": (figures, 500),
+    "model folders": (model_folders, 1_500),
+    "commands": (commands, 1_000),
 }
 """family -> what a trial does, and how many there are"""
 
@@ -387,8 +427,9 @@ class _TooSlowError(Exception):
     """A trial took longer than anybody would wait."""
 
 
-def _alarm(*_: object) -> None:
-    raise _TooSlowError(f"more than {SECONDS} seconds")
+def _alarm(number: int, _: object) -> None:
+    limit = f"{PATIENCE} seconds" if number == signal.SIGALRM else f"{SECONDS} seconds of the processor"
+    raise _TooSlowError(f"more than {limit}")
 
 
 def one(family: str, number: int, seed: int, folder: str) -> tuple[str, str]:
@@ -396,23 +437,28 @@ def one(family: str, number: int, seed: int, folder: str) -> tuple[str, str]:
     from codi_int.errors import CodiError
 
     rng = random.Random(f"{seed} {family} {number}")
-    signal.signal(signal.SIGALRM, _alarm)
-    signal.alarm(SECONDS)
+    for name in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(name, _alarm)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         with tempfile.TemporaryDirectory() as here:
             FAMILIES[family][0](good(folder), Path(here), rng)
         return "read", ""
+    except _RefusedError:
+        return "refused", ""
     except CodiError as error:
         long = len(str(error).splitlines()) > 2
         return ("failed", f"more than two lines: {error}") if long else ("refused", "")
     except Exception:
         return "failed", traceback.format_exc(limit=-4)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def share(family: str, numbers: range, seed: int, folder: str) -> list[tuple[int, str, str]]:
-    """Some trials, in a process whose memory is limited."""
+def share(family: str, numbers: Sequence[int], seed: int, folder: str, kept: Path) -> None:
+    """Some trials, in a process whose memory is limited; each outcome is a line of `kept` as soon as it is known."""
     import warnings
 
     import torch
@@ -422,8 +468,34 @@ def share(family: str, numbers: range, seed: int, folder: str) -> list[tuple[int
     good(folder)
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, resource.RLIM_INFINITY))
-    with redirect_stderr(StringIO()):
-        return [(number, *one(family, number, seed, folder)) for number in numbers]
+    with redirect_stderr(StringIO()), kept.open("a") as lines:
+        for number in numbers:
+            print(json.dumps([number, *one(family, number, seed, folder)]), file=lines, flush=True)
+
+
+def survey(family: str, trials: int, seed: int, folder: str, workers: int) -> list[tuple[int, str, str]]:
+    """(number, outcome, what happened) of a family's trials, also of those that end their process."""
+    kept = {range(i, trials, 4 * workers): Path(folder) / f"outcomes-{i}" for i in range(4 * workers)}
+    for path in kept.values():
+        path.write_text("")
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [
+            pool.submit(share, family=family, numbers=part, seed=seed, folder=folder, kept=path)
+            for part, path in kept.items()
+        ]
+    for job in jobs:
+        if not isinstance(job.exception(), BrokenExecutor | None):
+            job.result()
+    # A crash takes the pool with it, whoever else was at work. So what is left is tried one process at a time, and the
+    # trial that it then stops at is the one.
+    for part, path in kept.items():
+        while rest := part[len(path.read_text().splitlines()) :]:
+            with ProcessPoolExecutor(1) as pool, suppress(BrokenExecutor):
+                pool.submit(share, family=family, numbers=rest, seed=seed, folder=folder, kept=path).result()
+            if left := part[len(path.read_text().splitlines()) :]:
+                with path.open("a") as lines:
+                    print(json.dumps([left[0], "failed", "the process died"]), file=lines)
+    return sorted(tuple(json.loads(line)) for path in kept.values() for line in path.read_text().splitlines())
 
 
 def main() -> None:
@@ -444,10 +516,7 @@ def main() -> None:
             if options.family not in (None, family):
                 continue
             trials = options.trials or (usual // 100 if options.quick else usual)
-            parts = [range(i, trials, 4 * options.workers) for i in range(4 * options.workers)]
-            with ProcessPoolExecutor(options.workers) as pool:
-                jobs = [pool.submit(share, family, part, options.seed, folder) for part in parts]
-                found = [trial for job in jobs for trial in job.result()]
+            found = survey(family, trials, options.seed, folder, options.workers)
             count = Counter(outcome for _, outcome, _ in found)
             rows.append(
                 {"family": family, "tried": len(found), **{name: count[name] for name in ("read", "refused", "failed")}}

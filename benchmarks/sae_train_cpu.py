@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from codi_int.sae import SAE, SAEConfig, SAETrainingConfig, TopKSAE, measure
 from codi_int.sae.config import Provenance
 from codi_int.sae.many import SAEJob, train_many
-from codi_int.sae.training import epoch_order, initial
+from codi_int.sae.training_start import initial, order_rows
 
 N_TRAIN, N_HELD_OUT, D_IN = 5978, 1495, 2048
 NOISE = 0.125
@@ -97,7 +97,7 @@ def start(x: Tensor, config: SAETrainingConfig) -> tuple[SAE, Iterator[Tensor]]:
 
     def batches() -> Iterator[Tensor]:
         for _ in range(config.epochs):
-            for rows in epoch_order(len(x), generator).split(config.batch_size):
+            for rows in order_rows(len(x), generator).split(config.batch_size):
                 yield x[rows]
 
     return sae.requires_grad_(False), batches()

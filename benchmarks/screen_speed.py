@@ -30,7 +30,8 @@ from torch import Tensor
 import codi_int as ci
 from codi_int.interventions.engine import engine as engine_module
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.screen import run_screen
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError
+    from codi_int.features.profiles import FeatureProfile, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
+    from codi_int.interventions.evidence.families import adjust
+    from codi_int.interventions.evidence.mean import estimate_mean
     from codi_int.interventions.kept import load_result
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
     from codi_int.interventions.patching.patch import participants, run_patch
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from codi_int.sae.recipe import SAETrainingConfig
     from codi_int.sae.store import load_sae, save_sae
     from codi_int.sae.training import train_sae
+    from codi_int.sites import Site
     from codi_int.types import (
         Completion,
         Effect,
@@ -49,7 +53,6 @@ if TYPE_CHECKING:
         Outcome,
         Problem,
         Result,
-        Site,
         SiteActivations,
         Step,
         ThoughtBatch,
@@ -69,6 +72,7 @@ _HOMES = {
     "Controls": "interventions.engine.controls",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
+    "FeatureProfile": "features.profiles",
     "HookPoint": "model.hooks",
     "Interchange": "interventions.edits.values",
     "InterchangeResidual": "interventions.edits.residual",
@@ -81,7 +85,7 @@ _HOMES = {
     "Result": "types",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
-    "Site": "types",
+    "Site": "sites",
     "SiteActivations": "types",
     "Steer": "interventions.edits.values",
     "SteerAlong": "interventions.edits.residual",
@@ -90,12 +94,14 @@ _HOMES = {
     "ThoughtBatch": "types",
     "ThoughtMap": "interventions.screens.thought_map",
     "Together": "interventions.edits.combined",
+    "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
     "attribute_sites": "interventions.screens.attribution",
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
     "encode_topk": "sae.kernels",
+    "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
     "find_pairs": "interventions.patching.pairs",
     "is_right": "data.answers",
@@ -109,6 +115,8 @@ _HOMES = {
     "participants": "interventions.patching.patch",
     "predict_answers": "interventions.patching.predictions",
     "predict_patch": "interventions.patching.predictions",
+    "profile_features": "features.profiles",
+    "published_specialization": "features.published",
     "rank_features": "interventions.screens.rankings",
     "read_pairs": "interventions.patching.pairs",
     "run_curve": "interventions.screens.curves",
@@ -136,6 +144,7 @@ __all__ = [
     "Controls",
     "Effect",
     "FeatureInterventionEngine",
+    "FeatureProfile",
     "HookPoint",
     "Interchange",
     "InterchangeResidual",
@@ -157,12 +166,14 @@ __all__ = [
     "ThoughtBatch",
     "ThoughtMap",
     "Together",
+    "adjust",
     "agreement",
     "attribute_sites",
     "capture_to_disk",
     "check_parity",
     "compare_paired",
     "encode_topk",
+    "estimate_mean",
     "extract_answer",
     "find_pairs",
     "is_right",
@@ -176,6 +187,8 @@ __all__ = [
     "participants",
     "predict_answers",
     "predict_patch",
+    "profile_features",
+    "published_specialization",
     "rank_features",
     "read_pairs",
     "run_curve",

@@ -10,23 +10,29 @@
     ├── SAEError                  an SAE that is broken or does not fit the site or model
     └── OutputError               a place that cannot be written to
 
-A message says the rule, the value got, the values allowed and what to do, in one or two lines.
+    CodiWarning                   no error: what a reader of a result should know; see notes.py
+
+A message says the rule, the value got, the values allowed and what to do, in two lines.
 """
 
 
 class CodiError(Exception):
     """Base class; its message is meant for the user and is complete without a traceback."""
 
-    def __init__(self, rule: str, remedy: str = "") -> None:
+    def __init__(self, rule: str, remedy: str) -> None:
         """
         Args:
             rule: what is wrong: the rule, the value got and the values allowed. One line.
-            remedy: what to do about it. One line, may be empty.
+            remedy: what to do about it. One line.
         """
         # What libraries say, and names from files, may hold line breaks of any kind; a message has two lines at most.
         self.rule = " ".join(rule.splitlines())
         self.remedy = " ".join(remedy.splitlines())
-        super().__init__(f"{self.rule}\n{self.remedy}" if self.remedy else self.rule)
+        super().__init__(f"{self.rule}\n{self.remedy}")
+
+
+class CodiWarning(UserWarning):
+    """What a reader of a result should know; the record has it in `notes` too."""
 
 
 class ConfigError(CodiError):

@@ -156,7 +156,7 @@ def explain_output_errors(place: str | Path, *, needs: int | None = None, kept: 
         kept = kept or ("The file that was there is kept" if existed else "No half file is left")
         advice = "Free some space or give another folder." if _is_full(error) else "Give a folder you may write to."
         raise OutputError(
-            f"{place} cannot be written to: {_reason(error)}{_room(error, Path(place), needs)}.",
+            f"{place} cannot be written to: {_reason(error)}{_free_space(error, Path(place), needs)}.",
             f"{advice} {kept.rstrip('.')}.",
         ) from None
 
@@ -192,7 +192,7 @@ def _reason(error: Exception) -> str:
     return str(said).rstrip(".").lower() if isinstance(error, OSError) else str(said).rstrip(".")
 
 
-def _room(error: Exception, place: Path, needs: int | None) -> str:
+def _free_space(error: Exception, place: Path, needs: int | None) -> str:
     """How much is needed and how much is free, where the disk is full."""
     if not _is_full(error):
         return ""

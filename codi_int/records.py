@@ -20,10 +20,10 @@ class Estimate:
 
     value: float
     """the mean"""
-    low: float
-    """lower end of its interval"""
-    high: float
-    """upper end of its interval"""
+    low: float | None
+    """lower end of its interval; None where too few problems carry the mean"""
+    high: float | None
+    """upper end of its interval; None where too few problems carry the mean"""
     p_value: float | None = None
     """two-sided; None where nothing was tested"""
     p_adjusted: float | None = None
@@ -136,6 +136,12 @@ def unflatten(cls: type[R], row: Mapping[str, Any]) -> R:
         inside[last] = value
     hints = get_type_hints(cls)
     return cls(**{name: _value(hints.get(name), value) for name, value in nested.items()})
+
+
+def differing_key(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The first name whose values differ, or that only one of two unequal mappings has."""
+    missing = object()  # None is a value: `.get` alone would take a name that is not there for one that is None
+    return next(name for name in {**one, **other} if one.get(name, missing) != other.get(name, missing))
 
 
 def _value(kind: Any, value: Any) -> Any:

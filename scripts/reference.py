@@ -25,6 +25,7 @@ PACKAGES = {
     "data": "Problems and answers",
     "model": "The model",
     "sae": "Sparse autoencoders",
+    "features": "Features",
     "interventions.edits": "Edits",
     "interventions.engine": "The engine",
     "interventions.evidence": "Evidence",
@@ -32,6 +33,7 @@ PACKAGES = {
     "interventions.patching": "Patching and predictions",
     "interventions.kept": "Kept runs",
     "report": "Figures",
+    "sites": "Sites",
     "types": "Records",
     "errors": "Errors",
 }

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "codi_int"
 # A room may import the rooms of its own level and of the levels before it.
 LEVELS = (
-    {"errors", "proportions", "records", "types", "files", "numeric", "progress", "run_folder", "shown", "spellings"},
+    {
+        *("catalog", "errors", "files", "notes", "numeric", "progress", "proportions", "records", "run_folder"),
+        *("shown", "sites", "types"),
+    },
     {"data"},
     {"model"},
     {"training", "sae"},

@@ -22,9 +22,9 @@ def test_counts_add_up() -> None:
 def test_stages_are_renamed_each_by_its_own_name() -> None:
     heard: list[tuple[str, int, int]] = []
     named = [rename_stage(lambda *said: heard.append(said), name) for name in ("a", "b")]
-    for tell in named:
-        assert tell is not None
-        tell("thoughts", 1, 2)
+    for callback in named:
+        assert callback is not None
+        callback("thoughts", 1, 2)
     assert heard == [("a", 1, 2), ("b", 1, 2)]
     assert rename_stage(None, "a") is None
 

@@ -9,7 +9,7 @@ from codi_int.interventions.screens.additivity import Interaction, PairRow
 from codi_int.interventions.screens.curves import CurvePoint
 from codi_int.interventions.screens.screen import ScreenRow
 from codi_int.interventions.screens.thought_map import NO_PATH, MapCell
-from codi_int.records import ArmEffect, Estimate, flatten, table_row, unflatten
+from codi_int.records import ArmEffect, Estimate, differing_key, flatten, table_row, unflatten
 from codi_int.types import Site
 
 EFFECT = ArmEffect(
@@ -113,3 +113,15 @@ def test_a_column_that_the_record_does_not_have_is_refused(change: dict) -> None
 def test_a_column_that_is_missing_is_refused() -> None:
     with pytest.raises(TypeError):
         unflatten(ScreenRow, {k: v for k, v in FLAT.items() if k != "high"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "b"),
+        ({"a": 1}, {"a": 1, "b": None}, "b"),
+        ({"a": 1, "c": None}, {"a": 1}, "c"),
+    ],
+)
+def test_the_name_that_two_mappings_differ_in(one: dict, other: dict, name: str) -> None:
+    assert differing_key(one, other) == name

@@ -3,18 +3,28 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 from rich.console import Console
 
+from codi_int.cli._shown import LOADING, Shown, timing
+from codi_int.errors import CodiWarning
 from codi_int.progress import Progress
 from codi_int.report.literal import show_controls
 
 SECONDS_BETWEEN_LINES = 5.0
+SILENCE = 1.0
+"""seconds after which a log is told that something is being loaded"""
 
 Report = Progress
+_begun: Shown | None = None
+"""what `begin` shows, until `progress` takes it over"""
+_TOLD: set[str] = set()
+"""warnings of this job that stderr has"""
 
 
 def stdout() -> Console:
@@ -29,6 +39,30 @@ def tell(message: str) -> None:
     print(show_controls(message), file=sys.stderr, flush=True)
 
 
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Our own warnings as a line each on stderr, as soon as they are known and each once; others as Python has them."""
+    _TOLD.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CodiWarning)
+        of_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, CodiWarning):
+                of_others(message, category, *where, **more)
+            elif str(message) not in _TOLD:
+                _TOLD.add(str(message))
+                tell(f"warning: {message}")
+
+        warnings.showwarning = show
+        yield
+
+
+def untold(notes: Iterable[str]) -> tuple[str, ...]:
+    """The notes for a page: each once, without those that stderr has as warnings."""
+    return tuple(note for note in dict.fromkeys(notes) if note not in _TOLD)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout."""
     # Strict JSON: the NaN and Infinity that Python would write are refused by other readers. Escaped to ASCII, so that
@@ -37,43 +71,70 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
-    """A bar on a terminal; elsewhere a line at the start and end of a stage and every few seconds."""
-    quieten()
+def begin() -> Iterator[None]:
+    """Show that something happens from here on: what a command imports takes a second or two before it can report."""
+    global _begun
+    _begun = _show()
+    try:
+        yield
+    finally:
+        if _begun is not None:  # nothing has reported, or it ended with an error
+            _begun.stop()
+        _begun = None
+
+
+@contextmanager
+def progress() -> Iterator[Shown]:
+    """What shows how far work is; goes on with what `begin` shows."""
+    global _begun
+    shown = _begun or _show()
+    _begun = None  # a second stretch of work shows its own
+    try:
+        quieten()  # inside, for it takes a second by itself
+        yield shown
+    finally:
+        shown.stop()
+
+
+def _show() -> Shown:
+    """Bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        yield _Lines()
-        return
+        return Lines()
     # imported here and not above: listing the commands loads this module, and bars are needed by few of them
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from codi_int.cli._bars import Bars
 
-    # markup off: a stage may carry a name, and Rich would read `[/b]` in it as a tag and fail
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # transient: bars are gone when the page is printed; on stderr, so that `> file` holds the result alone
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield report
+    return Bars()
 
 
-class _Lines:
-    """Progress for logs."""
+class Lines(Shown):
+    """A line at the start and end of a stage and every few seconds, for logs."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
+        self._first: dict[str, tuple[float, int]] = {}
+        # A line after a second of silence, and not at once: what is over by then, such as an error in an option, needs
+        # none. A timer, because loading does not report anything.
+        self._silence = Timer(SILENCE, lambda: tell(f"{LOADING} ..."))
+        self._silence.daemon = True
+        self._silence.start()
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def stop(self) -> None:
+        """See the class."""
+        self._silence.cancel()
+
+    def show(self, stage: str, done: int, total: int, words: str) -> None:
+        """See the class."""
+        self._silence.cancel()
         now = time.monotonic()
+        began, before = self._first.setdefault(stage, (now, done))
         # the last call of a stage is never dropped, however short after the one before: a log must say that it ended
         if done < total and now - self._last.get(stage, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
             return
         self._last[stage] = now
-        tell(f"{stage}: {done:,} of {total:,}")
+        # what was done before this run, where a run goes on, says nothing about its pace
+        left = (now - began) * (total - done) / (done - before) if done > before else None
+        parts = [f"{stage}: {done:,} of {total:,}", words, timing(now - began, left if done < total else None)]
+        tell(" · ".join(filter(None, parts)))
 
 
 def quieten() -> None:

@@ -118,7 +118,7 @@ def run_job(
             prepare_folder(folder)
     # looked up at the time of the call, so that a test can put another one in its place
     try:
-        with (watch or _console.progress)() as report:
+        with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
             found = work(report)
     except BaseException:  # Ctrl-C too
         if out is not None:

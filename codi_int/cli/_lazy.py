@@ -5,9 +5,11 @@ from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+PANELS = ("What", "Where", "Evidence", "Output")
+"""of every command's help, in this order: what is done, to what, how sure one can be, and where it goes"""
 MARKUP: Literal["markdown"] = "markdown"
 """how help texts are read; a group and the commands that it loads must agree"""
 
@@ -36,12 +38,41 @@ class LazyGroup(TyperGroup):
 
     entries: tuple[Entry, ...]
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer's; a group without any word shows its help, which is no error."""
+        return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The name, the loaded command, and the words that are left for it."""
         # Typer looks the word up first: an unknown one fails here, with its suggestions, before anything is loaded.
         name, command, rest = super().resolve_command(ctx, args)
         found = {entry.name: entry for entry in self.entries}.get(name or "")
         return name, command if found is None else _loaded(found), rest
+
+
+class PanelCommand(TyperCommand):
+    """A command whose options stand in the order of the panels, with --help in the last of them."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """As Typer's."""
+        super().__init__(*args, **settings)
+        # sorted is stable: within a panel the order of the signature stays, and so does that of arguments, in no panel
+        self.params = sorted(self.params, key=_panel)
+        for option in self.params:
+            if getattr(option, "is_flag", False):
+                option.metavar = ""  # Typer would show <bool>, as if a word were to follow
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """As Typer's."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel, option.metavar = PANELS[-1], ""
+        return option
+
+
+def _panel(option: Any) -> int:
+    panel = getattr(option, "rich_help_panel", None)
+    return PANELS.index(panel) if panel in PANELS else -1
 
 
 def lazy_app(callback: Callable[..., None], entries: Sequence[Entry], **settings: Any) -> typer.Typer:
@@ -54,7 +85,7 @@ def lazy_app(callback: Callable[..., None], entries: Sequence[Entry], **settings
     """
     # Typer makes the group of its class alone, so the entries travel as an attribute of a class made for them.
     kind = type("LazyGroup", (LazyGroup,), {"entries": tuple(entries)})
-    app = typer.Typer(cls=kind, help=callback.__doc__, no_args_is_help=True, rich_markup_mode=MARKUP, **settings)
+    app = typer.Typer(cls=kind, help=callback.__doc__, rich_markup_mode=MARKUP, **settings)
     app.callback()(callback)
     for entry in entries:
         app.command(entry.name, help=entry.help)(_placeholder)
@@ -74,5 +105,5 @@ def _loaded(entry: Entry) -> Any:
     # A typer.Typer with one command becomes that command, not a group of one: so `get_command` returns what the
     # placeholder stood for, under the name that usage lines show.
     app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    app.command(entry.name)(function)
+    app.command(entry.name, cls=PanelCommand)(function)
     return get_command(app)

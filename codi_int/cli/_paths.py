@@ -3,16 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Group
-
 from codi_int.cli._console import Report
+from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
+from codi_int.cli._numbers import nats, p_text, points
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
-from codi_int.cli._tables import nats, p_text, points, table
+from codi_int.cli._tables import note_lines
 from codi_int.interventions.edits.basic import Edit
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.screens.paths import PATHS, EffectByPath, split_effect
 
 NAMES = {"both": "by both paths", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
@@ -51,19 +51,20 @@ class _Found:
     """the same as plain JSON types, with model, SAE and data"""
 
 
-def paths_page(found: EffectByPath, document: dict[str, Any]) -> Group:
+def paths_page(found: EffectByPath, document: dict[str, Any]) -> Page:
     """A row for each path, and what they do not add up to."""
     head = Text(f"{found.label} at {found.site} of {document['model']}", style="bold")
     where = f"\n{document['n_problems']:,} problems of {document['data']} · SAE {document['sae']}"
     head.append(f"{where} · seed {document['seed']}", style="not bold")
-    accuracy = table("accuracy, points", "change", "interval", "broken", "fixed", "p")
+    flips = (Column("broken", rank=1), Column("fixed", rank=1))
+    accuracy = table("accuracy, points", "change", "interval", *flips, "p")
     logprob = table("log-probability of the clean answer, nats", "change", "interval", "p")
     # the order of PATHS, both first: the two below it are read as its parts
     for path in PATHS:
         effect = getattr(found, path)
         low, high = points(effect.low), points(effect.high)
-        flips = (str(effect.n_broken), str(effect.n_fixed))
-        accuracy.add_row(NAMES[path], points(effect.estimate), f"{low} to {high}", *flips, p_text(effect.p_value))
+        counts = (f"{effect.n_broken:,}", f"{effect.n_fixed:,}")
+        accuracy.add_row(NAMES[path], points(effect.estimate), f"{low} to {high}", *counts, p_text(effect.p_value))
         log = effect.logprob
         logprob.add_row(NAMES[path], nats(log.estimate), f"{nats(log.low)} to {nats(log.high)}", p_text(log.p_value))
     # The interaction: what both paths do beyond the sum of each alone, from the same problems and so with an interval
@@ -75,4 +76,4 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Group:
     )
     interval = f"{nats(nats_left.low)} to {nats(nats_left.high)}"
     logprob.add_row("both - (cache + recurrence)", nats(nats_left.estimate), interval, p_text(nats_left.p_value))
-    return Group(head, "", accuracy, "", logprob)
+    return Page(head, "", accuracy, "", logprob, *note_lines(found.notes))

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from codi_int.cli._console import print_json, quieten, stdout, tell
-from codi_int.cli._tables import table
+from codi_int.cli._fitting import Column, table
 from codi_int.errors import ConfigError, SAEError
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.evaluate import site_of
 from codi_int.sae.published import export_published, import_published, published_site
 from codi_int.sae.store import load_sae, save_sae
 
-FORMATS = ("saelens", "published")
 SCHEMA = "codi-int/sae-file@1"
 
 
@@ -35,8 +34,6 @@ def import_and_print(
 
 def export_and_print(name: str, out: Path, format: str, as_json: bool) -> None:
     """Write an SAE for another tool and print what it is."""
-    if format not in FORMATS:
-        raise ConfigError(f"--format {format!r} does not exist.", f"It is one of {', '.join(FORMATS)}.")
     sae = load_sae(name)
     if format == "published":
         if out.suffix != ".pt":
@@ -84,8 +81,9 @@ def _tell(sae: SAE, out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, **facts})
         return
-    out_table = table("SAE", "")
-    out_table.columns[1].justify = "left"
+    out_table = table("SAE", Column("", text=True))
     for key, value in facts.items():
-        out_table.add_row(key, "unknown" if value is None else str(value))
+        # digits of a hash that tell it from another; more do not fit beside their name
+        shown = sae.sha256[:12] if key == "sha256" else f"{value:,}" if isinstance(value, int) else str(value)
+        out_table.add_row("SHA-256 begins" if key == "sha256" else key, "unknown" if value is None else shown)
     stdout().print(out_table)

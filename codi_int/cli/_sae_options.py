@@ -4,28 +4,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
+from codi_int.cli import _options as o
 
-from codi_int.cli._options import ModelOptions, whole
-
-Captures = Annotated[Path | None, typer.Option(help="Folder of captures `train` and `held-out`, made where missing.")]
+Captures = Annotated[
+    Path | None,
+    o.where(
+        metavar="FOLDER", help="Folder of captures `train` and `held-out`, made where missing.  [default: in memory]"
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(ModelOptions):
+class TrainingOptions(o.ModelOptions):
     """By which recipe, and on what rows."""
 
     epochs: Annotated[
         int | None,
-        typer.Option(
-            parser=whole("--epochs", least=1), metavar="N", help="Passes over the rows.  [default: 25, or the recipe's]"
+        o.what(
+            parser=o.whole("--epochs", least=1),
+            metavar="N",
+            help="Passes over the rows.  [default: 25, or the recipe's]",
         ),
     ] = None
     products: Annotated[
-        str | None,
-        typer.Option(help="dtype of matrix products: float32, or bfloat16.  [default: float32, or the recipe's]"),
+        c.CaptureType | None,
+        o.what(help="dtype of matrix products.  [default: float32, or the recipe's]"),
     ] = None
-    recipe: Annotated[Path | None, typer.Option(help="JSON file with further fields of SAETrainingConfig.")] = None
+    recipe: Annotated[
+        Path | None,
+        o.what(
+            metavar="FILE", help="JSON file with further fields of SAETrainingConfig.  [default: the published recipe]"
+        ),
+    ] = None
     captures: Captures = None
-    data: Annotated[str, typer.Option(help="Problems to train on.")] = "stories:sae"
-    held_out: Annotated[str, typer.Option("--held-out", help="Problems to measure on.")] = "stories:validation"
+    data: Annotated[str, o.where(metavar="NAME", help="Problems to train on.", autocompletion=_complete.data)] = (
+        "stories:sae"
+    )
+    held_out: Annotated[
+        str,
+        o.where("--held-out", metavar="NAME", help="Problems to measure on.", autocompletion=_complete.data),
+    ] = "stories:validation"

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
-from codi_int.cli._literal import Table, Text
-from codi_int.cli._tables import nats, table
+from codi_int.cli._fitting import Column, FittedTable, Page, table
+from codi_int.cli._literal import Text
+from codi_int.cli._numbers import amount, counted, fixed, nats, percentage
+from codi_int.cli._tables import note_lines
 from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.site_sweep import SweepPlan
@@ -20,7 +22,7 @@ MOST_ROWS = 60
 """more than these nobody reads on a terminal; one for each site then, the files hold all"""
 
 
-def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
+def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Page:
     """The grid as a table with both fronts."""
     entries = table_rows(rows, plan.out)
     shown = list(range(len(rows)))
@@ -28,14 +30,15 @@ def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
     if len(rows) > MOST_ROWS:
         shown = best_of_sites(rows)
         parts = [Text(f"The SAE of largest EV at each site; all {len(rows):,} are in {plan.out}."), ""]
-    head = Text(f"{len(rows):,} TopK SAEs at {_sites(rows)} of {model}", style="bold")
+    head = Text(f"{counted(len(rows), 'TopK SAE')} at {_sites(rows)} of {model}", style="bold")
     head.append(
-        f"\n{len(plan.training):,} rows of {plan.training_name}, {plan.grid.recipe.epochs} epochs"
-        f" · measured on {len(plan.held_out):,} rows of {plan.held_out_name}",
+        f"\n{counted(len(plan.training), 'row')} of {plan.training_name}, {counted(plan.grid.recipe.epochs, 'epoch')}"
+        f" · measured on {counted(len(plan.held_out), 'row')} of {plan.held_out_name}",
         style="not bold",
     )
     published, strict = (sum(entry[f"{name}_front"] for entry in entries) for name in ("published", "strict"))
-    fronts = f"{published} of {len(rows)} lie on the published front (P), {strict} on the strict one (S)."
+    lie = "lies" if published == 1 else "lie"
+    fronts = f"{published:,} of {len(rows):,} {lie} on the published front (P), {strict:,} on the strict one (S)."
     meaning = (
         "EV: explained variance; by dim: each dimension about its own mean. dead, held-out: features that fire on no "
         "training row, on no held-out row. EV/act: EV per feature that fires on a training row. P: no SAE of the site "
@@ -44,7 +47,7 @@ def sweep_page(plan: SweepPlan, rows: Sequence[SweepRow], model: str) -> Group:
     if any(row.spliced for row in rows):
         meaning += " right, nats: accuracy and change of the clean answer's log-probability with the SAE spliced in."
     grid = _grid(rows, entries, shown)
-    return Group(head, "", *parts, grid, "", Text(fronts, style="bold"), Text(meaning, style="dim"))
+    return Page(head, "", *parts, grid, "", Text(fronts, style="bold"), Text(meaning, style="dim"))
 
 
 def best_of_sites(rows: Sequence[SweepRow]) -> list[int]:
@@ -62,10 +65,21 @@ def _sites(rows: Sequence[SweepRow]) -> str:
     return sites[0] if len(sites) == 1 else f"{len(sites)} sites ({sites[0]} to {sites[-1]})"
 
 
-def _grid(rows: Sequence[SweepRow], entries: Sequence[dict[str, object]], shown: Sequence[int]) -> Table:
+def _grid(rows: Sequence[SweepRow], entries: Sequence[dict[str, object]], shown: Sequence[int]) -> FittedTable:
     sites, seeds = {row.site for row in rows}, {row.seed for row in rows}
-    spliced = ("right %", "nats") if any(row.spliced for row in rows) else ()
-    out = _narrow("SAE", "EV", "by dim", "MSE", "dead %", "held-out %", "max act", "EV/act %", *spliced, "front")
+    spliced = (Column("right %", rank=1), Column("nats", rank=1)) if any(row.spliced for row in rows) else ()
+    out = table(
+        "SAE",
+        "EV",
+        Column("by dim", rank=5),
+        Column("MSE", rank=6),
+        Column("dead %", rank=2),
+        Column("held-out %", rank=3),
+        Column("max act", rank=7),
+        Column("EV/act %", rank=4),
+        *spliced,
+        "front",
+    )
     for i in shown:
         row, entry = rows[i], entries[i]
         # several sites or seeds make names longer; where there is one, the heading has said it already
@@ -73,27 +87,19 @@ def _grid(rows: Sequence[SweepRow], entries: Sequence[dict[str, object]], shown:
         # where only some rows were spliced the columns stand for all, and the cells of the others are empty
         costs = ("", "")
         if row.spliced is not None:
-            costs = (percent(row.spliced.accuracy_spliced), nats(_change(row.spliced)))
+            costs = (percentage(row.spliced.accuracy_spliced), nats(_change(row.spliced)))
         out.add_row(
             name,
-            f"{row.held_out.explained_variance:.4f}",
-            f"{row.held_out.explained_variance_per_dimension:.4f}",
+            fixed(row.held_out.explained_variance, 4),
+            fixed(row.held_out.explained_variance_per_dimension, 4),
             amount(row.held_out.mse),
-            percent(row.dead_share_train),
-            percent(row.held_out.dead_share),
+            percentage(row.dead_share_train),
+            percentage(row.held_out.dead_share),
             amount(row.held_out.max_activation),
-            share(row.point().per_active_feature),
+            _small(row.point().per_active_feature),
             *costs[: len(spliced)],
             f"{'P' if entry['published_front'] else ' '} {'S' if entry['strict_front'] else ' '}",
         )
-    return out
-
-
-def _narrow(*columns: str) -> Table:
-    """A table with many columns; units stand in the headings."""
-    out = table(*columns)
-    out.padding = (0, 2, 0, 0)
-    out.columns[0].no_wrap = True
     return out
 
 
@@ -101,18 +107,21 @@ def _change(spliced: SplicedMetrics) -> float:
     return spliced.logprob_spliced - spliced.logprob_clean
 
 
-def evaluation_page(found: SAEEvaluation) -> Group:
+def evaluation_page(found: SAEEvaluation) -> Page:
     """All measures of some SAEs."""
     names = short_names([sae.name for sae in found.saes])
     n_rows = found.saes[0].held_out.n_rows
-    head = Text(f"{len(found.saes)} SAEs of {found.model} on {n_rows:,} rows of {found.held_out}", style="bold")
+    head = Text(
+        f"{counted(len(found.saes), 'SAE')} of {found.model} on {counted(n_rows, 'row')} of {found.held_out}",
+        style="bold",
+    )
     parts: list[RenderableType] = [head, "", _quality(found.saes, names), "", _features(found, names)]
     if any(sae.spliced for sae in found.saes):
         parts += ["", _costs(found.saes, names)]
     if found.stability:
         parts += ["", _stability(found, names)]
-    parts += [part for note in found.notes for part in ("", Text(f"Note: {note}"))]
-    return Group(*parts, "", Text(_words(found), style="dim"))
+    parts += [part for line in note_lines(found.notes) for part in ("", line)]
+    return Page(*parts, "", Text(_words(found), style="dim"))
 
 
 def _words(found: SAEEvaluation) -> str:
@@ -145,55 +154,83 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return short if len(set(short.values())) == len(names) else {name: name for name in names}
 
 
-def _quality(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
-    out = _narrow("reconstruction", "d_sae", "K", "EV", "by dim", "MSE", "L0", "mean act", "max act")
+def _quality(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> FittedTable:
+    out = table(
+        "reconstruction",
+        Column("d_sae", rank=3),
+        Column("K", rank=2),
+        "EV",
+        Column("by dim", rank=1),
+        Column("MSE", rank=4),
+        Column("L0", rank=7),
+        Column("mean act", rank=6),
+        Column("max act", rank=5),
+    )
     for sae in saes:
         m = sae.held_out
         out.add_row(
             names[sae.name],
-            str(sae.d_sae),
+            f"{sae.d_sae:,}",
             str(sae.k or "-"),
-            f"{m.explained_variance:.4f}",
-            f"{m.explained_variance_per_dimension:.4f}",
+            fixed(m.explained_variance, 4),
+            fixed(m.explained_variance_per_dimension, 4),
             amount(m.mse),
-            f"{m.l0:.1f}",
+            fixed(m.l0, 1),
             amount(m.mean_activation),
             amount(m.max_activation),
         )
     return out
 
 
-def _features(found: SAEEvaluation, names: dict[str, str]) -> Table:
+def _features(found: SAEEvaluation, names: dict[str, str]) -> FittedTable:
     times = found.times_matryoshka()
-    more = ("/ Matr.",) if times else ()
-    out = _narrow("features", "trained as", "dead %", "held-out", "alive", "EV/act %", *more, "nearest", "|cos|")
+    out = table(
+        "features",
+        Column("trained as", rank=5),
+        Column("dead %", rank=1),
+        Column("held-out", rank=2, name="dead held-out"),
+        "alive",
+        "EV/act %",
+        *((Column("/ Matr.", rank=3),) if times else ()),
+        Column("nearest", rank=4),
+        Column("|cos|", rank=6),
+    )
     for sae in found.saes:
         point, structure, ratio = sae.point(), sae.structure, times.get(sae.name)
         out.add_row(
             names[sae.name],
             sae.trained_as,
             # "-" where training rows were not given: dead on training rows is unknown then, not zero
-            percent(sae.train.dead_share) if sae.train else "-",
-            percent(sae.held_out.dead_share),
-            str(point.n_active),
-            share(point.per_active_feature),
-            *(("-" if ratio is None else f"{ratio:.2f}",) if times else ()),
-            f"{structure.mean_nearest:.3f}" if structure else "-",
-            f"{structure.mean_abs_cosine:.3f}" if structure else "-",
+            percentage(sae.train.dead_share) if sae.train else "-",
+            percentage(sae.held_out.dead_share),
+            f"{point.n_active:,}",
+            _small(point.per_active_feature),
+            *(("-" if ratio is None else fixed(ratio, 2),) if times else ()),
+            fixed(structure.mean_nearest, 3) if structure else "-",
+            fixed(structure.mean_abs_cosine, 3) if structure else "-",
         )
     return out
 
 
-def _costs(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
-    out = _narrow("spliced in", "right %", "clean", "mean", "recovered %", "nats", "of mean", "recovered %")
+def _costs(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> FittedTable:
+    out = table(
+        "spliced in",
+        "right %",
+        Column("clean", rank=1, name="right % clean"),
+        Column("mean", rank=4, name="right % of mean"),
+        Column("recovered %", rank=2, name="accuracy recovered %"),
+        "nats",
+        Column("of mean", rank=4, name="nats of mean"),
+        Column("recovered %", rank=3, name="nats recovered %"),
+    )
     for sae in saes:
         s = sae.spliced
         if s is not None:
             out.add_row(
                 names[sae.name],
-                percent(s.accuracy_spliced),
-                percent(s.accuracy_clean),
-                percent(s.accuracy_mean),
+                percentage(s.accuracy_spliced),
+                percentage(s.accuracy_clean),
+                percentage(s.accuracy_mean),
                 recovered(s.accuracy_recovered),
                 nats(s.logprob_spliced - s.logprob_clean),
                 nats(s.logprob_mean - s.logprob_clean),
@@ -202,39 +239,33 @@ def _costs(saes: Sequence[EvaluatedSAE], names: dict[str, str]) -> Table:
     return out
 
 
-def _stability(found: SAEEvaluation, names: dict[str, str]) -> Table:
-    out = _narrow("the same but for the seed", "and", "cosine", "of alive", f"alive >= {SHARED_FROM} %", "by chance")
-    out.columns[1].justify = "left"
+def _stability(found: SAEEvaluation, names: dict[str, str]) -> FittedTable:
+    out = table(
+        "the same but for the seed",
+        Column("and", text=True),
+        Column("cosine", rank=2),
+        "of alive",
+        Column(f"alive >= {SHARED_FROM} %", rank=1),
+        "by chance",
+    )
     # cosines of matched rows grow with the number of candidates alone, so chance stands in the last column
     for pair in found.stability:
         out.add_row(
             names[pair.first],
             names[pair.second],
-            f"{pair.mean:.3f}",
-            f"{pair.mean_alive:.3f}",
-            percent(pair.share_alive),
-            f"{pair.mean_chance:.3f}",
+            fixed(pair.mean, 3),
+            fixed(pair.mean_alive, 3),
+            percentage(pair.share_alive),
+            fixed(pair.mean_chance, 3),
         )
     return out
 
 
-def percent(part: float) -> str:
-    """A share in percent, without the sign."""
-    return f"{100 * part:.1f}"
-
-
-def share(part: float) -> str:
+def _small(part: float) -> str:
     """A small share in percent: explained variance per feature."""
-    return f"{100 * part:.3f}"
-
-
-def amount(value: float) -> str:
-    """Three digits, so that columns line up."""
-    if abs(value) < 0.1:
-        return f"{value:.2g}"
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"
+    return percentage(part, 3)
 
 
 def recovered(part: float | None) -> str:
     """Where a value lies between two ends, in percent; `-` where the ends are equal."""
-    return "-" if part is None else percent(part)
+    return "-" if part is None else percentage(part)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
-from codi_int.cli._literal import Table, Text
-from codi_int.cli._tables import nats, p_text, points, table
+from codi_int.cli._fitting import Column, FittedTable, Page, table
+from codi_int.cli._literal import Text
+from codi_int.cli._numbers import counted, fixed, nats, p_text, percentage, points
+from codi_int.cli._tables import note_lines
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.agreement import TOP, Agreement
 from codi_int.interventions.screens.screen import Screen, ScreenRow
@@ -15,25 +17,27 @@ IN_FULL = 2
 """so many sites' attribution is shown in full; of more, each has a row"""
 
 
-def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Group:
+def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Page:
     """The strongest effects, how many there are, and what was asked for besides."""
     # `[:negative]` would drop from the end: --top 0 shows none, and nothing below it is to show nearly all
     shown = screen.ranked()[: max(top, 0)]
     parts: list[RenderableType] = [_head(screen), "", _features(shown, several=len(screen.sites) > 1), ""]
-    parts.append(Text(_verdict(screen), style="bold"))
+    parts += [Text(_verdict(screen), style="bold"), *note_lines(screen.notes)]
     if screen.pairs:
         parts += ["", _pairs(_strongest(screen.pairs)[: max(top, 0)]), "", Text(_pairs_verdict(screen), style="bold")]
     if len(agreements) > IN_FULL:
         parts += ["", _agreements(agreements)]
     else:
         parts += [part for found in agreements for part in ("", *_agreement(found))]
-    return Group(*parts, "", _footer(screen))
+    return Page(*parts, "", _footer(screen))
 
 
 def _head(screen: Screen) -> Text:
     one = len(screen.sites) == 1
     place = str(screen.site) if one else f"{len(screen.sites)} sites"
-    head = Text(f"{screen.kind} each of {len(screen.rows):,} features at {place} of {screen.model}", style="bold")
+    head = Text(
+        f"{screen.kind} each of {counted(len(screen.rows), 'feature')} at {place} of {screen.model}", style="bold"
+    )
     saes = f"SAE {screen.sae}" if one else f"sites {', '.join(str(s.site) for s in screen.sites)}"
     rest = f"\n{screen.n_problems:,} problems of {screen.data}, {screen.n_correct:,} right · {saes}"
     return head.append(f"{rest} · seed {screen.seed}", style="not bold")
@@ -44,31 +48,42 @@ def _verdict(screen: Screen) -> str:
     alive = [row for row in screen.rows if row.n_touched]
     answers = sum(_found(row.p_adjusted) for row in alive)
     logprobs = sum(_found(row.logprob_p_adjusted) for row in alive)
+    dead = len(screen.rows) - len(alive)
     return (
-        f"{len(screen.rows) - len(alive)} features never fire. Of the {len(alive)} that do, {answers} change "
-        f"accuracy and {logprobs} the clean answer's log-probability, at {ALPHA:.0%} false discoveries "
+        f"{counted(dead, 'feature never fires', 'features never fire')}. Of the {len(alive):,} that "
+        f"{'does' if len(alive) == 1 else 'do'}, {counted(answers, 'changes', 'change')} accuracy and {logprobs:,} the "
+        f"clean answer's log-probability, at {ALPHA:.0%} false discoveries "
         f"(Benjamini-Hochberg over all that fire{', all sites together' if len(screen.sites) > 1 else ''})."
     )
 
 
-def _features(rows: Sequence[ScreenRow], several: bool) -> Table:
-    names = ("feature", "fires", "broken", "fixed", "accuracy", "interval", "p (BH)", "nats", "p (BH)", "rank")
-    out = table(*(("site", *names) if several else names))
-    if several:
-        out.padding = (0, 2, 0, 0)
+def _features(rows: Sequence[ScreenRow], several: bool) -> FittedTable:
+    out = table(
+        *(["site"] if several else []),
+        "feature",
+        Column("fires", rank=4),
+        Column("broken", rank=3),
+        Column("fixed", rank=3),
+        "accuracy",
+        Column("interval", rank=2, name="interval of accuracy"),
+        "p (BH)",
+        "nats",
+        Column("p (BH)", rank=1, name="p (BH) of nats"),
+        Column("rank", rank=5),
+    )
     for r in rows:
         out.add_row(
             *([str(r.site)] if several else []),
             str(r.feature),
-            f"{100 * r.firing_rate:.1f} %",
-            str(r.n_broken),
-            str(r.n_fixed),
+            f"{percentage(r.firing_rate)} %",
+            f"{r.n_broken:,}",
+            f"{r.n_fixed:,}",
             points(r.estimate),
             f"{points(r.low)} to {points(r.high)}",
             p_text(r.p_adjusted),
-            f"{r.logprob:+.4f}",
+            fixed(r.logprob, 4, "+"),
             p_text(r.logprob_p_adjusted),
-            "" if r.rank is None else f"{100 * r.rank:.0f} %",
+            "" if r.rank is None else f"{percentage(r.rank, 0)} %",
         )
     return out
 
@@ -79,10 +94,19 @@ def _strongest(pairs: Sequence[PairRow]) -> list[PairRow]:
     return sorted(pairs, key=lambda r: -abs(r.interaction_logprob.estimate))
 
 
-def _pairs(rows: Sequence[PairRow]) -> Table:
-    names = ("both fire", "joint", "a", "b", "joint - (a + b)", "p (BH)", "nats", "joint - (a + b)", "p (BH)")
-    out = table("pair", *names)
-    out.padding = (0, 2, 0, 0)
+def _pairs(rows: Sequence[PairRow]) -> FittedTable:
+    out = table(
+        "pair",
+        Column("both fire", rank=3),
+        Column("joint", rank=1, name="joint accuracy"),
+        Column("a", rank=2, name="a and b alone"),
+        Column("b", rank=2, name="a and b alone"),
+        "joint - (a + b)",
+        "p (BH)",
+        Column("nats", rank=1, name="joint nats"),
+        "joint - (a + b)",
+        "p (BH)",
+    )
     for r in rows:
         accuracy, logprob = r.interaction, r.interaction_logprob
         out.add_row(
@@ -106,43 +130,57 @@ def _pairs_verdict(screen: Screen) -> str:
     # exact and not an estimate: where the two never fire together, the joint edit is on every problem one of the single
     apart = sum(row.n_both == 0 for row in screen.pairs)
     return (
-        f"Of {len(screen.pairs)} pairs, {answers} depart from the sum of their parts in accuracy and {logprobs} in "
-        f"log-probability, at {ALPHA:.0%} false discoveries over the pairs; {apart} never fire on the same "
-        f"problem and add up exactly."
+        f"Of {counted(len(screen.pairs), 'pair')}, {counted(answers, 'departs', 'depart')} from the sum of the parts "
+        f"in accuracy and {logprobs:,} in log-probability, at {ALPHA:.0%} false discoveries over the pairs; "
+        f"{counted(apart, 'never fires', 'never fire')} on the same problem and "
+        f"{'adds' if apart == 1 else 'add'} up exactly."
     )
 
 
 def _agreement(found: Agreement) -> list[RenderableType]:
     """One site's attribution beside its exact effects."""
     kind = "gradient x activation" if found.steps == 1 else f"integrated gradients ({found.steps} steps)"
-    head = f"{kind} against the exact effects at {found.site}: {found.n} features that fire, by size of nats"
+    features = counted(found.n, "feature that fires", "features that fire")
+    head = f"{kind} against the exact effects at {found.site}: {features}, by size of nats"
     correlations = f"Spearman {_share(found.spearman)}, Kendall {_share(found.kendall)}"
-    line = f"{correlations}, same sign {100 * found.same_sign:.0f} %"
+    line = f"{correlations}, same sign {percentage(found.same_sign, 0)} %"
     # recall beside what a random order of as many would find: 50 % of the top 20 is little among 30 features
     recall = table("strongest k", "found among its top k", "by chance")
     for one in found.recall:
-        recall.add_row(str(one.k), f"{100 * one.share:.0f} %", f"{100 * one.by_chance:.0f} %")
-    worst = table("furthest off", "predicted", "measured", "place predicted", "place measured")
+        recall.add_row(str(one.k), f"{percentage(one.share, 0)} %", f"{percentage(one.by_chance, 0)} %")
+    places = (Column("place predicted", rank=1), Column("place measured", rank=1))
+    worst = table("furthest off", "predicted", "measured", *places)
     for row in found.worst:
         worst.add_row(
-            str(row.feature), nats(row.predicted), nats(row.measured), str(row.rank_predicted), str(row.rank_measured)
+            str(row.feature),
+            nats(row.predicted),
+            nats(row.measured),
+            f"{row.rank_predicted:,}",
+            f"{row.rank_measured:,}",
         )
     return [Text(head, style="bold"), Text(line), *([recall] if found.recall else []), "", worst]
 
 
-def _agreements(found: Sequence[Agreement]) -> Table:
+def _agreements(found: Sequence[Agreement]) -> FittedTable:
     """A row for each of many sites."""
-    out = table("attribution by site", "features", "Spearman", "Kendall", "same sign", *(f"top {k}" for k in TOP))
-    out.caption = "top k: of the k strongest by ablation, how many are among the k strongest by attribution"
-    out.caption_justify = "left"
+    out = table(
+        "attribution by site",
+        Column("features", rank=2),
+        "Spearman",
+        Column("Kendall", rank=3),
+        Column("same sign", rank=1),
+        # the shortest and the longest list last: of several, those between tell least
+        *(Column(f"top {k}", rank=1 if k in (TOP[0], TOP[-1]) else 4) for k in TOP),
+        caption="top k: of the k strongest by ablation, how many are among the k strongest by attribution",
+    )
     for one in found:
-        shares = {recall.k: f"{100 * recall.share:.0f} %" for recall in one.recall}
+        shares = {recall.k: f"{percentage(recall.share, 0)} %" for recall in one.recall}
         out.add_row(
             str(one.site),
-            str(one.n),
+            f"{one.n:,}",
             _share(one.spearman),
             _share(one.kendall),
-            f"{100 * one.same_sign:.0f} %",
+            f"{percentage(one.same_sign, 0)} %",
             *(shares.get(k, "") for k in TOP),
         )
     return out
@@ -150,8 +188,9 @@ def _agreements(found: Sequence[Agreement]) -> Table:
 
 def _footer(screen: Screen) -> Text:
     c, env = screen.counts, screen.environment
-    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on, {c.rerun} twice"
-    return Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")
+    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
+    spent = f"{fixed(env.seconds, 1)} s on {counted(env.threads, 'thread')}"
+    return Text(f"{work}, {c.rerun:,} twice · {spent}", style="dim")
 
 
 def _found(p_value: float | None) -> bool:
@@ -159,4 +198,4 @@ def _found(p_value: float | None) -> bool:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else fixed(value, 2)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from typer.models import ArgumentInfo
 
+from codi_int.cli._console import begin
+
 Options = TypeVar("Options")
 
 
@@ -41,7 +43,9 @@ def with_options(function: Callable[[Options], None]) -> Callable[..., None]:
 
     @wraps(function)
     def command(**given: Any) -> None:
-        function(kind(**{**given, **{name: parse(given[name]) for name, parse in parsers.items()}}))
+        options = kind(**{**given, **{name: parse(given[name]) for name, parse in parsers.items()}})
+        with begin():
+            function(options)
 
     # Typer inspects the signature, not the function's own parameters; without this it would see `**given` and no option
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

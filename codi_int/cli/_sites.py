@@ -1,16 +1,28 @@
 """What a command's options name: engine, problems, and which SAEs belong to its sites."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from codi_int.catalog import (
+    DEFAULT_MODEL,
+    SAES_FOLDER,
+    bundled_saes,
+    is_sae,
+    sae_of_model,
+    saes_below,
+    site_noted,
+    sites_with_sae,
+)
 from codi_int.cli._console import Report, tell
+from codi_int.cli._job import command_line
 from codi_int.cli._options import InterventionOptions
 from codi_int.data.problems import load_problems, problems_sha256
 from codi_int.errors import SAEError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.loading import load_model
 from codi_int.run_folder import RunFolder
-from codi_int.sae.store import CONFIG_FILE, bundled_saes, find_sae, load_sae
+from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Site
 
 
@@ -23,18 +35,11 @@ def prepare(
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     model.check_site(site)
-    name = options.sae or default_sae(options.model, str(site))
+    (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
     engine = FeatureInterventionEngine(model, {site: sae}, splice=options.splice, propagate=options.propagate)
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
     return engine, problems, name
-
-
-def default_sae(model: str, site: str) -> str:
-    """The SAE that belongs to a model: bundled as `codi-mini/L14.P3`, or beside a model's own files."""
-    # a model's own folder wins over a bundled name: the SAEs in it were made for these weights
-    beside = Path(model) / "sae" / site
-    return str(beside) if beside.is_dir() else f"{model}/{site}"
 
 
 def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, str]:
@@ -42,49 +47,105 @@ def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, s
 
     Args:
         model: name or folder of the model.
-        sae: an SAE, or a folder with a folder for each site (`L14.P3/`), such as a sweep's; None for those that come
-            with the model.
+        sae: an SAE, or a folder with a folder for each site (`L14.P3/`), as several `sae train` or a sweep leave it;
+            None for those that come with the model.
         sites: every combination of the layers and positions asked for.
 
     Raises:
-        SAEError: where no site has an SAE, or one has several, or a single SAE is given for several sites.
+        SAEError: where no site has an SAE, or one has several, or a single SAE is given for several sites or is that of
+            another site. Where there is none, the message has the command that trains one and the one that uses it.
     """
-    if sae is not None and len(sites) > 1 and _is_sae(sae):
+    if sae is not None and is_sae(sae):
+        return _single(model, sae, sites)
+    found = {site: name for site in sites if (name := _sae_of(model, sae, site)) is not None}
+    if not found:
+        raise _none_there(model, sae, sites)
+    # said and not refused: a range of layers is asked for more often than every one of them has an SAE
+    if missing := [site for site in sites if site not in found]:
+        tell(f"No SAE at {_listed(missing)}: left out.")
+    return found
+
+
+def _single(model: str, sae: str, sites: Sequence[Site]) -> dict[Site, str]:
+    """One SAE for the one site that it can be for."""
+    if len(sites) > 1:
         raise SAEError(
             f"--sae {sae} is one SAE, and there are {len(sites)} sites: {_listed(sites)}.",
             "Give a folder that holds a folder for each site, such as L14.P3/, or ask for one site.",
         )
-    found = {site: name for site in sites if (name := _sae_of(model, sae, site)) is not None}
-    missing = [site for site in sites if site not in found]
-    if not found:
-        find_sae(sae or default_sae(model, str(sites[0])))  # says what there is, where the name itself is wrong
-        raise SAEError(f"{sae} holds no SAE for {_listed(sites)}.", "It needs a folder for each site, such as L14.P3/.")
-    # said and not refused: a range of layers is asked for more often than every one of them has an SAE
-    if missing:
-        tell(f"No SAE at {_listed(missing)}: left out.")
-    return found
+    noted = site_noted(sae)
+    if noted not in (None, str(sites[0])):
+        raise SAEError(
+            f"--sae {sae} was trained at {noted}, not at {sites[0]}.", two_commands(model, sites, SAES_FOLDER)
+        )
+    return {sites[0]: sae}
 
 
 def _sae_of(model: str, sae: str | None, site: Site) -> str | None:
     """The name of one site's SAE; None where there is none."""
     if sae is None:
-        name = default_sae(model, str(site))
-        return name if _is_sae(name) else None
-    if _is_sae(sae):
-        return sae
-    inside = sorted((Path(sae) / str(site)).glob(f"*/{CONFIG_FILE}"))
+        name = sae_of_model(model, str(site))
+        return name if is_sae(name) else None
+    direct = Path(sae) / str(site)
+    if is_sae(direct):
+        return str(direct)
+    inside = saes_below(direct)
     # a sweep keeps several shapes at one site; picking one of them silently would decide the result
     if len(inside) > 1:
-        names = ", ".join(path.parent.name for path in inside[:4]) + (", ..." if len(inside) > 4 else "")
-        raise SAEError(f"{sae} holds {len(inside)} SAEs for {site}: {names}.", f"Give one: --sae {inside[0].parent}")
-    if inside:
-        return str(inside[0].parent)
-    direct = Path(sae) / str(site)
-    return str(direct) if _is_sae(str(direct)) else None
+        names = ", ".join(path.name for path in inside[:4]) + (", ..." if len(inside) > 4 else "")
+        raise SAEError(f"--sae {sae} holds {len(inside)} SAEs for {site}: {names}.", f"Give one: --sae {inside[0]}")
+    return str(inside[0]) if inside else None
 
 
-def _is_sae(name: str) -> bool:
-    return name in bundled_saes() or (Path(name) / CONFIG_FILE).is_file()
+def _none_there(model: str, sae: str | None, sites: Sequence[Site]) -> SAEError:
+    """What is there, and how to come to what is not."""
+    if sae is None:
+        own = sites_with_sae(model, None)
+        there = f"it has SAEs for {', '.join(own[:6])}" if own else "it comes with none"
+        return SAEError(f"{model} has no SAE for {_listed(sites)}: {there}.", two_commands(model, sites, SAES_FOLDER))
+    folder = Path(sae)
+    if not folder.is_dir():
+        # a name such as codi-mini/L10.P5 that is not bundled is no folder to train into
+        into = SAES_FOLDER if folder.parent.name == model else sae
+        shipped = ", ".join(bundled_saes()) or "none"
+        rule = f"--sae {sae} is neither a folder nor a shipped SAE (shipped: {shipped})."
+        return SAEError(rule, two_commands(model, sites, into))
+    there = ", ".join(str(path.relative_to(folder)) for path in saes_below(folder)[:6]) or "none at all"
+    return SAEError(
+        f"--sae {sae} holds no SAE for {_listed(sites)}; it holds {there}.", two_commands(model, sites, sae)
+    )
+
+
+def two_commands(model: str, sites: Sequence[Site], folder: str) -> str:
+    """The command that trains what is missing, and the one that was typed, with the SAEs that come out.
+
+    Args:
+        model: of which model.
+        sites: where SAEs are missing; several are trained by one sweep of a single shape.
+        folder: where they are to lie, each in a folder of its site's name.
+    """
+    of_model = ["--model", model] if model != DEFAULT_MODEL else []
+    if len(sites) == 1:
+        kind = ["train", *_placed(sites), *of_model, "--out", f"{folder}/{sites[0]}"]
+    else:
+        kind = ["sweep", *_placed(sites), *of_model, "--k", "16", "--features", "512", "--out", folder]
+    return f"Train it: {shlex.join(['codi-int', 'sae', *kind])} · then: {shlex.join(_with_sae(command_line(), folder))}"
+
+
+def _placed(sites: Sequence[Site]) -> list[str]:
+    """`--layer` and `--position` as they would be typed; sites are every combination of the two."""
+    layers = dict.fromkeys(str(site.layer) for site in sites)
+    positions = dict.fromkeys(str(site.position) for site in sites)
+    return ["--layer", ",".join(layers), "--position", ",".join(positions)]
+
+
+def _with_sae(words: list[str], folder: str) -> list[str]:
+    """A command line whose `--sae` is `folder`."""
+    kept: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        if word != "--sae" and before != "--sae" and not word.startswith("--sae="):
+            kept.append(word)
+    return [*kept, "--sae", folder]
 
 
 def _listed(sites: Sequence[Site]) -> str:

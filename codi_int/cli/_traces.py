@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
+from codi_int.cli._fitting import Page, table
 from codi_int.cli._literal import Text
-from codi_int.cli._tables import table
+from codi_int.cli._numbers import fixed
 from codi_int.data.answers import is_right
 from codi_int.errors import DataError
 from codi_int.model.trace import ThoughtTrace
@@ -20,7 +21,7 @@ def asked(questions: Sequence[str]) -> tuple[Problem, ...]:
     return tuple(Problem(f"question-{i}", question.strip(), 0, ()) for i, question in enumerate(questions, 1))
 
 
-def traces_page(traces: Sequence[ThoughtTrace], truths: Sequence[Number | None]) -> Group:
+def traces_page(traces: Sequence[ThoughtTrace], truths: Sequence[Number | None]) -> Page:
     """Every problem below the other; `truths` holds None where the true answer is not known."""
     parts: list[RenderableType] = []
     for trace, truth in zip(traces, truths, strict=True):
@@ -28,14 +29,14 @@ def traces_page(traces: Sequence[ThoughtTrace], truths: Sequence[Number | None])
         parts += [Text(f"wrote: {trace.text.strip()}"), _verdict(trace.answer, truth)]
         if trace.written is not None:
             parts.append(Text(f"without thoughts: {trace.written.strip()}"))
-    return Group(*parts)
+    return Page(*parts)
 
 
 def _norms(trace: ThoughtTrace) -> RenderableType:
-    out = table("thought", *(str(i + 1) for i in range(len(trace.thought_norms))))
-    out.add_row("length", *(f"{norm:.2f}" for norm in trace.thought_norms))
+    out = table("thought", *(str(i + 1) for i in range(len(trace.thought_norms))), foldable=True)
+    out.add_row("length", *(fixed(norm, 2) for norm in trace.thought_norms))
     # the cosine with the thought before it: near 1 the model has stopped moving, and later thoughts add nothing
-    out.add_row("cosine with the one before", "", *(f"{cosine:+.2f}" for cosine in trace.thought_steps))
+    out.add_row("cosine with the one before", "", *(fixed(cosine, 2, "+") for cosine in trace.thought_steps))
     return out
 
 

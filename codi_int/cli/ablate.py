@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
@@ -16,13 +16,18 @@ class AblateOptions(o.InterventionOptions):
 
     features: Annotated[
         tuple[int, ...],
-        typer.Option("--feature", help="Feature to ablate; repeat it to ablate several together."),
+        o.what(
+            "--feature",
+            metavar="N",
+            help="Features to ablate together: 449, or 3-6,9.",
+            autocompletion=_complete.features,
+        ),
         o.parse_features,
     ]
-    mode: Annotated[str, typer.Option(help="What replaces it: zero, mean, resample or set.")] = "zero"
+    mode: Annotated[c.Mode, o.what(help="What replaces it.")] = "zero"
     value: Annotated[
         float | None,
-        typer.Option(parser=o.number("--value"), metavar="X", help="The constant that --mode set replaces it with."),
+        o.what(parser=o.number("--value"), metavar="X", help="The constant that --mode set replaces it with."),
     ] = None
 
 

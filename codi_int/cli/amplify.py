@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._signature import with_options
 
@@ -15,14 +14,17 @@ class AmplifyOptions(o.InterventionOptions):
 
     features: Annotated[
         tuple[int, ...],
-        typer.Option("--feature", help="Feature to multiply; repeat it for several together."),
+        o.what(
+            "--feature",
+            metavar="N",
+            help="Features to multiply together: 449, or 3-6,9.",
+            autocompletion=_complete.features,
+        ),
         o.parse_features,
     ]
     factors: Annotated[
         tuple[float, ...],
-        typer.Option(
-            "--factor", metavar="X", help="What to multiply with; -1 turns the sign. Repeat it to compare several."
-        ),
+        o.what("--factor", metavar="X", help="What to multiply with: 5, or 2,5,10 to compare; -1 turns the sign."),
         o.parse_factors,
     ]
 

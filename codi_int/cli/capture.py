@@ -4,16 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from rich.console import Group
-
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
+from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._literal import Text
+from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import table
-from codi_int.errors import ConfigError
 from codi_int.progress import rename_stage
 from codi_int.run_folder import RunFolder
 
@@ -25,13 +23,13 @@ if TYPE_CHECKING:
 class CaptureOptions(o.ModelOptions):
     """What to keep, and where."""
 
-    out: Annotated[Path, typer.Option(help="Folder of the capture.")]
+    out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the capture.")]
     force: o.Force = False
-    layers: o.Layers = ()
-    positions: o.Positions = ()
+    layers: o.AllLayers = ()
+    positions: o.AllPositions = ()
     data: o.Data = "stories:sae"
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for half the disk.")] = "float32"
-    padding: Annotated[str, typer.Option(help="masked, or official: padding leaks as published.")] = "masked"
+    dtype: Annotated[c.CaptureType, o.output(help="bfloat16 takes half the disk.")] = "float32"
+    padding: Annotated[c.Padding, o.what(help="official: padding leaks as published.")] = "masked"
 
 
 @with_options
@@ -67,12 +65,9 @@ def capture(options: CaptureOptions) -> None:
 
 def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture":
     from codi_int.data.problems import load_problems, problems_sha256
-    from codi_int.model.chain import PADDINGS
     from codi_int.model.loading import load_model
     from codi_int.sae.captures import capture_to_disk
 
-    if options.padding not in PADDINGS:
-        raise ConfigError(f"--padding {options.padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     folder.claim(model=model.sha256, data=problems_sha256(problems))
@@ -101,19 +96,22 @@ def capture_document(capture: "Capture") -> dict[str, Any]:
     return {"schema": "codi-int/capture@1", **known, "n_problems": n_problems, "bytes": n_bytes}
 
 
-def capture_page(capture: "Capture") -> Group:
+def capture_page(capture: "Capture") -> Page:
     """Where the activations lie, their shape and where they come from."""
     from codi_int.sae.captures import SIDECAR, layer_file
 
     info, document = capture.info, capture_document(capture)
-    head = Text(f"Activations of {info.model} on {document['n_problems']:,} problems of {info.data}", style="bold")
-    out = table("file", "[position, problem, d_model]", "dtype", "MiB")
+    head = Text(
+        f"Activations of {info.model} on {counted(document['n_problems'], 'problem')} of {info.data}", style="bold"
+    )
+    out = table("file", "position x problem x d_model", Column("dtype", rank=2), Column("MiB", rank=1))
     # position first: one position of all problems is one contiguous piece of the file, which training reads
     shape = [len(info.positions), document["n_problems"], info.d_model]
     for layer in info.layers:
         path = layer_file(capture.folder, layer)
-        out.add_row(path.name, str(shape), info.dtype, f"{path.stat().st_size / 2**20:.1f}")
-    where = f"{document['bytes'] / 2**20:.1f} MiB in {capture.folder}, described in {SIDECAR}"
-    hashes = f"model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
+        sizes = " x ".join(f"{size:,}" for size in shape)
+        out.add_row(path.name, sizes, info.dtype, fixed(path.stat().st_size / 2**20, 1))
+    where = f"{fixed(document['bytes'] / 2**20, 1)} MiB in {capture.folder}, described in {SIDECAR}"
+    hashes = f"SHA-256 begins: model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
     positions = f"positions {', '.join(map(str, info.positions))}"
-    return Group(*(head, "", out, ""), Text(f"{where}\n{positions}"), Text(hashes, style="dim"))
+    return Page(*(head, "", out, ""), Text(f"{where}\n{positions}"), Text(hashes, style="dim"))

@@ -5,17 +5,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
+from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
-from codi_int.cli._literal import Table, Text
+from codi_int.cli._literal import Text
+from codi_int.cli._numbers import counted, fixed, percentage, points
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import points, table
+from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -27,15 +29,15 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
     """Which features go, and how many."""
 
     order: Annotated[
-        str, typer.Option(help="What ranks the features: attribution, screen (takes a whole one) or frequency.")
+        c.CurveOrder, o.what(metavar="ORDER", help="By attribution, screen (takes a whole one) or frequency.")
     ] = "attribution"
     sizes: Annotated[
         tuple[int, ...],
-        typer.Option("--n", metavar="N", help="How many to ablate; repeat it.  [default: 1, 2, 4, ..., all]"),
+        o.what("--n", metavar="N", help="How many to ablate: 1,8,64.  [default: 1, 2, 4, ..., all]"),
         partial(o.whole_numbers, option="--n"),
     ] = ()
     draws: Annotated[
-        int, typer.Option(parser=o.whole("--draws", least=0), metavar="N", help="Random sets for each n.")
+        int, o.evidence(parser=o.whole("--draws", least=0), metavar="N", help="Random sets for each n.")
     ] = 10
 
 
@@ -43,16 +45,13 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
 def curve(options: CurveOptions) -> None:
     """Ablate the top n features of a site together, for growing n, against random sets of as many alive features.
 
-    Example: codi-int curve --layer 14 --n 1 --n 8 --n 64 --limit 300
+    Example: codi-int curve --layer 14 --n 1,8,64 --limit 300
     """
     from codi_int.interventions.engine.controls import check_draws
     from codi_int.interventions.screens.curves import AblationCurve
-    from codi_int.interventions.screens.rankings import ORDERS
 
-    if options.order not in ORDERS:
-        raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
     if options.sizes and min(options.sizes) < 1:
-        raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1 --n 8, for example.")
+        raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1,8, for example.")
     check_draws(options.draws)
     folder = run_folder(options)
     run_job(
@@ -105,37 +104,47 @@ def _keep(found: "AblationCurve", out: Path) -> Kept:
     return Kept(save_document(out, "curve", document, {"curve": table_of(found)}), [(document, out)])
 
 
-def curve_page(found: "AblationCurve") -> Group:
+def curve_page(found: "AblationCurve") -> Page:
     """The top features beside the random sets, for every n."""
-    head = Text(f"ablate the top n of {found.n_living} alive features by {found.order} at {found.site}", style="bold")
+    alive = counted(found.n_living, "alive feature")
+    head = Text(f"ablate the top n of {alive} by {found.order} at {found.site}", style="bold")
     right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
     head.append(f"\n{found.model} · SAE {found.sae} · {right} · seed {found.seed}", style="not bold")
     c, env = found.counts, found.environment
-    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on, {c.rerun} twice"
-    footer = Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")
+    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
+    spent = f"{fixed(env.seconds, 1)} s on {counted(env.threads, 'thread')}"
+    footer = Text(f"{work}, {c.rerun:,} twice · {spent}", style="dim")
     parts: list[RenderableType] = [head, "", _table(found)]
     if found.random:
         parts += ["", Text(_verdict(found), style="bold")]
-    return Group(*parts, "", footer)
+    return Page(*parts, *note_lines(found.notes), "", footer)
 
 
-def _table(found: "AblationCurve") -> Table:
-    draws = f"{len(found.random)} random sets"
-    out = table("n", "accuracy", "change", "95% interval", draws, "nats", "95% interval", draws)
-    out.padding = (0, 1, 0, 0)
+def _table(found: "AblationCurve") -> FittedTable:
+    draws = counted(len(found.random), "random set")
+    out = table(
+        "n",
+        Column("accuracy", rank=4),
+        "change",
+        Column("95% interval", rank=2, name="95% interval of accuracy"),
+        Column(draws, rank=1, name=f"accuracy of {draws}"),
+        "nats",
+        Column("95% interval", rank=3, name="95% interval of nats"),
+        Column(draws, rank=1, name=f"nats of {draws}"),
+    )
     for i, point in enumerate(found.top):
         # Least and largest, not an interval: ten draws give no quantile worth the name.
         others = [line[i] for line in found.random]
         accuracies = [points(end.estimate) for end in _ends(others, "estimate")]
-        logprobs = [f"{end.logprob:+.3f}" for end in _ends(others, "logprob")]
+        logprobs = [fixed(end.logprob, 3, "+") for end in _ends(others, "logprob")]
         out.add_row(
-            str(point.n),
-            f"{100 * point.accuracy:.1f} %",
+            f"{point.n:,}",
+            f"{percentage(point.accuracy)} %",
             points(point.estimate),
             f"{points(point.low)} to {points(point.high)}",
             " to ".join(accuracies),
-            f"{point.logprob:+.3f}",
-            f"{point.logprob_low:+.3f} to {point.logprob_high:+.3f}",
+            fixed(point.logprob, 3, "+"),
+            f"{fixed(point.logprob_low, 3, '+')} to {fixed(point.logprob_high, 3, '+')}",
             " to ".join(logprobs),
         )
     return out
@@ -157,7 +166,8 @@ def _verdict(found: "AblationCurve") -> str:
         if point.n < found.n_living and all(abs(point.logprob) > abs(line[i].logprob) for line in found.random)
     ]
     named = ", ".join(map(str, beyond)) or "none"
+    draws = counted(len(found.random), "random set")
     return (
-        f"The top n move the clean answer's log-probability further than each of {len(found.random)} random sets of "
-        f"n for n = {named}. Nothing finer than 1 in {len(found.random) + 1} can be said."
+        f"The top n move the clean answer's log-probability further than each of {draws} of n for n = {named}. "
+        f"Nothing finer than 1 in {len(found.random) + 1} can be said."
     )

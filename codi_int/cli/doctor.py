@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report, tell
+from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._literal import Text
+from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import table
 from codi_int.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,23 +29,41 @@ LONGEST_VALUE = 60
 class DoctorOptions(o.KeptOptions):
     """What no file tells about the model, and what to do with it."""
 
-    base: Annotated[str | None, typer.Option(help="Base model of an official checkpoint: folder or hub name.")] = None
+    base: Annotated[
+        str | None, o.where(metavar="NAME", help="Base model of an official checkpoint: folder or hub name.")
+    ] = None
     lora_alpha: Annotated[
         float | None,
-        typer.Option(parser=o.number("--lora-alpha"), metavar="X", help="LoRA's alpha, which no file tells."),
+        o.where(
+            parser=o.number("--lora-alpha"),
+            metavar="X",
+            help="LoRA's alpha, which no file tells.  [default: 32, or as known]",
+        ),
     ] = None
     remove_eos: Annotated[
-        bool | None, typer.Option("--remove-eos/--keep-eos", help="Whether no eos stands before the bot token.")
+        bool | None,
+        o.where(
+            "--remove-eos/--keep-eos",
+            help="Whether no eos stands before the bot token.  [default: removed, or as known]",
+        ),
     ] = None
     thoughts: Annotated[
         int | None,
-        typer.Option(parser=o.whole("--thoughts", least=0), metavar="N", help="Thoughts, which no file tells."),
+        o.where(
+            parser=o.whole("--thoughts", least=0),
+            metavar="N",
+            help="Thoughts, which no file tells.  [default: 6, or as known]",
+        ),
     ] = None
     parity: Annotated[
-        int, typer.Option(parser=o.whole("--parity", least=0), metavar="N", help="Compare so many with a plain loop.")
+        int, o.evidence(parser=o.whole("--parity", least=0), metavar="N", help="Compare so many with a plain loop.")
     ] = 0
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32"
-    save: Annotated[Path | None, typer.Option(help="Write the model here, merged: other commands take it.")] = None
+    dtype: Annotated[c.ModelType, o.where(metavar="TYPE", help="float32, bfloat16 or float16, of the weights.")] = (
+        "float32"
+    )
+    save: Annotated[
+        Path | None, o.output(metavar="FOLDER", help="Write the model here, merged: other commands take it.")
+    ] = None
     limit: int | None = field(default=None, init=False)
     """--parity says how many problems"""
 
@@ -94,11 +114,11 @@ class Checkup:
         parity = None if self.parity is None else {**asdict(self.parity), "agrees": self.parity.agrees}
         return {"schema": "codi-int/doctor@1", "model": asdict(self.model), "parity": parity}
 
-    def page(self) -> Group:
+    def page(self) -> Page:
         """For people."""
         parts: list[RenderableType] = [Text(self.model.name, style="bold"), "", _facts(self.model)]
         parts += ["", _assumptions(self.model)]
-        return Group(*parts, *([] if self.parity is None else ["", _parity(self.parity, self.model.dtype)]))
+        return Page(*parts, *([] if self.parity is None else ["", _parity(self.parity, self.model.dtype)]))
 
 
 def examine(options: DoctorOptions) -> Checkup:
@@ -133,14 +153,13 @@ def _facts(model: "ModelDescription") -> RenderableType:
     from codi_int.model.describe import TYPICAL_TOKENS
     from codi_int.model.hooked import BATCH_SIZE
 
-    out = table("", "")
-    out.columns[1].justify, out.show_header = "left", False
-    ids = ", ".join(f"{name} {'none' if i is None else i}" for name, i in model.special_ids.items())
+    out = table("", Column("", text=True))
+    ids = ", ".join(f"{name} {'none' if i is None else f'{i:,}'}" for name, i in model.special_ids.items())
     # weights and the keys and values of a whole batch; activations of one block are small beside both
     memory = model.weight_bytes + BATCH_SIZE * model.cache_bytes_per_problem
     rows = {
         "architecture": f"{model.architecture}, {model.layout} layout",
-        "layers": f"{model.n_layers}, width {model.d_model}, {model.n_heads} heads ({model.n_kv_heads} for keys)",
+        "layers": f"{model.n_layers}, width {model.d_model:,}, {model.n_heads} heads ({model.n_kv_heads} for keys)",
         "vocabulary": f"{model.vocab_size:,}{', input and output tied' if model.tied_embeddings else ''}",
         "longest text": f"{model.max_positions:,} tokens",
         "projection": model.projection,
@@ -149,7 +168,8 @@ def _facts(model: "ModelDescription") -> RenderableType:
         "eos at <bot> and <eot>": "no" if model.remove_eos else "yes",
         "weights": f"{model.n_parameters:,} in {model.dtype} on {model.device}, {_size(model.weight_bytes)}",
         "memory needed": f"about {_size(memory)} for batches of {BATCH_SIZE} problems of {TYPICAL_TOKENS} tokens",
-        "sha256": model.sha256,
+        # as many digits as other pages show, to be compared by eye; --json has all 64
+        "SHA-256 begins": model.sha256[:12],
     }
     for name, value in rows.items():
         out.add_row(name, value)
@@ -172,12 +192,14 @@ def _parity(parity: "Parity", dtype: str) -> RenderableType:
 
     worst = max(parity.worst_by_layer)
     # relative to a state's length: lengths differ by layer, so one absolute bound would fit none of them
-    where = parity.worst_by_layer.index(worst), parity.worst_by_position.index(max(parity.worst_by_position))
-    place = f"layer {where[0]}, position {where[1]}"
+    layer = parity.worst_by_layer.index(worst)
+    position = parity.worst_by_position.index(max(parity.worst_by_position))
+    # two maxima, each over the other: they name one state, unless several are equally far off
+    place = f"most in layer {layer}, and most at position {position}"
     states = f"differ by at most {worst:.1e} of their length ({place})" if worst else "are equal bit for bit"
     text = (
-        f"against a plain Hugging Face loop on {parity.n_problems} problems: states {states}, "
-        f"{parity.n_answers_equal} answers are the same"
+        f"against a plain Hugging Face loop on {counted(parity.n_problems, 'problem')}: states {states}, "
+        f"{counted(parity.n_answers_equal, 'answer is', 'answers are')} the same"
     )
     # half types round by more than the bound for float32, so no verdict against it
     if dtype != "float32":
@@ -189,11 +211,11 @@ def _parity(parity: "Parity", dtype: str) -> RenderableType:
 def _short(value: object) -> str:
     """A value on one line; --json has all of it."""
     text = str(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... (whole in --json)"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE].rpartition(',')[0]}, ... (whole in --json)"
 
 
 def _size(n_bytes: int) -> str:
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return f"{n_bytes} bytes"
+            return f"{fixed(n_bytes / size, 1)} {unit}"
+    return counted(n_bytes, "byte")

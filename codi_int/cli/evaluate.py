@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import keep_as, run_folder, run_job
@@ -16,19 +15,21 @@ class EvaluateOptions(o.KeptOptions):
     """What else to measure, and by which rules."""
 
     replace: Annotated[
-        bool, typer.Option("--replace-thoughts", help="Also measure how much of the accuracy needs the thoughts.")
+        bool, o.evidence("--replace-thoughts", help="Also measure how much of the accuracy needs the thoughts.")
     ] = False
-    written: Annotated[bool, typer.Option("--written-chain", help="Also measure the written chain.")] = False
+    written: Annotated[bool, o.evidence("--written-chain", help="Also measure the written chain.")] = False
     padding: Annotated[
-        str,
-        typer.Option(help="masked, or official: padding leaks as in the published evaluation."),
+        c.Padding,
+        o.what(help="official: padding leaks as in the published evaluation."),
     ] = "masked"
-    rule: Annotated[
-        str | None, typer.Option(help="after-phrase, or last: the published rule.  [default: the model's]")
-    ] = None
+    rule: Annotated[c.AnswerRule | None, o.what(help="last is the published rule.  [default: the model's]")] = None
     batch_size: Annotated[
         int | None,
-        typer.Option(parser=o.whole("--batch-size", least=1), metavar="N", help="[default: what fits into memory]"),
+        o.where(
+            parser=o.whole("--batch-size", least=1),
+            metavar="N",
+            help="Problems at once.  [default: what fits into memory]",
+        ),
     ] = None
 
 

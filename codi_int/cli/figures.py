@@ -12,7 +12,9 @@ def figures(
     run: Annotated[
         Path, typer.Argument(help="A folder that --out has kept, or its JSON document: screen, map, curve, sweep, ...")
     ],
-    out: Annotated[Path | None, typer.Option(help="Folder for the figures.  [default: beside the document]")] = None,
+    out: Annotated[
+        Path | None, o.output(metavar="FOLDER", help="Folder for the figures.  [default: beside the document]")
+    ] = None,
     as_json: o.Json = False,
 ) -> None:
     """Draw the figures of a kept run as PNG and SVG, without running anything again, and say what they leave out.

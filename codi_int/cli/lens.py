@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
+from codi_int.cli._fitting import Page, table
 from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._literal import Text
+from codi_int.cli._numbers import counted, percentage
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import table
 from codi_int.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,13 +30,11 @@ class LensOptions(o.KeptOptions):
     question: Annotated[str | None, typer.Argument(help="One question to look into.")] = None
     problem: Annotated[
         int | None,
-        typer.Option(
-            parser=o.whole("--problem", least=0), metavar="N", help="Look into this problem of the data, from 0."
-        ),
+        o.where(parser=o.whole("--problem", least=0), metavar="N", help="Look into this problem of the data, from 0."),
     ] = None
     top: Annotated[
         int | None,
-        typer.Option(
+        o.output(
             parser=o.whole("--top", least=1), metavar="N", help="Top tokens.  [default: 3 for one problem, else 5]"
         ),
     ] = None
@@ -126,48 +125,52 @@ def _chosen(options: LensOptions) -> "Problem":
     return problems[index]
 
 
-def _grid_page(grid: "LensGrid", known: bool) -> Group:
+def _grid_page(grid: "LensGrid", known: bool) -> Page:
     """Layers downwards, positions to the right; brackets mark results of the problem's steps."""
-    out = table("layer", "<bot>", *(f"thought {p}" for p in range(1, len(grid.tokens[0]))))
-    out.padding = (0, 1, 0, 0)
+    out = table("layer", "<bot>", *(f"thought {p}" for p in range(1, len(grid.tokens[0]))), foldable=True)
     for layer, row in enumerate(grid.tokens):
-        out.add_row(str(layer), *(Text("\n").join(map(_cell, cell)) for cell in row))
+        out.add_row(str(layer), *map(_lines, row))
     head = [Text(grid.problem_id, style="bold"), Text(grid.question)]
     truth = [Text(f"true answer: {grid.answer}; results of its steps stand in [], probabilities in %")] if known else []
-    return Group(*head, *truth, "", out)
+    return Page(*head, *truth, "", out)
+
+
+def _lines(tokens: "Sequence[LensToken]") -> Text:
+    out = Text()
+    for number, token in enumerate(tokens):
+        out.append("\n" if number else "").append(_cell(token))
+    return out
 
 
 def _cell(token: "LensToken") -> Text:
     # a word that is all blanks would be an empty cell: its repr shows which blanks
     word = token.text.strip() or repr(token.text)
-    share = f"{100 * token.probability:.0f}"
+    share = percentage(token.probability, 0)
     if token.is_result:
         return Text(f"[{word[:8]}] {share:>2}", style="bold green")
     return Text(f"{word[:8]} {share:>2}")
 
 
-def _report_page(report: "LensReport") -> Group:
-    title = f"{report.model} on {report.n_problems:,} problems of {report.data}"
+def _report_page(report: "LensReport") -> Page:
+    title = f"{report.model} on {counted(report.n_problems, 'problem')} of {report.data}"
     parts: list[RenderableType] = [Text(title, style="bold")]
     for group in report.groups:
         parts += ["", *_group_parts(group, report)]
     note = "best: by share minus chance; that it is the best of many makes its own interval too kind"
-    return Group(*parts, "", Text(note, style="dim"))
+    return Page(*parts, "", Text(note, style="dim"))
 
 
 def _group_parts(group: "LensGroup", report: "LensReport") -> Sequence[RenderableType]:
     what = "the answer" if group.name == "answer" else f"the result of {group.name}"
-    title = Text(f"{what} among the top {report.top}, % of {group.n:,} problems", style="bold")
-    out = table("layer", "<bot>")
-    for position in range(1, report.n_positions):
-        out.add_column(str(position), justify="right")
+    title = Text(f"{what} among the top {report.top}, % of {counted(group.n, 'problem')}", style="bold")
+    out = table("layer", "<bot>", *map(str, range(1, report.n_positions)), foldable=True)
     for layer in range(report.n_layers):
         # cells lie layer by layer in one flat tuple
         cells = group.cells[layer * report.n_positions : (layer + 1) * report.n_positions]
-        out.add_row(str(layer), *(f"{100 * cell.rate:.0f}" for cell in cells))
+        out.add_row(str(layer), *(percentage(cell.rate, 0) for cell in cells))
     best = group.best
     place = "<bot>" if best.position == 0 else f"thought {best.position}"
-    interval = f"{100 * best.low:.1f} to {100 * best.high:.1f}"
-    text = f"best: layer {best.layer}, {place}: {100 * best.rate:.1f} % ({interval}), by chance"
+    interval = f"{percentage(best.low)} to {percentage(best.high)}"
+    text = f"best: layer {best.layer}, {place}: {percentage(best.rate)} % ({interval}), by chance"
     left = f"left out: {group.n_given_away:,} given away by another number, {group.n_not_one_token:,} no single token"
-    return title, out, Text(f"{text} {100 * best.by_chance:.1f} %"), Text(left, style="dim")
+    return title, out, Text(f"{text} {percentage(best.by_chance)} %"), Text(left, style="dim")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from codi_int.cli._console import tell
+from codi_int.cli._errors import two_lines, usage_lines
 from codi_int.cli._lazy import Entry, lazy_app
 from codi_int.errors import CodiError
 
@@ -88,6 +89,16 @@ COMMANDS = (
         "Look at a model before you trust it: what was found, what was assumed, sizes, memory, hashes.",
     ),
     Entry(
+        "list",
+        "codi_int.cli.list_at_hand:list_at_hand",
+        "Models, SAEs and data at hand: how large they are, where they lie, how good they are.",
+    ),
+    Entry(
+        "features",
+        "codi_int.cli.features:make_app",
+        "What the features of an SAE respond to.",
+    ),
+    Entry(
         "sae",
         "codi_int.cli.sae:make_app",
         "Train, measure and exchange sparse autoencoders on continuous thoughts.",
@@ -119,7 +130,6 @@ def make_app() -> typer.Typer:
         COMMANDS,
         name="codi-int",
         epilog="Every command takes --help. Add --debug to see the traceback of an error.",
-        add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -139,7 +149,7 @@ def _run(words: list[str], debug: bool) -> int:
         # Typer turns Ctrl-C inside a command into this code rather than an exception, so it is told apart here
         return _fail(STOPPED, debug, INTERRUPTED) if code == INTERRUPTED else code
     except CodiError as error:
-        return _fail(str(error), debug, USER_ERROR)
+        return _fail(two_lines(error, words), debug, USER_ERROR)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(STOPPED, debug, INTERRUPTED)
     except BrokenPipeError:
@@ -148,7 +158,7 @@ def _run(words: list[str], debug: bool) -> int:
         return FAILURE
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own errors, whichever library it takes them from
-            return _fail(f"{error.format_message()}\n{_where_help_is(error)}", debug, USER_ERROR)
+            return _fail(usage_lines(error, words), debug, USER_ERROR)
         return _fail(f"{type(error).__name__}: {error}\nThis is a bug; --debug shows where.", debug, FAILURE)
 
 
@@ -157,8 +167,3 @@ def _fail(message: str, debug: bool, code: int) -> int:
         traceback.print_exc()
     tell(f"codi-int: {message}")
     return code
-
-
-def _where_help_is(error: Exception) -> str:
-    context = getattr(error, "ctx", None)
-    return f"Try '{context.command_path if context else 'codi-int'} --help'."

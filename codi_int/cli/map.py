@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
+from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
+from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
-from codi_int.cli._literal import Table, Text
+from codi_int.cli._literal import Text
+from codi_int.cli._numbers import counted, fixed, nats, p_text, points
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import nats, p_text, points, table
+from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.records import table_row
 from codi_int.run_folder import RunFolder
 
@@ -33,29 +34,19 @@ THOUGHTS = "thought"
 class MapOptions(o.RunOptions):
     """Which cells the map has, and what is replaced in each."""
 
-    layers: Annotated[
-        tuple[int, ...],
-        typer.Option("--layer", metavar="N", help="Only these blocks: 14, or 8-15.  [default: all]"),
-        partial(o.whole_numbers, option="--layer"),
-    ] = ()
-    positions: Annotated[
-        tuple[int, ...],
-        typer.Option("--position", metavar="N", help="Only these positions: 3, or 1-6.  [default: all]"),
-        partial(o.whole_numbers, option="--position"),
-    ] = ()
+    layers: o.AllLayers = ()
+    positions: o.AllPositions = ()
     thoughts: Annotated[
         bool | None,
-        typer.Option("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
+        o.where("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
     ] = None
-    mode: Annotated[str, typer.Option(help="What takes a residual's place: mean (over the problems) or zero.")] = "mean"
-    cumulative: Annotated[
-        bool, typer.Option("--cumulative", help="Replace a position and all later ones together.")
-    ] = False
-    direction: Annotated[
-        str, typer.Option(help="What --cumulative replaces: onwards, or upto for thoughts 1 to the position.")
-    ] = "onwards"
+    mode: Annotated[c.MapMode, o.what(help="What takes a residual's place; mean is over the problems.")] = "mean"
+    cumulative: Annotated[bool, o.what("--cumulative", help="Replace a position and all later ones together.")] = False
+    direction: Annotated[c.Direction, o.what(help="What --cumulative replaces; upto: thoughts 1 to the position.")] = (
+        "onwards"
+    )
     propagate: Annotated[
-        str, typer.Option(help="By which path: both, cache, recurrence, or split to tell them apart.")
+        c.Propagate, o.what(metavar="PATH", help="both, cache or recurrence; split tells the two apart.")
     ] = "both"
 
 
@@ -128,7 +119,7 @@ def _tables_of(found: "ThoughtMap") -> dict[str, list[dict[str, Any]]]:
     return {name: [table_row(row) for row in rows] for name, rows in tables.items()}
 
 
-def map_page(found: "ThoughtMap") -> Group:
+def map_page(found: "ThoughtMap") -> Page:
     """Layers downwards, positions to the right: accuracy and nats for every path, and how they add up."""
     parts: list[RenderableType] = [_head(found)]
     # one pair of grids for each path, in the order in which they were run
@@ -141,7 +132,8 @@ def map_page(found: "ThoughtMap") -> Group:
         parts += [_grid(cells, _logprob)]
     if found.splits:
         parts += ["", *_split(found)]
-    return Group(*parts, "", Text(_verdict(found), style="bold"), "", _footer(found))
+    parts += ["", Text(_verdict(found), style="bold"), *note_lines(found.notes)]
+    return Page(*parts, "", _footer(found))
 
 
 def _head(found: "ThoughtMap") -> Text:
@@ -155,10 +147,10 @@ def _head(found: "ThoughtMap") -> Text:
     return text.append(f"\n{right} · propagate {found.propagate} · seed {found.seed}", style="not bold")
 
 
-def _grid(cells: "Sequence[MapCell]", show: "Callable[[MapCell], str]") -> Table:
+def _grid(cells: "Sequence[MapCell]", show: "Callable[[MapCell], str]") -> FittedTable:
     positions = sorted({cell.site.position for cell in cells})
-    out = table("layer", *("<bot>" if p == 0 else str(p) for p in positions))
-    out.padding = (0, 2, 0, 0)
+    # every position matters as much as its neighbour: a grid that is too wide goes on below itself
+    out = table("layer", *("<bot>" if p == 0 else str(p) for p in positions), foldable=True)
     of = {(cell.site.layer, cell.site.position): cell for cell in cells}
     for layer in dict.fromkeys(cell.site.layer for cell in cells):
         row = [show(of[layer, p]) if (layer, p) in of else "" for p in positions]
@@ -171,7 +163,7 @@ def _accuracy(cell: "MapCell") -> str:
 
 
 def _logprob(cell: "MapCell") -> str:
-    return "no path" if cell.logprob is None else f"{cell.logprob:+.3f}{_star(cell.logprob_p_adjusted)}"
+    return "no path" if cell.logprob is None else fixed(cell.logprob, 3, "+") + _star(cell.logprob_p_adjusted)
 
 
 def _star(p_value: float | None) -> str:
@@ -184,8 +176,15 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
     nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
     # by the effect of both paths together: a cell that moves nothing has nothing to split
     ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
-    out = table("nats", "both paths", "cache", "recurrence", "both - (cache + recurrence)", "interval", "p (BH)")
-    out.padding = (0, 2, 0, 0)
+    out = table(
+        "nats",
+        Column("both paths", rank=2, name="nats by both paths"),
+        "cache",
+        "recurrence",
+        "both - (cache + recurrence)",
+        Column("interval", rank=1, name="interval of the difference"),
+        "p (BH)",
+    )
     for one in ordered:
         both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))
         rest = one.logprob
@@ -199,7 +198,7 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
             p_text(rest.p_adjusted),
         )
     left = len(found.splits) - len(ordered)
-    more = [Text(f"and {left} cells with smaller effects; --json has them all", style="dim")] if left else []
+    more = [Text(f"and {counted(left, 'cell')} with smaller effects; --json has them all", style="dim")] if left else []
     return [out, *more]
 
 
@@ -209,15 +208,17 @@ def _verdict(found: "ThoughtMap") -> str:
     answers = sum(cell.p_adjusted is not None and cell.p_adjusted < ALPHA for cell in open_cells)
     logprobs = sum(cell.logprob_p_adjusted is not None and cell.logprob_p_adjusted < ALPHA for cell in open_cells)
     closed = len(found.cells) - len(open_cells)
-    what = "cells (each by each path)" if found.propagate == "split" else "cells"
+    what = " (each by each path)" if found.propagate == "split" else ""
     text = (
-        f"Of {len(open_cells)} {what}, {answers} change accuracy and {logprobs} the clean answer's log-probability "
-        "(*), at 5% false discoveries (Benjamini-Hochberg over all of them)."
+        f"Of {counted(len(open_cells), 'cell')}{what}, {counted(answers, 'changes', 'change')} accuracy and "
+        f"{logprobs:,} the clean answer's log-probability (*), at 5% false discoveries (Benjamini-Hochberg over all of "
+        "them)."
     )
-    return text + (f" From {closed} cells no path leads to the answer: nothing later reads them." if closed else "")
+    from_closed = f" From {counted(closed, 'cell')} no path leads to the answer: nothing later reads"
+    return text + (f"{from_closed} {'it' if closed == 1 else 'them'}." if closed else "")
 
 
 def _footer(found: "ThoughtMap") -> Text:
     c, env = found.counts, found.environment
-    work = f"{c.suffix_rows:,} rows run from their site on, {c.rerun} twice"
-    return Text(f"{work} · {env.seconds:.1f} s on {env.threads} threads", style="dim")
+    work = f"{counted(c.suffix_rows, 'row')} run from the site on, {c.rerun:,} twice"
+    return Text(f"{work} · {fixed(env.seconds, 1)} s on {counted(env.threads, 'thread')}", style="dim")

@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, command_line, run_folder, run_job
@@ -16,15 +16,12 @@ from codi_int.errors import ConfigError
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
+    from codi_int.cli._fitting import Page
     from codi_int.interventions.patching.pairs import Pairing
     from codi_int.interventions.patching.patch import Participants, ValueContrast
     from codi_int.interventions.patching.predicted import PredictedResult
     from codi_int.interventions.patching.predictions import Predictions
     from codi_int.types import Problem, Site
-
-WHAT = ("residual", "thought", "features")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,32 +29,38 @@ class PatchOptions(o.RunOptions):
     """What moves from where, and what should come out."""
 
     what: Annotated[
-        str, typer.Option(help="residual, thought (the whole vector that is fed next), or features of the SAE.")
+        c.What, o.what(metavar="WHAT", help="residual, thought (the whole vector that is fed next) or features.")
     ] = "residual"
     features: Annotated[
         tuple[int, ...],
-        typer.Option("--feature", help="With --what features: only these.  [default: all]"),
+        o.what(
+            "--feature",
+            metavar="N",
+            help="With --what features: only these, 3-6,9.  [default: all]",
+            autocompletion=_complete.features,
+        ),
         o.parse_features,
     ] = ()
     layers: o.Layers = ()
     positions: o.Positions = (3,)
     pairs: Annotated[
-        Path | None, typer.Option(help="A .jsonl or .csv file with the columns target and source (problem ids).")
+        Path | None,
+        o.what(metavar="FILE", help="A .jsonl or .csv file with the columns target and source (problem ids)."),
     ] = None
     auto: Annotated[
-        str | None, typer.Option(help="Find pairs whose results of --step are the same, different, or both in turn.")
+        c.PairKind | None, o.what(help="Find pairs whose results of --step are the same, different, or both in turn.")
     ] = None
     step: Annotated[
         int | None,
-        typer.Option(
+        o.what(
             parser=o.whole("--step", least=1), metavar="N", help="The step, from 1, whose result is thought to move."
         ),
     ] = None
-    underpowered: Annotated[bool, typer.Option("--underpowered", help="Run even with too few problems.")] = False
+    underpowered: Annotated[bool, o.evidence("--underpowered", help="Run even with too few problems.")] = False
     sae: o.Sae = None
     controls: Annotated[
         int,
-        typer.Option(
+        o.evidence(
             parser=o.whole("--controls", least=0), metavar="N", help="Draws of random other problems as sources."
         ),
     ] = 20
@@ -78,7 +81,7 @@ def patch(options: PatchOptions) -> None:
     trials = [_trial(options, problems, kind) for kind in _kinds(options)]
     pairings = [trial.pairing for trial in trials]
 
-    def page(found: _Found) -> "Group":
+    def page(found: _Found) -> "Page":
         if len(found.results) == 1:
             return predicted_page(found.results[0], pairings[0])
         return contrast_page(found.results, pairings, found.contrast)
@@ -126,12 +129,8 @@ class _Trial:
 
 def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
     """The sites, where the options agree with one another; ConfigError where they do not."""
-    from codi_int.interventions.patching.pairs import KINDS
     from codi_int.types import Site
 
-    for name, value, known in (("--what", options.what, WHAT), ("--auto", options.auto, (None, *KINDS, "both"))):
-        if value not in known:
-            raise ConfigError(f"{name} {value!r} does not exist.", f"It is one of {', '.join(filter(None, known))}.")
     if (options.pairs is None) == (options.auto is None):
         got = "neither" if options.pairs is None else "both"
         raise ConfigError(f"A patch takes its pairs from --pairs FILE or --auto KIND; got {got}.", "Give one of them.")
@@ -140,7 +139,10 @@ def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
             f"--auto {options.auto} compares the results of a step, and --step is missing.", "Write --step 1."
         )
     if options.features and options.what != "features":
-        raise ConfigError(f"--feature goes with --what features, not with --what {options.what}.")
+        raise ConfigError(
+            f"--feature goes with --what features, not with --what {options.what}.",
+            "Write --what features, or leave --feature out.",
+        )
     thought = options.what == "thought"
     # a thought belongs to no layer, the other two need one: exactly one of the two may hold
     if bool(options.layers) == thought:
@@ -196,7 +198,7 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
 def _run(
     options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], folder: RunFolder, report: Report
 ) -> _Found:
-    from codi_int.cli._sites import default_sae
+    from codi_int.cli._sites import saes_for
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.patching.patch import contrast_values, run_patch
@@ -207,7 +209,7 @@ def _run(
     for site in sites:
         model.check_site(site)
     features = options.features if options.what == "features" else None
-    name = None if features is None else options.sae or default_sae(options.model, str(sites[0]))
+    name = None if features is None else saes_for(options.model, options.sae, sites)[sites[0]]
     sae = None if name is None else load_sae(name, device=options.device)
     everybody = [problem for trial in trials for problem in trial.participants.problems]
     sources = str([trial.participants.sources for trial in trials])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli import _sae_options as s
 from codi_int.cli._console import Report
@@ -28,18 +29,37 @@ class EvalOptions(o.KeptOptions):
     """Which SAEs, and on what they are measured."""
 
     saes: Annotated[
-        list[str], typer.Argument(metavar="SAE...", help="Shipped SAEs, folders in SAELens' format, folders of sweeps.")
+        list[str],
+        typer.Argument(
+            metavar="SAE...",
+            autocompletion=_complete.saes,
+            help="Shipped SAEs, folders in SAELens' format, folders of sweeps.",
+        ),
     ]
     layer: Annotated[
-        int | None, typer.Option(parser=o.whole("--layer"), metavar="N", help="For SAEs that do not know theirs.")
+        int | None,
+        o.where(
+            parser=o.whole("--layer"),
+            metavar="N",
+            help="For SAEs that do not know theirs.  [default: as they say]",
+            autocompletion=_complete.layers,
+        ),
     ] = None
-    position: Annotated[int | None, typer.Option(parser=o.whole("--position"), metavar="N", help="The same.")] = None
+    position: Annotated[
+        int | None,
+        o.where(
+            parser=o.whole("--position"),
+            metavar="N",
+            help="The same.  [default: as they say]",
+            autocompletion=_complete.positions,
+        ),
+    ] = None
     splice: Annotated[
-        bool, typer.Option("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
+        bool, o.evidence("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
     ] = True
     train_data: Annotated[
         str,
-        typer.Option(help="For the dead share on training rows; none leaves it out."),
+        o.evidence(metavar="NAME", help="For the dead share on training rows; none leaves it out."),
     ] = "stories:sae"
     captures: s.Captures = None
 

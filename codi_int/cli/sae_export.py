@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 
 
 def export_sae(
-    sae: Annotated[str, typer.Argument(help="A shipped SAE or a folder.")],
-    out: Annotated[Path, typer.Option(help="Folder for saelens; for published the .pt file.")],
-    format: Annotated[str, typer.Option("--format", help="saelens, or published: a .pt file.")] = "saelens",
+    sae: Annotated[str, typer.Argument(help="A shipped SAE or a folder.", autocompletion=_complete.saes)],
+    out: Annotated[Path, o.output(metavar="PATH", help="Folder for saelens; for published the .pt file.")],
+    format: Annotated[c.SAEFormat, o.output("--format", help="published is a .pt file.")] = "saelens",
     as_json: o.Json = False,
 ) -> None:
     """Write an SAE in SAELens' format or in the published layout.

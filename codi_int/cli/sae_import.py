@@ -5,20 +5,31 @@ from typing import Annotated
 
 import typer
 
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 
 
 def import_sae(
     source: Annotated[Path, typer.Argument(help="A published .pt checkpoint, or a folder of SAELens, any version.")],
-    out: Annotated[Path, typer.Option(help="Folder of the SAE, in SAELens' format.")],
-    rule: Annotated[
-        str, typer.Option(help="How a .pt file keeps features: abs as in the published code, or relu.")
-    ] = "abs",
-    model: Annotated[str | None, typer.Option(help="The model it belongs to; checked, and its hash is noted.")] = None,
-    layer: Annotated[
-        int | None, typer.Option(parser=o.whole("--layer"), metavar="N", help="Where the source does not say.")
+    out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the SAE, in SAELens' format.")],
+    rule: Annotated[c.KeepRule, o.what(help="How a .pt file keeps features; abs as in the published code.")] = "abs",
+    model: Annotated[
+        str | None,
+        o.where(
+            metavar="NAME",
+            help="The model it belongs to; checked, and its hash is noted.  [default: as it says]",
+            autocompletion=_complete.models,
+        ),
     ] = None,
-    position: Annotated[int | None, typer.Option(parser=o.whole("--position"), metavar="N", help="The same.")] = None,
+    layer: Annotated[
+        int | None,
+        o.where(parser=o.whole("--layer"), metavar="N", help="Where the source does not say.  [default: as it says]"),
+    ] = None,
+    position: Annotated[
+        int | None,
+        o.where(parser=o.whole("--position"), metavar="N", help="The same.  [default: as it says]"),
+    ] = None,
     as_json: o.Json = False,
 ) -> None:
     """Bring an SAE into a folder that every command takes.

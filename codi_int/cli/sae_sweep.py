@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from codi_int.cli import _options as o
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._sae_options import TrainingOptions
@@ -16,36 +14,36 @@ from codi_int.cli._signature import with_options
 if TYPE_CHECKING:
     from codi_int.cli._sae_progress import SweepProgress
     from codi_int.sae.grid import SweepRow
-    from codi_int.sae.site_sweep import SweepNews, SweepPlan
+    from codi_int.sae.site_sweep import SweepCallbacks, SweepPlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions(TrainingOptions):
     """The grid and where it goes."""
 
-    out: Annotated[Path, typer.Option(help="Folder of SAEs, tables and figures.")]
+    out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of SAEs, tables and figures.")]
     force: o.Force = False
     layers: o.Layers = (14,)
     positions: o.Positions = (3,)
     k: Annotated[
         tuple[int, ...],
-        typer.Option("--k", metavar="N", help="Features kept per row."),
+        o.what("--k", metavar="N", help="Features kept per row: 16, or 5,10,20."),
         partial(o.whole_numbers, option="--k"),
     ] = (5, 10, 20, 100)
     features: Annotated[
         tuple[int, ...],
-        typer.Option(metavar="N", help="Sizes of the dictionary."),
+        o.what(metavar="N", help="Sizes of the dictionary: 512, or 512,1024."),
         partial(o.whole_numbers, option="--features"),
     ] = (512, 1024, 2048)
     seeds: Annotated[
         tuple[int, ...],
-        typer.Option("--seed", metavar="N", help="Of weights and order."),
+        o.evidence("--seed", metavar="N", help="Of weights and order: 0, or 0-2."),
         partial(o.whole_numbers, option="--seed"),
     ] = (0,)
     splice: Annotated[
-        bool, typer.Option("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
+        bool, o.evidence("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
     ] = False
-    memory_gib: Annotated[float, typer.Option(parser=o.number("--memory-gib"), metavar="GIB", help="Per stack.")] = 4.0
+    memory_gib: Annotated[float, o.where(parser=o.number("--memory-gib"), metavar="GIB", help="Per stack.")] = 4.0
 
 
 @with_options
@@ -136,10 +134,10 @@ def _folders(plan: "SweepPlan") -> list[Path]:
     return [sae_folder(plan.out, site, config) for site in plan.sites for config in plan.grid.configs()]
 
 
-def _callbacks(bars: "SweepProgress") -> "SweepNews":
-    from codi_int.sae.site_sweep import SweepNews
+def _callbacks(bars: "SweepProgress") -> "SweepCallbacks":
+    from codi_int.sae.site_sweep import SweepCallbacks
 
-    return SweepNews(bars.stage, bars.epoch, bars.saved)
+    return SweepCallbacks(bars.stage, bars.epoch, bars.saved)
 
 
 def _keep(plan: "SweepPlan") -> Kept:

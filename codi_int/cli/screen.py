@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from codi_int.cli import _choices as c
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report, tell
 from codi_int.cli._feature_pairs import load_feature_pairs
@@ -23,30 +23,31 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.screen_store import Finished, ScreenFolder
     from codi_int.types import Problem, Site
 
-ORDERS = ("index", "attribution")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenOptions(o.RunOptions):
     """What to ablate, in which order, and how much of it to show."""
 
     features: Annotated[
-        tuple[int, ...], typer.Option("--feature", help="Only these features.  [default: all]"), o.parse_features
+        tuple[int, ...],
+        o.what("--feature", metavar="N", help="Only these: 3-6,9.  [default: all]", autocompletion=_complete.features),
+        o.parse_features,
     ] = ()
     layers: o.Layers
     positions: o.Positions = (3,)
     pairs: Annotated[
-        Path | None, typer.Option(help="Pairs of features instead, ablated together and alone: lines of 449,332.")
+        Path | None,
+        o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
     ] = None
-    order: Annotated[str, typer.Option(help="index, or attribution: those first that a gradient points at.")] = "index"
+    order: Annotated[c.ScreenOrder, o.what(help="attribution: those first that a gradient points at.")] = "index"
     steps: Annotated[
         int,
-        typer.Option(
+        o.what(
             parser=o.whole("--steps", least=1), metavar="N", help="Of attribution: 1, or more to integrate gradients."
         ),
     ] = 1
-    top: Annotated[int, typer.Option(parser=o.whole("--top", least=0), metavar="N", help="How many to show.")] = 20
-    sae: Annotated[str | None, typer.Option(help="An SAE, or a folder with one for each site (L14.P3/).")] = None
+    top: Annotated[int, o.output(parser=o.whole("--top", least=0), metavar="N", help="How many to show.")] = 20
+    sae: o.Sae = None
 
 
 @with_options
@@ -107,8 +108,6 @@ class _Found:
 
 def _check(options: ScreenOptions) -> None:
     """Slips that need no model to see."""
-    if options.order not in ORDERS:
-        raise ConfigError(f"--order {options.order!r} does not exist.", f"It is one of {', '.join(ORDERS)}.")
     # attribution of one step is the plain gradient; more of them integrate it, and mean nothing without an order
     if options.steps < 1 or (options.steps > 1 and options.order == "index"):
         raise ConfigError(

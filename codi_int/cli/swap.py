@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
-import typer
-
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
@@ -15,17 +14,21 @@ from codi_int.errors import ConfigError
 class SwapOptions(o.InterventionOptions):
     """What to exchange with what, and what should happen."""
 
-    left: Annotated[tuple[int, ...], typer.Option("--feature", help="One side; repeat it for a set."), o.parse_features]
+    left: Annotated[
+        tuple[int, ...],
+        o.what("--feature", metavar="N", help="One side: 449, or 3-6 for a set.", autocompletion=_complete.features),
+        o.parse_features,
+    ]
     right: Annotated[
         tuple[int, ...],
-        typer.Option("--with", help="The other side, as many features."),
+        o.what("--with", metavar="N", help="The other side, as many.", autocompletion=_complete.features),
         partial(o.parse_features, option="--with"),
     ]
     predict: Annotated[
-        str | None, typer.Option(help="What should happen: addition:subtraction, or value:12:50.", metavar="CLAIM")
+        str | None, o.what(help="What should happen: addition:subtraction, or value:12:50.", metavar="CLAIM")
     ] = None
     underpowered: Annotated[
-        bool, typer.Option("--underpowered", help="With --predict: run even with too few problems.")
+        bool, o.evidence("--underpowered", help="With --predict: run even with too few problems.")
     ] = False
     neurons: int = field(default=0, init=False)
     """always none: to put a neuron to its mean is no exchange"""

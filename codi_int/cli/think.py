@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report, tell
+from codi_int.cli._console import Report
 from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._signature import with_options
 
@@ -21,9 +21,9 @@ class ThinkOptions(o.KeptOptions):
 
     question: Annotated[list[str] | None, typer.Argument(help="Questions; without any, problems of --data.")] = None
     limit: Annotated[
-        int, typer.Option(parser=o.whole("--limit", least=1), metavar="N", help="How many problems of --data.")
+        int, o.where(parser=o.whole("--limit", least=1), metavar="N", help="How many problems of --data.")
     ] = 1
-    written: Annotated[bool, typer.Option("--written", help="Also the written chain, without thoughts.")] = False
+    written: Annotated[bool, o.what("--written", help="Also the written chain, without thoughts.")] = False
 
 
 @with_options
@@ -40,23 +40,23 @@ def think(options: ThinkOptions) -> None:
     truths = [None if options.question else problem.answer for problem in problems]
 
     folder = run_folder(options)
+    notes: list[str] = []
 
     def work(report: Report) -> "Sequence[ThoughtTrace]":
         from codi_int.model.loading import load_model
         from codi_int.model.trace import trace_problems
+        from codi_int.model.vocabulary import vocabulary_notes
+        from codi_int.notes import give
 
         model = load_model(options.model, device=options.device)
         folder.claim(model=model.sha256, data=problems_sha256(problems))
-        found = trace_problems(model, problems, options.written)
-        for trace in found:
-            if trace.n_unknown:
-                words = f"{trace.n_unknown} of {trace.n_tokens} tokens"
-                tell(f"warning: {trace.problem_id}: {words} are not in the model's vocabulary")
-        return found
+        notes.extend(vocabulary_notes(model, problems))
+        give(notes)
+        return trace_problems(model, problems, options.written)
 
     def document(found: "Sequence[ThoughtTrace]") -> dict[str, Any]:
         rows = [{**asdict(trace), "true_answer": truth} for trace, truth in zip(found, truths, strict=True)]
-        return {"schema": "codi-int/thoughts@1", "model": options.model, "problems": rows}
+        return {"schema": "codi-int/thoughts@1", "model": options.model, "problems": rows, "notes": notes}
 
     run_job(
         work,

@@ -5,15 +5,34 @@ from typing import Annotated
 
 import typer
 
+from codi_int.cli import _options as o
+
 
 def train_codi(
-    recipe: Annotated[str, typer.Option(help="A recipe's JSON file, or the name of a shipped one.")] = "codi-mini",
-    out: Annotated[Path, typer.Option(help="Folder of checkpoint, curve.csv and model.")] = Path("runs/codi-mini"),
-    name: Annotated[str, typer.Option(help="What the model is called.")] = "codi-mini",
-    workers: Annotated[int, typer.Option(min=1, help="Processes; each takes its share of every batch.")] = 2,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop with a checkpoint after so long.")] = None,
+    recipe: Annotated[
+        str, o.what(metavar="FILE", help="A recipe's JSON file, or the name of a shipped one.")
+    ] = "codi-mini",
+    workers: Annotated[
+        int,
+        o.what(parser=o.whole("--workers", least=1), metavar="N", help="Processes; each takes its share of a batch."),
+    ] = 2,
+    minutes: Annotated[
+        float | None,
+        o.what(
+            parser=o.number("--minutes", least=0.0),
+            metavar="X",
+            help="Stop with a checkpoint after so long.  [default: at the recipe's end]",
+        ),
+    ] = None,
+    name: Annotated[str, o.output(metavar="NAME", help="What the model is called.")] = "codi-mini",
+    out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of checkpoint, curve.csv and model.")] = Path(
+        "runs/codi-mini"
+    ),
 ) -> None:
-    """Train a CODI model on stories; the same command goes on where a stopped run stands."""
+    """Train a CODI model on stories; the same command goes on where a stopped run stands.
+
+    Example: codi-int train-codi --recipe codi-mini --out runs/codi-mini --minutes 30
+    """
     from codi_int.training.recipe import Recipe
     from codi_int.training.trainer import RunOptions, export, is_exported, train
 

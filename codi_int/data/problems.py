@@ -3,41 +3,17 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
+from codi_int.catalog import HUB_SETS
 from codi_int.data.rows import problem_from_row
-from codi_int.data.stories import SPLIT_SIZES, load_stories
+from codi_int.data.stories import CONFIRMATION, SPLIT_SIZES, load_stories
 from codi_int.errors import DataError
 from codi_int.files import parse_json, read_json_lines, read_text, write_text
 from codi_int.types import Problem
-
-
-@dataclass(frozen=True)
-class HubSet:
-    """A data set that is read through `datasets`."""
-
-    repository: str
-    """its name on the hub"""
-    splits: Mapping[str, str]
-    """our name of a split -> the hub's; the first is taken where none is named"""
-    configuration: str | None = None
-    """which of the repository's configurations"""
-
-
-_BOTH = {"test": "test", "train": "train"}
-HUB_SETS = {
-    "gsm8k": HubSet("openai/gsm8k", _BOTH, "main"),
-    "gsm8k-aug": HubSet("zen-E/GSM8k-Aug", {**_BOTH, "validation": "validation"}),
-    # the published evaluations of SVAMP take both of its splits
-    "svamp": HubSet("ChilleD/SVAMP", {"all": "train+test", **_BOTH}),
-    "gsm-hard": HubSet("reasoning-machines/gsm-hard", {"test": "train"}),
-    "multiarith": HubSet("ChilleD/MultiArith", _BOTH),
-}
-"""name -> where it is"""
 
 
 class Problems(tuple[Problem, ...]):
@@ -130,10 +106,11 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
     """Problems from a named data set or a file.
 
     Args:
-        source: `stories:validation`, `stories:sae`, `stories:train` (needs a limit); `gsm8k:test`, `gsm8k:train`,
-            `gsm8k-aug:test`, `svamp:all`, `gsm-hard:test`, `multiarith:test` through `datasets`; or the path of a
-            `.jsonl`, `.json` or `.parquet` file with the fields of one of these (see `rows.FORMATS`) or our own
-            (question, answer as a number, optionally id and steps).
+        source: `stories:validation`, `stories:sae`, `stories:confirmation` (selects nothing; `stories:confirmation/2`
+            and on are fresh draws), `stories:train` (needs a limit); `gsm8k:test`, `gsm8k:train`, `gsm8k-aug:test`,
+            `svamp:all`, `gsm-hard:test`, `multiarith:test` through `datasets`; or the path of a `.jsonl`, `.json` or
+            `.parquet` file with the fields of one of these (see `rows.FORMATS`) or our own (question, answer as a
+            number, optionally id and steps).
         limit: only the first so many.
 
     Returns:
@@ -154,7 +131,7 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
         return Problems(load_stories(split, limit), f"stories:{split}")
     if name in HUB_SETS:
         return _from_hub(name, split or next(iter(HUB_SETS[name].splits)), limit)
-    known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES)]
+    known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES, CONFIRMATION)]
     known += [f"{name}:{next(iter(hub.splits))}" for name, hub in HUB_SETS.items()]
     raise DataError(f"There is no data set {text!r}.", f"Known: {', '.join(known)}, or the path of a .jsonl file.")
 

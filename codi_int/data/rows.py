@@ -83,7 +83,10 @@ def problem_from_row(row: Any, default_id: str, where: str) -> Problem:
         DataError: the row is no problem.
     """
     if not isinstance(row, Mapping):
-        raise DataError(f"{where}: an object is wanted, not {type(row).__name__}.")
+        raise DataError(
+            f"{where}: an object is wanted, not {type(row).__name__}.",
+            'Give {"question": ..., "answer": ...} on every line.',
+        )
     found = next((f for f in FORMATS if set(f.fields) <= set(row)), None)
     if found is None:
         missing = "question" if "question" not in row else "answer"
@@ -93,7 +96,10 @@ def problem_from_row(row: Any, default_id: str, where: str) -> Problem:
         )
     texts = [row[name] for name in found.question]
     if not all(isinstance(text, str) and text.strip() for text in texts):
-        raise DataError(f"{where}: '{found.question[0]}' must be a text that is not empty.")
+        raise DataError(
+            f"{where}: '{found.question[0]}' must be a text that is not empty.",
+            "Write the question out, or leave the line out.",
+        )
     question = " ".join(text.strip() for text in texts)
     if control := CONTROL.search(question):
         raise DataError(
@@ -103,7 +109,10 @@ def problem_from_row(row: Any, default_id: str, where: str) -> Problem:
     steps = _own_steps(row["steps"], where) if "steps" in row else parse_steps(found.solution(row))
     identity = next((row[name] for name in ("id", "ID") if row.get(name) is not None), default_id)
     if not isinstance(identity, str | int | float) or isinstance(identity, bool):
-        raise DataError(f"{where}: 'id' must be a text or a number, not {type(identity).__name__}.")
+        raise DataError(
+            f"{where}: 'id' must be a text or a number, not {type(identity).__name__}.",
+            "Give every problem an id of its own, or none.",
+        )
     answer = _answer(row[found.answer], found.answer, where)
     return Problem(id=str(identity), question=question, answer=answer, steps=steps)
 
@@ -143,7 +152,10 @@ def _own_steps(rows: Any, where: str) -> tuple[Step, ...]:
     try:
         parts = [(left, operation, right, result) for left, operation, right, result in rows]
     except (TypeError, ValueError):
-        raise DataError(f"{where}: 'steps' must be a list of [left, operation, right, result].") from None
+        raise DataError(
+            f"{where}: 'steps' must be a list of [left, operation, right, result].",
+            "Write [[3, \"addition\", 4, 7]], or leave 'steps' out.",
+        ) from None
     for left, operation, right, result in parts:
         if operation not in OPERATIONS:
             raise DataError(
@@ -151,7 +163,10 @@ def _own_steps(rows: Any, where: str) -> tuple[Step, ...]:
                 f"Operations: {', '.join(OPERATIONS)}.",
             )
         if not all(map(_is_number, (left, right, result))):
-            raise DataError(f"{where}: 'steps' holds an operand or a result that is no number.")
+            raise DataError(
+                f"{where}: 'steps' holds an operand or a result that is no number.",
+                'Write numbers, such as [3, "addition", 4, 7].',
+            )
     return tuple(Step(*part) for part in parts)
 
 

@@ -8,22 +8,33 @@ every text that is held out.
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 
+from codi_int.catalog import STORY_SPLITS
 from codi_int.data import wordings as w
+from codi_int.data.chains import chain_of
 from codi_int.errors import DataError
 from codi_int.types import OPERATIONS, Operation, Problem, Step
 
 MAX_NUMBER = 99
 STEP_WEIGHTS = {1: 0.17, 2: 0.30, 3: 0.30, 4: 0.23}
 """share of stories by number of steps"""
-SPLIT_SIZES = {"validation": 1495, "sae": 5978}
-"""sizes of the held-out splits, those of the published experiments; `train` has no end"""
+SPLIT_SIZES = STORY_SPLITS
 
-FINGERPRINTS = {"validation": "5a64db559551edf9", "sae": "8eb846e69fed35bb"}
+CONFIRMATION = "confirmation"
+"""the split that selects nothing and confirms what other splits selected; `confirmation/2` and on are fresh draws"""
+CONFIRMATION_SIZE = 1495
+
+FINGERPRINTS = {
+    "validation": "5a64db559551edf9",
+    "sae": "8eb846e69fed35bb",
+    "confirmation": "e3f74eb37dae6c1c",
+    "confirmation/2": "71e401cacc2606a6",
+}
 """of the held-out splits: results on stories are comparable only between versions that agree on these"""
 
 _NUMBERS = tuple(range(MAX_NUMBER + 1))
@@ -252,9 +263,45 @@ def held_out() -> dict[str, tuple[Problem, ...]]:
     return {"validation": tuple(stories[:cut]), "sae": tuple(stories[cut:])}
 
 
+@cache
+def confirmation_stories(draw: int = 1) -> tuple[Problem, ...]:
+    """Stories that selected nothing: draw 1 is `confirmation`, draw 2 `confirmation/2` and so on.
+
+    No text of `validation`, `sae` or an earlier draw, and from two steps on no calculation chain of `validation` or
+    `sae`. One-step stories keep theirs: there are only some hundreds of likely single calculations, and without these
+    the split would be another population.
+    """
+    rivals = [story for split in held_out().values() for story in split]
+    texts = {story.question for story in rivals}
+    texts.update(story.question for earlier in range(1, draw) for story in confirmation_stories(earlier))
+    chains = {chain_of(story) for story in rivals if len(story.steps) > 1}
+    stories: list[Problem] = []
+    stream = CONFIRMATION if draw == 1 else f"{CONFIRMATION}/{draw}"
+    for index in count():
+        candidate = story(stream, index)
+        if candidate.question in texts or chain_of(candidate) in chains:
+            continue
+        texts.add(candidate.question)
+        stories.append(candidate)
+        if len(stories) == CONFIRMATION_SIZE:
+            return tuple(stories)
+    raise AssertionError  # the stream has no end
+
+
+def _confirmation_draw(split: str) -> int | None:
+    """Which draw a split's name means; None where it names another split."""
+    name, _, number = split.partition("/")
+    if name != CONFIRMATION:
+        return None
+    if "/" not in split:
+        return 1
+    # one name for one set of stories: neither /1 nor /02
+    return int(number) if re.fullmatch(r"[2-9]|[1-9]\d{1,3}", number) else None
+
+
 def problems_fingerprint(split: str) -> str:
     """The first 16 hex digits of a held-out split's SHA-256 over its questions and answers."""
-    lines = "".join(f"{p.question}\t{p.answer}\n" for p in held_out()[split])
+    lines = "".join(f"{p.question}\t{p.answer}\n" for p in load_stories(split))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
@@ -275,7 +322,7 @@ def training_stories(start: int = 0) -> Iterator[Problem]:
 
 
 def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
-    """The first `limit` stories of a split (`train`, `sae` or `validation`).
+    """The first `limit` stories of a split (`train`, `sae`, `validation`, `confirmation`, `confirmation/2`, ...).
 
     Raises:
         DataError: the split does not exist, or `train` is asked for without a limit.
@@ -285,6 +332,10 @@ def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
             raise DataError("stories:train has no end.", "Give a limit, for instance limit=10000 (--limit 10000).")
         stream = training_stories()
         return tuple(next(stream) for _ in range(limit))
+    draw = _confirmation_draw(split)
+    if draw is not None:
+        return confirmation_stories(draw)[:limit]
     if split not in SPLIT_SIZES:
-        raise DataError(f"stories has no split {split!r}.", f"Splits: train, {', '.join(SPLIT_SIZES)}.")
+        known = ", ".join(("train", *SPLIT_SIZES, CONFIRMATION))
+        raise DataError(f"stories has no split {split!r}.", f"Splits: {known}, {CONFIRMATION}/2, {CONFIRMATION}/3, ...")
     return held_out()[split][:limit]

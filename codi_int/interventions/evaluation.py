@@ -11,6 +11,8 @@ from codi_int.interventions.dependence import mean_residuals, replace_thoughts
 from codi_int.model.chain import PADDINGS, Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import answer_within_memory
+from codi_int.model.vocabulary import vocabulary_notes
+from codi_int.notes import give
 from codi_int.progress import Progress, rename_stage
 from codi_int.proportions import wilson_interval
 from codi_int.shown import Finding
@@ -72,6 +74,8 @@ class Evaluation(Finding):
     """wall time of the answers through thoughts"""
     problems_per_second: float | None = None
     """throughput of the answers through thoughts"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     schema = "codi-int/evaluation@1"
 
@@ -111,6 +115,8 @@ def evaluate(
     # first, for the answers below may take minutes
     check_settings(padding, rule, batch_size, replace)
     rule = model.config.answer_rule if rule is None else rule
+    notes = vocabulary_notes(model, problems)
+    give(notes)
     run = answer_within_memory(model, problems, batch_size, cast("Padding", padding), report)
     # Read again from the text: `completion.answer` was read by the model's own rule, and another may be asked for.
     answers = [extract_answer(completion.text, rule) for completion in run.completions]
@@ -133,6 +139,7 @@ def evaluate(
         n_halved=run.n_halved,
         seconds=run.seconds,
         problems_per_second=run.problems_per_second,
+        notes=notes,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from codi_int.errors import DataError
 from codi_int.files import read_json_object
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.engine.store import FAMILY, OUTCOMES, RESULT, save_family, save_result
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.interventions.evaluation import Evaluation

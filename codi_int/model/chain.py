@@ -172,6 +172,7 @@ class Chain:
         stop_at_eos: bool = True,
         recorder: Recorder | None = None,
         opening: Int[Tensor, "batch tokens"] | None = None,
+        guess: Int[Tensor, "batch guessed"] | tuple[int, ...] = (),
     ) -> Decoded:
         """Write greedily from <eot> on; the state's cache is left as it was.
 
@@ -179,38 +180,65 @@ class Chain:
             max_new_tokens: longest answer; default the model's own limit, or as far as its positions reach.
             stop_at_eos: end a row at the end token; False writes on to the limit.
             opening: what is read before the first choice; default <eot> (and an eos where the model was trained so).
+            guess: how the answers probably begin, for all rows or row by row. It is read in one forward, and where a
+                row chooses otherwise it writes on from there: a wrong guess costs time and changes nothing.
         """
-        eos = self.config.eos_id if stop_at_eos else None
-        before, rows = state.cache.length, torch.arange(len(state.problem_ids), device=state.hidden.device)
-        opening = self._opening(len(rows)) if opening is None else opening
+        before, batch = state.cache.length, len(state.problem_ids)
+        opening = self._opening(batch) if opening is None else opening
         limit = self._room(before + opening.shape[1]) if max_new_tokens is None else max_new_tokens
-        result = _Written(len(rows), limit, self.config.pad_id if eos is None else eos, state.hidden)
-        current, tokens = state, opening
-        for step in range(limit):
-            # logits of the last token alone: the vocabulary is the widest matrix of a model of this size
-            tokens = result.take(step, rows, self._write(current, tokens, recorder, last_only=True)[:, -1])
-            going = ~result.ended[rows] if eos is None else result.end(rows, tokens[:, 0] == eos)
+        guessed = self._guessed(
+            guess, batch, limit=min(limit, self._room(before + opening.shape[1])), recorder=recorder
+        )
+        result = _Written(batch, limit, self.config.pad_id, self.config.eos_id if stop_at_eos else None, state.hidden)
+        # logits of the last tokens alone: the vocabulary is the widest matrix of a model of this size
+        logits = self._write(state, torch.cat([opening, guessed], 1), recorder, last=guessed.shape[1] + 1)
+        result.accept(guessed, logits)
+        # rows that agreed with equally many guesses go on together; the most in the end, for they may do it in place
+        groups = sorted(result.unfinished(), key=len)
+        for rows in groups:
+            agreed = int(result.counts[rows[0]]) - 1
+            in_place = rows is groups[-1] and 2 * len(rows) >= batch
+            current = state if in_place else self._picked(state, rows)
+            current.cache.truncate(before + opening.shape[1] + agreed)
+            result.writes(rows)
+            everyone = torch.arange(batch, device=rows.device)
+            self._write_on(current, everyone if in_place else rows, result, agreed + 1, recorder)
+        # after a gather the writing went on in another cache, whose slots this one never had
+        state.cache.truncate(before)
+        return result.decoded()
+
+    def _guessed(self, guess: Tensor | tuple[int, ...], batch: int, limit: int, recorder: Recorder | None) -> Tensor:
+        """The guess for every row, [batch, guessed], no longer than can be written; none where hooks see each step."""
+        seen = bool(self._entries("answer", "cache")) or (recorder is not None and bool(recorder.names("answer")))
+        rows = guess if isinstance(guess, Tensor) else torch.tensor([guess], dtype=torch.long).expand(batch, -1)
+        return rows[:, : 0 if seen else max(0, limit - 1)].to(self.stack.device)
+
+    def _write_on(
+        self, current: ChainState, rows: Tensor, result: "_Written", step: int, recorder: Recorder | None
+    ) -> None:
+        """Write token by token; `rows` are those of the cache, of which `result` takes what the open ones choose."""
+        tokens = result.ids[rows, step - 1, None]
+        while step < result.limit:
+            tokens = result.take(step, rows, self._write(current, tokens, recorder, last=1)[:, -1])[:, None]
+            going, step = result.open[rows], step + 1
             if not bool(going.any()):
                 break
             # ended rows are dragged along until half are over: gathering copies the whole cache, so not at every end
             if 2 * int(going.sum()) < len(rows):
                 keep = going.nonzero()[:, 0]
                 rows, tokens, current = rows[keep], tokens[keep], self._picked(current, keep)
-        # after a gather the writing went on in another cache, whose slots this one never had
-        state.cache.truncate(before)
-        return result.decoded()
 
     def empty_state(self, problem_ids: tuple[str, ...], capacity: int) -> ChainState:
         """Before anything was read, with room for `capacity` tokens."""
         hidden = torch.zeros(len(problem_ids), self.stack.d_model, dtype=self.stack.dtype, device=self.stack.device)
         return ChainState(self.stack.new_cache(len(problem_ids), capacity), hidden, 0, problem_ids)
 
-    def _write(self, state: ChainState, tokens: Tensor, recorder: Recorder | None, last_only: bool = False) -> Tensor:
-        """Feed tokens of the answer; logits [batch, t (or 1), vocab] of the ids that may be chosen."""
+    def _write(self, state: ChainState, tokens: Tensor, recorder: Recorder | None, last: int | None = None) -> Tensor:
+        """Feed tokens of the answer; logits [batch, t (or the last so many), vocab] of the ids that may be chosen."""
         self._check_length(state.cache.length + tokens.shape[1], "Question and answer are")
         x = self.stack.embed(tokens, state.cache)
         hidden = self._forward(x, state.cache, "answer", state.problem_ids, recorder)
-        logits = self.stack.unembed(hidden[:, -1:] if last_only else hidden)
+        logits = self.stack.unembed(hidden if last is None else hidden[:, -last:])
         # the official code leaves the last id out of its argmax; without its column, softmax and margin leave it out
         # too
         return logits[..., :-1] if self.config.suppress_last_id else logits
@@ -274,35 +302,51 @@ class Chain:
 class _Written:
     """The growing answers of a batch whose rows end at different times."""
 
-    def __init__(self, batch: int, limit: int, fill: int, like: Tensor) -> None:
-        self.ids = torch.full((batch, limit), fill, device=like.device)
+    def __init__(self, batch: int, limit: int, pad: int, eos: int | None, like: Tensor) -> None:
+        self.limit, self._eos = limit, eos
+        self.ids = torch.full((batch, limit), pad if eos is None else eos, device=like.device)
         self.logprobs = torch.zeros(batch, limit, device=like.device)
         self.margins = torch.full((batch, limit), torch.inf, device=like.device)
         self.counts = torch.zeros(batch, dtype=torch.long, device=like.device)
         self.ended = torch.zeros(batch, dtype=torch.bool, device=like.device)
-        self.steps = 0
+        self.open = torch.ones(batch, dtype=torch.bool, device=like.device)
 
     def take(self, step: int, rows: Tensor, logits: Tensor) -> Tensor:
-        """Choose for some rows; returns the chosen ids [rows, 1] to feed next."""
-        # rows that have ended but still ride along choose too; nothing of theirs is kept
-        open_rows = ~self.ended[rows]
-        kept, scores = rows[open_rows], logits.detach().float()[open_rows]
+        """Choose for some rows; what is not open rides along, and nothing of it is kept. Returns the choices [rows]."""
+        is_open = self.open[rows]
+        kept, scores = rows[is_open], logits.detach().float()[is_open]
         # float32 before logsumexp: bfloat16 would lose what tells the two best apart. [open rows, 2]
         best = scores.topk(2, -1).values
         chosen = logits.argmax(-1)
-        self.ids[kept, step] = chosen[open_rows]
+        self.ids[kept, step] = chosen[is_open]
         self.logprobs[kept, step] = best[:, 0] - scores.logsumexp(-1)
         self.margins[kept, step] = best[:, 0] - best[:, 1]
         self.counts[kept] += 1
-        self.steps = step + 1
-        return chosen[:, None]
+        if self._eos is not None:
+            over = is_open & (chosen == self._eos)
+            self.ended[rows[over]], self.open[rows[over]] = True, False
+        return chosen
 
-    def end(self, rows: Tensor, is_end: Tensor) -> Tensor:
-        """Close the rows that chose the end token; returns which of `rows` go on."""
-        self.ended[rows] |= is_end
-        return ~self.ended[rows]
+    def accept(self, guess: Int[Tensor, "batch guessed"], logits: Float[Tensor, "batch guessed_1 vocab"]) -> None:
+        """Choose as long as every choice is the one that was guessed, and once more; `logits` have read the guess."""
+        rows = torch.arange(len(self.ids), device=guess.device)
+        for step in range(min(logits.shape[1], self.limit)):
+            chosen = self.take(step, rows, logits[:, step])
+            if step < guess.shape[1]:
+                # what was read behind another choice says nothing of what this row writes
+                self.open &= chosen == guess[:, step]
+
+    def unfinished(self) -> list[Tensor]:
+        """The rows that have more to write, those with equally many choices together."""
+        rows = (~self.ended & (self.counts < self.limit)).nonzero()[:, 0]
+        return [rows[self.counts[rows] == count] for count in self.counts[rows].unique()]
+
+    def writes(self, rows: Tensor) -> None:
+        """From here on these rows alone are open."""
+        self.open[:] = False
+        self.open[rows] = True
 
     def decoded(self) -> Decoded:
         """The answers, cut to the longest."""
-        n = self.steps
+        n = int(self.counts.max())
         return Decoded(self.ids[:, :n], self.counts, self.ended, self.logprobs[:, :n], self.margins[:, :n])

@@ -11,6 +11,7 @@ from torch import nn
 from codi_int.data.answers import ANSWER_RULES, AnswerRule
 from codi_int.errors import ConfigError
 from codi_int.files import write_text
+from codi_int.types import Problem
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class CodiConfig:
             raise ConfigError(f"answer_rule is {self.answer_rule!r}.", f"It is one of {', '.join(ANSWER_RULES)}.")
         for name in ("n_thoughts", "prj_dim", "max_new_tokens"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.", "Give 1 or more.")
         if not self.remove_eos and self.eos_id is None:
             raise ConfigError("remove_eos=False needs an eos_id.", "Give the tokenizer an eos token.")
 
@@ -65,7 +66,7 @@ class CodiConfig:
         if unknown := sorted(set(data) - known):
             raise ConfigError(f"Unknown CODI settings: {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
         if missing := [name for name in ("pad_id", "bot_id", "eot_id", "prj_dim") if name not in data]:
-            raise ConfigError(f"CODI settings lack {', '.join(missing)}.")
+            raise ConfigError(f"CODI settings lack {', '.join(missing)}.", "Add them to codi.json.")
         return cls(**data)
 
     def save(self, path: Path) -> None:
@@ -85,3 +86,9 @@ class Projection(nn.Sequential):
         super().__init__(nn.Dropout(dropout), nn.Linear(d_model, prj_dim), nn.GELU(), nn.Linear(prj_dim, d_model))
         if not prj_no_ln:
             self.add_module("ln", nn.LayerNorm(d_model))
+
+
+def clean_question(problem: Problem) -> str:
+    """A question's text as the tokenizer gets it."""
+    # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
+    return problem.question.strip().replace("  ", " ")

@@ -14,33 +14,35 @@ from codi_int.errors import ConfigError, HookError, SiteError
 from codi_int.model.bridge import to_bridge
 from codi_int.model.capture import Activations, CachedRun, NameRecorder, NamesFilter, chosen_names
 from codi_int.model.chain import PADDINGS, Chain, ChainState, Decoded, Padding
-from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.codi import CodiConfig, Projection, clean_question
 from codi_int.model.hooks import (
     THOUGHT_HOOK,
     HookFunction,
     HookSession,
-    Propagate,
     Recorder,
     SiteRecorder,
     make_entry,
     names_site,
 )
 from codi_int.model.rollout import (
+    Grouping,
     QuestionBatch,
     Rollout,
     Thinking,
     check_tokens,
     group_by_length,
     group_in_order,
+    join_thoughts,
     make_completions,
     stack_residuals,
+    usual_opening,
 )
 from codi_int.model.store import save_model
 from codi_int.model.weights import WeightsIdentity
 from codi_int.progress import Progress, count_up
 from codi_int.shown import Shown
-from codi_int.spellings import SitesLike, as_site, as_sites
-from codi_int.types import Completion, Problem, Site, SiteLike, ThoughtBatch
+from codi_int.sites import SitesLike, as_sites
+from codi_int.types import Completion, Problem, Propagate, Site, SiteLike, ThoughtBatch
 
 BATCH_SIZE = 128
 
@@ -48,8 +50,8 @@ BATCH_SIZE = 128
 class CodiModel(Shown, Chain):
     """A language model that thinks in vectors, with hooks at every place inside a thought.
 
-    What it computes for a problem does not depend on the problems beside it: batches hold questions of one length,
-    and where padding is given (`think_tokens`) it is never read.
+    What it computes for a problem does not depend on the problems beside it: where questions of a batch are padded to
+    one length, the padding is never read and no position counts it.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class CodiModel(Shown, Chain):
 
     def check_site(self, site: SiteLike) -> Site:
         """The site itself; SiteError where this model does not have it."""
-        site = as_site(site)
+        site = Site.parse(site)
         if site.layer is not None and site.layer >= self.n_layers:
             raise SiteError(
                 f"Layer {site.layer} does not exist: {self.name} has layers 0 to {self.n_layers - 1}.",
@@ -147,25 +149,26 @@ class CodiModel(Shown, Chain):
 
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
-        # as the official evaluation cleans its questions, so that published checkpoints see what they were trained on
-        text = problem.question.strip().replace("  ", " ")
-        ids = list(self.tokenizer(text)["input_ids"])
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
-        return (*ids, *ending)
+        return (*self.tokenizer(clean_question(problem))["input_ids"], *ending)
+
+    def _encoded(self, problems: Sequence[Problem]) -> tuple[list[tuple[int, ...]], list[str]]:
+        return [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
 
     def batches(
         self, problems: ProblemsLike, batch_size: int = BATCH_SIZE, padding: Padding = "masked"
     ) -> list[QuestionBatch]:
-        """The problems in batches: of equally long questions, or (`official`) in order and padded on the left."""
+        """The problems in batches, padded on the left: of neighbouring lengths, or (`official`) in the order given."""
         if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Give 1 or more.")
         if padding not in PADDINGS:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         problems = as_problems(problems)
-        encoded, ids = [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
+        encoded, ids = self._encoded(problems)
         if padding == "official":
-            return group_in_order(encoded, ids, batch_size, self.config.pad_id, self.device)
-        return group_by_length(encoded, ids, batch_size, self.device)
+            return group_in_order(encoded, ids, Grouping(batch_size, self.config.pad_id, self.device))
+        roomy = self.stack.max_positions - self.n_thoughts - self.config.max_new_tokens - 1
+        return group_by_length(encoded, ids, Grouping(batch_size, self.config.pad_id, self.device, roomy=roomy))
 
     def think(
         self,
@@ -193,13 +196,17 @@ class CodiModel(Shown, Chain):
         problems, sites = as_problems(problems), self._sites(capture)
         parts: list[ThoughtBatch] = []
         batches = self.batches(problems, batch_size, padding)
+        if not batches:
+            raise ConfigError("There are no problems to think about.", "Give at least one.")
         add = count_up(progress, "answers" if answers else "thoughts", len(problems))
         with torch.set_grad_enabled(grad):
             for batch in batches:
-                parts.append(self._think_batch(batch, sites, answers, padding))
+                # the first batch shows how answers begin; parity with the published evaluation writes word by word
+                guess = usual_opening(parts[0].completions) if parts and padding == "masked" else ()
+                parts.append(self._think_batch(batch, sites, padding, guess if answers else None))
                 add(len(batch.rows))
         order = [row for batch in batches for row in batch.rows]
-        return self._joined(parts, order, sites, capture == "all")
+        return join_thoughts(parts, order, sites, self.n_layers if capture == "all" else None)
 
     def answer(
         self,
@@ -236,7 +243,10 @@ class CodiModel(Shown, Chain):
         problems = as_problems(problems)
         written: dict[int, Completion] = {}
         add = count_up(progress, "written chains", len(problems))
-        for batch in self.batches(problems, batch_size):
+        encoded, names = self._encoded(problems)
+        # of one length: a question is read here as if it were the beginning of what is written, without a mask
+        one_length = Grouping(batch_size, self.config.pad_id, self.device, padding_share=0.0)
+        for batch in group_by_length(encoded, names, one_length):
             ids = batch.ids[:, :-1] if self.config.remove_eos else batch.ids[:, :-2]
             state = self.empty_state(batch.problem_ids, ids.shape[1] + max_new_tokens)
             room = max(1, self.stack.max_positions - ids.shape[1] + 1)
@@ -257,9 +267,8 @@ class CodiModel(Shown, Chain):
         """
         names = chosen_names(names_filter, self.hook_names)
         problems = as_problems(problems)
-        encoded = [self.encode_question(problem) for problem in problems]
-        ids = [problem.id for problem in problems]
-        (batch,) = group_in_order(encoded, ids, len(ids), self.config.pad_id, self.device)
+        encoded, ids = self._encoded(problems)
+        (batch,) = group_in_order(encoded, ids, Grouping(len(ids), self.config.pad_id, self.device))
         recorder = NameRecorder(names)
         with torch.set_grad_enabled(grad):
             thinking = self._think(self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder), recorder)
@@ -311,17 +320,17 @@ class CodiModel(Shown, Chain):
             problem_ids=names,
             thoughts=thinking.thoughts,
             captured={},
-            residuals=stack_residuals(recorder.captured, self.n_layers, self.n_thoughts),
+            residuals=stack_residuals(recorder.captured, self.n_layers),
             completions=self._completions(names, decoded),
             completion_ids=decoded.ids,
         )
 
-    def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = ()) -> Rollout:
-        """One clean pass over a batch of `batches`, with everything kept that a later edit may start from."""
+    def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = (), guess: tuple[int, ...] = ()) -> Rollout:
+        """One clean pass over a batch, with everything kept that an edit may start from; `guess` as in `decode`."""
         recorder = SiteRecorder(self._sites(capture))
         with torch.no_grad():
             thinking = self._think(self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder), recorder)
-            decoded = self.decode(thinking.state).checked()
+            decoded = self.decode(thinking.state, guess=guess).checked()
         completions = self._completions(batch.problem_ids, decoded)
         cache = thinking.state.cache
         return Rollout(
@@ -338,8 +347,11 @@ class CodiModel(Shown, Chain):
         self, problems: Sequence[Problem], capture: Sequence[Site] = (), batch_size: int = BATCH_SIZE
     ) -> Iterator[Rollout]:
         """`rollout` over all batches of some problems, shorter questions first."""
+        guess: tuple[int, ...] = ()
         for batch in self.batches(problems, batch_size):
-            yield self.rollout(batch, capture)
+            rollout = self.rollout(batch, capture, guess)
+            guess = guess or usual_opening(rollout.completions)
+            yield rollout
 
     def _sites(self, capture: SitesLike) -> tuple[Site, ...]:
         if isinstance(capture, str) and capture == "all":
@@ -358,33 +370,17 @@ class CodiModel(Shown, Chain):
         return Thinking(state, torch.stack(hidden, 1), torch.stack(thoughts, 1))
 
     def _think_batch(
-        self, batch: QuestionBatch, sites: tuple[Site, ...], answers: bool, padding: Padding
+        self, batch: QuestionBatch, sites: tuple[Site, ...], padding: Padding, guess: tuple[int, ...] | None
     ) -> ThoughtBatch:
+        """The thoughts of one batch, and its answers where there is a guess at them, if only an empty one."""
         recorder = SiteRecorder(sites) if sites else None
         state = self.prefill(batch.ids, batch.mask, batch.problem_ids, padding, recorder)
         thinking = self._think(state, recorder)
-        written = self._completions(batch.problem_ids, self.decode(thinking.state).checked()) if answers else ()
+        written: tuple[Completion, ...] = ()
+        if guess is not None:
+            written = self._completions(batch.problem_ids, self.decode(thinking.state, guess=guess).checked())
         captured = recorder.captured if recorder else {}
         return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
-
-    def _joined(
-        self, parts: list[ThoughtBatch], order: list[int], sites: tuple[Site, ...], stack: bool
-    ) -> ThoughtBatch:
-        """The batches as one, in the order in which the problems were given."""
-        if not parts:
-            raise ConfigError("There are no problems to think about.", "Give at least one.")
-        # batches are by length; argsort of the order in which rows ran is where each of them belongs
-        back = torch.tensor(order, device=self.device).argsort()
-        captured = {s: torch.cat([part.captured[s] for part in parts])[back] for s in sites}
-        ids = [i for part in parts for i in part.problem_ids]
-        written = [c for part in parts for c in part.completions]
-        return ThoughtBatch(
-            problem_ids=tuple(ids[i] for i in back.tolist()),
-            thoughts=torch.cat([part.thoughts for part in parts])[back],
-            captured={} if stack else captured,
-            residuals=stack_residuals(captured, self.n_layers, self.n_thoughts) if stack else None,
-            completions=tuple(written[i] for i in back.tolist()) if written else (),
-        )
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
         """What was written, as text and number."""

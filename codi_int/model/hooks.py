@@ -12,10 +12,10 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError, HookError
 from codi_int.model.stack import FINAL_HOOK
-from codi_int.types import Site
+from codi_int.notes import give, idle_hooks_note
+from codi_int.types import Propagate, Site
 
 Position = int | Literal["answer"]
-Propagate = Literal["both", "cache", "recurrence"]
 PROPAGATE: tuple[Propagate, ...] = ("both", "cache", "recurrence")
 THOUGHT_HOOK = "hook_thought"
 SITE_TEXT = re.compile(r"(?:L\d+\.)?P\d+(?:\.\w+)?")
@@ -83,6 +83,8 @@ class HookEntry:
     """True where the function calls its second argument `hook`, as TransformerLens' do"""
     counts: Counter[Position] = field(default_factory=Counter)
     """calls per position so far"""
+    returned: Counter[bool] = field(default_factory=Counter)
+    """returned tensors so far, by whether they changed anything; once one has, the others are not looked at"""
 
     def active_at(self, position: Position) -> bool:
         """Whether the hook is to be called at this position at all."""
@@ -94,10 +96,13 @@ class HookEntry:
         """Call the function on its part of the tensor and put what it returns in place."""
         self.counts[context.position] += 1
         part = tensor[:, -1] if isinstance(self.key, Site) else tensor
+        watched, writes = not (self.returned[True] or _is_ours(self.fn)), _n_writes(part)
         out = self.fn(part, hook=context) if self.by_keyword else self.fn(part, context)
         if out is None:
             return None
         out = _checked(out, part, context)
+        if watched:
+            self.returned[_n_writes(part) != writes or not bool((out == part).all())] += 1
         if part is tensor:
             return out
         # a copy, for the tensor is what other hooks and recorders were handed
@@ -131,13 +136,17 @@ class HookSession:
         return tuple(HookReceipt(entry.key, dict(entry.counts)) for entry in self.entries)
 
     def check_fired(self) -> None:
-        """HookError where some hook was never called."""
+        """HookError where some hook was never called; a warning where one returned what it was handed, each time."""
         silent = [_label(entry.key) for entry in self.entries if not entry.counts]
         if silent:
             raise HookError(
                 f"Never fired: {', '.join(silent)}. A hook must be called at least once before its block ends.",
                 "Run model.think or model.answer inside the with block (hooks on answers need model.answer).",
             )
+        # who returns a tensor means to change something; who only reads returns None
+        idle = [_label(entry.key) for entry in self.entries if entry.returned[False] and not entry.returned[True]]
+        if idle:
+            give([idle_hooks_note(idle)])
 
 
 @runtime_checkable
@@ -239,9 +248,15 @@ def _checked(out: Any, part: Tensor, context: HookContext) -> Tensor:
     if not isinstance(out, Tensor):
         raise HookError(f"The hook at {where} returned {type(out).__name__}.", "Return a tensor, or None to only read.")
     if out.shape != part.shape:
-        raise HookError(f"The hook at {where} returned shape {tuple(out.shape)}; it must be {tuple(part.shape)}.")
+        raise HookError(
+            f"The hook at {where} returned shape {tuple(out.shape)}; it must be {tuple(part.shape)}.",
+            "Return a tensor of the shape that the hook was given.",
+        )
     if not out.is_floating_point() or out.device != part.device:
-        raise HookError(f"The hook at {where} returned {out.dtype} on {out.device}; it must be float on {part.device}.")
+        raise HookError(
+            f"The hook at {where} returned {out.dtype} on {out.device}; it must be float on {part.device}.",
+            "Return a tensor like the one that the hook was given.",
+        )
     cast: Tensor = out.to(part.dtype)
     # looked at after the cast: 70,000 is a number in float32 and inf in float16
     if not bool(cast.detach().isfinite().all()):
@@ -255,6 +270,16 @@ def _takes_hook_keyword(fn: HookFunction) -> bool:
     except (TypeError, ValueError):  # some built-in callables tell no signature
         return False
     return parameter is not None and parameter.kind is not inspect.Parameter.POSITIONAL_ONLY
+
+
+def _is_ours(fn: HookFunction) -> bool:
+    # our own edits may add a difference of zero, and are not looked at: that would cost every batch a look at the GPU
+    return (getattr(fn, "__module__", None) or "").startswith("codi_int.")
+
+
+def _n_writes(tensor: Tensor) -> int:
+    """How often the tensor's memory was written to, for a hook may change it in place and return it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _label(key: Site | HookPoint) -> str:

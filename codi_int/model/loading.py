@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from codi_int.catalog import ASSETS, bundled_models
 from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.building import torch_device, torch_dtype
 from codi_int.model.hooked import CodiModel
@@ -11,7 +12,6 @@ from codi_int.model.own import load_own
 from codi_int.model.presets import preset_for
 from codi_int.model.store import is_own_format
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
 CHECKPOINT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "tokenizer*")
 BASE_FILES = ("*.json", "tokenizer*", "vocab*", "merges*")
 
@@ -71,9 +71,8 @@ def find_folder(name_or_folder: str | Path, patterns: Sequence[str]) -> Path:
         return folder
     name = str(name_or_folder)
     if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        names = sorted(p.name for p in ASSETS.glob("*") if (p / "config.json").is_file())
         raise CheckpointError(
-            f"{name} is no folder and no model of ours (shipped: {', '.join(names) or 'none'}).",
+            f"{name} is no folder and no model of ours (shipped: {', '.join(bundled_models()) or 'none'}).",
             "Give a folder, a shipped name, or a hub name such as zen-E/CODI-gpt2.",
         )
     return _from_hub(name, patterns)

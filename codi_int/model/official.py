@@ -151,7 +151,8 @@ def merge_lora(parts: OfficialParts, alpha: int | float, transposed: bool, sourc
         delta = delta.T if transposed else delta
         if delta.shape != weight.shape:
             raise CheckpointError(
-                f"{source}: the LoRA of {module} is {tuple(delta.shape)}, its weight {tuple(weight.shape)}."
+                f"{source}: the LoRA of {module} is {tuple(delta.shape)}, its weight {tuple(weight.shape)}.",
+                "Download the checkpoint again.",
             )
         parts.model[f"{module}.weight"] = weight.float() + delta
     parts.lora = {}

@@ -24,6 +24,9 @@ def load_own(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiMode
     special = {"pad_id": config.pad_id, "bot_id": config.bot_id, "eot_id": config.eot_id, "eos_id": config.eos_id}
     for name, token in special.items():
         if token is not None and not (type(token) is int and 0 <= token < vocab_size):
-            raise CheckpointError(f"{folder / SETTINGS}: {name} is {token!r}; the model has ids 0 to {vocab_size - 1}.")
+            raise CheckpointError(
+                f"{folder / SETTINGS}: {name} is {token!r}; the model has ids 0 to {vocab_size - 1}.",
+                "Correct it, or save the model again.",
+            )
     known = None if dtype == torch.float32 else hash_file_weights(state, thoughts)
     return CodiModel(hf.to(device), projection.to(device), config, load_tokenizer(folder, vocab_size), known)

@@ -11,10 +11,10 @@ from torch import Tensor
 from codi_int.errors import ConfigError
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import PROPAGATE, HookFunction, HookPoint, Propagate, Recorder, site_hook_name
+from codi_int.model.hooks import PROPAGATE, HookFunction, HookPoint, Recorder, site_hook_name
 from codi_int.model.rollout import Rollout
 from codi_int.model.stack import tap
-from codi_int.types import Site
+from codi_int.types import Propagate, Site
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The clean pass of a batch of problems, kept so that edited passes can start from its middle."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,15 @@ from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError
 from codi_int.model.cache import KVCache
 from codi_int.model.chain import ChainState, Decoded
-from codi_int.types import Completion, Site
+from codi_int.types import Completion, Site, ThoughtBatch
+
+PADDING_SHARE = 1 / 8
+"""of a batch's tokens: what a padded one costs in arithmetic, fuller batches have to save in overhead"""
 
 
 @dataclass(frozen=True)
 class QuestionBatch:
-    """Some problems, whose questions have the same number of tokens or are padded to it."""
+    """Some problems, whose questions have the same number of tokens or are padded to it on the left."""
 
     rows: tuple[int, ...]
     """where the problems stood in the list that was given"""
@@ -82,41 +86,125 @@ class Rollout:
         return ChainState(cache, self.hidden[rows, position], position, ids)
 
 
+@dataclass(frozen=True)
+class Grouping:
+    """How questions are put into batches."""
+
+    batch_size: int
+    """most questions of a batch"""
+    pad_id: int
+    """what stands in front of shorter ones"""
+    device: torch.device
+    """where the ids go"""
+    padding_share: float = PADDING_SHARE
+    """most of a batch's tokens that may be padding; 0 keeps to one length"""
+    roomy: int | None = None
+    """longest question that leaves room for the longest answer; how far a longer one may be answered depends on its
+    length, so that it shares batches with its equals only"""
+
+
 def group_by_length(
-    encoded: Sequence[tuple[int, ...]], problem_ids: Sequence[str], batch_size: int, device: torch.device
+    encoded: Sequence[tuple[int, ...]], problem_ids: Sequence[str], grouping: Grouping
 ) -> list[QuestionBatch]:
-    """Batches of questions with equally many tokens, so that nothing is padded; shorter ones first, order kept."""
+    """Batches of questions of neighbouring lengths, padded on the left; shorter ones first, order kept."""
     order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
     batches: list[list[int]] = []
+    real = 0  # tokens of the last batch that are no padding
     for i in order:
-        fits = batches and len(batches[-1]) < batch_size and len(encoded[batches[-1][0]]) == len(encoded[i])
-        if fits:
+        length = len(encoded[i])
+        # sorted: this question is the longest of the batch that it joins, and the others are padded to it
+        slots = length * (len(batches[-1]) + 1) if batches else 0
+        same = bool(batches) and len(encoded[batches[-1][0]]) == length
+        near = slots - real - length <= grouping.padding_share * slots and (
+            grouping.roomy is None or length <= grouping.roomy
+        )
+        if batches and len(batches[-1]) < grouping.batch_size and (same or near):
             batches[-1].append(i)
+            real += length
         else:
             batches.append([i])
-    return [
-        QuestionBatch(
-            tuple(rows),
-            tuple(problem_ids[i] for i in rows),
-            torch.tensor([encoded[i] for i in rows], device=device),
-        )
-        for rows in batches
-    ]
+            real = length
+    return [_padded(encoded, problem_ids, rows, grouping) for rows in batches]
+
+
+def _padded(
+    encoded: Sequence[tuple[int, ...]], problem_ids: Sequence[str], rows: Sequence[int], grouping: Grouping
+) -> QuestionBatch:
+    """Some questions, filled up on the left to the longest."""
+    lengths = [len(encoded[i]) for i in rows]
+    width, names = max(lengths), tuple(problem_ids[i] for i in rows)
+    ids = [(grouping.pad_id,) * (width - len(encoded[i])) + tuple(encoded[i]) for i in rows]
+    # without a mask where nothing is padded: then torch takes its fastest kernels
+    mask = None if min(lengths) == width else [[False] * (width - n) + [True] * n for n in lengths]
+    at = grouping.device
+    return QuestionBatch(
+        rows=tuple(rows),
+        problem_ids=names,
+        ids=torch.tensor(ids, device=at),
+        mask=None if mask is None else torch.tensor(mask, device=at),
+    )
 
 
 def group_in_order(
-    encoded: Sequence[tuple[int, ...]], problem_ids: Sequence[str], batch_size: int, pad_id: int, device: torch.device
+    encoded: Sequence[tuple[int, ...]], problem_ids: Sequence[str], grouping: Grouping
 ) -> list[QuestionBatch]:
     """Batches in the order given, padded on the left, as the published evaluation makes them."""
-    batches = []
-    for start in range(0, len(encoded), batch_size):
-        some = encoded[start : start + batch_size]
-        width = max(map(len, some))
-        ids = torch.tensor([[pad_id] * (width - len(e)) + list(e) for e in some], device=device)
-        mask = torch.tensor([[False] * (width - len(e)) + [True] * len(e) for e in some], device=device)
-        rows = tuple(range(start, start + len(some)))
-        batches.append(QuestionBatch(rows, tuple(problem_ids[i] for i in rows), ids, mask))
-    return batches
+    n, size = len(encoded), grouping.batch_size
+    starts = range(0, n, size)
+    return [_padded(encoded, problem_ids, range(start, min(start + size, n)), grouping) for start in starts]
+
+
+def usual_opening(completions: Sequence[Completion]) -> tuple[int, ...]:
+    """The tokens that at least half of some answers begin with: a guess at how the next ones will (see `decode`)."""
+    opening: tuple[int, ...] = ()
+    alike = [completion.ids for completion in completions]
+    while True:
+        n = len(opening)
+        following = Counter(ids[n] for ids in alike if len(ids) > n)
+        # the lowest of equally common ids: a guess should not depend on the order of the answers
+        token, count = min(following.items(), key=lambda item: (-item[1], item[0]), default=(0, 0))
+        if 2 * count < len(completions) or not count:
+            return opening
+        opening = (*opening, token)
+        alike = [ids for ids in alike if ids[: n + 1] == opening]
+
+
+def join_thoughts(
+    parts: Sequence[ThoughtBatch], order: Sequence[int], sites: Sequence[Site], n_layers: int | None = None
+) -> ThoughtBatch:
+    """Batches as one, in the order in which the problems were given.
+
+    Args:
+        parts: what was thought in each batch.
+        order: which of the problems each row was, batch by batch.
+        sites: what was captured.
+        n_layers: put `resid_post` of all places into one tensor; they must have been captured.
+    """
+    # batches are by length; argsort of the order in which rows ran is where each of them belongs
+    back = torch.tensor(order, device=parts[0].thoughts.device).argsort()
+    captured = {s: torch.cat([part.captured[s] for part in parts])[back] for s in sites}
+    ids = [i for part in parts for i in part.problem_ids]
+    written = [c for part in parts for c in part.completions]
+    return ThoughtBatch(
+        problem_ids=tuple(ids[i] for i in back.tolist()),
+        thoughts=torch.cat([part.thoughts for part in parts])[back],
+        captured={} if n_layers else captured,
+        residuals=stack_residuals(captured, n_layers) if n_layers else None,
+        completions=tuple(written[i] for i in back.tolist()) if written else (),
+    )
+
+
+def stack_residuals(
+    captured: Mapping[Site, Float[Tensor, "batch d_model"]], n_layers: int
+) -> Float[Tensor, "batch n_layers positions d_model"]:
+    """`resid_post` of every layer and position, where all of them were captured."""
+    n_positions = len(captured) // n_layers
+    places = [captured[Site(layer, p)] for layer in range(n_layers) for p in range(n_positions)]
+    return rearrange(
+        torch.stack(places),
+        "(layer position) batch d_model -> batch layer position d_model",
+        layer=n_layers,
+    ).contiguous()
 
 
 def check_tokens(ids: Tensor, mask: Tensor | None, vocab_size: int, bot_id: int) -> None:
@@ -151,15 +239,3 @@ def make_completions(
         Completion(name, text, ids, extract_answer(text, rule))
         for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
     )
-
-
-def stack_residuals(
-    captured: Mapping[Site, Tensor], n_layers: int, n_thoughts: int
-) -> Float[Tensor, "batch n_layers positions d_model"]:
-    """`resid_post` of every site as one tensor."""
-    places = [captured[Site(layer, p)] for layer in range(n_layers) for p in range(n_thoughts + 1)]
-    return rearrange(
-        torch.stack(places),
-        "(layer position) batch d_model -> batch layer position d_model",
-        layer=n_layers,
-    ).contiguous()

@@ -29,7 +29,7 @@ class Verified:
     """log-probability of the clean answer, in nats"""
     changed: Bool[Tensor, " rows"]
     """some greedy choice differs"""
-    uncertain: Bool[Tensor, " rows"]
+    close: Bool[Tensor, " rows"]
     """some choice, up to the first that differs, is too close to call"""
 
 
@@ -40,7 +40,7 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
         logits: [:, j] predicts the answer's token j.
         clean: the clean answers of the batch.
         rows: the batch's row that each of `logits` belongs to.
-        tolerance: the margin below which a choice is uncertain.
+        tolerance: the margin below which a choice is too close to call.
     """
     # the batch's answers are padded to the longest; these rows may have been cut to a shorter one
     steps = logits.shape[1]
@@ -51,11 +51,11 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
     differs = (best.indices[..., 0] != ids) & counted  # [rows, t]
     # Up to and with the first choice that differs: behind it the row would have read other tokens than the clean ones
     # that were fed, so those logits say nothing of what it writes.
-    undecided = counted & (differs.cumsum(1) - differs.long() == 0)
-    # A row is uncertain where such a choice is close: another batch shape may round it the other way, and then whether
-    # it has changed would depend on what else ran beside it.
+    on_the_way = counted & (differs.cumsum(1) - differs.long() == 0)
+    # A row is too close to call where such a choice is: another batch shape may round it the other way, and then
+    # whether it has changed would depend on what else ran beside it.
     close = best.values[..., 0] - best.values[..., 1] < tolerance
-    return Verified((logprobs * counted).sum(1), differs.any(1), (close & undecided).any(1))
+    return Verified((logprobs * counted).sum(1), differs.any(1), (close & on_the_way).any(1))
 
 
 def token_logprobs(

@@ -75,7 +75,10 @@ def _read_shards(folder: Path, index: Path) -> TensorFiles:
     for path in paths:
         tensors |= read_file(path)
     if odd := sorted(set(weight_map) ^ set(tensors)):
-        raise CheckpointError(f"Shards and {index.name} disagree on {len(odd)} tensors, such as {odd[0]}.")
+        raise CheckpointError(
+            f"Shards and {index.name} disagree on {len(odd)} tensors, such as {odd[0]}.",
+            "Download all of its files again.",
+        )
     return TensorFiles(tensors, paths)
 
 

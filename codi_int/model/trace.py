@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codi_int.model.hooked import BATCH_SIZE, CodiModel
+from codi_int.model.vocabulary import unknown_id
 from codi_int.progress import Progress
 from codi_int.types import Number, Problem
 
@@ -51,15 +52,14 @@ def trace_problems(
     norms = batch.thoughts.float().norm(dim=-1).tolist()
     cosines = cosine_similarity(batch.thoughts[:, 1:].float(), batch.thoughts[:, :-1].float(), dim=-1).tolist()
     chains = [c.text for c in model.write_chain(problems, batch_size=batch_size)] if written else [None] * len(problems)
-    unknown = model.tokenizer.unk_token_id
+    unknown = unknown_id(model)
     encoded = [model.encode_question(problem) for problem in problems]
     return tuple(
         ThoughtTrace(
             problem_id=problem.id,
             question=problem.question,
             n_tokens=len(encoded[i]),
-            # some tokenizers name their end token as the unknown one, and it stands before <bot>
-            n_unknown=0 if unknown in (None, model.config.eos_id) else encoded[i].count(unknown),
+            n_unknown=0 if unknown is None else encoded[i].count(unknown),
             thought_norms=tuple(norms[i]),
             thought_steps=tuple(cosines[i]),
             answer=batch.completions[i].answer,

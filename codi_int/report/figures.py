@@ -1,6 +1,7 @@
 """The entry point of all figures: a document, or a folder that a command has kept, in; PNG and SVG out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from codi_int.report.causal_figures import curve_figure, curve_figures, map_figu
 from codi_int.report.documents import ACCURACY, LOGPROB
 from codi_int.report.effect_figures import dose_figure, dose_figures, result_figure, result_figures
 from codi_int.report.eval_figures import eval_figures
+from codi_int.report.feature_figures import feature_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figures, lens_grid_figures
@@ -57,6 +59,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/roads@1": path_figures,
     "codi-int/sae-eval@1": eval_figures,
     "codi-int/evaluation@1": evaluation_figures,
+    "codi-int/features-rank@1": feature_figures,
     "codi-int/lens@1": lens_figures,
     "codi-int/lens-grid@1": lens_grid_figures,
     "codi-int/thoughts@1": thoughts_figures,
@@ -65,7 +68,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
 """schema of a document to what draws it"""
 KEPT = (
     *("screen.json", "map.json", "curve.json", "results.json", "result.json", "roads.json", "eval.json"),
-    *("evaluation.json", "lens.json", "thoughts.json", "doctor.json"),
+    *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json"),
 )
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"
@@ -79,13 +82,11 @@ def save_figures(document: Mapping[str, Any], out: str | Path) -> list[Path]:
         OutputError: `out` cannot be written to.
     """
     schema = document.get("schema")
-    if schema not in DRAWERS:
+    if not isinstance(schema, str) or schema not in DRAWERS:
         raise DataError(f"Documents of schema {schema!r} have no figures.", f"Give one of {', '.join(DRAWERS)}.")
-    try:
+    with _whole(f"The {schema} document"):
         # before anything is drawn: titles and ticks of every figure take names from the document
         return DRAWERS[schema](literal_document(document), Path(out))
-    except (KeyError, TypeError, IndexError) as error:
-        raise DataError(f"The {schema} document is not whole: {error!r}.", "Run the command again.") from error
 
 
 def figure_of(document: Mapping[str, Any], name: str | None = None) -> "matplotlib.figure.Figure":
@@ -126,7 +127,8 @@ def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     # a sweep is several files and no document with a schema, so it is known by the name of its table
     if path == folder / SWEEP or (path.is_dir() and (folder / SWEEP).exists()):
-        return sweep_figures(folder, folder if out is None else Path(out))
+        with _whole(f"The sweep in {folder}"):
+            return sweep_figures(folder, folder if out is None else Path(out))
     written = []
     for file, document in kept_documents(path):
         # two patches that were made together lie in a folder each; elsewhere they keep these
@@ -149,6 +151,15 @@ def kept_documents(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     if not found:
         raise DataError(f"{path} holds no run that has figures.", f"Known files: {', '.join((*KEPT, SWEEP))}.")
     return [(file, _read(file)) for file in found if file.name != SWEEP]
+
+
+@contextmanager
+def _whole(what: str) -> Iterator[None]:
+    """DataError where a figure stumbles over something that its document lacks, or has as another kind of value."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"{what} is not whole: {error!r}.", "Run the command again.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def draw_growth(
     """The figure of `growth_figure`, not yet written."""
     rows = [literal_document(row) for row in rows]
     title, caption = show_controls(title), show_controls(caption)
-    across, down = _names(x), _names(ys)
+    # as in the rows, whose keys are shown too
+    across, down = ([show_controls(key) for key in _names(keys)] for keys in (x, ys))
     if not any(_points(rows, a, b) for a in across for b in down):
         raise DataError(
             f"No row holds one of {', '.join(across)} together with one of {', '.join(down)}.", "Give measured rows."

@@ -14,7 +14,8 @@ from codi_int.sae.recipe import Anneal, AuxK, SAETrainingConfig, Sparsity, adapt
 from codi_int.sae.store import as_sae, bundled_saes, load_sae, save_sae
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
-from codi_int.sae.training import EpochRecord, TrainedSAE, train_sae, train_topk
+from codi_int.sae.training import train_sae, train_topk
+from codi_int.sae.training_start import EpochRecord, TrainedSAE
 
 __all__ = [
     "SAE",

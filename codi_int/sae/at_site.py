@@ -37,7 +37,6 @@ def train_at_site(
     """
 
     def rows(problems: Sequence[Problem], name: str, stage: str) -> SiteActivations:
-        tell = rename_stage(progress, stage)
         data = data_name if name == TRAIN else ""
         found = activations(
             model,
@@ -45,7 +44,7 @@ def train_at_site(
             [site],
             data=data,
             folder=captures / name if captures else None,
-            progress=tell,
+            progress=rename_stage(progress, stage),
         )
         return found.at(site)
 

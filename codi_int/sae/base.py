@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from codi_int.errors import SAEError
-from codi_int.sae.config import SAEConfig, canonical_hook_name
-from codi_int.sae.config import hook_name_of as hook_name_of
+from codi_int.sae.config import SAEConfig, canonical_hook_name, hook_name_of
 from codi_int.sae.formats import config_to_json
 from codi_int.sae.kernels import decode_topk
 from codi_int.sae.saelens import build_theirs

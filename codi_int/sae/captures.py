@@ -24,9 +24,8 @@ from codi_int.model.chain import Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.progress import Progress
 from codi_int.sae.config import check_choice, check_count
-from codi_int.sae.room import check_disk
+from codi_int.sae.memory import check_disk
 from codi_int.shown import Shown
-from codi_int.spellings import as_site
 from codi_int.types import Problem, Site, SiteActivations, SiteLike
 
 SIDECAR = "capture.json"
@@ -84,7 +83,7 @@ class Capture(Shown):
         Raises:
             DataError: a site that was not captured.
         """
-        site = as_site(site)
+        site = Site.parse(site)
         layer = self.check_site(site)
         with safe_open(layer_file(self.folder, layer), framework="pt") as file:
             # position is the first axis, so that a site is one contiguous piece of the file

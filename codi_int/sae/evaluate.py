@@ -7,6 +7,7 @@ from typing import Any
 from codi_int.data.problems import problems_sha256
 from codi_int.errors import ConfigError, SAEError
 from codi_int.model.hooked import CodiModel
+from codi_int.notes import give, sae_notes
 from codi_int.progress import Progress
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations
 from codi_int.sae.base import SAE, check_fits
@@ -176,7 +177,9 @@ def evaluate_saes(
             progress("SAEs measured", len(found), len(saes))
     # alive on held-out rows, so that SAEs trained on different rows are judged by the same ones
     alive = {row.name: row.held_out.activation_frequency > 0 for row in found}
-    notes = _notes(saes, data.train_problems)
+    warned = [note for row in found for note in _doubts(row)]
+    give(warned)
+    notes = (*warned, *_notes(saes, data.train_problems))
     return SAEEvaluation(
         model=model.name,
         model_sha256=model.sha256,
@@ -257,6 +260,12 @@ def _spliced(
         )
         costs |= dict(zip(names, found, strict=True))
     return costs
+
+
+def _doubts(row: EvaluatedSAE) -> tuple[str, ...]:
+    spliced = row.spliced
+    accuracies = None if spliced is None else (spliced.accuracy_clean, spliced.accuracy_spliced)
+    return sae_notes(row.name, row.held_out.explained_variance, accuracies)
 
 
 def _notes(saes: Mapping[str, SAE], train_problems: Sequence[Problem] | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from codi_int.errors import ConfigError
 from codi_int.files import read_json
-from codi_int.sae.recipe import Anneal, AuxK, SAETrainingConfig, Sparsity
+from codi_int.sae.recipe import TAKES_K, Anneal, AuxK, SAETrainingConfig, Sparsity
 
 PARTS: Mapping[str, type] = {"aux": AuxK, "anneal": Anneal, "sparsity": Sparsity}
 PLAIN: Mapping[type, str] = {
@@ -26,7 +26,7 @@ def read_recipe(path: Path | None, defaults: Mapping[str, Any], given: Mapping[s
 
     Args:
         path: a JSON file; None for none.
-        defaults: fields and values.
+        defaults: fields and values; a k among them counts for architectures that take one.
         given: fields and values; None counts as not given.
 
     Raises:
@@ -35,6 +35,9 @@ def read_recipe(path: Path | None, defaults: Mapping[str, Any], given: Mapping[s
     from_file = {} if path is None else _read(path)
     chosen = {key: value for key, value in given.items() if value is not None}
     values = {**defaults, **from_file, **chosen}
+    # a k that nobody asked for must not be what a recipe is refused for
+    if "k" not in {**from_file, **chosen} and values.get("architecture", "topk") not in TAKES_K:
+        values.pop("k", None)
     needed = [field.name for field in fields(SAETrainingConfig) if field.default is MISSING]
     missing = [name for name in needed if name not in values and not _has_factory(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""From problems to a measured grid of SAEs at some sites of a model: room, captures, training, splicing, tables."""
+"""From problems to a measured grid of SAEs at some sites of a model: memory, captures, training, splicing, tables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from codi_int.sae.captures import SIDECAR, capture_bytes
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite
 from codi_int.sae.many import GridEpoch, bytes_needed, check_stackable
-from codi_int.sae.room import GIB, check_disk, check_memory, sae_bytes, site_bytes
+from codi_int.sae.memory import GIB, check_disk, check_memory, sae_bytes, site_bytes
 from codi_int.sae.splice_sweep import splice_rows
 from codi_int.sae.sweep import check_folder, run_sweep
 from codi_int.sae.sweep_table import write_table
-from codi_int.sae.training import check_batch
+from codi_int.sae.training_start import check_batch
 from codi_int.types import Problem, Site, SiteActivations
 
 
@@ -47,8 +47,8 @@ class SweepPlan:
 
 
 @dataclass(frozen=True)
-class SweepNews:
-    """Whom a sweep tells how far it is."""
+class SweepCallbacks:
+    """What a sweep calls to say how far it is."""
 
     stage: Progress
     """called with (stage, done, total) while activations are captured and SAEs spliced"""
@@ -58,7 +58,7 @@ class SweepNews:
     """called for every SAE as soon as it is on disk"""
 
 
-def sweep_sites(model: CodiModel, plan: SweepPlan, news: SweepNews | None = None) -> tuple[SweepRow, ...]:
+def sweep_sites(model: CodiModel, plan: SweepPlan, callbacks: SweepCallbacks | None = None) -> tuple[SweepRow, ...]:
     """Run a plan; what lies in its folders already is not made again.
 
     Returns:
@@ -79,18 +79,18 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, news: SweepNews | None = None
         data_sha256=problems_sha256(plan.training),
     )
     check_folder(plan.out, plan.grid.recipe, known)
-    seen, unseen = (_captured(model, plan, name, news) for name in (TRAIN, HELD_OUT))
+    seen, unseen = (_captured(model, plan, name, callbacks) for name in (TRAIN, HELD_OUT))
     rows = run_sweep(
         _sites(model, plan, seen, unseen),
         plan.grid,
         plan.out,
         known,
         memory_gib=plan.memory_gib,
-        on_epoch=news.epoch if news else None,
-        on_saved=news.saved if news else None,
+        on_epoch=callbacks.epoch if callbacks else None,
+        on_saved=callbacks.saved if callbacks else None,
     )
     if plan.splice:
-        rows = splice_rows(model, rows, plan.held_out, news.stage if news else None)
+        rows = splice_rows(model, rows, plan.held_out, callbacks.stage if callbacks else None)
         write_table(rows, plan.out)
     return rows
 
@@ -131,17 +131,16 @@ def _capture_need(model: CodiModel, plan: SweepPlan) -> int:
     )
 
 
-def _captured(model: CodiModel, plan: SweepPlan, name: str, news: SweepNews | None) -> Activations:
+def _captured(model: CodiModel, plan: SweepPlan, name: str, callbacks: SweepCallbacks | None) -> Activations:
     """One of the two captures: opened, gone on with, or made."""
     problems, data = (plan.training, plan.training_name) if name == TRAIN else (plan.held_out, plan.held_out_name)
-    tell = rename_stage(news.stage if news else None, f"{name} thoughts")
     return activations(
         model,
         problems,
         plan.sites,
         data=data,
         folder=plan.captures / name,
-        progress=tell,
+        progress=rename_stage(callbacks.stage if callbacks else None, f"{name} thoughts"),
     )
 
 

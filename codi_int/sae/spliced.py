@@ -88,7 +88,7 @@ def measure_spliced_all(
     model.check_site(site)
     for sae in saes:
         check_fits(sae, model, site)
-    # over all problems, not per batch: a batch holds questions of one length only
+    # over all problems, not per batch: a batch holds questions of like lengths only
     mean = model.think(problems, capture=[site]).at(site).values.mean(dim=0)
     replacements: list[Replacement] = [lambda x: mean.expand_as(x), *saes]
     # one total per arm: clean, mean, then the SAEs; whole numbers and float64, so that many batches lose nothing
@@ -148,7 +148,7 @@ def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement
     # then do they not depend on rounding that another shape brings. One such row costs a run of its batch.
     whole = _whole_arm(model, clean, site, new)
     rows = zip(arm.answers, whole.answers, close.tolist(), strict=True)
-    answers = [slow if unsure else fast for fast, slow, unsure in rows]
+    answers = [slow if is_close else fast for fast, slow, is_close in rows]
     return _Arm(answers, torch.where(close, whole.logprobs, arm.logprobs))
 
 
@@ -163,9 +163,9 @@ def _whole_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -
 
 def _suffix_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) -> tuple[_Arm, Bool[Tensor, " batch"]]:
     """The batch run on from the site, and which rows are too close to call."""
-    state = _rest(model, clean, site, new(clean.captured[site]))
+    state = _run_on(model, clean, site, new(clean.captured[site]))
     found = _against(model, state, clean)
-    answers, close = [completion.answer for completion in clean.completions], found.uncertain.clone()
+    answers, close = [completion.answer for completion in clean.completions], found.close.clone()
     rows = found.changed.nonzero()[:, 0]
     written, margins = decode_rows(model, state, rows)
     for row, answer in zip(rows.tolist(), written, strict=True):
@@ -176,7 +176,7 @@ def _suffix_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement) 
     return _Arm(answers, found.logprobs), close
 
 
-def _rest(model: CodiModel, clean: Rollout, site: Site, x: Float[Tensor, "batch d_model"]) -> ChainState:
+def _run_on(model: CodiModel, clean: Rollout, site: Site, x: Float[Tensor, "batch d_model"]) -> ChainState:
     """The state after the last thought, run on from another activation at the site."""
     before = clean.captured[site]
     # The activation is put, not added: before + (x - before) is x but for rounding. The delta stands behind it where x

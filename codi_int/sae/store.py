@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from codi_int.catalog import SAE_CONFIG, bundled_folder, saes_below
+from codi_int.catalog import bundled_saes as bundled_saes
 from codi_int.errors import CodiError, SAEError
 from codi_int.files import read_json_object, replace_file, write_json
 from codi_int.sae.base import SAE
@@ -21,7 +22,7 @@ from codi_int.sae.saelens import is_theirs, read_theirs
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
 
-CONFIG_FILE = "cfg.json"
+CONFIG_FILE = SAE_CONFIG
 WEIGHTS_FILE = "sae_weights.safetensors"
 CLASSES: Mapping[str, type[SAE]] = {
     "topk": TopKSAE,
@@ -113,25 +114,23 @@ def _build(raw: Mapping[str, Any], weights: Mapping[str, Tensor], config_at: obj
     return sae.requires_grad_(False)
 
 
-def bundled_saes() -> tuple[str, ...]:
-    """Names of the SAEs that come with the package."""
-    found = []
-    for model in sorted(Path(str(files("codi_int") / "assets")).glob("*")):
-        found += [f"{model.name}/{cfg.parent.name}" for cfg in sorted(model.glob(f"sae/*/{CONFIG_FILE}"))]
-    return tuple(found)
-
-
 def find_sae(name: str | Path) -> Path:
     """The folder that `name` stands for; SAEError where there is none."""
     if str(name) in bundled_saes():
-        model, site = str(name).split("/")
-        return Path(str(files("codi_int") / "assets")) / model / "sae" / site
-    if Path(name).is_dir():
-        return Path(name)
-    raise SAEError(
-        f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {', '.join(bundled_saes()) or 'none'}).",
-        f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
-    )
+        return bundled_folder(str(name))
+    folder = Path(name)
+    if not folder.is_dir():
+        raise SAEError(
+            f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: "
+            f"{', '.join(bundled_saes()) or 'none'}).",
+            f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
+        )
+    # asked only where the folder itself is none, for looking through a sweep takes a while
+    inside = () if (folder / CONFIG_FILE).exists() else saes_below(folder)
+    if inside:
+        names = ", ".join(str(path.relative_to(folder)) for path in inside[:4]) + (", ..." if len(inside) > 4 else "")
+        raise SAEError(f"{folder} is a folder of {len(inside)} SAEs: {names}.", f"Give one of them: {inside[0]}")
+    return folder
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from codi_int.errors import ConfigError, OutputError, SAEError
 from codi_int.files import read_json_object, write_json
+from codi_int.records import differing_key
 from codi_int.sae.compare import decoder_structure
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite, sae_folder
 from codi_int.sae.many import GridEpoch, SAEJob, train_many
+from codi_int.sae.memory import check_disk, sae_bytes
 from codi_int.sae.metrics import measure
 from codi_int.sae.recipe import SAETrainingConfig
-from codi_int.sae.room import check_disk, sae_bytes
 from codi_int.sae.store import CONFIG_FILE, load_sae, save_sae
 from codi_int.sae.sweep_table import write_table
-from codi_int.sae.training import TrainedSAE
+from codi_int.sae.training_start import TrainedSAE
 from codi_int.types import Site
 
 __all__ = ["SweepGrid", "SweepRow", "SweepSite", "run_sweep", "sae_folder"]
@@ -41,7 +42,7 @@ def run_sweep(
             looked at site by site, else for all at the start.
         provenance: model and data, noted with every SAE.
         memory_gib: see `train_many`.
-        on_epoch: called with the site and news of each stack.
+        on_epoch: called with the site and the epoch of each stack.
         on_saved: called for every SAE as soon as it is on disk.
 
     Returns:
@@ -55,11 +56,11 @@ def run_sweep(
     out, known = Path(out), provenance or Provenance()
     # a list is checked whole before anything is trained; a generator only site by site, as it cannot be looked through
     if isinstance(sites, Sequence) and sites:
-        check_sae_room(out, grid, [site.train.site for site in sites], sites[0].train.values.shape[1])
+        check_sae_disk(out, grid, [site.train.site for site in sites], sites[0].train.values.shape[1])
     claim_folder(out, grid.recipe, known)
     rows: list[SweepRow] = []
     for site in sites:
-        check_sae_room(out, grid, [site.train.site], site.train.values.shape[1])
+        check_sae_disk(out, grid, [site.train.site], site.train.values.shape[1])
         rows += _sweep_site(
             site,
             grid,
@@ -100,8 +101,8 @@ def _sweep_site(
         if on_saved:
             on_saved(row)
 
-    tell = None if on_epoch is None else lambda news: on_epoch(name, news)
-    train_many(jobs, memory_gib=memory_gib, on_epoch=tell, on_trained=save)
+    callback = None if on_epoch is None else lambda epoch: on_epoch(name, epoch)
+    train_many(jobs, memory_gib=memory_gib, on_epoch=callback, on_trained=save)
     return [row for row in found.values() if row is not None]
 
 
@@ -134,7 +135,7 @@ def _finished(site: SweepSite, config: SAETrainingConfig, out: Path) -> SweepRow
     return _measured(site, config, folder, TrainedSAE(sae, ()))
 
 
-def check_sae_room(out: Path, grid: SweepGrid, sites: Sequence[Site], d_in: int) -> None:
+def check_sae_disk(out: Path, grid: SweepGrid, sites: Sequence[Site], d_in: int) -> None:
     """ConfigError where the SAEs that are still missing take more disk than is free; says need and limit."""
     n_saes, where = len(sites) * len(grid.configs()), f"{len(sites)} sites" if len(sites) > 1 else "one site"
     check_disk(out, sae_bytes(grid, sites, d_in, out), f"The {n_saes} SAEs of {where}")
@@ -161,8 +162,7 @@ def check_folder(out: Path, recipe: SAETrainingConfig, known: Provenance) -> boo
     remedy = "Delete it, or give another folder."
     found = read_json_object(out / SETTINGS, error=OutputError, remedy=remedy, finite=False)
     if found != own:
-        # both key sets: the note may lack a setting or have one that is not known here
-        name = next(key for key in {**own, **found} if own.get(key) != found.get(key))
+        name = differing_key(own, found)
         raise ConfigError(
             f"{out} holds a sweep with {name} {_short(found.get(name))}, not {_short(own.get(name))}.",
             "Give another folder, or the settings of that sweep.",

@@ -69,7 +69,7 @@ def table_rows(rows: Sequence[SweepRow], out: Path) -> list[dict[str, Any]]:
 
 
 def spliced_measures(spliced: SplicedMetrics | None) -> dict[str, int | float | None]:
-    """The measures of an SAE in the model's place by name; all None where it was not spliced in."""
+    """The measures of a spliced-in SAE by name; all None where none was spliced in."""
     names = (*SplicedMetrics.__dataclass_fields__, "accuracy_recovered", "loss_recovered")
     return {"n_problems_spliced" if name == "n_problems" else name: getattr(spliced, name, None) for name in names}
 

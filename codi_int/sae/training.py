@@ -17,15 +17,8 @@ from codi_int.sae.many import SAEJob, train_many
 from codi_int.sae.metrics import check_activations
 from codi_int.sae.objectives import Objective
 from codi_int.sae.recipe import SAETrainingConfig
-from codi_int.sae.training_start import EpochRecord as EpochRecord
-from codi_int.sae.training_start import TrainedSAE as TrainedSAE
-from codi_int.sae.training_start import check_batch as check_batch
-from codi_int.sae.training_start import initial as initial
-from codi_int.sae.training_start import order_rows, prune
+from codi_int.sae.training_start import EpochRecord, TrainedSAE, check_batch, initial, order_rows, prune
 from codi_int.types import SiteActivations
-
-# the names that these two had before they moved below `many`
-epoch_order, pruned = order_rows, prune
 
 ANY_MEMORY = 1e6
 """GiB; a single SAE is not bounded"""
@@ -91,8 +84,8 @@ def _train_stacked(
     on_epoch: Callable[[EpochRecord], None] | None,
 ) -> TrainedSAE:
     """`train_sae` by the trainer of stacks, the one that has other products than float32."""
-    tell = None if on_epoch is None else lambda news: on_epoch(news.records[0])
-    return train_many([SAEJob(x, config, known)], memory_gib=ANY_MEMORY, on_epoch=tell)[0]
+    callback = None if on_epoch is None else lambda epoch: on_epoch(epoch.records[0])
+    return train_many([SAEJob(x, config, known)], memory_gib=ANY_MEMORY, on_epoch=callback)[0]
 
 
 class _Run:

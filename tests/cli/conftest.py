@@ -53,6 +53,12 @@ class Ran:
         return " ".join(self.out.split())
 
 
+@pytest.fixture(autouse=True)
+def no_line_for_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine must not add a line to what the tests read."""
+    monkeypatch.setattr("codi_int.cli._console.SILENCE", 3600.0)
+
+
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     folder = tmp_path_factory.mktemp("shelf")

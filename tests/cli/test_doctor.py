@@ -6,10 +6,13 @@ from collections.abc import Callable
 import pytest
 
 import codi_int as ci
+from codi_int.cli.doctor import _size
 from codi_int.types import Site
 
 
-def test_it_tells_sizes_hashes_and_parity(run: Callable, shelf) -> None:
+def test_it_tells_sizes_hashes_and_parity(run: Callable, shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a random model with large weights makes rounding grow: 2e-5 of a state's length on some processors
+    monkeypatch.setattr("codi_int.model.parity.TOLERANCE", 1e-4)
     ran = run("doctor", "--model", shelf.model, "--parity", "2", "--data", shelf.data, "--json")
     document = json.loads(ran.out)
     model = ci.load_model(shelf.model)
@@ -42,3 +45,17 @@ def test_settings_of_the_official_layout_are_refused_for_our_own(run: Callable, 
     assert (ran.code, len(ran.err.strip().splitlines())) == (2, 2)
     assert "remove_eos" in ran.err
     assert run("doctor", "--model", shelf.model, "--parity", "-1").code == 2
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "shown"),
+    [
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (3 * 2**19, "1.5 MiB"),
+        (2**30 - 2**20, "1023.0 MiB"),
+        (2**30, "1.0 GiB"),
+    ],
+)
+def test_sizes(n_bytes: int, shown: str) -> None:
+    assert _size(n_bytes) == shown

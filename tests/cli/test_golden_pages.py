@@ -1,4 +1,4 @@
-"""Golden pages: a record made by hand goes in, the exact text of the page must come out, at two widths.
+"""Golden pages: a record made by hand goes in, the exact text of the page must come out, at three widths.
 
 Where a page is to change, `UPDATE_GOLDEN=1 pytest tests/cli/test_golden_pages.py` writes the texts anew; read what
 `git diff tests/cli/golden` shows against the records in `golden_records.py` before it is kept.
@@ -27,7 +27,7 @@ from codi_int.cli.sae_train import train_page
 from tests.cli import golden_records as made
 
 FOLDER = Path(__file__).parent / "golden"
-WIDTHS = (80, 120)
+WIDTHS = (60, 80, 120)
 UPDATE = "UPDATE_GOLDEN"
 
 PAGES: dict[str, Callable[[], RenderableType]] = {

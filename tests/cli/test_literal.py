@@ -96,3 +96,27 @@ def test_hostile_names_are_literal(
     assert "$x^{$_[" in ran.page
     for text in (ran.out, ran.err):
         assert not {"\x1b", "\u202e"} & set(text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sae eval {sae} --train-data none --out {out}",
+        "sae sweep --layer 2 --k 2 --features 16,32 --epochs 1 --recipe {recipe} --held-out {data} --out {out}",
+    ],
+)
+def test_hostile_names_are_literal_in_saes(
+    run: Callable, hostile: tuple[str, ...], command: str, tmp_path: Path
+) -> None:
+    name = HOSTILE.replace("/", "")
+    _, model, _, data = hostile
+    sae = shutil.copytree(Path(model) / "sae" / "L2.P3", tmp_path / name)
+    (tmp_path / "recipe.json").write_text(json.dumps({"batch_size": 4}))
+    places = {"sae": sae, "out": tmp_path / f"out{name}", "data": data, "recipe": tmp_path / "recipe.json"}
+    ran = run(*(word.format(**places) for word in command.split()), *hostile)
+    assert ran.code == 0, ran.err
+    assert "$x^{$_[" in ran.page
+    figures = "".join(path.read_text() for path in places["out"].glob("*.svg"))
+    assert "$x^{$_[/b]:smile:\\x1b[31m" in figures
+    for text in (ran.out, ran.err, figures):
+        assert not {"\x1b", "\u202e"} & set(text)

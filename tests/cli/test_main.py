@@ -5,13 +5,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
-from codi_int.cli import main, sae
+from codi_int.cli import features, main, sae
+from codi_int.cli._errors import GROUPS
 from codi_int.cli._lazy import Entry
 
-ENTRIES = [entry for entry in (*main.COMMANDS, *sae.COMMANDS) if entry.name != "sae"]
+ENTRIES = [
+    entry for entry in (*main.COMMANDS, *sae.COMMANDS, *features.COMMANDS) if not entry.target.endswith(":make_app")
+]
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
@@ -28,7 +32,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert time.perf_counter() - started[1] < 20.0  # the half second is measured where the machine is idle
 
 
-@pytest.mark.parametrize("words", [["--help"], ["sae", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["sae", "--help"], ["features", "--help"]])
 def test_help_of_a_group_loads_none_of_its_commands(words: list[str]) -> None:
     code = (
         "import sys, codi_int.cli.main as m\n"
@@ -57,10 +61,16 @@ def test_a_line_of_help_is_the_first_of_the_commands_own(entry: Entry) -> None:
     assert entry.help == (inspect.getdoc(entry.load()) or "").split("\n\n")[0]
 
 
-def test_the_line_of_the_laboratory_is_its_own() -> None:
-    (entry,) = (entry for entry in main.COMMANDS if entry.name == "sae")
-    assert entry.load() is sae.make_app
-    assert entry.help == inspect.getdoc(sae.sae)
+@pytest.mark.parametrize("group", [sae, features], ids=lambda group: group.__name__)
+def test_the_line_of_a_group_is_its_own(group: ModuleType) -> None:
+    name = group.__name__.split(".")[-1]
+    (entry,) = (entry for entry in main.COMMANDS if entry.name == name)
+    assert entry.load() is group.make_app
+    assert entry.help == inspect.getdoc(getattr(group, name))
+
+
+def test_errors_know_the_groups() -> None:
+    assert {entry.name for entry in main.COMMANDS if entry.target.endswith(":make_app")} == set(GROUPS)
 
 
 def test_every_command_has_help_with_an_example(run: Callable) -> None:
@@ -71,9 +81,12 @@ def test_every_command_has_help_with_an_example(run: Callable) -> None:
     assert run("eval", "--help").code == 0
 
 
-def test_no_command_shows_help(run: Callable) -> None:
-    ran = run()
-    assert "ablate" in ran.out + ran.err
+@pytest.mark.parametrize("words", [(), ("sae",), ("features",)])
+def test_no_command_shows_help_and_ends_well(run: Callable, words: tuple[str, ...]) -> None:
+    ran = run(*words)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Usage: {' '.join(('codi-int', *words))} [OPTIONS] COMMAND" in ran.out
+    assert ran.out == run(*words, "--help").out
 
 
 def test_version_is_the_packages(run: Callable) -> None:
@@ -83,21 +96,76 @@ def test_version_is_the_packages(run: Callable) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "lines"),
     [
-        (("abblate",), "abblate"),
-        (("ablate", "--feature", "1"), "--layer"),
-        (("ablate", "--layer", "2"), "--feature"),
-        (("ablate", "--feature", "1", "--layer", "two"), "--layer takes a whole number, got 'two'"),
-        (("ablate", "--feature", "1", "--layer", "2", "--colour", "red"), "--colour"),
+        (
+            ("abblate",),
+            ("There is no command 'abblate'.", "Did you mean ablate? codi-int --help lists what there is."),
+        ),
+        (
+            ("sae", "trian"),
+            ("There is no command 'trian'.", "Did you mean train? codi-int sae --help lists what there is."),
+        ),
+        (("zzz",), ("There is no command 'zzz'.", "codi-int --help lists what there is.")),
+        (
+            ("ablate", "--feature", "1"),
+            ("--layer N is missing: Block, counted from 0.", "Example: codi-int ablate --feature 449 --layer 14"),
+        ),
+        (
+            ("ablate", "--layer", "2"),
+            (
+                "--feature N is missing: Features to ablate together: 449, or 3-6,9.",
+                "Example: codi-int ablate --feature 449 --layer 14",
+            ),
+        ),
+        (
+            ("sae", "export", "x"),
+            (
+                "--out PATH is missing: Folder for saelens; for published the .pt file.",
+                "Example: codi-int sae export codi-mini/L14.P3 --format published --out L14.P3.pt",
+            ),
+        ),
+        (
+            ("ablate", "--feature", "1", "--layer", "two"),
+            ("--layer takes a whole number, got 'two'.", "Write --layer 3, for example."),
+        ),
+        (
+            ("ablate", "--feature", "1", "--layer", "2", "--controlls", "3"),
+            (
+                "codi-int ablate has no option --controlls.",
+                "Did you mean --controls? codi-int ablate --help lists what there is.",
+            ),
+        ),
+        (("ablate", "--layer"), ("--layer needs a value.", "codi-int ablate --help lists what there is.")),
+        (("eval", "--json=yes"), ("--json takes no value.", "codi-int eval --help lists what there is.")),
+        (
+            ("eval", "surplus"),
+            ("codi-int eval does not know what to do with 'surplus'.", "codi-int eval --help lists what there is."),
+        ),
+        (
+            ("ablate", "--feature", "1", "--layer", "2", "--mode", "zzero"),
+            ("--mode 'zzero' does not exist.", "Did you mean zero? It is one of zero, mean, resample, set."),
+        ),
+        (
+            ("patch", "--what", "word", "--auto", "both", "--step", "1"),
+            ("--what 'word' does not exist.", "It is one of residual, thought, features."),
+        ),
+        (
+            ("eval", "--limit", "2", "--data", "nonsense"),
+            (
+                "--data nonsense: There is no data set 'nonsense'.",
+                "Known: stories:train, stories:validation, stories:sae, gsm8k:test, gsm8k-aug:test, svamp:all, "
+                "gsm-hard:test, multiarith:test, or the path of a .jsonl file.",
+            ),
+        ),
     ],
 )
-def test_words_that_make_no_command_give_two_lines(run: Callable, words: tuple[str, ...], says: str) -> None:
+def test_words_that_make_no_command_give_two_lines(
+    run: Callable, words: tuple[str, ...], lines: tuple[str, str]
+) -> None:
     ran = run(*words)
-    assert ran.code == 2
-    assert says in ran.err
-    assert len(ran.err.strip().splitlines()) == 2
-    assert ran.out == ""
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"codi-int: {lines[0]}\n{lines[1]}\n"
 
 
 def test_interrupt_is_a_clean_stop(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

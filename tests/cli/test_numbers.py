@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from typer.main import get_command
 
-from codi_int.cli import main, sae
+from codi_int.cli import features, main, sae
 from codi_int.cli._lazy import _loaded
 
 ABSURD = str(10**30)
@@ -15,9 +15,9 @@ FREE = {"--value", "--factor", "--lora-alpha", "--memory-gib", "--minutes"}
 
 def numeric_options() -> Iterator[tuple[str, str, str]]:
     """(command, option, absurd text) for all options that show N or a number as what they take."""
-    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS)):
+    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS), ("features ", features.COMMANDS)):
         for entry in entries:
-            if entry.name == "sae":
+            if entry.target.endswith(":make_app"):
                 continue
             for parameter in _loaded(entry).params:
                 name = parameter.opts[0]
@@ -65,3 +65,13 @@ def test_a_range_of_too_many_and_five_thousand_digits_are_refused(run: Callable)
 
 def test_the_group_itself_has_no_numbers() -> None:
     assert not [parameter for parameter in get_command(sae.make_app()).params if parameter.metavar == "N"]
+
+
+@pytest.mark.parametrize("feature", ["-1", "99", "1,1", "1,-2"])
+def test_features_that_cannot_be_are_two_lines(run: Callable, shelf, feature: str) -> None:
+    ran = run("ablate", "--model", shelf.model, "--data", shelf.data, "--layer=2", f"--feature={feature}")
+    assert (ran.code, ran.out) == (2, "")
+    rule, remedy = [line for line in ran.err.splitlines() if not line.startswith("clean pass")]
+    assert rule.startswith("codi-int: ")
+    assert feature.split(",")[-1] in rule
+    assert remedy

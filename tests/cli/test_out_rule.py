@@ -24,6 +24,7 @@ COMMANDS = [
     ("lens --problem 0", "--top 7", {"lens"}),
     ("doctor --parity 1", "--parity 2", {"parity"}),
     ("sae eval SAE --no-splice --train-data none", "--limit 7", {"efficiency"}),
+    ("features rank --layer 2 --sae SAE", "--rank 1", {"firing-rates"}),
     ("capture --layer 2 --position 3", "--dtype bfloat16", set()),
 ]
 AGAIN = ("amplify", "screen", "patch", "eval", "sae", "capture")

@@ -100,3 +100,21 @@ def test_what_cannot_be_exchanged(run: Callable, shelf, tmp_path: Path) -> None:
         assert says in ran.err
         assert len(ran.err.strip().splitlines()) == 2
     assert not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    ("site", "says"),
+    [(None, None), (Site(1, 3), None), (Site(9, 3), "Layer 9 does not exist")],
+    ids=["no site", "a site of the model", "a site that the model lacks"],
+)
+def test_an_sae_is_held_against_the_model_it_is_imported_for(
+    run: Callable, shelf, site: Site | None, says: str | None, tmp_path: Path
+) -> None:
+    sae = TopKSAE(SAEConfig(24, 32, 4))
+    if site is not None:
+        sae.annotate(site=site)
+    save_sae(sae, tmp_path / "sae")
+    ran = run("sae", "import", str(tmp_path / "sae"), "--model", shelf.model, "--out", str(tmp_path / "out"))
+    assert ran.code == (2 if says else 0), ran.err
+    assert (tmp_path / "out").exists() == (says is None)
+    assert says is None or says in ran.err

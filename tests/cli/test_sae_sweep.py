@@ -160,7 +160,7 @@ def test_a_sweep_larger_than_disk_or_memory_says_need_and_limit(
     assert ran.code == 2
     assert "The 16 SAEs of 4 sites and their activations take 0.00 GiB; 0.00 GiB are free" in ran.err
     with monkeypatch.context() as patch:
-        patch.setattr("codi_int.sae.room.available_memory", lambda device: 1000)
+        patch.setattr("codi_int.sae.memory.available_memory", lambda device: 1000)
         ran = run(*words)
     assert ran.code == 2
     assert "24 rows of one site and one SAE in training take 0.00 GiB of memory; 0.00 GiB are available" in ran.err

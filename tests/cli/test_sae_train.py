@@ -36,6 +36,14 @@ def test_options_win_over_the_recipe_and_that_over_the_defaults(
     assert f"{known.measures['explained_variance']:.4f}" in ran.page
 
 
+def test_without_k_it_is_the_shipped_shape(run: Callable, words: tuple[str, ...], recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text('{"batch_size": 4, "epochs": 1}')
+    ran = run(*words)
+    assert ran.code == 0, ran.err
+    assert "topk SAE, d_sae 512, k 16, seed 0 at L2.P3" in ran.page
+    assert (load_sae(tmp_path / "sae").config.k, load_sae("codi-mini/L14.P3").config.k) == (16, 16)
+
+
 def test_products_in_bfloat16_are_noted(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
     ran = run(*words, "--products", "bfloat16")
     assert ran.code == 0, ran.err
@@ -69,6 +77,8 @@ def test_every_architecture_and_training_option(
 def test_a_dictionary_that_grows_with_k(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
     assert run(*words, "--k", "5", "--features", "auto").code == 0
     assert load_sae(tmp_path / "sae").d_sae == adaptive_d_sae(5) == 32
+    assert run(*words, "--features", "auto").code == 0  # the recipe's k is 3
+    assert load_sae(tmp_path / "sae").d_sae == adaptive_d_sae(3) == 16
 
 
 @pytest.mark.parametrize(
@@ -79,7 +89,6 @@ def test_a_dictionary_that_grows_with_k(run: Callable, words: tuple[str, ...], t
         (("--architecture", "gated"), "Architecture 'gated' takes no k"),
         (("--architecture", "transcoder"), "topk, batchtopk, matryoshka"),
         (("--rule", "sum"), "relu, abs"),
-        (("--features", "auto"), "there is no --k"),
         (("--features", "many"), "--features takes whole numbers"),
         (("--limit", "3"), "3 rows are fewer than one batch of 4"),
         (("--position", "9"), "Position 9 does not exist"),
@@ -100,3 +109,7 @@ def test_the_architectures_without_k_say_where_the_penalty_goes(
     ran = run(*words, "--architecture", "gated")
     assert ran.code == 2
     assert '{"sparsity": {"coefficient": 1.0}}' in ran.err
+    recipe.write_text('{"batch_size": 4, "sparsity": {"coefficient": 1.0}}')
+    ran = run(*words, "--architecture", "gated", "--features", "auto")
+    assert ran.code == 2
+    assert "--features auto grows with k, and --architecture gated has none." in ran.err

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from codi_int.data import stories
+from codi_int.data.problems import load_problems
 from codi_int.errors import DataError
 
 SIGN = {"addition": "+", "subtraction": "-", "multiplication": "*", "division": "/"}
@@ -27,8 +28,8 @@ def test_known_story_stays_the_same_between_versions_and_machines():
     problem = stories.load_stories("validation", 1)[0]
     assert problem.id == "held-out-0"
     assert problem.answer == problem.steps[-1].result
-    assert stories.problems_fingerprint("validation") == stories.FINGERPRINTS["validation"]
-    assert stories.problems_fingerprint("sae") == stories.FINGERPRINTS["sae"]
+    assert {split: stories.problems_fingerprint(split) for split in stories.FINGERPRINTS} == stories.FINGERPRINTS
+    assert set(stories.FINGERPRINTS) == {"validation", "sae", "confirmation", "confirmation/2"}
 
 
 def test_held_out_splits_have_the_published_sizes_and_share_no_text(sample):
@@ -37,6 +38,36 @@ def test_held_out_splits_have_the_published_sizes_and_share_no_text(sample):
     texts = [p.question for p in (*validation, *sae)]
     assert len(set(texts)) == len(texts)
     assert not set(texts) & {p.question for p in sample}
+
+
+def test_confirmation_shares_no_text_and_no_longer_chain_with_what_selects():
+    """Chains are compared as steps here, not by the function that the generator itself uses."""
+    draws = [stories.load_stories(name) for name in ("confirmation", "confirmation/2", "confirmation/3")]
+    assert [len(draw) for draw in draws] == [1495] * 3
+    selecting = [*stories.load_stories("validation"), *stories.load_stories("sae")]
+    texts = [p.question for split in (selecting, *draws) for p in split]
+    assert len(set(texts)) == len(texts)
+    chains = {p.steps for p in selecting}
+    for draw in draws:
+        assert not chains & {p.steps for p in draw if len(p.steps) > 1}
+        assert len({p.id for p in draw}) == 1495
+        assert Counter(len(p.steps) for p in draw).keys() == {1, 2, 3, 4}
+    # single calculations are the same ones, or the split would hold other problems
+    assert chains & {p.steps for p in draws[0] if len(p.steps) == 1}
+
+
+def test_confirmation_by_name_is_what_the_name_says():
+    assert stories.load_stories("confirmation", 3) == stories.load_stories("confirmation")[:3]
+    assert stories.load_stories("confirmation/2", 1)[0].id.startswith("confirmation/2-")
+    assert load_problems("stories:confirmation/2", limit=2).name == "stories:confirmation/2"
+
+
+@pytest.mark.parametrize(
+    "split", ["confirmation/1", "confirmation/0", "confirmation/02", "confirmation/", "confirmation/x"]
+)
+def test_a_draw_has_one_name(split):
+    with pytest.raises(DataError, match=r"no split .*confirmation"):
+        stories.load_stories(split)
 
 
 def test_training_leaves_out_a_text_that_is_held_out(monkeypatch):

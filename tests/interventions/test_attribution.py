@@ -7,7 +7,8 @@ import torch
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, Amplify
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.attribution import attribute, attribute_sites
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE

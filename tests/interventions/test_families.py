@@ -29,7 +29,7 @@ def test_both_are_those_of_statsmodels_to_the_last_digit(method: str, theirs: st
 
 def test_untested_members_stay_out_of_the_family() -> None:
     assert adjust([0.02, None, 0.03]) == pytest.approx((0.04, None, 0.04))
-    assert adjust([None, None]) == (None, None)
+    assert adjust([None, None]) == [None, None]
 
 
 def test_holm_keeps_the_family_error() -> None:

@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control, permutation_test, wilcoxon
 from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.screens import groups
-from codi_int.interventions.screens.additivity import PairRow, interaction
+from codi_int.interventions.screens.additivity import PairRow, measure_interaction
 from codi_int.interventions.screens.interactions import run_pairs
 from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_screen
 from codi_int.types import Problem, Site
@@ -88,15 +88,15 @@ def test_p_values_are_adjusted_over_the_pairs(found: Screen) -> None:
 def test_interaction_is_tested_as_scipy_does() -> None:
     generator = np.random.default_rng(0)
     joint, a, b = generator.normal(0.3, 1, 60), generator.normal(0, 1, 60), generator.normal(0, 1, 60)
-    smooth = interaction(joint, [a, b])
+    smooth = measure_interaction(joint, [a, b])
     assert smooth.p_value == pytest.approx(wilcoxon(joint - a - b).pvalue)
     assert smooth.estimate == pytest.approx((joint - a - b).mean())
     assert smooth.low < smooth.estimate < smooth.high
     flips = np.array([1.0, -1, 1, 1, 1, 0, 0, 1])
-    coarse = interaction(flips, [np.zeros(8), np.zeros(8)], method="permutation")
+    coarse = measure_interaction(flips, [np.zeros(8), np.zeros(8)], method="permutation")
     exact = permutation_test((flips[flips != 0],), np.mean, permutation_type="samples", n_resamples=np.inf)
     assert coarse.p_value == pytest.approx(exact.pvalue)
-    assert interaction(a + b, [a, b]).estimate == pytest.approx(0.0)
+    assert measure_interaction(a + b, [a, b]).estimate == pytest.approx(0.0)
 
 
 def test_an_interaction_that_is_not_there_is_rarely_found() -> None:
@@ -104,7 +104,7 @@ def test_an_interaction_that_is_not_there_is_rarely_found() -> None:
     p_values = []
     for _ in range(400):  # of the interval nothing is asked here: two draws will do
         a, b = generator.normal(size=40), generator.normal(size=40)
-        p_values.append(interaction(a + b + generator.normal(size=40), [a, b], resamples=2).p_value)
+        p_values.append(measure_interaction(a + b + generator.normal(size=40), [a, b], resamples=2).p_value)
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.03)
 
 

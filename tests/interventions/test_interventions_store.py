@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codi_int.errors import OutputError
-from codi_int.interventions.engine.store import prepare_folder
+from codi_int.files import prepare_folder
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:

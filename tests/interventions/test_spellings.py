@@ -11,7 +11,7 @@ import torch
 import codi_int as ci
 from codi_int.errors import CodiError, ConfigError, DataError, FeatureError, HookError, SiteError
 from codi_int.numeric import as_number, as_whole
-from codi_int.spellings import as_sites
+from codi_int.sites import as_sites
 from codi_int.types import Site
 
 PLACE = Site(2, 3)

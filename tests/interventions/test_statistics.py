@@ -38,6 +38,42 @@ def test_lists_arrays_and_tensors_are_read_alike() -> None:
     assert effect == compare_paired(torch.tensor(clean), torch.tensor(after))
 
 
+def test_what_was_not_touched_is_not_tested() -> None:
+    clean, _ = _arms(100, 0, 0)
+    nowhere = np.zeros(100, dtype=bool)
+    effect = compare_paired(clean, clean, touched=nowhere, answer_changed=nowhere, logprob_change=np.zeros(100))
+    assert (effect.estimate, effect.low, effect.high, effect.p_value) == (0.0, 0.0, 0.0, None)
+    assert (effect.n, effect.n_touched, effect.n_answer_changed) == (100, 0, 0)
+    assert (effect.method, effect.minimum_detectable) == ("not tested", None)
+    assert effect.logprob is not None
+    assert (effect.logprob.estimate, effect.logprob.p_value) == (0.0, None)
+    assert effect.verdict == (
+        "The edit changes nothing here. Nothing differs on any of the 100 problems, so nothing is tested."
+    )
+    # one problem is enough to test, and not to know what was touched is no reason not to
+    assert compare_paired(clean, clean, touched=np.arange(100) == 7).p_value == 1.0
+    assert compare_paired(clean, clean).p_value == 1.0
+
+
+def test_what_differs_without_a_touch_is_shown_and_not_tested() -> None:
+    clean, after = _arms(200, 20, 6)
+    nowhere, change = np.zeros(200, dtype=bool), np.linspace(-1.0, -0.5, 200)
+    effect = compare_paired(clean, after, touched=nowhere, answer_changed=clean != after, logprob_change=change)
+    tested = compare_paired(clean, after, logprob_change=change)
+    assert (effect.estimate, effect.low, effect.high) == (tested.estimate, tested.low, tested.high)
+    assert (effect.n_broken, effect.n_fixed, effect.n_answer_changed) == (20, 6, 26)
+    assert effect.p_value is None
+    assert effect.logprob is not None
+    assert tested.logprob is not None
+    assert effect.logprob.p_value is None
+    assert tested.logprob.p_value is not None
+    assert effect.logprob.estimate == tested.logprob.estimate == pytest.approx(-0.75)
+    assert effect.verdict == (
+        "The edit changes nothing on any of the 200 problems, so nothing is tested: "
+        "the 20 broken and 6 fixed answers have another cause."
+    )
+
+
 @pytest.mark.parametrize("broken", range(6))
 def test_few_flips_are_called_too_few(broken: int) -> None:
     clean, after = _arms(1000, broken, 0)

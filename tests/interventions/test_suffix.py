@@ -29,7 +29,7 @@ def logits_that_choose(choices: list[list[int]], margin: float = 1.0) -> torch.T
 def test_agreement_counts_only_the_answers_own_tokens() -> None:
     found = verify(logits_that_choose([[3, 1, 0], [2, 0, 4]]), clean_answers(), torch.tensor([0, 1]), 0.1)
     assert found.changed.tolist() == [False, False]
-    assert found.uncertain.tolist() == [False, False]
+    assert found.close.tolist() == [False, False]
 
 
 def test_rows_are_compared_with_the_row_they_belong_to() -> None:
@@ -50,11 +50,11 @@ def test_logprob_is_that_of_the_clean_tokens() -> None:
 def test_close_choices_count_up_to_the_first_that_differs() -> None:
     logits = logits_that_choose([[3, 1, 0], [4, 0, 0]])
     logits[1, 1, 1] = 0.999
-    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [False, False]
+    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).close.tolist() == [False, False]
     logits[0, 2, 4] = 0.999
-    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [True, False]
+    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).close.tolist() == [True, False]
     logits[1, 0, 3] = 0.95
-    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).uncertain.tolist() == [True, True]
+    assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).close.tolist() == [True, True]
 
 
 @pytest.mark.parametrize("component", ["attn_out", "resid_mid"])

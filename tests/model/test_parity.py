@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from codi_int.model.parity import check_parity, plain_run
+from codi_int.model.parity import TOLERANCE, Parity, check_parity, plain_run
 
 
 @pytest.mark.parametrize("variant", [{}, {"remove_eos": False, "suppress_last_id": True}])
@@ -31,3 +31,22 @@ def test_a_disturbed_run_is_noticed(llama: Any, problems: list[Any]) -> None:
         parity = check_parity(llama, problems)
     assert not parity.agrees
     assert max(parity.worst_by_position[:4]) < 1e-5 < min(parity.worst_by_position[4:])
+
+
+def test_what_is_as_far_as_the_tolerance_does_not_agree() -> None:
+    def agrees(worst: float, equal: int = 2) -> bool:
+        return Parity(2, (0.0, worst), (0.0, worst), equal).agrees
+
+    assert not agrees(TOLERANCE)
+    assert agrees(TOLERANCE / 2)
+    assert not agrees(TOLERANCE / 2, equal=1)
+
+
+def test_a_disturbance_is_placed_by_layer_and_by_position(llama: Any, problems: list[Any]) -> None:
+    from codi_int.types import Site
+
+    # the last layer at the last position: nothing else reads it but the answer
+    with llama.hooks({Site(3, 6): lambda r, c: r * 1.01 + 0.1}):
+        parity = check_parity(llama, problems[:2])
+    assert [worst > 1e-5 for worst in parity.worst_by_layer] == [False, False, False, True]
+    assert [worst > 1e-5 for worst in parity.worst_by_position] == [False] * 6 + [True]

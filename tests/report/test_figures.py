@@ -86,6 +86,8 @@ def test_pngs_are_pngs_of_a_sane_size(tmp_path: Path) -> None:
         ({"schema": "codi-int/manifest@1"}, "have no figures"),
         ({}, "schema None have no figures"),
         ({"schema": "codi-int/curve@1"}, "not whole: KeyError"),
+        ({"schema": {"a": 1}}, "have no figures"),
+        ({"schema": "codi-int/curve@1", "curves": 3}, "not whole"),
     ],
 )
 def test_documents_without_figures_are_errors(document: dict, says: str, tmp_path: Path) -> None:

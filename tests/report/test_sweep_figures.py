@@ -9,6 +9,7 @@ import torch
 from matplotlib.colors import to_rgba
 
 from codi_int.errors import DataError
+from codi_int.report.figures import draw_kept
 from codi_int.report.firing_rates import frequency_figure, k_curve_figure
 from codi_int.report.sweep_figures import heatmaps_figure, pareto_figure, site_map_figure, sweep_figures
 from codi_int.report.sweep_rows import EXPLAINED, SweepData, read_sweep
@@ -165,3 +166,27 @@ def test_the_caption_names_model_and_data(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Site(2, 3))
     (folder / "sweep.json").write_text(json.dumps({"model": "tiny", "training_data": "stories:sae"}))
     assert read_sweep(folder).caption == "tiny, trained on stories:sae. Measured on 100 held-out rows."
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"k": "x"}, {"k": {}}, {"seed": []}, {EXPLAINED.key: "high"}, {"strict_front": None, "d_sae": None}],
+    ids=str,
+)
+def test_rows_of_other_kinds_than_a_sweep_writes_are_errors(tmp_path: Path, change: dict) -> None:
+    folder = make_sweep(tmp_path, Site(2, 3))
+    rows = json.loads((folder / "grid.json").read_text())
+    rows[1].update(change)
+    (folder / "grid.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="is not whole") as caught:
+        draw_kept(folder, tmp_path / "out")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_rows_that_lack_the_front_are_errors(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, Site(2, 3))
+    rows = json.loads((folder / "grid.json").read_text())
+    del rows[0]["strict_front"]
+    (folder / "grid.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="KeyError\\('strict_front'\\)"):
+        draw_kept(folder, tmp_path / "out")

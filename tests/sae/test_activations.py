@@ -12,10 +12,10 @@ SITES = [Site(1, 3), Site(2, 4)]
 
 
 def test_disk_and_memory_agree_in_the_order_of_the_problems(model, problems, tmp_path):
-    told = []
-    held = activations(model, problems, SITES, progress=lambda *news: told.append(news))
+    heard = []
+    held = activations(model, problems, SITES, progress=lambda *said: heard.append(said))
     kept = activations(model, problems, SITES, "stories", tmp_path / "acts")
-    assert told[-1] == ("thoughts", 11, 11)
+    assert heard[-1] == ("thoughts", 11, 11)
     for site in SITES:
         assert kept.at(site).problem_ids == held.at(site).problem_ids == tuple(p.id for p in problems)
         torch.testing.assert_close(kept.at(site).values, held.at(site).values, atol=1e-5, rtol=1e-5)

@@ -39,7 +39,7 @@ def model():
 
 def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp_path):
     site, problems = Site(1, 3), load_stories("sae", 64)
-    told = []
+    heard = []
     config = SAETrainingConfig(d_sae=24, k=4, epochs=2, batch_size=32, seed=5)
     found = train_at_site(
         model,
@@ -49,7 +49,7 @@ def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp
         config=config,
         folder=tmp_path / "sae",
         data_name="stories:sae",
-        progress=lambda *stage: told.append(stage),
+        progress=lambda *stage: heard.append(stage),
     )
     sae = load_sae(tmp_path / "sae")
     known = sae.config.provenance
@@ -59,8 +59,8 @@ def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp
     x = model.think(load_stories("validation", 32), capture=[site]).at(site).values
     residual = x - sae.decode(sae.encode(x))
     assert_close(torch.tensor(found.explained_variance), 1 - residual.var() / x.var(), atol=1e-4, rtol=1e-4)
-    assert ("epochs", 2, 2) in told
-    assert ("held-out thoughts", 32, 32) in told
+    assert ("epochs", 2, 2) in heard
+    assert ("held-out thoughts", 32, 32) in heard
 
 
 def test_a_site_that_does_not_exist_is_refused_before_anything_runs(model, tmp_path):

@@ -7,8 +7,8 @@ import torch
 
 from codi_int.errors import SAEError
 from codi_int.sae import Provenance, SAEConfig, TopKSAE, check_fits
-from codi_int.sae.base import hook_name_of, sparsify
-from codi_int.sae.config import BRIDGE_NAMES
+from codi_int.sae.base import sparsify
+from codi_int.sae.config import BRIDGE_NAMES, hook_name_of
 from codi_int.types import Site
 
 

@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_and_never_shows_half_a_capture(model, problems, tm
 
 def test_memory_is_bounded_by_the_chunk(model, problems, tmp_path):
     seen = []
-    capture_to_disk(model, problems, tmp_path / "acts", rows_at_once=5, progress=lambda *news: seen.append(news))
+    capture_to_disk(model, problems, tmp_path / "acts", rows_at_once=5, progress=lambda *said: seen.append(said))
     assert seen == [("thoughts", done, 11) for done in (5, 10, 11)]
 
 

@@ -152,7 +152,7 @@ def test_broken_activations_stop_everything_before_it_starts(data, bad):
     broken[3, 2] = bad
     done = []
     with pytest.raises(DataError, match="NaN or inf"):
-        train_many([SAEJob(data[0], BASE), SAEJob(broken, BASE)], on_trained=lambda *news: done.append(news))
+        train_many([SAEJob(data[0], BASE), SAEJob(broken, BASE)], on_trained=lambda *trained: done.append(trained))
     assert not done
 
 

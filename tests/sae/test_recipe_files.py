@@ -31,6 +31,15 @@ def test_given_wins_over_the_file_and_the_file_over_defaults(tmp_path):
     assert read_recipe(None, {"d_sae": 16}, {"k": 2}) == SAETrainingConfig(16, 2)
 
 
+def test_a_default_k_is_for_architectures_that_take_one(tmp_path):
+    defaults, path = {"d_sae": 32, "k": 16}, tmp_path / "recipe.json"
+    assert read_recipe(None, defaults, {}).k == 16
+    path.write_text('{"architecture": "gated", "sparsity": {"coefficient": 1}}')
+    assert read_recipe(path, defaults, {}).k is None
+    with pytest.raises(ConfigError, match="takes no k"):
+        read_recipe(path, defaults, {"k": 4})
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -18,7 +18,7 @@ from codi_int.sae import (
     train_sae,
     train_topk,
 )
-from codi_int.sae.training import initial
+from codi_int.sae.training_start import initial
 from codi_int.types import Site, SiteActivations
 
 

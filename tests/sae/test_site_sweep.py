@@ -8,7 +8,7 @@ import torch
 from codi_int.errors import ConfigError, DataError, SiteError
 from codi_int.sae import SAETrainingConfig, load_sae, measure, train_sae
 from codi_int.sae.grid import SweepGrid
-from codi_int.sae.site_sweep import SweepNews, SweepPlan, sweep_sites
+from codi_int.sae.site_sweep import SweepCallbacks, SweepPlan, sweep_sites
 from codi_int.types import Site
 
 RECIPE = SAETrainingConfig(d_sae=1, k=1, epochs=3, batch_size=4)
@@ -30,10 +30,10 @@ def plan(problems, tmp_path):
 
 def test_the_grid_is_trained_on_what_the_model_thinks(model, plan):
     stages, epochs, saved = set(), [], []
-    news = SweepNews(
+    callbacks = SweepCallbacks(
         lambda stage, done, total: stages.add(stage), lambda *n: epochs.append(n), lambda row: saved.append(row)
     )
-    rows = sweep_sites(model, replace(plan, splice=True), news)
+    rows = sweep_sites(model, replace(plan, splice=True), callbacks)
     assert [(row.site, row.k) for row in rows] == [(site, k) for site in plan.sites for k in (2, 3)]
     assert stages == {"train thoughts", "held-out thoughts", "spliced at L1.P3", "spliced at L2.P4"}
     assert (len(epochs), len(saved)) == (12, 4)
@@ -58,7 +58,7 @@ def test_plans_that_cannot_run(model, plan, monkeypatch):
         with pytest.raises(kind, match=says) as caught:
             sweep_sites(model, bad)
         assert caught.value.remedy
-    monkeypatch.setattr("codi_int.sae.room.available_memory", lambda device: 10)
+    monkeypatch.setattr("codi_int.sae.memory.available_memory", lambda device: 10)
     with pytest.raises(ConfigError, match="11 rows of one site and one SAE in training take"):
         sweep_sites(model, plan)
     assert not plan.out.exists()

@@ -18,9 +18,9 @@ def test_every_sae_is_measured_once_and_as_if_alone(model, problems, tmp_path, m
     sites = [SweepSite(batch.at(site), batch.at(site)) for site in (Site(1, 3), Site(2, 4))]
     grid = SweepGrid(ks=(2, 4), d_saes=(16,), recipe=SAETrainingConfig(d_sae=1, k=1, epochs=2, batch_size=8))
     rows = run_sweep(sites, grid, tmp_path)
-    told = []
-    spliced = splice_rows(model, rows, problems, lambda *news: told.append(news))
-    assert ("spliced at L2.P4", 11, 11) in told
+    heard = []
+    spliced = splice_rows(model, rows, problems, lambda *said: heard.append(said))
+    assert ("spliced at L2.P4", 11, 11) in heard
     for row in (spliced[1], spliced[2]):
         alone = measure_spliced(model, load_sae(row.folder), row.site, problems)
         assert row.spliced is not None

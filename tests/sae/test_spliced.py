@@ -180,7 +180,7 @@ def test_a_row_that_writes_a_close_choice_is_that_of_the_whole_model(model, monk
 
     def no_close_clean_choice(*args):
         found = verify(*args)
-        return replace(found, uncertain=torch.zeros_like(found.uncertain))
+        return replace(found, close=torch.zeros_like(found.close))
 
     # what the clean tokens say of closeness is left out: only the margins of what is written decide
     monkeypatch.setattr(spliced, "verify", no_close_clean_choice)

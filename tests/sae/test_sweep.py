@@ -166,3 +166,13 @@ def test_points_for_the_front(sites, tmp_path):
     point = row.point()
     assert (point.name, point.k, point.d_sae) == ("L14.P3 d=20 K=2", 2, 20)
     assert point.dead_share == row.dead_share_train
+
+
+@pytest.mark.parametrize("change", [{"unknown": None}, {"aux": "missing"}])
+def test_a_note_with_one_setting_of_none_too_many_or_too_few(sites, tmp_path, change):
+    run_sweep(sites[:1], GRID, tmp_path)
+    note = json.loads((tmp_path / "sweep.json").read_text()) | change
+    note = {key: value for key, value in note.items() if value != "missing"}
+    (tmp_path / "sweep.json").write_text(json.dumps(note))
+    with pytest.raises(ConfigError, match=f"holds a sweep with {next(iter(change))} None, not None"):
+        run_sweep(sites[:1], GRID, tmp_path)

@@ -149,7 +149,10 @@ class Swap:
         set_fields(self, a=as_features(self.a), b=as_features(self.b))
         left, right = as_tuple(self.a), as_tuple(self.b)
         if len(left) != len(right):
-            raise ConfigError(f"A swap needs two sets of one size, got {len(left)} and {len(right)} features.")
+            raise ConfigError(
+                f"A swap needs two sets of one size, got {len(left)} and {len(right)} features.",
+                "Give as many features to swap with as are swapped.",
+            )
         if both := sorted(set(left) & set(right)):
             raise ConfigError(f"Feature {both[0]} cannot be swapped with itself.", "Name two different features.")
 
@@ -196,9 +199,12 @@ def check_features(features: Iterable[Any], d_sae: int) -> list[int]:
     for feature in columns:
         # a negative index would quietly mean a feature from the end
         if isinstance(feature, bool) or not isinstance(feature, int):
-            raise FeatureError(f"A feature is a whole number from 0 upwards, got {feature!r}.")
+            raise FeatureError(f"A feature is a whole number from 0 upwards, got {feature!r}.", "Write 449, say.")
         if not 0 <= feature < d_sae:
-            raise FeatureError(f"Feature {feature} does not exist: this SAE has features 0 to {d_sae - 1}.")
+            raise FeatureError(
+                f"Feature {feature} does not exist: this SAE has features 0 to {d_sae - 1}.",
+                "Name one of those, or use a larger SAE.",
+            )
     return columns
 
 
@@ -209,7 +215,9 @@ def derangement(n: int, seed: int) -> Tensor:
         ConfigError: for a single row, which has no other.
     """
     if n < 2:
-        raise ConfigError("Resampling takes values from other problems and needs at least two, got one.")
+        raise ConfigError(
+            "Resampling takes values from other problems and needs at least two, got one.", "Give two problems or more."
+        )
     # drawn on the CPU, so that every device gets the same order
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     source = torch.empty(n, dtype=torch.long)

@@ -12,7 +12,6 @@ from codi_int.errors import ConfigError, FeatureError, SiteError
 from codi_int.interventions.edits.adapt import as_edit, named_edit
 from codi_int.interventions.edits.basic import Edit, can_move, check_edit
 from codi_int.interventions.edits.naming import edit_kind, set_fields
-from codi_int.spellings import as_site
 from codi_int.types import Site
 
 # in the order in which a block computes them; `reach_order` counts on it
@@ -98,7 +97,7 @@ class AtSites:
     def __post_init__(self) -> None:
         given = list(self.edits.items() if isinstance(self.edits, Mapping) else self.edits)
         pairs = [
-            (as_site(site), Together(tuple(edit)) if isinstance(edit, (tuple, list)) else named_edit(edit))
+            (Site.parse(site), Together(tuple(edit)) if isinstance(edit, (tuple, list)) else named_edit(edit))
             for site, edit in given
         ]
         if not pairs:
@@ -177,7 +176,10 @@ def _check_disjoint(edits: Sequence[Edit]) -> None:
     # Only within one site: feature 7 of another site's SAE is another feature.
     for edit in edits:
         if as_edit(edit).takes_all and len(edits) > 1:
-            raise FeatureError(f"{edit.label!r} takes all features and leaves none for another edit of the same site.")
+            raise FeatureError(
+                f"{edit.label!r} takes all features and leaves none for another edit of the same site.",
+                "Make it the only edit of its site.",
+            )
         for feature in as_edit(edit).features:
             if feature in owner:
                 raise FeatureError(

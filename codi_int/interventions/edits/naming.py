@@ -40,20 +40,23 @@ def as_tuple(feature: IntsLike) -> tuple[int, ...]:
 def check_named(features: tuple[int, ...]) -> None:
     """FeatureError where the features are none, no whole numbers from 0 upwards, or one of them stands there twice."""
     if not features:
-        raise FeatureError("An edit names at least one feature, got none.")
+        raise FeatureError("An edit names at least one feature, got none.", "Give the number of a feature.")
     for feature in features:
         # True is an int to Python, and a mask passed by mistake would read as feature 1
         if isinstance(feature, bool) or not isinstance(feature, int) or feature < 0:
-            raise FeatureError(f"A feature is a whole number from 0 upwards, got {feature!r}.")
+            raise FeatureError(
+                f"A feature is a whole number from 0 upwards, got {feature!r}.",
+                "Give 0 or more, up to the size of the SAE.",
+            )
     if len(set(features)) < len(features):
-        raise FeatureError(f"Each feature can be named once, got {in_words(features)}.")
+        raise FeatureError(f"Each feature can be named once, got {in_words(features)}.", "Leave the repeated ones out.")
 
 
 def as_finite(name: str, given: Any) -> float | int:
     """A number of Python, numpy or torch; ConfigError for NaN, infinity and what is no number."""
     value = as_number(name, given)
     if not math.isfinite(value):
-        raise ConfigError(f"The {name} must be a finite number, got {value}.")
+        raise ConfigError(f"The {name} must be a finite number, got {value}.", "Give a number other than nan and inf.")
     return value
 
 

@@ -53,7 +53,9 @@ class SteerAlong:
         if not isinstance(self.vector, Tensor) or self.vector.ndim != 1:
             raise ConfigError("A direction is a tensor [d_model].", "Give one vector of the model's width.")
         if not bool(torch.isfinite(self.vector).all()) or not math.isfinite(self.by):
-            raise ConfigError(f"The direction and `by` must be finite, got by={self.by}.")
+            raise ConfigError(
+                f"The direction and `by` must be finite, got by={self.by}.", "Give numbers other than nan and inf."
+            )
         if self.by == 0.0 or not bool(self.vector.any()):
             raise ConfigError("Steering by nothing changes nothing.", "Give a vector and a `by` that are not zero.")
 
@@ -65,7 +67,10 @@ class SteerAlong:
     def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
         """The activations moved; ConfigError where the vector has another width."""
         if self.vector.shape[0] != activations.shape[1]:
-            raise ConfigError(f"The direction has width {self.vector.shape[0]}, the residual {activations.shape[1]}.")
+            raise ConfigError(
+                f"The direction has width {self.vector.shape[0]}, the residual {activations.shape[1]}.",
+                "Give one vector of the model's width.",
+            )
         # multiplied in the vector's own dtype, rounded to the model's once
         return activations + (self.by * self.vector).to(activations)
 

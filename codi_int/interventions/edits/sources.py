@@ -15,7 +15,10 @@ def check_sources(sources: Sequence[int]) -> tuple[int, ...]:
     for row in rows:
         # True and False are ints to Python, and a mask passed by mistake would read as rows 1 and 0
         if isinstance(row, bool) or not isinstance(row, int) or row < -1:
-            raise ConfigError(f"A source is the row of a problem, or -1 to leave one alone; got {row!r}.")
+            raise ConfigError(
+                f"A source is the row of a problem, or -1 to leave one alone; got {row!r}.",
+                "Give whole numbers from -1 upwards.",
+            )
     if all(row < 0 for row in rows):
         raise ConfigError("The interchange names no source at all.", "Give one row per problem, not all of them -1.")
     return rows
@@ -31,9 +34,15 @@ def take_from(
     """
     n = values.shape[0]
     if len(sources) != n:
-        raise ConfigError(f"An interchange has one source per problem: got {len(sources)} for {n} problems.")
+        raise ConfigError(
+            f"An interchange has one source per problem: got {len(sources)} for {n} problems.",
+            "Give as many sources as there are problems, -1 for none.",
+        )
     if max(sources) >= n:
-        raise ConfigError(f"Source {max(sources)} does not exist: the run has problems 0 to {n - 1}.")
+        raise ConfigError(
+            f"Source {max(sources)} does not exist: the run has problems 0 to {n - 1}.",
+            "Give the row of a problem of this run.",
+        )
     rows = torch.tensor(sources, device=values.device)
     # clamp: -1 would index the last row; `where` throws that row away. [n, 1] broadcasts over the columns.
     return torch.where((rows >= 0)[:, None], given[rows.clamp(min=0)], values)

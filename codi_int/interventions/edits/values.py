@@ -36,7 +36,9 @@ class Clamp:
         if self.high is not None:
             set_fields(self, high=as_finite("upper limit", self.high))
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise ConfigError(f"The lower limit {self.low:g} is above the upper limit {self.high:g}.")
+            raise ConfigError(
+                f"The lower limit {self.low:g} is above the upper limit {self.high:g}.", "Exchange the two."
+            )
 
     @property
     def features(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Arms: what an edit adds to the residual of which problems."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,9 +13,7 @@ from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.model.resume import SiteChange
 from codi_int.sae.base import SAE
-from codi_int.types import Number, Site
-
-Splice = Literal["add", "replace"]
+from codi_int.types import Number, Site, Splice
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class ArmScores:
     changed: Bool[Tensor, " m"]
     """rows that wrote other tokens than the clean arm"""
     rerun: Bool[Tensor, " m"]
-    """rows that were too close to call and ran again with the whole model"""
+    """rows whose scores come from a run of the whole model, or are yet to: those too close to call"""
 
 
 def plan_edit(
@@ -160,7 +158,7 @@ def merge_plans(plan: ArmPlan, later: ArmPlan) -> ArmPlan:
     # `unique` sorts as well, which the binary search of `_spread` needs
     rows = torch.cat([plan.rows, later.rows]).unique()
     # The first site's value is left: a run begins there and adds (see `changes_of`). Where a map begins it lower down
-    # (`_anchored`) it adds there as well.
+    # (`_begin_at`) it adds there as well.
     owned = [(replace(plan.changes[0], value=None), plan.rows), *((change, plan.rows) for change in plan.changes[1:])]
     if len(later.rows):  # one that touches nothing needs no place
         owned += [(change, later.rows) for change in later.changes]
@@ -212,4 +210,15 @@ def _check_overflow(label: str, activations: Float[Tensor, "m d_model"], delta: 
     if not bool(torch.isfinite((activations.float() + delta).square().sum(1)).all()):
         raise ConfigError(
             f"Edit {label!r} overflows: the edited residual, or its square, is not finite.", "Use a smaller factor."
+        )
+
+
+def check_scores(plan: ArmPlan, scores: ArmScores) -> None:
+    """ConfigError where the model's own numbers overflow under an edit."""
+    bad = int((~torch.isfinite(scores.logprobs)).sum())
+    if bad:
+        raise ConfigError(
+            f"{plan.label!r} overflows inside the model: on {bad} of {len(plan.rows)} problems no log-probability "
+            "of the answer is left.",
+            "Use a smaller factor, or load the model as float32.",
         )

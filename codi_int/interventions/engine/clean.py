@@ -10,8 +10,8 @@ from torch import Tensor
 from codi_int.data.answers import is_right
 from codi_int.errors import DataError
 from codi_int.model.hooked import CodiModel
-from codi_int.model.rollout import QuestionBatch, Rollout
-from codi_int.progress import Progress as Progress  # also imported from here
+from codi_int.model.rollout import QuestionBatch, Rollout, usual_opening
+from codi_int.progress import Progress
 from codi_int.types import Number, Outcome, Problem, Site
 
 MEMORY_BUDGET = 2 * 1024**3
@@ -26,6 +26,7 @@ class RolloutCache:
         self._model, self._batches, self._sites = model, batches, sites
         self._left = budget
         self._kept: dict[int, Rollout] = {}
+        self._guess: tuple[int, ...] | None = None
 
     @property
     def n_kept(self) -> int:
@@ -38,7 +39,12 @@ class RolloutCache:
         # where throwing out the least recently used would lose each batch just before it is needed.
         if index in self._kept:
             return self._kept[index]
-        rollout = self._model.rollout(self._batches[index], self._sites)
+        # The first batch shows how answers begin, and the others are read with that guess; it is never its own, for a
+        # batch that is made again must come out the same bit for bit.
+        guess = () if index == 0 or self._guess is None else self._guess
+        rollout = self._model.rollout(self._batches[index], self._sites, guess)
+        if self._guess is None:
+            self._guess = usual_opening(rollout.completions)
         # only the cache counts: it holds keys and values of all layers, beside which states and captures are small
         size = sum(t.nbytes for t in (*rollout.cache.keys, *rollout.cache.values))
         if size <= self._left:
@@ -54,7 +60,7 @@ class CleanPass:
     problems: tuple[Problem, ...]
     """in the order given"""
     batches: tuple[QuestionBatch, ...]
-    """the same problems, grouped by length of the question"""
+    """the same problems, those of neighbouring lengths together"""
     rollouts: RolloutCache
     """their rollouts"""
     activations: dict[Site, Float[Tensor, "n d_model"]]
@@ -91,8 +97,8 @@ def run_clean(
     logprobs = torch.empty(len(problems), device=model.device)
     outcomes: list[Outcome | None] = [None] * len(problems)
     done = 0
-    # Batches group questions of one length, so a batch's rows lie anywhere among the problems: everything is scattered
-    # back by `batch.rows`, and (batch_of, row_of) leads from a problem to its rollout.
+    # Batches group questions by length, so a batch's rows lie anywhere among the problems: everything is scattered back
+    # by `batch.rows`, and (batch_of, row_of) leads from a problem to its rollout.
     for index, batch in enumerate(batches):
         rollout, rows = rollouts.at(index), list(batch.rows)
         batch_of[rows], row_of[rows] = index, torch.arange(len(rows))

@@ -4,8 +4,6 @@ A feature that fires often, or strongly, breaks answers whatever it means. Contr
 features that are most like the edited one in how often they fire and in how far removing them moves the residual.
 """
 
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -18,10 +16,10 @@ from torch import Tensor
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.model.resume import SiteChange
+from codi_int.notes import warn_caller
 
 POOL_FACTOR = 3
 _FLOOR = 1e-6
-_NOT_THE_CALLER = ("codi_int", "torch", "beartype", "jaxtyping")
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,17 @@ class Controls:
             number = getattr(self, name)
             # True is an int to Python, and one control is hardly what was meant by it
             if isinstance(number, bool) or not isinstance(number, Integral):
-                raise ConfigError(f"The number of controls is a whole number, got {name}={number!r}.")
+                raise ConfigError(
+                    f"The number of controls is a whole number, got {name}={number!r}.", "Give 20, for example."
+                )
             if number < 0:
                 raise ConfigError(
                     f"The number of controls cannot be negative, got {number}.", "0 runs without controls."
                 )
         if not isinstance(self.mean_difference, bool):
-            raise ConfigError(f"mean_difference is True or False, got {self.mean_difference!r}.")
+            raise ConfigError(
+                f"mean_difference is True or False, got {self.mean_difference!r}.", "Give one of the two."
+            )
 
 
 @dataclass(frozen=True)
@@ -131,15 +133,8 @@ def as_controls(controls: Controls | int | None, deprecated: Mapping[str, Any] |
     named = ", ".join(f"{name}={value!r}" for name, value in loose.items())
     if isinstance(controls, Controls):
         raise ConfigError(f"{named} stands beside a record of controls.", "Put it into the record.")
-    # The warning names the caller's line. A fixed number of frames would be wrong for some: `run` is called by users
-    # and by `run_many`, and torch's no_grad, or a checker of annotations, stands in between.
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLER:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(
-        f"{named}: give controls=Controls({named}) instead; the next release takes nothing else.",
-        DeprecationWarning,
-        stacklevel=level,
+    warn_caller(
+        f"{named}: give controls=Controls({named}) instead; the next release takes nothing else.", DeprecationWarning
     )
     return replace(record, **loose)
 

@@ -1,14 +1,26 @@
 """The words and names of a result: what was done, with which SAEs, and what a reader should know besides."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
+from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.planning import SiteState
 from codi_int.interventions.engine.summary import control_set
+from codi_int.model.hooked import CodiModel
+from codi_int.model.vocabulary import vocabulary_notes
+from codi_int.notes import idle_edit_note, sae_notes
 from codi_int.sae.base import SAE
-from codi_int.types import ControlSet, Effect, Site
+from codi_int.sae.metrics import explained_variance
+from codi_int.types import Arm, ControlSet, Effect, Problem, Site
 
+ALIVE_NAMED = 5
+"""features that the note on a dead one names"""
 LARGE = 100.0
 """an edit so many times longer than the residual itself leaves little of it"""
 
@@ -65,6 +77,33 @@ def notes_on(
     return (*notes, memory) if memory else tuple(notes)
 
 
+def doubts(model: CodiModel, problems: Sequence[Problem], places: Sequence[SiteState]) -> tuple[str, ...]:
+    """What casts doubt on anything that is measured on these problems with the SAEs of these sites."""
+    poor = (note for place in places for note in sae_notes(f"at {place.site}", _explained(place), None))
+    return (*vocabulary_notes(model, problems), *poor)
+
+
+def doubts_after(
+    edit: Any, table: AtSites, saes: Mapping[Site, SAE], arm: ArmPlan, arms: Mapping[str, Arm], n_problems: int
+) -> tuple[str, ...]:
+    """What casts doubt on a result, once it has run: what the reconstruction cost, an edit that does nothing."""
+    where = f"at {', '.join(str(site) for site in table.sites if site in saes)}"
+    notes = sae_notes(where, None, (arms["clean"].accuracy, arms["reconstructed"].accuracy))
+    # where features are dead, the verdict says so
+    idle = not bool(arm.edited.any()) and not as_edit(edit).features
+    return (*notes, idle_edit_note(arm.label, n_problems)) if idle else notes
+
+
+def _explained(place: SiteState) -> float | None:
+    """Share of the variance at a site that its SAE explains there; None where there is no SAE, or no variance."""
+    if place.sae is None or place.latents is None or len(place.activations) < 2:
+        return None
+    x = place.activations.float()
+    if float(x.var()) == 0.0:
+        return None
+    return explained_variance(x, x - place.sae.decode(place.latents).float())
+
+
 def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
     """Why there are fewer random-feature controls than were asked for."""
     # two reasons, told apart: the edit cannot move, or the SAE has nowhere to move it to
@@ -73,6 +112,25 @@ def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
     if 0 < made < asked:
         return (f"Only {made} of {asked} controls: the SAE has too few other features that are alive.",)
     return ()
+
+
+def alive_note(site: Site, latents: Float[Tensor, "n d_sae"] | None) -> tuple[str, ...]:
+    """Features of a site that fire, the most frequent first, for whoever asked for one that does not.
+
+    Args:
+        site: which site.
+        latents: of all problems of the run; None where there is no SAE.
+    """
+    if latents is None:
+        return ()
+    rates = (latents != 0).float().mean(0)
+    alive = [feature for feature in rates.argsort(descending=True, stable=True).tolist() if rates[feature] > 0]
+    if not alive:
+        return (f"No feature is alive at {site}: the SAE does nothing on these problems.",)
+    shown, more = alive[:ALIVE_NAMED], len(alive) - ALIVE_NAMED
+    named = ", ".join(map(str, shown)) + (f" and {more:,} more" if more > 0 else "")
+    where = "" if site.layer is None else f" --layer {site.layer} --position {site.position}"
+    return (f"Alive at {site}, the most frequent first: {named}. `codi-int features rank{where}` lists them.",)
 
 
 def memory_note(clean: CleanPass) -> str:

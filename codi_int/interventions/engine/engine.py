@@ -12,31 +12,29 @@ from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.edits.adapt import as_edit, named_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.edits.naming import edit_kind as edit_kind
 from codi_int.interventions.edits.residual import ResidualEdit
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores, Splice
+from codi_int.interventions.engine import describe
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
-from codi_int.interventions.engine.describe import control_sets, controls_note, memory_note, name_of_saes, notes_on
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
-from codi_int.interventions.engine.site_context import SiteContext as SiteContext
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
 from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
 from codi_int.interventions.evidence.compare import untested
 from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import Propagate
 from codi_int.model.resume import make_resume_point
+from codi_int.notes import give
 from codi_int.numeric import IntLike, as_whole
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
 from codi_int.shown import Shown
-from codi_int.spellings import as_site
-from codi_int.types import Effect, Experiment, Outcome, Problem, Result, RunCounts, Site, SiteLike
+from codi_int.types import Effect, Experiment, Outcome, Problem, Propagate, Result, RunCounts, Site, SiteLike, Splice
 
 CONFIDENCE = 0.95
 AnyEdit = Edit | ResidualEdit | AtSites | Any
@@ -82,10 +80,13 @@ class FeatureInterventionEngine(Shown):
         if not saes:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
         if max_rows < 1 or memory_budget < 0:
-            raise ConfigError(f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.")
+            raise ConfigError(
+                f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.",
+                "Give max_rows of at least 1 and a memory_budget of at least 0 bytes.",
+            )
         if not isinstance(saes, Mapping):
             raise ConfigError(f"{saes!r} is no table of sites and SAEs.", 'Write {"L14.P3": "codi-mini/L14.P3"}.')
-        table = {as_site(site): sae for site, sae in saes.items()}
+        table = {Site.parse(site): sae for site, sae in saes.items()}
         self.resume_points = {site: make_resume_point(model, site, propagate) for site in table}
         self.saes = {site: as_sae(sae) for site, sae in table.items() if sae is not None}
         for site, sae in self.saes.items():
@@ -95,6 +96,7 @@ class FeatureInterventionEngine(Shown):
         self.memory_budget, self.max_rows, self.method = memory_budget, max_rows, method
         self._clean: CleanPass | None = None
         self._clean_key: Hashable = None
+        self._warned: set[str] = set()
 
     @torch.no_grad()
     def run(
@@ -135,6 +137,7 @@ class FeatureInterventionEngine(Shown):
         asked = as_controls(controls, deprecated)
         table = self._check_request(edit, site)
         context = self.site_context(problems, table.sites[0], progress)
+        warned = self.warn_at(context, table.sites)
         arm = self.plan(context, table)
         # Controls of an edit that changes nothing would be compared with nothing.
         matched = asked.features if bool(arm.edited.any()) else 0
@@ -154,6 +157,8 @@ class FeatureInterventionEngine(Shown):
         scores = self.score(context, plans, progress)
         outcomes = outcomes_of_arms(context.clean, plans, scores)
         effect = self._effect(context, edit, arm, outcomes, seed)
+        arms = {name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
+        after = describe.doubts_after(edit, table, self.saes, arm, arms, len(context.clean.problems))
         spent = time.perf_counter() - started
         return Result(
             experiment=self._experiment(
@@ -164,14 +169,19 @@ class FeatureInterventionEngine(Shown):
                 data=name_of_problems(problems, data),
                 sae_name=sae_name,
             ),
-            arms={name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()},
+            arms=arms,
             effect=effect,
-            controls=control_sets(context.clean, sets, scores[2:], effect),
+            controls=describe.control_sets(context.clean, sets, scores[2:], effect),
             by_operation=operation_rows(context.clean.problems, outcomes["clean"], outcomes["intervened"]),
             environment=describe_environment(self.model, self._saes_of(table), context.clean.problems, spent),
             counts=count_work(context, plans, scores),
             outcomes=outcomes,
-            notes=self._notes(context, table, arm) + controls_note(table, len(sets["random_features"]), matched),
+            notes=(
+                *warned,
+                *self._warn(after),
+                *self._notes(context, table, arm),
+                *describe.controls_note(table, len(sets["random_features"]), matched),
+            ),
         )
 
     def run_many(self, edits: Sequence[AnyEdit], problems: ProblemsLike, **settings: Any) -> tuple[Result, ...]:
@@ -195,6 +205,11 @@ class FeatureInterventionEngine(Shown):
         clean = self._clean_pass(as_problems(problems), progress)
         return SiteContext(self._place(clean, site), clean, self.resume_points[site])
 
+    def warn_at(self, context: SiteContext, sites: Sequence[Site]) -> tuple[str, ...]:
+        """Warn, each time of what is new, of what casts doubt on anything that runs here; notes for its record."""
+        places = [context.place if site == context.site else self._place(context.clean, site) for site in sites]
+        return self._warn(describe.doubts(self.model, context.clean.problems, places))
+
     def score(
         self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None = None
     ) -> list[ArmScores]:
@@ -208,7 +223,7 @@ class FeatureInterventionEngine(Shown):
             # the clean pass's own batches: only so is the fast answer the slow one, bit for bit.
             scores = rerun_close(self.model, context.clean, plans, fast, path)
         for plan, found in zip(plans, scores, strict=True):
-            _check_finite(plan, found)
+            check_scores(plan, found)
         # A change of log-probability below what another batch shape makes of the same row is no change.
         tolerance = LOGPROB_TOLERANCE[self.model.dtype]
         return [
@@ -226,14 +241,15 @@ class FeatureInterventionEngine(Shown):
         sites = tables[0].sites if tables else ()
         if any(table.sites != sites or table.sites[0] != context.site for table in tables):
             raise SiteError(
-                f"The context is at {context.site}, and an edit begins at another site or has others besides."
+                f"The context is at {context.site}, and an edit begins at another site or has others besides.",
+                "Ask for the context of the site that the edit begins at.",
             )
         places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
         return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
 
     def _check_request(self, edit: AnyEdit, site: SiteLike | None) -> AtSites:
         """The edit as a table of sites, checked before the clean pass: nobody should wait to be told of a slip."""
-        site = None if site is None else as_site(site)
+        site = None if site is None else Site.parse(site)
         if isinstance(edit, AtSites) and site is not None and site != edit.sites[0]:
             raise SiteError(f"The edit names its own sites and does not begin at {site}.", "Leave site out.")
         table = edit if isinstance(edit, AtSites) else _table(edit, self._chosen(site))
@@ -246,7 +262,7 @@ class FeatureInterventionEngine(Shown):
         return table
 
     def _chosen(self, site: SiteLike | None) -> Site:
-        site = None if site is None else as_site(site)
+        site = None if site is None else Site.parse(site)
         if site is None and len(self.sites) == 1:
             return self.sites[0]
         if site not in self.sites:
@@ -320,14 +336,22 @@ class FeatureInterventionEngine(Shown):
     def _notes(self, context: SiteContext, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
         saes = {site: self.saes.get(site) for site in table.sites}
         norm = float(context.activations.float().norm(dim=1).mean())
-        return notes_on(
+        # where latents were asked for and nothing moved, the next question is which features would move something
+        idle = table.features and not bool(arm.edited.any())
+        alive = describe.alive_note(context.site, context.place.latents) if idle else ()
+        return alive + describe.notes_on(
             table,
             saes,
             arm,
             residual_norm=norm,
             splice=self.splice,
-            memory=memory_note(context.clean),
+            memory=describe.memory_note(context.clean),
         )
+
+    def _warn(self, notes: tuple[str, ...]) -> tuple[str, ...]:
+        give(note for note in notes if note not in self._warned)
+        self._warned.update(notes)
+        return notes
 
     def _experiment(
         self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str, sae_name: str | None
@@ -342,7 +366,7 @@ class FeatureInterventionEngine(Shown):
             splice=self.splice,
             propagate=self.propagate,
             model=self.model.name,
-            sae=sae_name or name_of_saes({site: self.saes.get(site) for site in table.sites}),
+            sae=sae_name or describe.name_of_saes({site: self.saes.get(site) for site in table.sites}),
             data=data,
             n_problems=len(context.clean.problems),
             seed=seed,
@@ -365,16 +389,6 @@ def count_work(context: SiteContext, plans: Sequence[ArmPlan], scores: Sequence[
     pairs, rows = len(plans) * len(context.clean.problems), sum(len(plan.rows) for plan in plans)
     changed, rerun = (sum(int(getattr(score, name).sum()) for score in scores) for name in ("changed", "rerun"))
     return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)
-
-
-def _check_finite(plan: ArmPlan, scores: ArmScores) -> None:
-    bad = int((~torch.isfinite(scores.logprobs)).sum())
-    if bad:
-        raise ConfigError(
-            f"{plan.label!r} overflows inside the model: on {bad} of {len(plan.rows)} problems no log-probability "
-            "of the answer is left.",
-            "Use a smaller factor, or load the model as float32.",
-        )
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

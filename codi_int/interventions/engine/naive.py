@@ -15,11 +15,11 @@ from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.suffix import changes_of
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import HookContext, HookFunction, HookPoint, Propagate
+from codi_int.model.hooks import HookContext, HookFunction, HookPoint
 from codi_int.model.resume import SiteChange
 from codi_int.model.rollout import Rollout
 from codi_int.model.scoring import Verified, read_answers, verify
-from codi_int.types import Number, Site
+from codi_int.types import Number, Propagate, Site
 
 
 def rerun_plan(

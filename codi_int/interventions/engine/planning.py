@@ -16,10 +16,10 @@ from torch import Tensor
 from codi_int.errors import SAEError
 from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.engine.arms import ArmPlan, Splice, merge_plans, plan_edit, plan_residual
+from codi_int.interventions.engine.arms import ArmPlan, merge_plans, plan_edit, plan_residual
 from codi_int.interventions.engine.controls import random_directions
 from codi_int.sae.base import SAE
-from codi_int.types import Site
+from codi_int.types import Site, Splice
 
 Capture = Callable[[Sequence[ArmPlan], Site], list[Tensor]]
 """what arrives at a later site under each plan, for the plan's rows"""

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from codi_int.files import prepare_folder as prepare_folder  # also imported from here
-from codi_int.files import replace_file, write_json, write_text
+from codi_int.files import prepare_folder, write_json, write_text
+from codi_int.interventions.engine.documents import write_table
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.run_folder import MANIFEST as MANIFEST
 from codi_int.run_folder import write_manifest
@@ -28,7 +29,7 @@ def save_result(result: Result, folder: str | Path, command: Sequence[str] = (),
     """
     folder = prepare_folder(folder)
     write_text(folder / RESULT, result.to_json(indent=1) + "\n")
-    _write_outcomes(result, folder / OUTCOMES)
+    write_table(folder / OUTCOMES, _outcome_rows(result), {"answer": "float64"})
     # last: a folder with a manifest is a finished one, whose hashes are of the files beside it
     write_manifest(folder, [RESULT, OUTCOMES, *also], command)
     return folder
@@ -47,22 +48,18 @@ def save_family(family: ResultFamily, names: Sequence[str], folder: str | Path, 
     return folder
 
 
-def _write_outcomes(result: Result, path: Path) -> None:
-    """One row per arm and problem."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    # long form: arms one after the other, each in the order of the problems
-    rows = [(arm, o) for arm, outcomes in result.outcomes.items() for o in outcomes]
-    table = pa.table(
+def _outcome_rows(result: Result) -> list[dict[str, Any]]:
+    """One row per arm and problem: arms one after the other, each in the order of the problems."""
+    return [
         {
-            "arm": [arm for arm, _ in rows],
-            "problem_id": [o.problem_id for _, o in rows],
-            # a column has one type, and answers are int or float; the type is given for a column of nothing but None
-            "answer": pa.array([None if o.answer is None else float(o.answer) for _, o in rows], pa.float64()),
-            "correct": [o.correct for _, o in rows],
-            "answer_logprob": [o.answer_logprob for _, o in rows],
-            "touched": [o.touched for _, o in rows],
+            "arm": arm,
+            "problem_id": outcome.problem_id,
+            # a column has one type, and answers are int or float
+            "answer": None if outcome.answer is None else float(outcome.answer),
+            "correct": outcome.correct,
+            "answer_logprob": outcome.answer_logprob,
+            "touched": outcome.touched,
         }
-    )
-    replace_file(path, lambda part: pq.write_table(table, part))
+        for arm, outcomes in result.outcomes.items()
+        for outcome in outcomes
+    ]

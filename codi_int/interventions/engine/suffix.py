@@ -2,7 +2,7 @@
 
 For each row it feeds the clean answer's tokens in one forward. Where every greedy choice agrees the answer is the clean
 one; where not, the row writes its own answer. Where a choice is closer than float arithmetic can be trusted, the row is
-reported as uncertain and the engine runs it again with the whole model.
+reported as close and the engine runs it again with the whole model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +28,10 @@ from codi_int.types import Number, Site
 MAX_ROWS = 256
 """rows that run together"""
 
-LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
+LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
 """changes of an answer's log-probability up to this, in nats, count as none. Running the same rows in another batch
-moves those of codi-mini by up to 3e-6; a signed-rank test over hundreds of such changes finds rounding significant."""
+moves those of codi-mini by up to 1.1e-5; a signed-rank test over hundreds of such changes calls rounding
+significant."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ class SuffixRunner:
             logprobs[pairs], changed[pairs], close[pairs] = (
                 found.logprobs.cpu(),
                 found.changed.cpu(),
-                found.uncertain.cpu(),
+                found.close.cpu(),
             )
-            for pair, answer, unsure in written:
+            for pair, answer, is_close in written:
                 answers[pair] = answer
                 # the row's own tokens may be close to call where the clean ones, up to the first difference, were not
-                close[pair] |= unsure
+                close[pair] |= is_close
 
         done = 0
         for count in self._each_chunk(changes.problems, score):
@@ -155,8 +156,8 @@ class SuffixRunner:
         # [changed rows], on the model's device; `pairs` lives on the CPU
         which = changed.nonzero()[:, 0]
         answers, margins = decode_rows(self._model, state, which)
-        unsure = (margins < self._tolerance).tolist()
-        yield from zip(pairs[which.cpu()].tolist(), answers, unsure, strict=True)
+        is_close = (margins < self._tolerance).tolist()
+        yield from zip(pairs[which.cpu()].tolist(), answers, is_close, strict=True)
 
 
 def _fits(work: Callable[[Rollout, Tensor], None], rollout: Rollout, pairs: Tensor) -> bool:
@@ -220,9 +221,6 @@ def settle_rounding(plan: ArmPlan, scores: ArmScores, clean: CleanPass, toleranc
     before = clean.logprobs.cpu()[plan.rows]
     same = (scores.logprobs - before).abs() <= tolerance
     return replace(scores, logprobs=torch.where(same, before, scores.logprobs))
-
-
-settled = settle_rounding  # the earlier name
 
 
 def _split_by_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:

@@ -37,7 +37,7 @@ class ResultFamily(Finding):
 def family_of(results: Sequence[Result]) -> ResultFamily:
     """The results as the family of tests that they are."""
     # Holm and not Benjamini-Hochberg: a handful of edits that somebody named, each of which will be read as a finding
-    return ResultFamily(tuple(results), adjust([result.effect.p_value for result in results]))
+    return ResultFamily(tuple(results), tuple(adjust([result.effect.p_value for result in results])))
 
 
 def family_verdict(family: ResultFamily) -> str:

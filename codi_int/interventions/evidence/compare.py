@@ -1,5 +1,7 @@
 """From outcomes in two arms to an `Effect`: the statistics, without a model."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -7,13 +9,15 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.continuous import logprob_effect
 from codi_int.interventions.evidence.paired import (
     Equivalence,
+    Interval,
+    PairedCounts,
     count_flips,
     equivalence,
     mcnemar_exact,
     minimum_detectable,
     score_interval,
 )
-from codi_int.interventions.evidence.verdicts import verdict_of
+from codi_int.interventions.evidence.verdicts import untouched_verdict, verdict_of
 from codi_int.types import Effect, LogprobEffect
 
 METHOD = "mcnemar-exact"
@@ -30,7 +34,7 @@ def compare_paired(
     logprob_change: ArrayLike | None = None,
     logprob_test: str = "permutation",
 ) -> Effect:
-    """Compare two arms problem by problem.
+    """Compare two arms problem by problem. An edit that touched none of them is not tested: it has no p-value.
 
     Args:
         clean: whether each problem was right in the first arm. [n]
@@ -53,6 +57,10 @@ def compare_paired(
     confidence, counts, alpha = float(confidence), count_flips(before, after), 1.0 - confidence
     interval = score_interval(counts, confidence)
     logprob = _logprob(logprob_change, before.size, confidence, seed, logprob_test)
+    n_touched = _count(touched, "touched", counts.n)
+    n_answer_changed = _count(answer_changed, "answer_changed", counts.n)
+    if n_touched == 0:
+        return replace(_untouched(counts, interval, logprob), n_answer_changed=n_answer_changed)
     p_value, smallest = mcnemar_exact(counts), minimum_detectable(counts, alpha)
     return Effect(
         estimate=counts.estimate,
@@ -62,10 +70,10 @@ def compare_paired(
         p_value=p_value,
         method=METHOD,
         n=counts.n,
-        n_touched=_count(touched, "touched", counts.n),
+        n_touched=n_touched,
         n_broken=counts.broken,
         n_fixed=counts.fixed,
-        n_answer_changed=_count(answer_changed, "answer_changed", counts.n),
+        n_answer_changed=n_answer_changed,
         logprob=logprob,
         minimum_detectable=smallest,
         verdict=verdict_of(counts, interval, p_value, smallest, logprob),
@@ -94,6 +102,25 @@ def untested(n: int, confidence: float, verdict: str) -> Effect:
     )
 
 
+def _untouched(counts: PairedCounts, interval: Interval, logprob: LogprobEffect | None) -> Effect:
+    """`untested`, with what differs all the same."""
+    effect = replace(
+        untested(counts.n, interval.confidence, untouched_verdict(counts)),
+        logprob=None if logprob is None else replace(logprob, p_value=None),
+    )
+    if not counts.discordant:
+        return effect
+    # not the edit's doing (with splice="replace" it is the reconstruction's): shown, not tested
+    return replace(
+        effect,
+        estimate=counts.estimate,
+        low=interval.low,
+        high=interval.high,
+        n_broken=counts.broken,
+        n_fixed=counts.fixed,
+    )
+
+
 def compare_equivalence(
     clean: ArrayLike, intervened: ArrayLike, bound: float | int, alpha: float = 0.05
 ) -> Equivalence:
@@ -111,7 +138,10 @@ def as_booleans(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     """`values` as a one-dimensional boolean array; 0 and 1 will do."""
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
-        raise ConfigError(f"{name} must be a list of at least one true or false, got shape {array.shape}.")
+        raise ConfigError(
+            f"{name} must be a list of at least one true or false, got shape {array.shape}.",
+            "Pass one value per problem: correct (1) or not (0).",
+        )
     # NaN and probabilities would become True in astype without a word
     if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
         raise ConfigError(f"{name} holds values other than true and false.", "Pass correct (1) or not (0) per problem.")

@@ -39,7 +39,10 @@ def logprob_effect(
         raise ConfigError(f"Unknown test {method!r} for log-probabilities.", "Use permutation or wilcoxon.")
     # NaN would run through mean and test without a word, and the p-value would be NaN
     if not np.isfinite(change).all():
-        raise ConfigError("A log-probability change is not finite: the edited activations have overflowed.")
+        raise ConfigError(
+            "A log-probability change is not finite: the edited activations have overflowed.",
+            "Make the edit weaker, such as a smaller factor.",
+        )
     # A zero is its own mirror image: dropping it changes no sign-flip p-value, and the signed-rank test drops it anyway
     # (Wilcoxon's own rule, scipy's default).
     moved = change[change != 0.0]

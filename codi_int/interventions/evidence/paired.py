@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from codi_int.errors import ConfigError
 
+SCORE_INTERVAL = "tango-score, continuity corrected"
+
 
 @dataclass(frozen=True)
 class PairedCounts:
@@ -27,7 +29,10 @@ class PairedCounts:
 
     def __post_init__(self) -> None:
         if min(self.n, self.broken, self.fixed) < 0 or self.broken + self.fixed > self.n or self.n == 0:
-            raise ConfigError(f"{self.broken} broken and {self.fixed} fixed of {self.n} pairs: these counts cannot be.")
+            raise ConfigError(
+                f"{self.broken} broken and {self.fixed} fixed of {self.n} pairs: these counts cannot be.",
+                "Count every pair once: broken + fixed <= n, and n at least 1.",
+            )
 
     @property
     def discordant(self) -> int:
@@ -37,6 +42,26 @@ class PairedCounts:
     @property
     def estimate(self) -> float:
         """Second arm's share of right answers minus the first's."""
+        return (self.fixed - self.broken) / self.n
+
+
+@dataclass(frozen=True)
+class DeflatedCounts:
+    """Flips divided by a design effect: what independent problems that say as much would have shown.
+
+    Source: J. Rao and A. Scott, Biometrics 48 (1992) 577-585.
+    """
+
+    n: float
+    """pairs"""
+    broken: float
+    """right, then wrong"""
+    fixed: float
+    """wrong, then right"""
+
+    @property
+    def estimate(self) -> float:
+        """The difference, which deflating leaves as it is."""
         return (self.fixed - self.broken) / self.n
 
 
@@ -94,7 +119,7 @@ def fewest_for_significance(alpha: float) -> int:
     return math.floor(math.log2(2.0 / alpha)) + 1
 
 
-def score_interval(counts: PairedCounts, confidence: float = 0.95) -> Interval:
+def score_interval(counts: PairedCounts | DeflatedCounts, confidence: float = 0.95) -> Interval:
     """Tango's score interval for the paired difference of two proportions, with Edwards' continuity correction.
 
     Chosen over a bootstrap and over Newcombe's method because it stays honest when nothing flips: both of those can
@@ -109,10 +134,15 @@ def score_interval(counts: PairedCounts, confidence: float = 0.95) -> Interval:
     # two-sided: half of 1 - confidence in either tail
     z = float(norm.ppf(0.5 + confidence / 2))
     low = _score_limit(counts, z, towards=-1.0)
-    return Interval(low, _score_limit(counts, z, towards=1.0), confidence, "tango-score, continuity corrected")
+    return Interval(low, _score_limit(counts, z, towards=1.0), confidence, SCORE_INTERVAL)
 
 
-def _score_limit(counts: PairedCounts, z: float, towards: float) -> float:
+def deflate(counts: PairedCounts, design_effect: float) -> DeflatedCounts:
+    """The counts that as many independent problems would give; see `DeflatedCounts`."""
+    return DeflatedCounts(*(getattr(counts, name) / design_effect for name in ("n", "broken", "fixed")))
+
+
+def _score_limit(counts: PairedCounts | DeflatedCounts, z: float, towards: float) -> float:
     """The difference on one side of the estimate at which the squared score statistic reaches z^2."""
     from scipy.optimize import brentq
 
@@ -133,14 +163,14 @@ def _score_limit(counts: PairedCounts, z: float, towards: float) -> float:
     return float(brentq(excess, start, towards, xtol=1e-12))
 
 
-def _correct_gap(counts: PairedCounts, delta: float) -> float:
+def _correct_gap(counts: PairedCounts | DeflatedCounts, delta: float) -> float:
     """fixed - broken minus what `delta` predicts, one closer to zero; 0 where it is closer than that."""
     # Shortened by one and never past 0: within one flip of the prediction the statistic is 0, not of the other sign.
     gap = counts.fixed - counts.broken - counts.n * delta
     return math.copysign(max(abs(gap) - 1.0, 0.0), gap)
 
 
-def _score_variance(counts: PairedCounts, delta: float) -> float:
+def _score_variance(counts: PairedCounts | DeflatedCounts, delta: float) -> float:
     """Variance of fixed - broken under difference `delta`, with the other parameter at its constrained maximum."""
     # Tango's letters: b and c are the two discordant cells, and delta is (b - c) / n in expectation. With delta held,
     # the likelihood is largest where the share q of the cell c is the larger root of 2n q^2 + linear q + constant = 0;

@@ -35,7 +35,21 @@ def dead_verdict(edit: Any, n: int) -> str:
         what = f"{state}: nothing to {verb}."
     else:
         what = "The edit changes nothing here."
-    return f"{what} Nothing differs on any of the {n:,} problems, so nothing is tested."
+    return f"{what} {_nothing_differs(n)}"
+
+
+def untouched_verdict(counts: PairedCounts) -> str:
+    """What is said of an edit that touched none of the problems, where no more is known of it."""
+    if not counts.discordant:
+        return f"The edit changes nothing here. {_nothing_differs(counts.n)}"
+    return (
+        f"The edit changes nothing on any of the {counts.n:,} problems, so nothing is tested: the "
+        f"{counts.broken} broken and {counts.fixed} fixed answers have another cause."
+    )
+
+
+def _nothing_differs(n: int) -> str:
+    return f"Nothing differs on any of the {n:,} problems, so nothing is tested."
 
 
 def _only_moves_firing(edit: AdaptedEdit) -> bool:

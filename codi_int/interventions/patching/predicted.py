@@ -122,7 +122,10 @@ def needed_problems(hit_rate: float = HIT_RATE, chance: float = CHANCE, target: 
         ConfigError: where the rates leave nothing to find.
     """
     if not 0.0 <= chance < hit_rate <= 1.0:
-        raise ConfigError(f"A hit rate lies above chance ({chance}) and is at most 1, got {hit_rate}.")
+        raise ConfigError(
+            f"A hit rate lies above chance ({chance}) and is at most 1, got {hit_rate}.",
+            "Give a rate above chance, up to 1.",
+        )
 
     # Power at exactly n: a hit by the edit and a hit by chance are taken to be independent, so loss is chance * (1 -
     # hit) and gain is hit * (1 - chance).

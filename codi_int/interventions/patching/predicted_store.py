@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from codi_int.files import prepare_folder, replace_file, write_json
+from codi_int.files import prepare_folder, write_json
+from codi_int.interventions.engine.documents import write_table
 from codi_int.interventions.engine.store import save_result
 from codi_int.interventions.patching.patch import ValueContrast
 from codi_int.interventions.patching.predicted import PredictedResult
 from codi_int.types import Number
 
 PREDICTIONS, CONTRAST = "predictions.parquet", "contrast.json"
+TYPES = {
+    **dict.fromkeys(("source_id", "why_not"), "string"),
+    **dict.fromkeys(("predicted", "source_answer", "clean", "intervened"), "float64"),
+}
+"""of the columns that may hold nothing but None"""
 
 
 def save_predicted(result: PredictedResult, folder: str | Path, command: Sequence[str] = ()) -> Path:
@@ -19,7 +26,7 @@ def save_predicted(result: PredictedResult, folder: str | Path, command: Sequenc
         OutputError: where the folder cannot be written to.
     """
     folder = prepare_folder(folder)
-    _write_predictions(result, folder / PREDICTIONS)
+    write_table(folder / PREDICTIONS, _prediction_rows(result), TYPES)
     # last, since it writes the manifest, which hashes the table and marks the folder as finished
     return save_result(result, folder, command, also=(PREDICTIONS,))
 
@@ -29,30 +36,24 @@ def save_contrast(contrast: ValueContrast, folder: str | Path) -> None:
     write_json(Path(folder) / CONTRAST, contrast.to_dict(), indent=1, allow_nan=True)
 
 
-def _write_predictions(result: PredictedResult, path: Path) -> None:
+def _prediction_rows(result: PredictedResult) -> list[dict[str, Any]]:
     """One row per problem."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = result.predictions
-    table = pa.table(
+    arms = (result.predictions, result.outcomes["clean"], result.outcomes["intervened"])
+    return [
         {
-            "problem_id": [row.problem_id for row in rows],
-            # types are given: a column of nothing but None would be of no type, and two files would not fit together
-            "source_id": pa.array([row.source_id for row in rows], pa.string()),
-            "predicted": _make_column([row.answer for row in rows]),
-            "informative": [row.informative for row in rows],
-            "ambiguous": [row.ambiguous for row in rows],
-            "why_not": pa.array([row.why_not for row in rows], pa.string()),
-            "source_answer": _make_column([row.source_answer for row in rows]),
-            "clean": _make_column([outcome.answer for outcome in result.outcomes["clean"]]),
-            "intervened": _make_column([outcome.answer for outcome in result.outcomes["intervened"]]),
+            "problem_id": predicted.problem_id,
+            "source_id": predicted.source_id,
+            "predicted": _as_float(predicted.answer),
+            "informative": predicted.informative,
+            "ambiguous": predicted.ambiguous,
+            "why_not": predicted.why_not,
+            "source_answer": _as_float(predicted.source_answer),
+            "clean": _as_float(clean.answer),
+            "intervened": _as_float(intervened.answer),
         }
-    )
-    replace_file(path, lambda part: pq.write_table(table, part))
+        for predicted, clean, intervened in zip(*arms, strict=True)
+    ]
 
 
-def _make_column(values: Sequence[Number | None]) -> "object":
-    import pyarrow as pa
-
-    return pa.array([None if value is None else float(value) for value in values], pa.float64())
+def _as_float(value: Number | None) -> float | None:
+    return None if value is None else float(value)

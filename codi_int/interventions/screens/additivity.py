@@ -59,9 +59,6 @@ def measure_interaction(
     return Interaction(Estimate(found.estimate, found.low, found.high, found.p_value), departing)
 
 
-interaction = measure_interaction  # the earlier name
-
-
 def adjust_all(found: Sequence[Interaction]) -> tuple[Interaction, ...]:
     """The same interactions with p-values adjusted over all of them (Benjamini-Hochberg)."""
     # a family of hundreds of pairs: the share of false findings is controlled, not every single one

@@ -79,9 +79,14 @@ def agreement(attribution: Attribution, screen: Screen, site: Site | None = None
     # zeros would pass for a good approximation.
     rows = [row for row in screen.rows if row.site == place and row.n_touched]
     if screen.kind != "ablate":
-        raise ConfigError(f"Attribution predicts ablation; this screen did {screen.kind}.")
+        raise ConfigError(
+            f"Attribution predicts ablation; this screen did {screen.kind}.", "Compare it with a screen that ablates."
+        )
     if len(rows) < 2:
-        raise ConfigError(f"Ranks need at least two features that fire; the screen has {len(rows)} at {place}.")
+        raise ConfigError(
+            f"Ranks need at least two features that fire; the screen has {len(rows)} at {place}.",
+            "Screen more features, or more problems.",
+        )
     # in one order from here on: position i of every list is the same feature
     features, measured = [row.feature for row in rows], [row.logprob for row in rows]
     predicted = attribution.effects[features].tolist()

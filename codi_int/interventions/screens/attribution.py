@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import ResumePoint, SiteChange, remaining_thoughts

@@ -12,8 +12,9 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import check_draws
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_change, n_correct
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.names import take_names
@@ -81,6 +82,8 @@ class AblationCurve(Finding):
     """work done and saved"""
     environment: Environment
     """versions, hashes, time"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     schema = "codi-int/curve@1"
 
@@ -124,6 +127,7 @@ def run_curve(
     problems = as_problems(problems)
     context = engine.site_context(problems, site, progress)
     living = _living(context)
+    notes = engine.warn_at(context, [context.site])
     ranked = [feature for feature in _checked(ranking, context) if feature in living]
     sizes = _sizes(sizes, len(ranked))
     # The random sets are drawn from the same alive features as the ranked ones: a draw that took dead features would
@@ -149,6 +153,7 @@ def run_curve(
         environment=describe_environment(
             engine.model, context.sae, context.clean.problems, time.perf_counter() - started
         ),
+        notes=notes,
     )
 
 
@@ -206,7 +211,10 @@ def first_of(features: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, 
 def _living(context: SiteContext) -> set[int]:
     fires = (context.latents != 0).any(0).nonzero()[:, 0]
     if not len(fires):
-        raise ConfigError(f"No feature fires at {context.site} on these problems: there is nothing to take out.")
+        raise ConfigError(
+            f"No feature fires at {context.site} on these problems: there is nothing to take out.",
+            "Give other problems, or another site.",
+        )
     return set(fires.tolist())
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
@@ -53,10 +54,14 @@ def run_pairs(
     """
     started = time.perf_counter()
     if engine.splice != "add":
-        raise ConfigError("Pairs need splice='add': without the SAE's error every arm has a cost of its own.")
+        raise ConfigError(
+            "Pairs need splice='add': without the SAE's error every arm has a cost of its own.",
+            "Build the engine with splice='add'.",
+        )
     wanted = check_pairs(pairs)
     context = engine.site_context(problems, site, progress)
     check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
+    notes = engine.warn_at(context, [context.site])
     here = set(wanted)  # rows of other pairs, or of another site, must not join the family that is corrected
     work = _PairWorker(engine, context, seed)
     checkpoint = checkpoint or Checkpoint()
@@ -77,7 +82,7 @@ def run_pairs(
         names=take_names(names, problems, engine.saes),
         started=started,
     )
-    return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]))
+    return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]), notes=notes)
 
 
 def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:

@@ -33,6 +33,8 @@ from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
+from codi_int.model.vocabulary import vocabulary_notes
+from codi_int.notes import give
 from codi_int.progress import Progress, count_up
 from codi_int.types import Problem, RunCounts, Site
 
@@ -41,8 +43,8 @@ POOL_BYTES = 2**28
 
 
 @dataclass(frozen=True, eq=False)
-class PutInPlace:
-    """Put one vector in place of every problem's activation."""
+class ReplaceWithConstant:
+    """Replace every problem's activation with one vector."""
 
     vector: Float[Tensor, " d_model"]
     """what every problem gets"""
@@ -107,6 +109,8 @@ def run_map(
             f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
             f"Name an earlier position or layer (the last position is {model.n_thoughts}), or propagate='both'.",
         )
+    notes = vocabulary_notes(model, problems)
+    give(notes)
     for i, run in enumerate(runs):
         run.go(before=i * len(plan.sites), total=len(runs) * len(plan.sites))
     cells = _adjusted([_cell(site, run, seed) for run in runs for site in plan.sites])
@@ -125,6 +129,7 @@ def run_map(
         splits=_splits(plan.sites, {run.path: run.changes for run in runs}, seed) if plan.propagate == SPLIT else (),
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
+        notes=notes,
     )
 
 
@@ -154,13 +159,13 @@ class _Run:
             engine = FeatureInterventionEngine(
                 self._model, dict.fromkeys(sites), propagate=self.path, method=self._method
             )
-            means = self._instead(engine, sites)
+            replacements = self._replacements(engine, sites)
         without_path = sum(not group for group in self.replaced.values())
         advance = count_up(self._progress, "map", total)
         advance(before + without_path)
         self.counts = run_groups(
             self._pools(),
-            score=lambda pool: self._run_pool(engine, pool, means),
+            score=lambda pool: self._run_pool(engine, pool, replacements),
             advance=advance,
         )
 
@@ -168,15 +173,17 @@ class _Run:
         """Those of the sites from which a change can reach the answer."""
         return tuple(site for site in sites if _has_path(self._model, site, self.path))
 
-    def _instead(self, engine: FeatureInterventionEngine, sites: Sequence[Site]) -> dict[Site, PutInPlace]:
-        """What takes each site's activation's place."""
+    def _replacements(
+        self, engine: FeatureInterventionEngine, sites: Sequence[Site]
+    ) -> dict[Site, ReplaceWithConstant]:
+        """The edit of each site; they differ in the vector."""
         clean = engine.site_context(self._problems, sites[0], self._progress).clean
         self.n_correct = n_correct(clean)
         # float32 whatever the model's dtype: a mean over a thousand rows loses digits in bfloat16
         means = {site: clean.activations[site].float().mean(0) for site in sites}  # [d_model] each
         kind = self._plan.kind
         return {
-            site: PutInPlace(mean if kind == "mean" else torch.zeros_like(mean), f"{kind} in place of {site}")
+            site: ReplaceWithConstant(mean if kind == "mean" else torch.zeros_like(mean), f"{kind} in place of {site}")
             for site, mean in means.items()
         }
 
@@ -198,23 +205,23 @@ class _Run:
 
     @torch.no_grad()
     def _run_pool(
-        self, engine: FeatureInterventionEngine, cells: Sequence[Site], means: Mapping[Site, PutInPlace]
+        self, engine: FeatureInterventionEngine, cells: Sequence[Site], replacements: Mapping[Site, ReplaceWithConstant]
     ) -> RunCounts:
         """Run cells together from the lowest of their layers on."""
-        edits = [AtSites({one: means[one] for one in self.replaced[cell]}) for cell in cells]
+        edits = [AtSites({one: replacements[one] for one in self.replaced[cell]}) for cell in cells]
         # one batch runs from one resume point: the lowest layer that any of the cells changes
         anchor = min((edit.sites[0] for edit in edits), key=reach_order)
         context, plans = engine.site_context(self._problems, anchor), []
         for edit in edits:
             first = edit.sites[0]
-            plans.append(_anchored(engine.plan(engine.site_context(self._problems, first), edit), anchor))
+            plans.append(_begin_at(engine.plan(engine.site_context(self._problems, first), edit), anchor))
         scores = engine.score(context, plans)
         for cell, plan, score in zip(cells, plans, scores, strict=True):
             self.changes[cell] = arm_change(context.clean, plan, score)
         return count_work(context, plans, scores)
 
 
-def _anchored(arm: ArmPlan, anchor: Site) -> ArmPlan:
+def _begin_at(arm: ArmPlan, anchor: Site) -> ArmPlan:
     """The same arm begun at a lower layer, where it adds nothing: arms of one beginning share batches."""
     if arm.site == anchor:
         return arm

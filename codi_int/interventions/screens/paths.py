@@ -40,12 +40,14 @@ class EffectByPath(Shown):
     """change of accuracy by both paths minus (by the cache + by the recurrence)"""
     interaction_logprob: Interaction
     """the same in nats of the clean answer's log-probability"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     # documents and earlier programs know the interaction as what is left, the `rest`
     rest = Alias[Interaction]("interaction")
     rest_logprob = Alias[Interaction]("interaction_logprob")
 
-    columns = ("label", "site", "both", "cache", "recurrence", "rest", "rest_logprob")
+    columns = ("label", "site", "both", "cache", "recurrence", "rest", "rest_logprob", "notes")
     schema = "codi-int/roads@1"
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,9 +84,15 @@ def split_effect(
         make_resume_point(engine.model, context.site, path)
     arm = engine.plan(context, edit)
     if len(arm.changes) > 1:
-        raise ConfigError("Paths are told apart for one site at a time; this edit has several.")
+        raise ConfigError(
+            "Paths are told apart for one site at a time; this edit has several.", "Give the edit of one site."
+        )
     if not bool(arm.edited.any()):
-        raise ConfigError(f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.")
+        raise ConfigError(
+            f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.",
+            "Give problems on which the edited features fire.",
+        )
+    notes = engine.warn_at(context, [context.site])
     # Three runs of one plan on one clean pass, so their changes pair problem by problem and only the path differs.
     changes = {path: _measure_path(engine, context, arm, path) for path in PATHS}
     # "both" is the joint edit, the two single paths are its parts
@@ -100,6 +108,7 @@ def split_effect(
             method="permutation",
         ),
         interaction_logprob=measure_interaction(joint.logprob, [part.logprob for part in parts], seed),
+        notes=notes,
         **effects,
     )
 

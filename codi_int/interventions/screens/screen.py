@@ -7,10 +7,12 @@ from typing import Any
 
 from codi_int.data.problems import ProblemsLike, as_problems
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
+from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, SiteContext, count_work, edit_kind
+from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import (
     add_counts,
@@ -25,7 +27,7 @@ from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
 from codi_int.shown import Finding
-from codi_int.spellings import SitesLike, as_sites
+from codi_int.sites import SitesLike, as_sites
 from codi_int.types import Environment, RunCounts, Site
 
 Key = tuple[Site, int]
@@ -120,6 +122,8 @@ class Screen(Finding):
     """every site, in the order asked for"""
     pairs: tuple[PairRow, ...] = ()
     """features that were also taken out two at a time"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     schema = "codi-int/screen@1"
 
@@ -179,6 +183,7 @@ def run_screen(
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
+    notes = engine.warn_at(contexts[0], [context.site for context in contexts])
     checkpoint = checkpoint or Checkpoint()
     # rows of features that nobody asked for now are dropped: they would join the family that is corrected
     rows = {(row.site, row.feature): row for row in checkpoint.rows if row.feature in wanted.get(row.site, ())}
@@ -199,7 +204,7 @@ def run_screen(
     ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
     # the kind is a property of the edit, so one is made for any feature that was asked for
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
-    return assemble(
+    found = assemble(
         engine,
         contexts,
         finish_rows(ordered, contexts, seed),
@@ -209,6 +214,7 @@ def run_screen(
         names=take_names(names, problems, engine.saes),
         started=started,
     )
+    return replace(found, notes=notes)
 
 
 class _Worker:

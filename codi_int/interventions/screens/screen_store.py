@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from codi_int.errors import CodiError, OutputError
 from codi_int.files import read_json_object, write_text
-from codi_int.interventions.engine.files import save_document
+from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.screen import ScreenRow
-from codi_int.records import table_row, unflatten
+from codi_int.records import differing_key, table_row, unflatten
 from codi_int.types import Site
 
 FINISHED = "finished.json"
@@ -59,7 +59,7 @@ class ScreenFolder:
         except (ValueError, KeyError, TypeError, CodiError):
             raise OutputError(f"{self._path} cannot be read.", remedy) from None
         if settings != self._settings:
-            other = next(k for k in {**settings, **self._settings} if settings.get(k) != self._settings.get(k))
+            other = differing_key(settings, self._settings)
             raise OutputError(
                 f"{self._folder} holds a screen with {other} {settings.get(other)}, not {self._settings.get(other)}.",
                 "Give another folder, or the settings of that screen.",

@@ -7,7 +7,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.screens.additivity import Interaction
 from codi_int.records import Alias, ArmEffect, flatten
 from codi_int.shown import Finding
-from codi_int.spellings import as_sites
+from codi_int.sites import as_sites
 from codi_int.types import Environment, RunCounts, Site
 
 KINDS = ("mean", "zero")
@@ -159,6 +159,8 @@ class ThoughtMap(Finding):
     """work done and saved"""
     environment: Environment
     """versions, hashes, time"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know besides: warnings, in words"""
 
     schema = "codi-int/map@1"
 

@@ -7,12 +7,23 @@ from typing import Any
 from codi_int.files import replace_file, write_json
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a Parquet file, in one go."""
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], types: Mapping[str, str] | None = None) -> None:
+    """Rows as a Parquet file, in one go. Every Parquet file of ours is written here.
+
+    Args:
+        path: where to.
+        rows: column to value; at least one row, whose names are the columns.
+        types: type of a column, such as `string`, where it may hold nothing but None: a column of no type would not fit
+            together with that of another file.
+
+    Raises:
+        OutputError: where the file cannot be written to.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([dict(row) for row in rows])
+    types = types or {}
+    table = pa.table({name: pa.array([row[name] for row in rows], types.get(name)) for name in rows[0]})
     replace_file(path, lambda part: pq.write_table(table, part))
 
 

@@ -1,4 +1,4 @@
-"""Room on the disk and in memory: what is needed is what is written, and too little is said in two lines."""
+"""Memory and disk: what is needed is what is written, and too little is said in two lines."""
 
 import shutil
 from pathlib import Path
@@ -8,9 +8,9 @@ import torch
 
 from codi_int.errors import ConfigError
 from codi_int.sae import SAEConfig, TopKSAE, save_sae
-from codi_int.sae import room as module
+from codi_int.sae import memory as module
 from codi_int.sae.grid import SweepGrid, sae_folder
-from codi_int.sae.room import available_memory, check_disk, check_memory, sae_bytes, site_bytes
+from codi_int.sae.memory import available_memory, check_disk, check_memory, sae_bytes, site_bytes
 from codi_int.types import Site
 
 GRID = SweepGrid(ks=(2, 4), d_saes=(64, 128))
@@ -24,7 +24,7 @@ def test_need_of_saes_is_the_size_of_their_files(tmp_path: Path) -> None:
         weights += len(sites) * sum(tensor.numel() * 4 for tensor in sae.state_dict().values())
     assert need == pytest.approx(weights, rel=0.01)
     save_sae(TopKSAE(SAEConfig(32, 64, 2)), sae_folder(tmp_path, sites[0], GRID.configs()[0]))
-    assert sae_bytes(GRID, sites, 32, tmp_path) == need - 4 * (2 * 32 + 1) * 64, "what is there takes no more room"
+    assert sae_bytes(GRID, sites, 32, tmp_path) == need - 4 * (2 * 32 + 1) * 64, "what is there takes no more space"
 
 
 def test_disk_that_does_not_suffice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Whether what is about to be made fits on the disk and into memory: the need and the limit, before anything runs."""
+"""Whether what is about to be made fits into memory and on the disk: the need and the limit, before anything runs."""
 
 import shutil
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def check_disk(folder: Path, need: int, what: str) -> None:
     """ConfigError where `need` bytes are not free where `folder` lies or will lie.
 
     Args:
-        what: what takes the room, as the start of a sentence in the plural.
+        what: what takes the space, as the start of a sentence in the plural.
     """
     # the folder may not exist yet; its nearest parent that does lies on the same disk
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())

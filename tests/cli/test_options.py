@@ -1,0 +1,193 @@
+"""Options: their panels and defaults, what may be chosen, and what a shell completes."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from codi_int.cli import _choices, features, main, sae
+from codi_int.cli._lazy import PANELS, Entry, _loaded
+from codi_int.cli._numbers import parse_factors, parse_features, whole_numbers
+from codi_int.errors import ConfigError, FeatureError
+
+ENTRIES = [
+    (f"{group}{entry.name}", entry)
+    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS), ("features ", features.COMMANDS))
+    for entry in entries
+    if not entry.target.endswith(":make_app")
+]
+NO_DEFAULT = {"--value", "--predict", "--pairs", "--auto", "--step", "--problem", "--base", "--save"}
+"""options that may be left out and then stand for nothing; so does --layer of a patch of whole thoughts"""
+
+
+def options_of(entry: Entry) -> Iterator[Any]:
+    return (option for option in _loaded(entry).params if option.param_type_name == "option")
+
+
+@pytest.mark.parametrize(("name", "entry"), ENTRIES, ids=lambda part: part if isinstance(part, str) else "")
+def test_every_option_stands_in_a_panel_in_their_order(name: str, entry: Entry) -> None:
+    panels = [option.rich_help_panel for option in options_of(entry)]
+    assert set(panels) <= set(PANELS)
+    assert panels == sorted(panels, key=PANELS.index)
+
+
+@pytest.mark.parametrize(("name", "entry"), ENTRIES, ids=lambda part: part if isinstance(part, str) else "")
+def test_every_default_is_shown(name: str, entry: Entry) -> None:
+    for option in options_of(entry):
+        shown = option.default not in (None, [], ()) or "[default:" in (option.help or "")
+        assert (
+            option.required
+            or option.is_flag
+            or shown
+            or (option.opts[0] in NO_DEFAULT or (name, option.opts[0]) == ("patch", "--layer"))
+        ), option.opts
+
+
+@pytest.mark.parametrize(("name", "entry"), ENTRIES, ids=lambda part: part if isinstance(part, str) else "")
+def test_help_at_80_columns_breaks_no_choice(
+    run: Callable, name: str, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = run(*name.split(), "--help").out
+    choices = [option for option in options_of(entry) if option.type_descriptor.is_choice and option.metavar is None]
+    for option in choices:
+        assert f"<{'|'.join(option.type_descriptor.choices)}>" in page, option.opts
+    for option in options_of(entry):
+        assert option.opts[0] in page
+    assert "--help" in page.split("Output")[-1]
+    assert "<bool>" not in page
+
+
+def known_choices() -> dict[str, tuple[str, ...]]:
+    """What the library knows, under the names of the types that write it again."""
+    from codi_int.data.answers import ANSWER_RULES
+    from codi_int.interventions.edits.basic import MODES
+    from codi_int.interventions.patching.pairs import KINDS as PAIRS
+    from codi_int.interventions.screens.rankings import ORDERS
+    from codi_int.interventions.screens.thought_map import DIRECTIONS, KINDS
+    from codi_int.model.chain import PADDINGS
+    from codi_int.model.hooks import PROPAGATE
+    from codi_int.sae.config import RULES
+    from codi_int.sae.recipe import PRODUCTS, TRAINABLE
+
+    return {
+        "Mode": MODES,
+        "Propagate": (*PROPAGATE, "split"),
+        "Padding": PADDINGS,
+        "AnswerRule": ANSWER_RULES,
+        "PairKind": (*PAIRS, "both"),
+        "CurveOrder": ORDERS,
+        "MapMode": KINDS,
+        "Direction": DIRECTIONS,
+        "CaptureType": PRODUCTS,
+        "Architecture": TRAINABLE,
+        "KeepRule": RULES,
+    }
+
+
+def test_the_choices_are_those_of_the_library() -> None:
+    for name, known in known_choices().items():
+        assert set(get_args(getattr(_choices, name))) == set(known), name
+
+
+def test_features_take_commas_and_ranges() -> None:
+    assert parse_features(["3-6,9", "12"]) == (3, 4, 5, 6, 9, 12)
+    assert whole_numbers(["10-14", "3,10"], "--layer") == (10, 11, 12, 13, 14, 3)
+    assert parse_factors(["2-4,0.5", "-1"]) == (2.0, 3.0, 4.0, 0.5, -1.0)
+    for text in ("6-3", "3-", "a", ""):
+        with pytest.raises(FeatureError, match=f"--with takes whole numbers from 0 upwards, got {text!r}"):
+            parse_features([text], "--with")
+    with pytest.raises(ConfigError, match="--factor takes numbers, got '4-2'"):
+        parse_factors(["4-2"])
+
+
+def test_a_range_of_features_is_ablated_together(run: Callable, shelf) -> None:
+    ran = run(
+        *("ablate", "--feature", "3-5,9", "--layer", "2", "--model", shelf.model, "--data", shelf.data),
+        *("--controls", "0", "--json"),
+    )
+    assert ran.code == 0, ran.err
+    assert '"features": [3, 4, 5, 9]' in ran.out
+
+
+def completed(*words: str, shell: str = "fish", cwd: Path | None = None) -> list[str]:
+    """What a shell is offered for the last of some words; torch must not be loaded for it."""
+    code = (
+        "import sys, codi_int.cli.main as m\n"
+        "try: m.main([])\n"
+        "except SystemExit: pass\n"
+        "sys.stderr.write(' '.join({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
+    )
+    line = " ".join(("codi-int", *words))
+    env = {
+        **os.environ,
+        "_CODI_INT_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=cwd)
+    assert done.stderr == ""
+    return [entry.split("\t")[0] for entry in done.stdout.splitlines() if entry]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("abl",), ["ablate"]),
+        (("sae", "tr"), ["train"]),
+        (("features", "r"), ["rank"]),
+        (("ablate", "--mo"), ["--mode", "--model"]),
+        (("ablate", "--mode", "z"), ["zero"]),
+        (("ablate", "--model", "codi-m"), ["codi-mini"]),
+        (("ablate", "--sae", "codi"), ["codi-mini/L14.P3"]),
+        (("eval", "--data", "stories:v"), ["stories:validation"]),
+        (("ablate", "--layer", "1"), ["1", "10", "11", "12", "13", "14", "15"]),
+        (("screen", "--layer", "3,15"), ["3,15"]),
+        (("ablate", "--layer", "14", "--feature", "3,51"), ["3,51", "3,510", "3,511"]),
+        (("ablate", "--layer", "10", "--feature", "5"), []),
+    ],
+)
+def test_a_shell_completes_names_and_choices(words: tuple[str, ...], expected: list[str]) -> None:
+    assert completed(*words) == expected
+    assert completed(*words, shell="bash") == expected
+
+
+def test_sites_features_and_saes_of_folders_are_completed(shelf, tmp_path: Path) -> None:
+    shutil.copytree(shelf.model, tmp_path / "models" / "mine")
+    shutil.copytree(shelf.sae, tmp_path / "saes" / "L2.P3")
+    assert completed("ablate", "--model", "mod", cwd=tmp_path) == ["models/mine"]
+    assert completed("ablate", "--sae", "sa", cwd=tmp_path) == ["saes", "saes/L2.P3"]
+    words = ("ablate", "--model", "models/mine", "--sae", "saes", "--layer", "2", "--feature", "3")
+    assert completed(*words, cwd=tmp_path) == ["3", "30", "31"]
+    assert completed("map", "--model", "models/mine", "--layer", "0-", cwd=tmp_path) == ["0-0", "0-1", "0-2", "0-3"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_every_shell_is_shown_and_installed(shell: str, tmp_path: Path) -> None:
+    code = "import codi_int.cli.main as m; m.main()"
+    env = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+
+    def ran(*words: str) -> str:
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    script = ran("--show-completion", shell)
+    assert f"_CODI_INT_COMPLETE=complete_{shell}" in script
+    assert f"{shell} completion installed in {tmp_path}" in ran("--install-completion", shell)
+    kept = [path.read_text() for path in tmp_path.rglob("*codi-int*")]
+    assert [text.strip() for text in kept] == [script.strip()]
+
+
+def test_completion_is_offered_in_the_help_of_the_whole(run: Callable) -> None:
+    page = re.sub(r"\s+", " ", run("--help").out)
+    assert "--install-completion" in page
+    assert "--show-completion" in page

@@ -1,0 +1,115 @@
+"""Contrasts against enumeration, scipy's permutation test and simulated subgroups."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import permutation_test
+
+from codi_int.errors import ConfigError
+from codi_int.interventions.evidence.contrasts import contrast
+from codi_int.records import Estimate
+
+
+def _found(*args: object, **options: object) -> Estimate:
+    out = contrast(*args, **options)  # type: ignore[arg-type]
+    assert out is not None
+    return out
+
+
+def test_one_stratum_of_single_problems_is_scipys_permutation_test() -> None:
+    generator = np.random.default_rng(0)
+    changes, members = generator.normal(size=60), np.arange(60) < 22
+    changes[members] += 0.5
+    theirs = permutation_test(
+        (changes[members], changes[~members]),
+        lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        vectorized=True,
+        n_resamples=9_999,
+        rng=generator,
+    )
+    found = _found(changes, members)
+    assert found.value == pytest.approx(changes[members].mean() - changes[~members].mean())
+    assert found.p_value == pytest.approx(theirs.pvalue, abs=0.012)
+
+
+def test_strata_and_clusters_by_enumeration() -> None:
+    sums = np.array([3.0, 1.0, -2.0, 0.5, 4.0, 1.5, 0.0, 2.5, -1.0])
+    layers = np.array([1, 1, 1, 1, 1, 2, 2, 2, 2])
+    inside = np.array([1, 1, 0, 0, 0, 1, 1, 0, 0])
+
+    def statistic(labels: np.ndarray) -> float:
+        parts = []
+        for layer in (1, 2):
+            a, b = sums[(layers == layer) & (labels == 1)], sums[(layers == layer) & (labels == 0)]
+            parts.append((a.size * b.size / (a.size + b.size), a.mean() - b.mean()))
+        return sum(w * d for w, d in parts) / sum(w for w, _ in parts)
+
+    every = []
+    for first in itertools.combinations(range(5), 2):
+        for second in itertools.combinations(range(5, 9), 2):
+            every.append(statistic(np.isin(np.arange(9), [*first, *second]).astype(int)))
+    above, below = (
+        (np.array(every) >= statistic(inside) - 1e-9).mean(),
+        (np.array(every) <= statistic(inside) + 1e-9).mean(),
+    )
+    # each sum spread over two problems of a cluster, half to either: the mean per problem is half as large
+    found = _found(
+        np.repeat(sums / 2, 2),
+        np.repeat(inside, 2),
+        np.repeat(layers, 2),
+        np.repeat(np.arange(9), 2),
+        draws=20_000,
+    )
+    assert found.value == pytest.approx(statistic(inside) / 2)
+    assert found.p_value == pytest.approx(2 * min(above, below), abs=0.02)
+
+
+def test_the_interval_inverts_the_test_under_a_shift() -> None:
+    generator = np.random.default_rng(1)
+    members, layers, labels = generator.random(80) < 0.4, np.arange(80) % 3, np.arange(80)
+    changes = generator.normal(size=80) + 0.4 * members
+    found = _found(changes, members, layers, labels, draws=1_999)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    for end, inwards in ((found.low, 1e-7), (found.high, -1e-7)):
+        inside = _found(changes - (end + inwards) * members, members, layers, labels, draws=1_999).p_value
+        outside = _found(changes - (end - inwards) * members, members, layers, labels, draws=1_999).p_value
+        assert inside is not None
+        assert outside is not None
+        assert outside < 0.05 - 1e-12 < inside
+
+
+def test_an_effect_of_length_is_none_of_the_operation() -> None:
+    """Long problems lose, and use the operation more often; within a length nothing depends on it."""
+    generator = np.random.default_rng(2)
+    wrong = unstratified = 0
+    for seed in range(150):
+        steps = generator.integers(1, 5, 240)
+        members = generator.random(240) < 0.2 * steps
+        changes = -(generator.random(240) < 0.08 * steps).astype(float)
+        labels = np.arange(240)
+        wrong += (_found(changes, members, steps, labels, seed=seed, draws=199).p_value or 1) < 0.05
+        unstratified += (_found(changes, members, None, labels, seed=seed, draws=199).p_value or 1) < 0.05
+    assert wrong / 150 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 150)
+    assert unstratified / 150 > 0.15
+
+
+def test_strata_of_one_kind_say_nothing() -> None:
+    changes, members = np.arange(8.0), np.array([1, 0, 1, 0, 1, 1, 1, 1])
+    found = _found(changes, members, np.array([0] * 4 + [1] * 4), draws=99)
+    assert found.value == pytest.approx(-1.0)
+    assert contrast(changes, np.ones(8)) is None
+    assert contrast(changes, np.array([1] * 4 + [0] * 4), np.array([0] * 4 + [1] * 4)) is None
+
+
+@pytest.mark.parametrize(
+    ("members", "strata", "says"),
+    [([1, 0, 0], [0, 0, 0], "more than one kind"), ([1, 1, 0], [0, 1, 0], "more than one stratum")],
+)
+def test_a_cluster_is_of_one_kind_and_stratum(members: list, strata: list, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        contrast([0.0, 1.0, 2.0], members, strata, ["a", "a", "b"])
+    with pytest.raises(ConfigError, match="one value per problem"):
+        contrast([0.0, 1.0], [1, 0, 1])
