@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "codi_int"
 # A room may import the rooms of its own level and of the levels before it.
 LEVELS = (
-    {"catalog", "errors", "files", "notes", "progress", "proportions", "records", "shipped", "types"},
+    {
+        *("catalog", "errors", "files", "notes", "numeric", "progress", "proportions", "records", "run_folder"),
+        "shipped",
+        *("shown", "sites", "types"),
+    },
     {"data"},
     {"model"},
     {"training", "sae"},

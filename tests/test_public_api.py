@@ -29,6 +29,7 @@ def test_the_contract_is_there():
         "extract_answer",
         "parse_steps",
         "encode_topk",
+        *("train_sae", "SAETrainingConfig", "save_sae", "capture_to_disk", "open_capture", "HookPoint", "check_parity"),
     }
     assert promised <= set(codi_int.__all__)
 

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from threading import Timer
 from typing import Any
 
 from rich.console import Console

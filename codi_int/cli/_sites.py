@@ -18,17 +18,20 @@ from codi_int.catalog import (
 from codi_int.cli._console import Report, tell
 from codi_int.cli._job import command_line
 from codi_int.cli._options import InterventionOptions
-from codi_int.data.problems import load_problems
+from codi_int.data.problems import load_problems, problems_sha256
 from codi_int.errors import SAEError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
+from codi_int.run_folder import RunFolder
 from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Site
 
 
-def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
-    """Engine, problems and the name of the SAE that the options mean, cheapest errors first."""
+def prepare(
+    options: InterventionOptions, folder: RunFolder, report: Report
+) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
+    """Engine, problems and the name of the SAE that the options mean, cheapest errors first; the folder is claimed."""
     # Site and problems are read first: a slip in them costs milliseconds, found after the model it would cost its load.
     site = Site(options.layer, options.position)
     problems = load_problems(options.data, options.limit)
@@ -43,6 +46,7 @@ def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterv
         propagate=options.propagate,
         memory_budget=int(options.memory * 2**30),
     )
+    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
     return engine, problems, name
 
 

@@ -15,6 +15,7 @@ from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.notes import give
 from codi_int.progress import Progress, rename_stage
 from codi_int.proportions import wilson_interval
+from codi_int.shown import Finding
 from codi_int.types import OPERATIONS, Problem
 
 
@@ -70,8 +71,8 @@ class AccuracyRow:
     """upper end"""
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Finding):
     """How well a model answers some problems."""
 
     model: str

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-
-from codi_int.cli import _console, _progress
-from codi_int.cli._console import begin, progress, tell
 from codi_int.cli._progress import Lines, clock, timing
+
+from codi_int.cli import _console
+from codi_int.cli._console import begin, progress
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_rows_of_another_screen_are_not_mixed_in(run: Callable, words: tuple[str
     run(*words, "--out", str(tmp_path), "--feature", "1")
     ran = run(*words, "--out", str(tmp_path), "--feature", "1", "--seed", "5")
     assert ran.code == 2
-    assert "holds a screen with seed 0, not 5" in ran.err
+    assert "--seed is 0 there, 5 here" in ran.err
 
 
 def test_interrupted_rows_stay(

@@ -211,3 +211,14 @@ def _check_overflow(label: str, activations: Float[Tensor, "m d_model"], delta: 
         raise ConfigError(
             f"Edit {label!r} overflows: the edited residual, or its square, is not finite.", "Use a smaller factor."
         )
+
+
+def check_scores(plan: ArmPlan, scores: ArmScores) -> None:
+    """ConfigError where the model's own numbers overflow under an edit."""
+    bad = int((~torch.isfinite(scores.logprobs)).sum())
+    if bad:
+        raise ConfigError(
+            f"{plan.label!r} overflows inside the model: on {bad} of {len(plan.rows)} problems no log-probability "
+            "of the answer is left.",
+            "Use a smaller factor, or load the model as float32.",
+        )

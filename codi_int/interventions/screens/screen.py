@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from codi_int.data.problems import ProblemsLike, as_problems
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan
@@ -22,9 +23,12 @@ from codi_int.interventions.screens.changes import (
 )
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.names import Names, take_names
+from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
-from codi_int.types import Environment, Problem, RunCounts, Site
+from codi_int.shown import Finding
+from codi_int.sites import SitesLike, as_sites
+from codi_int.types import Environment, RunCounts, Site
 
 Key = tuple[Site, int]
 
@@ -88,8 +92,8 @@ class ScreenSite:
     """how many of them the edit touches any problem of"""
 
 
-@dataclass(frozen=True)
-class Screen:
+@dataclass(frozen=True, repr=False)
+class Screen(Finding):
     """A finished screen."""
 
     kind: str
@@ -147,11 +151,11 @@ class Checkpoint:
 
 def run_screen(
     engine: FeatureInterventionEngine,
-    problems: Sequence[Problem],
-    features: Sequence[int] | Mapping[Site, Sequence[int]] | None = None,
+    problems: ProblemsLike,
+    features: IntsLike | Mapping[Site, IntsLike] | None = None,
     make_edit: Callable[[int], MovableEdit] = Ablate,
     seed: int = 0,
-    site: Site | Sequence[Site] | None = None,
+    site: SitesLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     **names: Any,
@@ -175,6 +179,7 @@ def run_screen(
         SiteError: for a site that the engine has no SAE for.
     """
     started = time.perf_counter()
+    problems = as_problems(problems)
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
@@ -252,14 +257,14 @@ class _Worker:
         return count_work(context, list(plans.values()), scores)
 
 
-def chosen_sites(engine: FeatureInterventionEngine, site: Site | Sequence[Site] | None) -> tuple[Site, ...]:
+def chosen_sites(engine: FeatureInterventionEngine, site: SitesLike | None) -> tuple[Site, ...]:
     """The sites that a screen is to run at; default all that the engine has."""
     if site is None:
         return tuple(engine.saes)
-    return (site,) if isinstance(site, Site) else tuple(dict.fromkeys(site))
+    return tuple(dict.fromkeys(as_sites(site)))
 
 
-def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, context: SiteContext) -> list[int]:
+def _wanted(features: IntsLike | Mapping[Site, IntsLike] | None, context: SiteContext) -> list[int]:
     listed = features.get(context.site, ()) if isinstance(features, Mapping) else features
     if listed is None:
         return list(range(context.sae.d_sae))
