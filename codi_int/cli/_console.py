@@ -94,7 +94,7 @@ def progress() -> Iterator[Shown]:
 def _show() -> Shown:
     """Bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        return Lines()
+        return Lines(tell)
     # imported here and not above: listing the commands loads this module, and bars are needed by few of them
     from codi_int.cli._bars import Bars
 
