@@ -17,6 +17,8 @@ SAES_FOLDER = "saes"
 """where a message proposes to train SAEs into, and where `codi-int list` looks by itself"""
 STORY_SPLITS = {"validation": 1495, "sae": 5978}
 """sizes of the stories' held-out splits, those of the published experiments; `train` has no end"""
+CONFIRMATION, CONFIRMATION_SIZE = "confirmation", 1495
+"""the split that selects nothing and confirms what other splits selected; `confirmation/2` and on are fresh draws"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ HUB_SETS = {
 def data_names() -> tuple[str, ...]:
     """Every data set that has a name, with its split."""
     hub = tuple(f"{name}:{split}" for name, found in HUB_SETS.items() for split in found.splits)
-    return (*(f"stories:{split}" for split in (*STORY_SPLITS, "train")), *hub)
+    return (*(f"stories:{split}" for split in (*STORY_SPLITS, CONFIRMATION, "train")), *hub)
 
 
 def bundled_models() -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 
-from codi_int.catalog import STORY_SPLITS
+from codi_int.catalog import CONFIRMATION as CONFIRMATION
+from codi_int.catalog import CONFIRMATION_SIZE, STORY_SPLITS
 from codi_int.data import wordings as w
 from codi_int.data.chains import chain_of
 from codi_int.errors import DataError
@@ -25,9 +26,6 @@ STEP_WEIGHTS = {1: 0.17, 2: 0.30, 3: 0.30, 4: 0.23}
 """share of stories by number of steps"""
 SPLIT_SIZES = STORY_SPLITS
 
-CONFIRMATION = "confirmation"
-"""the split that selects nothing and confirms what other splits selected; `confirmation/2` and on are fresh draws"""
-CONFIRMATION_SIZE = 1495
 
 FINGERPRINTS = {
     "validation": "5a64db559551edf9",

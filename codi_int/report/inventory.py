@@ -174,10 +174,11 @@ def _number(values: Mapping[str, Any], name: str) -> float | None:
 
 
 def _data() -> Iterator[DataEntry]:
+    sizes = {**catalog.STORY_SPLITS, catalog.CONFIRMATION: catalog.CONFIRMATION_SIZE}
     for name in catalog.data_names():
         kind, _, split = name.partition(":")
         if kind == "stories":
-            yield DataEntry(name, "generated", catalog.STORY_SPLITS.get(split), True)
+            yield DataEntry(name, "generated", sizes.get(split), True)
         else:
             repository = catalog.HUB_SETS[kind].repository
             yield DataEntry(name, repository, None, _is_cached(repository))

@@ -53,7 +53,7 @@ def test_what_ships_is_listed_with_its_quality(run: Callable) -> None:
 
 def test_data_is_listed_with_its_size(run: Callable) -> None:
     data = {row["name"]: row for row in json.loads(run("list", "--json").out)["data"]}
-    for name in ("stories:validation", "stories:sae"):
+    for name in ("stories:validation", "stories:sae", "stories:confirmation"):
         assert data[name]["n_problems"] == len(load_problems(name))
         assert data[name]["at_hand"]
     assert data["stories:train"]["n_problems"] is None
@@ -70,6 +70,7 @@ def test_the_page_fits_in_80_columns(run: Callable, monkeypatch: pytest.MonkeyPa
     (row,) = (line.split() for line in out.splitlines() if line.startswith("codi-mini/L14.P3"))
     assert row[1:8] == ["L14.P3", "512", "16", "92.7", "%", "17.8", "%"]
     assert ["stories:train", "no", "end", "generated"] in [line.split() for line in out.splitlines()]
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_folders_that_are_named_are_listed_too(run: Callable, shelf, elsewhere: Path) -> None:

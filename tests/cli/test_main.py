@@ -154,8 +154,8 @@ def test_version_is_the_packages(run: Callable) -> None:
             ("eval", "--limit", "2", "--data", "nonsense"),
             (
                 "--data nonsense: There is no data set 'nonsense'.",
-                "Known: stories:train, stories:validation, stories:sae, gsm8k:test, gsm8k-aug:test, svamp:all, "
-                "gsm-hard:test, multiarith:test, or the path of a .jsonl file.",
+                "Known: stories:train, stories:validation, stories:sae, stories:confirmation, gsm8k:test, "
+                "gsm8k-aug:test, svamp:all, gsm-hard:test, multiarith:test, or the path of a .jsonl file.",
             ),
         ),
     ],
