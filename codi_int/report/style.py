@@ -1,6 +1,7 @@
 """One look for every figure: colours that colour-blind readers tell apart, thin spines, and the same bytes twice."""
 
 import functools
+import io
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ R = TypeVar("R")
 
 COLUMN, PAGE = 3.4, 7.0
 """width of one and of two columns of a paper, inches"""
-DPI = 220
+DPI, NOTEBOOK_DPI = 220, 110
 
 # Okabe and Ito's colours, which keep apart under every common kind of colour blindness
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, BLACK = (
@@ -114,8 +115,17 @@ def new_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    class Picture(Figure):
+        """A figure that a notebook shows, though pyplot knows nothing of it."""
+
+        def _repr_png_(self) -> bytes:
+            file = io.BytesIO()
+            with look():
+                self.savefig(file, format="png", dpi=NOTEBOOK_DPI, metadata={"Software": None})
+            return file.getvalue()
+
     # the object and not pyplot: pyplot keeps every figure alive, and may want a display when it is imported
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05))
+    figure = Picture(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05))
     FigureCanvasAgg(figure)
     if title:
         # matplotlib does not wrap at the figure's edge by itself; by a count of letters it is the same on every machine

@@ -26,7 +26,8 @@ from codi_int.model.hooked import CodiModel
 from codi_int.progress import Progress
 from codi_int.sae.config import check_choice, check_count
 from codi_int.sae.memory import check_disk
-from codi_int.types import Problem, Site, SiteActivations
+from codi_int.shown import Shown
+from codi_int.types import Problem, Site, SiteActivations, SiteLike
 
 SIDECAR = "capture.json"
 TENSOR = "resid_post"
@@ -68,8 +69,8 @@ class CaptureInfo:
         return self.n_done == len(self.problem_ids)
 
 
-@dataclass(frozen=True)
-class Capture:
+@dataclass(frozen=True, repr=False)
+class Capture(Shown):
     """A complete capture that can be read."""
 
     folder: Path
@@ -77,12 +78,13 @@ class Capture:
     info: CaptureInfo
     """what it holds"""
 
-    def at(self, site: Site) -> SiteActivations:
+    def at(self, site: SiteLike) -> SiteActivations:
         """The activations at one site in float32; only that slab of the file is read.
 
         Raises:
             DataError: a site that was not captured.
         """
+        site = Site.parse(site)
         layer = self.check_site(site)
         with safe_open(layer_file(self.folder, layer), framework="pt") as file:
             # position is the first axis, so that a site is one contiguous piece of the file
