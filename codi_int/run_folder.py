@@ -29,6 +29,8 @@ BESIDE = (".parquet", ".csv", ".png", ".svg")
 """endings of the files that lie beside a document under its name"""
 NOT_HASHED = ".safetensors"
 """weights and activations: gigabytes, and their own sidecars say what they are"""
+LONGEST_NAME = 255
+"""bytes of a file's name that every system takes"""
 MOST_NAMED = 4
 """files of another run that a refusal names"""
 
@@ -216,9 +218,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise OutputError(f"{path} is no manifest of a run.", remedy)
     for name in (*found["files"], *found["sha256"]):
         # --force removes what a manifest lists, and a folder may be a stranger's: nothing that lies elsewhere
-        if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-            raise OutputError(f"{path} names {name!r}, which is no file of its folder.", remedy)
+        if not isinstance(name, str) or not _is_inside(name):
+            raise OutputError(f"{path} names {str(name)[:80]!r}, which is no file of its folder.", remedy)
     return found
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file of this name can lie in a folder, at any depth; longer ones have no system that takes them."""
+    outside = Path(name).is_absolute() or ".." in Path(name).parts
+    return not outside and "\0" not in name and len(name.encode()) <= LONGEST_NAME
 
 
 def _are(found: Mapping[str, Any], **kinds: type) -> bool:

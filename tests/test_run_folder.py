@@ -166,7 +166,9 @@ def test_a_broken_manifest_is_two_lines(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"files": 0.5}, "is no manifest of a run"),
-        ({"files": [3]}, "names 3, which is no file of its folder"),
+        ({"files": [3]}, "names '3', which is no file of its folder"),
+        ({"files": ["a" * 256]}, "names 'aaa"),
+        ({"files": ["a\0b"]}, r"names 'a\\x00b', which"),
         ({"sha256": ["result.json"]}, "is no manifest of a run"),
         ({"command": 7}, "is no manifest of a run"),
         ({"run": {"command": "ablate"}}, "is no manifest of a run"),
