@@ -31,7 +31,9 @@ PACKAGES = {
     "interventions.evidence": "Evidence",
     "interventions.screens": "Screens, curves, maps",
     "interventions.patching": "Patching and predictions",
+    "interventions.kept": "Kept runs",
     "report": "Figures",
+    "sites": "Sites",
     "types": "Records",
     "errors": "Errors",
 }
@@ -282,6 +284,10 @@ def option_name(option: Any) -> str:
     names = "/".join([*option.opts, *option.secondary_opts])
     if option.is_flag:
         return f"`{names}`"
+    if option.metavar is None and option.type_descriptor.is_choice:
+        # the bars of a choice would end the cell of the table
+        choices = r"\|".join(option.type_descriptor.choices)
+        return f"`{names} {choices}`"
     path = option.type_descriptor.annotation is Path
     return f"`{names} {option.metavar or ('PATH' if path else 'TEXT')}`"
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from codi_int.cli._console import print_json, quieten, stdout, tell
+from codi_int.cli._console import print_json, progress, stdout, tell
 from codi_int.cli._fitting import Column, table
 from codi_int.errors import ConfigError, SAEError
 from codi_int.sae.base import SAE, check_fits
@@ -18,7 +18,14 @@ def import_and_print(
     source: Path, out: Path, rule: str, model: str | None, place: tuple[int | None, int | None], as_json: bool
 ) -> None:
     """Read an SAE from elsewhere, note where it belongs, keep it in `out` and print what it is."""
-    quieten()
+    with progress():
+        sae = _imported(source, rule, model, place)
+    save_sae(sae, out)
+    _tell(sae, out, as_json)
+
+
+def _imported(source: Path, rule: str, model: str | None, place: tuple[int | None, int | None]) -> SAE:
+    """The SAE with a note of where it belongs."""
     sae = load_sae(source) if source.is_dir() else import_published(source, rule)
     if place != (None, None):
         site = site_of(str(source), sae, *place)
@@ -28,8 +35,7 @@ def import_and_print(
         sae.annotate(site=site)
     if model is not None:
         _belongs(sae, model)
-    save_sae(sae, out)
-    _tell(sae, out, as_json)
+    return sae
 
 
 def export_and_print(name: str, out: Path, format: str, as_json: bool) -> None:

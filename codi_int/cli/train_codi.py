@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import begin, quieten, tell
 
 
 def train_codi(
@@ -33,10 +34,13 @@ def train_codi(
 
     Example: codi-int train-codi --recipe codi-mini --out runs/codi-mini --minutes 30
     """
-    from codi_int.training.recipe import Recipe
-    from codi_int.training.trainer import RunOptions, export, is_exported, train
+    with begin():
+        from codi_int.training.recipe import Recipe
+        from codi_int.training.trainer import RunOptions, export, is_exported, train
 
-    loaded, model = Recipe.load(recipe), out / "model"
+        loaded, model = Recipe.load(recipe), out / "model"
+        quieten()
+    tell(f"{loaded.total_batches:,} batches into {out}; processes are starting: {workers}")
     limit = float("inf") if minutes is None else 60 * minutes
     progress = train(loaded, RunOptions(out, workers=workers, stop_after_seconds=limit, verbose=True))
     done, total = progress.batch, loaded.total_batches

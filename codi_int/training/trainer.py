@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.utils._pytree import tree_leaves
 
 from codi_int.data import story_tokenizer as st
 from codi_int.data.stories import load_stories
@@ -38,6 +40,7 @@ from codi_int.training.objective import (
 from codi_int.training.recipe import Recipe, Stage
 
 LOSS_NAMES = tuple(field.name for field in fields(Losses))
+SECONDS_BETWEEN_LINES = 10.0
 KEPT = "The last checkpoint is kept"
 
 
@@ -58,7 +61,7 @@ class RunOptions:
     stop_after_seconds: float = math.inf
     """stop with a checkpoint after this time"""
     verbose: bool = False
-    """write a line on stderr at every look at held-out stories"""
+    """write a line on stderr at every look at held-out stories, and now and then how far the run is"""
 
 
 Progress = TrainingState  # its earlier name, for one release; elsewhere `Progress` is the callback
@@ -108,7 +111,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of the recipe, or to the time limit."""
         begun = last_checkpoint = time.monotonic()
-        started = begun - self.progress.seconds
+        started, first, told = begun - self.progress.seconds, self.progress.batch, -math.inf
         if not self.rank:
             trim_curve(self.options.folder / CURVE, self.progress.batch)
         stream, current = self._resumed_stream()
@@ -123,6 +126,9 @@ class Trainer:
             self.waiting = stream.waiting
             over = self._agree(self.interrupted or time.monotonic() - begun > self.options.stop_after_seconds)
             finished = self.progress.batch == self.recipe.total_batches
+            if time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                self._tell_pace(told - begun, self.progress.batch - first)
             # where a run is stopped is no point of its curve: the losses up to there wait in the checkpoint
             if self.progress.batch % self.options.evaluate_batches == 0 or finished:
                 self._report(stage.kind, lr)
@@ -132,6 +138,15 @@ class Trainer:
                 last_checkpoint = time.monotonic()
             if over:
                 return
+
+    def _tell_pace(self, seconds: float, batches: int) -> None:
+        """How far the run is, and how long it still takes at the pace of its last `batches`."""
+        if self.rank or not self.options.verbose:
+            return
+        total = self.recipe.total_batches
+        left = min(seconds / batches * (total - self.progress.batch), self.options.stop_after_seconds - seconds)
+        spans = [timedelta(seconds=max(0, round(span))) for span in (seconds, left)]
+        sys.stderr.write(f"batch {self.progress.batch:,} of {total:,} · {spans[0]} gone, {spans[1]} left\n")
 
     def _resumed_stream(self) -> tuple[StoryStream | DrillStream | None, Stage | None]:
         """The stream that the last batch came from, and that batch's stage; None at the beginning.
@@ -253,7 +268,8 @@ class Trainer:
             # one tensor [batches, parts], for torch writes a file of its own for each tensor
             "recent": torch.tensor([[float(getattr(losses, name)) for name in LOSS_NAMES] for losses in self.recent]),
         }
-        replace_file(self.options.folder / CHECKPOINT, lambda part: torch.save(state, part), durable=True)
+        needs = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
+        replace_file(self.options.folder / CHECKPOINT, lambda part: torch.save(state, part), needs=needs, durable=True)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the folder, if there is one; errors as for `read_checkpoint`."""

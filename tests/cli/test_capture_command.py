@@ -92,7 +92,7 @@ def test_places_that_cannot_be_used(
     run(*words, "--layer", "2", "--out", str(tmp_path / "acts"))
     other = run(*words, "--layer", "2", "--out", str(tmp_path / "acts"), "--limit", "3")
     assert other.code == 2
-    assert "holds a capture of something else" in other.err
+    assert "--limit is not given there, 3 here" in other.err
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 999, 1))
     full = run(*words, "--layer", "2", "--out", str(tmp_path / "new"))
     assert full.code == 2

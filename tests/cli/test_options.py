@@ -12,8 +12,9 @@ from typing import Any, get_args
 import pytest
 
 from codi_int.cli import _choices, features, main, sae
+from codi_int.cli._bash import joined
 from codi_int.cli._lazy import PANELS, Entry, _loaded
-from codi_int.cli._numbers import parse_factors, parse_features, whole_numbers
+from codi_int.cli._parsing import parse_factors, parse_features, whole_numbers
 from codi_int.errors import ConfigError, FeatureError
 
 ENTRIES = [
@@ -125,13 +126,15 @@ def completed(*words: str, shell: str = "fish", cwd: Path | None = None) -> list
         "sys.stderr.write(' '.join({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
     )
     line = " ".join(("codi-int", *words))
+    # bash breaks at colons too, and gives its words one a line
+    broken = [word for word in re.split(r"(:)| ", line) if word]
     env = {
         **os.environ,
         "_CODI_INT_COMPLETE": f"complete_{shell}",
         "_TYPER_COMPLETE_ARGS": line,
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words)),
+        "COMP_WORDS": "\n".join(broken),
+        "COMP_CWORD": str(len(broken) - 1),
     }
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=cwd)
     assert done.stderr == ""
@@ -157,7 +160,31 @@ def completed(*words: str, shell: str = "fish", cwd: Path | None = None) -> list
 )
 def test_a_shell_completes_names_and_choices(words: tuple[str, ...], expected: list[str]) -> None:
     assert completed(*words) == expected
-    assert completed(*words, shell="bash") == expected
+    # bash has what stands before a colon, and is given what follows
+    assert completed(*words, shell="bash") == [word.split(":")[-1] for word in expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "current", "expected"),
+    [
+        (
+            ["codi-int", "eval", "--data", "stories", ":", "v"],
+            5,
+            (["codi-int", "eval", "--data", "stories:v"], 3, "stories:"),
+        ),
+        (
+            ["codi-int", "eval", "--data", "stories", ":"],
+            4,
+            (["codi-int", "eval", "--data", "stories:"], 3, "stories:"),
+        ),
+        (["codi-int", "eval", "--data", "st"], 3, (["codi-int", "eval", "--data", "st"], 3, "")),
+        (["codi-int", "--data", "a", ":", "b", "--lim"], 5, (["codi-int", "--data", "a:b", "--lim"], 3, "")),
+        (["codi-int", "eval"], 2, (["codi-int", "eval", ""], 2, "")),
+        (["codi-int", "ev", "--data"], 1, (["codi-int", "ev"], 1, "")),
+    ],
+)
+def test_words_that_bash_broke_are_joined(words: list[str], current: int, expected: tuple[list[str], int, str]) -> None:
+    assert joined(words, current) == expected
 
 
 def test_sites_features_and_saes_of_folders_are_completed(shelf, tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ def test_what_cannot_be_exchanged(run: Callable, shelf, tmp_path: Path) -> None:
         (("import", str(tmp_path / "broken.pt"), "--out", out), "is no checkpoint of tensors"),
         (("import", str(tmp_path / "missing.pt"), "--out", out), "is missing"),
         (("import", shelf.sae, "--layer", "1", "--out", out), "was trained at L2.P3, not at L1.P3"),
-        (("import", shelf.sae, "--rule", "sum", "--model", "codi-mini", "--out", out), "width 24"),
+        (("import", shelf.sae, "--rule", "relu", "--model", "codi-mini", "--out", out), "width 24"),
+        (("import", shelf.sae, "--rule", "sum", "--out", out), "--rule 'sum' does not exist."),
         (("import", str(relu), "--layer", "1", "--out", out), "Give --layer and --position"),
     ):
         ran = run("sae", *words)

@@ -48,7 +48,7 @@ def test_products_in_bfloat16_are_noted(run: Callable, words: tuple[str, ...], t
     ran = run(*words, "--products", "bfloat16")
     assert ran.code == 0, ran.err
     assert load_sae(tmp_path / "sae").config.provenance.recipe["products"] == "bfloat16"
-    assert "Known: float32, bfloat16" in run(*words, "--products", "float16").err
+    assert "It is one of float32, bfloat16." in run(*words, "--products", "float16").err
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_dictionary_that_grows_with_k(run: Callable, words: tuple[str, ...], t
         (("--k", "0"), "--k is 0; it takes whole numbers from 1"),
         (("--architecture", "gated"), "Architecture 'gated' takes no k"),
         (("--architecture", "transcoder"), "topk, batchtopk, matryoshka"),
-        (("--rule", "sum"), "relu, abs"),
+        (("--rule", "sum"), "It is one of abs, relu."),
         (("--features", "many"), "--features takes whole numbers"),
         (("--limit", "3"), "3 rows are fewer than one batch of 4"),
         (("--position", "9"), "Position 9 does not exist"),

@@ -1,6 +1,7 @@
 """`codi-int train-codi`: repeating it on a finished or a stopped run."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,20 @@ def test_a_finished_model_that_is_whole_is_not_written_again(recipe: Path, tmp_p
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     assert train(recipe, tmp_path / "run").exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_it_says_from_the_start_how_far_it_is(recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = train(recipe, tmp_path / "run")
+    assert f"4 batches into {tmp_path / 'run'}; processes are starting: 1\n" in result.stderr
+    # the worker is a process of its own
+    assert re.search(r"^batch 1 of 4 · 0:00:\d\d gone, 0:0\d:\d\d left$", capfd.readouterr().err, re.MULTILINE)
+
+
+def test_the_shipped_recipe_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Recipe.load("codi-mini").total_batches == 3350
+    result = train(Path("nowhere"), tmp_path / "run")
+    assert str(result.exception).endswith("Give the path of a recipe's JSON file, or a name: codi-mini.")
 
 
 def test_another_name_exports_again(recipe: Path, tmp_path: Path) -> None:
