@@ -16,6 +16,7 @@ PEERS = HERE.parent / "build" / "peers"
 TAKES_PEERS = ("peers.py", "sae_kernels_gpu.py", "sae_train_cpu.py")
 BY_HAND = ("mutation_testing.py",)  # goes in steps, between which tests are written
 TAKES_QUICK = (
+    "calibration.py",
     "fuzz.py",
     "peers.py",
     "sae_growth.py",

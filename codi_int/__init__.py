@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
-    from codi_int.errors import CodiError
+    from codi_int.errors import CodiError, CodiWarning
     from codi_int.features.profiles import FeatureProfile, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.evidence.compare import compare_paired
     from codi_int.interventions.evidence.families import adjust
     from codi_int.interventions.evidence.mean import estimate_mean
+    from codi_int.interventions.kept import load_result
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
     from codi_int.interventions.patching.patch import participants, run_patch
     from codi_int.interventions.patching.predicted_run import run_predicted
@@ -34,11 +35,17 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
     from codi_int.model.hooked import CodiModel
+    from codi_int.model.hooks import HookPoint
     from codi_int.model.loading import load_model
+    from codi_int.model.parity import check_parity
     from codi_int.model.store import save_model
     from codi_int.report.figures import save_figures
+    from codi_int.sae.captures import capture_to_disk, open_capture
     from codi_int.sae.kernels import encode_topk
-    from codi_int.sae.store import load_sae
+    from codi_int.sae.recipe import SAETrainingConfig
+    from codi_int.sae.store import load_sae, save_sae
+    from codi_int.sae.training import train_sae
+    from codi_int.sites import Site
     from codi_int.types import (
         Completion,
         Effect,
@@ -46,7 +53,6 @@ if TYPE_CHECKING:
         Outcome,
         Problem,
         Result,
-        Site,
         SiteActivations,
         Step,
         ThoughtBatch,
@@ -62,11 +68,13 @@ _HOMES = {
     "Clamp": "interventions.edits.values",
     "CodiError": "errors",
     "CodiModel": "model.hooked",
+    "CodiWarning": "errors",
     "Completion": "types",
     "Controls": "interventions.engine.controls",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
+    "HookPoint": "model.hooks",
     "Interchange": "interventions.edits.values",
     "InterchangeResidual": "interventions.edits.residual",
     "Latents": "types",
@@ -76,8 +84,9 @@ _HOMES = {
     "Problems": "data.problems",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
+    "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
-    "Site": "types",
+    "Site": "sites",
     "SiteActivations": "types",
     "Steer": "interventions.edits.values",
     "SteerAlong": "interventions.edits.residual",
@@ -89,6 +98,8 @@ _HOMES = {
     "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
     "attribute_sites": "interventions.screens.attribution",
+    "capture_to_disk": "sae.captures",
+    "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
@@ -97,7 +108,9 @@ _HOMES = {
     "is_right": "data.answers",
     "load_model": "model.loading",
     "load_problems": "data.problems",
+    "load_result": "interventions.kept",
     "load_sae": "sae.store",
+    "open_capture": "sae.captures",
     "parse_claim": "interventions.patching.predictions",
     "parse_steps": "data.answers",
     "participants": "interventions.patching.patch",
@@ -115,7 +128,9 @@ _HOMES = {
     "run_screen": "interventions.screens.screen",
     "save_figures": "report.figures",
     "save_model": "model.store",
+    "save_sae": "sae.store",
     "split_effect": "interventions.screens.paths",
+    "train_sae": "sae.training",
 }
 
 __all__ = [
@@ -126,11 +141,13 @@ __all__ = [
     "Clamp",
     "CodiError",
     "CodiModel",
+    "CodiWarning",
     "Completion",
     "Controls",
     "Effect",
     "FeatureInterventionEngine",
     "FeatureProfile",
+    "HookPoint",
     "Interchange",
     "InterchangeResidual",
     "Latents",
@@ -140,6 +157,7 @@ __all__ = [
     "Problems",
     "ReplaceByMean",
     "Result",
+    "SAETrainingConfig",
     "Screen",
     "Site",
     "SiteActivations",
@@ -153,6 +171,8 @@ __all__ = [
     "adjust",
     "agreement",
     "attribute_sites",
+    "capture_to_disk",
+    "check_parity",
     "compare_paired",
     "encode_topk",
     "estimate_mean",
@@ -161,7 +181,9 @@ __all__ = [
     "is_right",
     "load_model",
     "load_problems",
+    "load_result",
     "load_sae",
+    "open_capture",
     "parse_claim",
     "parse_steps",
     "participants",
@@ -179,7 +201,9 @@ __all__ = [
     "run_screen",
     "save_figures",
     "save_model",
+    "save_sae",
     "split_effect",
+    "train_sae",
 ]
 
 

@@ -3,19 +3,18 @@
 Nothing here imports torch, for the command line lists and completes names in a fraction of a second.
 """
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from codi_int.shipped import ASSETS, SAE_CONFIG, read_quietly, shipped_config, shipped_folder, shipped_saes
 
 DEFAULT_MODEL = "codi-mini"
 """the model where none is named"""
 SAES_FOLDER = "saes"
 """where a message proposes to train SAEs into, and where `codi-int list` looks by itself"""
-ASSETS = Path(__file__).resolve().parent / "assets"
-SAE_CONFIG = "cfg.json"
-"""the file that makes a folder an SAE, in SAELens' format"""
 STORY_SPLITS = {"validation": 1495, "sae": 5978}
 """sizes of the stories' held-out splits, those of the published experiments; `train` has no end"""
 CONFIRMATION, CONFIRMATION_SIZE = "confirmation", 1495
@@ -59,8 +58,14 @@ def bundled_models() -> tuple[str, ...]:
 
 def bundled_saes() -> tuple[str, ...]:
     """Names of the SAEs that come with the package, such as `codi-mini/L14.P3`."""
-    found = sorted(ASSETS.glob(f"*/sae/*/{SAE_CONFIG}"))
-    return tuple(f"{path.parents[2].name}/{path.parent.name}" for path in found)
+    return shipped_saes()
+
+
+def in_short(names: Sequence[str]) -> str:
+    """Some names, or of many in a row the first and the last, and how many there are."""
+    if len(names) <= 6:
+        return ", ".join(names) or "none"
+    return f"{names[0]} to {names[-1]}, {len(names)} in all"
 
 
 def sae_of_model(model: str, site: str) -> str:
@@ -78,7 +83,8 @@ def sites_with_sae(model: str, sae: str | None) -> tuple[str, ...]:
     found = [path.relative_to(folder).parts[0] for path in saes_below(folder)]
     if sae is None:
         found += [name.split("/")[1] for name in bundled_saes() if name.split("/")[0] == model]
-    return tuple(sorted(set(found)))
+    # L2 before L10
+    return tuple(sorted(set(found), key=lambda site: ([int(digits) for digits in re.findall(r"\d+", site)], site)))
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,8 @@ def shape_of_model(name: str) -> ModelShape:
 
 
 def bundled_folder(name: str) -> Path:
-    """Where the SAE with a bundled name lies."""
-    model, site = name.split("/")
-    return ASSETS / model / "sae" / site
+    """Where the SAE with a bundled name lies: in a folder of its own, or in one with those of other sites."""
+    return shipped_folder(name) or ASSETS / name.split("/")[0] / "sae"
 
 
 def is_sae(name: str | Path) -> bool:
@@ -134,15 +139,4 @@ def site_noted(name: str | Path) -> str | None:
 
 def about_sae(name: str | Path) -> dict[str, Any]:
     """The settings of an SAE as they stand in its file; empty where they cannot be read, which loading reports."""
-    folder = bundled_folder(str(name)) if str(name) in bundled_saes() else Path(name)
-    return read_quietly(folder / SAE_CONFIG)
-
-
-def read_quietly(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none."""
-    # a listing and a completion go on past a broken file; whoever loads it gets the error
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return shipped_config(str(name)) if str(name) in bundled_saes() else read_quietly(Path(name) / SAE_CONFIG)

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from codi_int.errors import CodiError, DataError, OutputError
 
@@ -28,7 +28,7 @@ MOST_DIGITS = 308
 # `torch.save` and safetensors do not raise OSError where the system refuses. These are their words for it: safetensors'
 # Rust errors end in "(os error 28)"; torch's zip writer notices a short write by "unexpected pos 64 vs 0" or by name.
 DISK_WORDS = ("os error", "no space left", "pytorchstreamwriter", "unexpected pos", "parent directory", "iostream")
-FULL_WORDS = ("os error 28", "no space left", "unexpected pos", "iostream")
+FULL_WORDS = ("os error 28", "os error 27", "no space left", "unexpected pos", "iostream")
 
 # Byte order marks, longest first: UTF-32's little-endian mark begins with UTF-16's.
 MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -83,8 +83,12 @@ def replace_file(
     return path
 
 
-def write_bytes(path: str | Path, content: bytes, *, durable: bool = False) -> Path:
-    """Write `content` in one go; OutputError as for `replace_file`."""
+def write_bytes(path: str | Path, content: bytes | Callable[[BinaryIO], object], *, durable: bool = False) -> Path:
+    """Write `content`, or what it puts into the buffer it is given, in one go; OutputError as for `replace_file`."""
+    if not isinstance(content, bytes):
+        # made in memory first, so that an error can say how much it needs
+        content(buffer := io.BytesIO())
+        return write_bytes(path, buffer.getvalue(), durable=durable)
     return replace_file(path, lambda part: part.write_bytes(content), needs=len(content), durable=durable)
 
 
@@ -179,9 +183,9 @@ def _is_disk_error(error: Exception) -> bool:
 
 
 def _is_full(error: Exception) -> bool:
-    """Whether the disk, or the user's share of it, is full."""
+    """Whether the disk, the user's share of it, or the largest file that either allows is full."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return any(word in str(error).lower() for word in FULL_WORDS)
 
 

@@ -1,7 +1,7 @@
 """How long work tells how far it is: one callable type for the whole package, and two helpers.
 
-Every `progress=` (and evaluate's `report=`, a sweep's `SweepCallbacks.stage`) takes a `Progress` or None. What shows
-it, a bar or lines, lies in the CLI; a library function never prints.
+Every `progress=` (and a sweep's `SweepCallbacks.stage`) takes a `Progress` or None. What shows it, a bar or lines, lies
+in the CLI; a library function never prints.
 """
 
 from collections.abc import Callable

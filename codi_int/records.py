@@ -8,7 +8,7 @@ flat names its row has, in the order of the table, and an `Alias` under each of 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -121,7 +121,7 @@ def table_row(record: Any) -> dict[str, Any]:
 
 
 def unflatten(cls: type[R], row: Mapping[str, Any]) -> R:
-    """The record of which `row` is the flat form; the inverse of `flatten` for a record with `columns`.
+    """The record of which `row` is the flat form, with everything that lies in it; the inverse of `flatten`.
 
     Raises:
         TypeError, ValueError: for columns that are missing or that the record does not have.
@@ -134,7 +134,8 @@ def unflatten(cls: type[R], row: Mapping[str, Any]) -> R:
         for part in outer:
             inside = inside.setdefault(part, {})
         inside[last] = value
-    return _build(cls, nested)
+    hints = get_type_hints(cls)
+    return cls(**{name: _value(hints.get(name), value) for name, value in nested.items()})
 
 
 def differing_key(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -143,17 +144,21 @@ def differing_key(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return next(name for name in {**one, **other} if one.get(name, missing) != other.get(name, missing))
 
 
-def _build(cls: type[R], values: Mapping[str, Any]) -> R:
-    hints = get_type_hints(cls)
-    return cls(**{name: _value(hints.get(name), value) for name, value in values.items()})
-
-
 def _value(kind: Any, value: Any) -> Any:
-    """`value` as a record where the field holds one; everything else as it is."""
-    if not isinstance(value, Mapping):
+    """`value`, which JSON has as dicts, lists and words, as what the annotation of its field says."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        # of `X | None` and `int | tuple[int, ...]` the part that JSON writes in another form
+        fit = next((one for one in args if is_dataclass(one) or get_origin(one) is tuple), None)
+        return value if fit is None or value is None else _value(fit, value)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_value(args[0], item) for item in value)
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return {key: _value(args[1], item) for key, item in value.items()}
+    if not is_dataclass(kind):
         return value
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    record: Any = next((one for one in kinds if is_dataclass(one)), None)
-    if record is None:
-        return value
-    return unflatten(record, value) if getattr(record, "columns", None) else _build(record, value)
+    record: Any = kind
+    if isinstance(value, Mapping):
+        return unflatten(record, value)
+    # a site is one word in a table
+    return record.parse(value) if isinstance(value, str) else value

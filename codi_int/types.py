@@ -1,7 +1,6 @@
 """The records that cross from one package to another. They hold data and check it; they do no work."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,15 +11,17 @@ from torch import Tensor
 from codi_int.errors import SiteError
 from codi_int.records import Alias, Estimate, flatten
 from codi_int.records import LogprobEffect as LogprobEffect
+from codi_int.shown import Finding, Shown
+from codi_int.sites import GLOBAL_COMPONENTS as GLOBAL_COMPONENTS
+from codi_int.sites import LAYER_COMPONENTS as LAYER_COMPONENTS
+from codi_int.sites import Component as Component
+from codi_int.sites import Site as Site
+from codi_int.sites import SiteLike as SiteLike
 
 Number = int | float
 Operation = Literal["addition", "subtraction", "multiplication", "division"]
 OPERATIONS: tuple[Operation, ...] = ("addition", "subtraction", "multiplication", "division")
 
-Component = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "thought", "final_norm"]
-# those that every block has, apart from those that a position has once: a site has a layer or has none
-LAYER_COMPONENTS: tuple[Component, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
-GLOBAL_COMPONENTS: tuple[Component, ...] = ("thought", "final_norm")
 
 Splice = Literal["add", "replace"]
 Propagate = Literal["both", "cache", "recurrence"]
@@ -54,52 +55,8 @@ class Problem:
     """the written solution, in order; empty where the data set has none"""
 
 
-@dataclass(frozen=True)
-class Site:
-    """A place inside a chain of thought, written `L14.P3`, `L14.P3.mlp_out` or `P3.thought`."""
-
-    layer: int | None
-    """block index from 0; None for the components that belong to no layer"""
-    position: int
-    """0 is the <bot> pass, 1..6 are the thoughts"""
-    component: Component = "resid_post"
-    """which tensor of the block, in TransformerLens' words, or `thought` / `final_norm`"""
-
-    def __post_init__(self) -> None:
-        known = LAYER_COMPONENTS + GLOBAL_COMPONENTS
-        if self.component not in known:
-            raise SiteError(f"Component {self.component!r} does not exist.", f"Known components: {', '.join(known)}.")
-        # both directions at once: a block's component without a layer, and a layer for what has none
-        if (self.layer is None) != (self.component in GLOBAL_COMPONENTS):
-            raise SiteError(
-                f"Component {self.component!r} with layer {self.layer} is no site.",
-                f"{' and '.join(GLOBAL_COMPONENTS)} take layer None, all others take a layer number.",
-            )
-        if self.position < 0 or (self.layer is not None and self.layer < 0):
-            raise SiteError(
-                f"Layer {self.layer}, position {self.position}: both count from 0 upwards.",
-                "Give numbers from 0 upwards.",
-            )
-
-    def __str__(self) -> str:
-        # `resid_post` is the usual one and stays unsaid; `parse` puts it back
-        parts = [f"P{self.position}"] if self.layer is None else [f"L{self.layer}", f"P{self.position}"]
-        return ".".join(parts if self.component == "resid_post" else [*parts, self.component])
-
-    @classmethod
-    def parse(cls, text: str) -> "Site":
-        """The site that `text` names; the inverse of `str(site)`."""
-        # fullmatch: with match, what stands behind a site would be dropped without a word
-        # nine digits: no model has more, and Python refuses to read thousands of them in words of its own
-        match = re.fullmatch(r"(?:L(\d{1,9})\.)?P(\d{1,9})(?:\.(\w+))?", text)
-        if not match:
-            raise SiteError(f"{text!r} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought.")
-        layer, position, component = match.groups()
-        return cls(int(layer) if layer else None, int(position), component or "resid_post")  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class SiteActivations:
+@dataclass(frozen=True, repr=False)
+class SiteActivations(Shown):
     """What was captured at one site."""
 
     site: Site
@@ -124,8 +81,8 @@ class Completion:
     """the number that the text gives as its answer; None where it gives none"""
 
 
-@dataclass(frozen=True)
-class ThoughtBatch:
+@dataclass(frozen=True, repr=False)
+class ThoughtBatch(Shown):
     """The continuous thoughts of some problems."""
 
     problem_ids: tuple[str, ...]
@@ -141,8 +98,9 @@ class ThoughtBatch:
     completion_ids: Int[Tensor, "n new_tokens"] | None = None
     """greedy ids as a tensor, for the token-level entry point"""
 
-    def at(self, site: Site) -> SiteActivations:
+    def at(self, site: SiteLike) -> SiteActivations:
         """The activations at `site`; SiteError where it was not captured."""
+        site = Site.parse(site)
         if site in self.captured:
             return SiteActivations(site, self.problem_ids, self.captured[site])
         # Where everything was captured, a site is a slice: [n, n_layers, positions, d_model] -> [n, d_model]. Only
@@ -158,8 +116,8 @@ class ThoughtBatch:
         )
 
 
-@dataclass(frozen=True)
-class Latents:
+@dataclass(frozen=True, repr=False)
+class Latents(Shown):
     """Sparse SAE activations: `values[i, j]` belongs to feature `indices[i, j]`."""
 
     values: Float[Tensor, "n k"]
@@ -192,8 +150,8 @@ class Outcome:
     """whether the edit changed anything at all on this problem"""
 
 
-@dataclass(frozen=True)
-class Effect:
+@dataclass(frozen=True, repr=False)
+class Effect(Shown):
     """What an intervention did to the answers, paired by problem."""
 
     estimate: float
@@ -353,11 +311,11 @@ class RunCounts:
     decoded: int
     """of those, rows whose answer differs from the clean one and was written out"""
     rerun: int
-    """of those, rows too close to call and run again with the whole model"""
+    """of those, rows too close to call and run again in one canonical shape"""
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Finding):
     """One finished experiment."""
 
     experiment: Experiment

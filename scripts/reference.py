@@ -31,7 +31,9 @@ PACKAGES = {
     "interventions.evidence": "Evidence",
     "interventions.screens": "Screens, curves, maps",
     "interventions.patching": "Patching and predictions",
+    "interventions.kept": "Kept runs",
     "report": "Figures",
+    "sites": "Sites",
     "types": "Records",
     "errors": "Errors",
 }

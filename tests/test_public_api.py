@@ -1,4 +1,4 @@
-"""The front door: the names promised, that they load, and that the door itself is light."""
+"""The package: the names promised, that they load, and that importing it is light."""
 
 import subprocess
 import sys
@@ -29,6 +29,7 @@ def test_the_contract_is_there():
         "extract_answer",
         "parse_steps",
         "encode_topk",
+        *("train_sae", "SAETrainingConfig", "save_sae", "capture_to_disk", "open_capture", "HookPoint", "check_parity"),
     }
     assert promised <= set(codi_int.__all__)
 
@@ -38,7 +39,7 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = codi_int.no_such_name
 
 
-def test_importing_the_front_door_loads_nothing_heavy():
+def test_importing_the_package_loads_nothing_heavy():
     code = "import codi_int, sys; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 
 from codi_int.cli._literal import Text
-from codi_int.cli._shown import LOADING, Shown, timing
+from codi_int.cli._progress import LOADING, Shown, timing
 from codi_int.report.literal import show_controls
 
 

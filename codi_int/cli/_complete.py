@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codi_int import catalog
+from codi_int.shipped import SAE_CONFIG
 
 Items = list[str | tuple[str, str]]
 """words, or words with what a shell shows beside them"""
@@ -26,7 +27,7 @@ def models(incomplete: str) -> Items:
 def saes(incomplete: str) -> Items:
     """Shipped SAEs, and folders here that are SAEs or hold one for each site."""
     shipped: Items = [(name, "comes with the package") for name in catalog.bundled_saes()]
-    single = [path.parent for path in _below(*(f"{depth}{catalog.SAE_CONFIG}" for depth in ("*/", "*/*/")))]
+    single = [path.parent for path in _below(*(f"{depth}{SAE_CONFIG}" for depth in ("*/", "*/*/")))]
     folders = dict.fromkeys(path.parent for path in single if path.parent != Path())
     many: Items = [(str(path), "SAEs of several sites") for path in folders]
     return _starting([*shipped, *many, *((str(path), "an SAE here") for path in single)], incomplete)

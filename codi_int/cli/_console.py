@@ -1,24 +1,19 @@
 """Where output goes: results to stdout; progress and warnings to stderr."""
 
 import json
+import os
 import sys
-import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from threading import Timer
 from typing import Any
 
 from rich.console import Console
 
-from codi_int.cli._shown import LOADING, Shown, timing
+from codi_int.cli._progress import Lines, Shown
 from codi_int.errors import CodiWarning
 from codi_int.progress import Progress
 from codi_int.report.literal import show_controls
-
-SECONDS_BETWEEN_LINES = 5.0
-SILENCE = 1.0
-"""seconds after which a log is told that something is being loaded"""
 
 Report = Progress
 _begun: Shown | None = None
@@ -99,48 +94,23 @@ def progress() -> Iterator[Shown]:
 def _show() -> Shown:
     """Bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        return Lines()
+        return Lines(tell)
     # imported here and not above: listing the commands loads this module, and bars are needed by few of them
     from codi_int.cli._bars import Bars
 
     return Bars()
 
 
-class Lines(Shown):
-    """A line at the start and end of a stage and every few seconds, for logs."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, float] = {}
-        self._first: dict[str, tuple[float, int]] = {}
-        # A line after a second of silence, and not at once: what is over by then, such as an error in an option, needs
-        # none. A timer, because loading does not report anything.
-        self._silence = Timer(SILENCE, lambda: tell(f"{LOADING} ..."))
-        self._silence.daemon = True
-        self._silence.start()
-
-    def stop(self) -> None:
-        """See the class."""
-        self._silence.cancel()
-
-    def show(self, stage: str, done: int, total: int, words: str) -> None:
-        """See the class."""
-        self._silence.cancel()
-        now = time.monotonic()
-        began, before = self._first.setdefault(stage, (now, done))
-        # the last call of a stage is never dropped, however short after the one before: a log must say that it ended
-        if done < total and now - self._last.get(stage, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
-            return
-        self._last[stage] = now
-        # what was done before this run, where a run goes on, says nothing about its pace
-        left = (now - began) * (total - done) / (done - before) if done > before else None
-        parts = [f"{stage}: {done:,} of {total:,}", words, timing(now - began, left if done < total else None)]
-        tell(" · ".join(filter(None, parts)))
-
-
 def quieten() -> None:
     """Keep other libraries' notices out of the way; our own warnings go to stderr."""
-    from transformers.utils import logging
-
     # stderr is ours: progress bars of weights and advice about tokenizers would stand between our lines
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if "transformers" in sys.modules:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        return
+    # Most commands never import transformers, which takes longer than all else before they compute; it and the hub's
+    # library read these when they are imported.
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"

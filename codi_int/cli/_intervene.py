@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from codi_int.cli._console import Report
-from codi_int.cli._job import Kept, command_line, run_job
+from codi_int.cli._job import Kept, command_line, run_folder, run_job
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._paths import print_split
 from codi_int.cli._sites import prepare
@@ -16,6 +16,7 @@ from codi_int.interventions.edits.basic import Edit
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.store import save_family, save_result
 from codi_int.interventions.engine.summary import ResultFamily, family_of
+from codi_int.run_folder import RunFolder
 from codi_int.types import Result
 
 RESULT_FILES = ("result.json", "outcomes.parquet", "manifest.json")
@@ -28,16 +29,18 @@ def intervene(edit: Edit, options: InterventionOptions) -> None:
         print_split(edit, options)
         return
 
+    folder = run_folder(options)
+
     def keep(result: Result, out: Path) -> Kept:
         save_result(result, out, command_line())
-        return Kept(RESULT_FILES)
+        return Kept(RESULT_FILES, [(result.to_dict(), out)])
 
     run_job(
-        lambda report: run_edit(edit, options, report),
+        lambda report: run_edit(edit, options, folder, report),
         document=Result.to_dict,
         page=result_page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=keep,
     )
 
@@ -49,8 +52,10 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
         intervene(next(iter(edits.values())), options)
         return
 
+    folder = run_folder(options)
+
     def work(report: Report) -> ResultFamily:
-        engine, problems, sae_name = prepare(options, report)
+        engine, problems, sae_name = prepare(options, folder, report)
         results = engine.run_many(
             list(edits.values()),
             problems,
@@ -65,23 +70,24 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
     def keep(family: ResultFamily, out: Path) -> Kept:
         save_family(family, list(edits), out, command_line())
         names = f"results.json, and a folder each: {', '.join(edits)}"
-        return Kept([names], [(family.to_dict(), out)])
+        files = ["results.json", *(f"{name}/{file}" for name in edits for file in RESULT_FILES)]
+        return Kept([names], [(family.to_dict(), out)], files)
 
     run_job(
         work,
         document=ResultFamily.to_dict,
         page=family_page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=keep,
         # each edit is kept in a folder of its own; with these the one that they lie in, of `results.json`, is tried too
         inside=list(edits),
     )
 
 
-def run_edit(edit: Edit, options: InterventionOptions, report: Report) -> Result:
+def run_edit(edit: Edit, options: InterventionOptions, folder: RunFolder, report: Report) -> Result:
     """Load what the options name and run the edit."""
-    engine, problems, sae_name = prepare(options, report)
+    engine, problems, sae_name = prepare(options, folder, report)
     return engine.run(
         edit,
         problems,

@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from click import get_current_context
 from rich.console import RenderableType
 
 from codi_int.cli import _console
 from codi_int.cli._console import print_json, stdout, tell
-from codi_int.files import prepare_folder
+from codi_int.cli._signature import option_values
+from codi_int.files import prepare_folder, write_json
+from codi_int.run_folder import Run, RunFolder
 
 Found = TypeVar("Found")
 Document = Mapping[str, Any]
+
+NAMES = ("model", "base", "sae", "saes", "data", "limit", "train_data", "held_out")
+"""options that name what is read: two runs are the same where the hashes of that are"""
+NOT_COMPARED = ("out", "force", "as_json", "device", "captures", "save", "memory_gib")
+"""options that change nothing of what a run finds"""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,49 @@ class Kept:
     """its files, as stderr names them; empty where nothing is to be said"""
     drawings: Sequence[tuple[Document, Path]] = ()
     """documents whose figures are drawn, each with the folder they go to"""
+    files: Sequence[str] = ()
+    """all its files, relative to the folder, where these are not the names"""
+
+
+def run_folder(
+    options: Any, *, free: Sequence[str] = (), growing: Sequence[str] = (), own: Sequence[str] = ()
+) -> RunFolder:
+    """The folder that `--out` names, for a run of the command that was typed.
+
+    Args:
+        options: the command's dataclass; has `out` and `force`.
+        free: fields in which two runs of one folder may differ.
+        growing: fields of several values, to which a later run of the folder may add more.
+        own: documents of earlier releases that the command itself checks and goes on from.
+    """
+    values = option_values(options)
+    compared = {name: pair for name, pair in values.items() if name not in (*NOT_COMPARED, *free)}
+    run = Run(
+        command=_command_name(),
+        settings=dict(pair for name, pair in compared.items() if name not in NAMES),
+        names=dict(pair for name, pair in compared.items() if name in NAMES),
+        growing=tuple(values[name][0] for name in growing),
+        own=tuple(own),
+        words=tuple(command_line()),
+    )
+    return RunFolder(options.out, run, options.force)
+
+
+def _command_name() -> str:
+    """`ablate`, `sae eval`: what the command is called, without the program."""
+    context = get_current_context(silent=True)
+    return "" if context is None else " ".join(context.command_path.split()[1:])
+
+
+def keep_as(name: str, document: Callable[[Found], dict[str, Any]]) -> Callable[[Found, Path], Kept]:
+    """A `keep` for what is one JSON document with its figures."""
+
+    def keep(found: Found, out: Path) -> Kept:
+        whole = document(found)
+        write_json(out / name, whole, indent=1)
+        return Kept((name,), [(whole, out)])
+
+    return keep
 
 
 def run_job(
@@ -37,9 +88,9 @@ def run_job(
     document: Callable[[Found], dict[str, Any]],
     page: Callable[[Found], RenderableType],
     as_json: bool,
-    out: Path | None = None,
+    out: RunFolder | None = None,
     keep: Callable[[Found, Path], Kept] | None = None,
-    inside: Sequence[str] = (),
+    inside: Sequence[str] | None = (),
     watch: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> Found:
     """Run `work`, keep what it finds in `out` where that is given, and print it.
@@ -49,24 +100,36 @@ def run_job(
         document: what is found as plain JSON types.
         page: the same for people.
         as_json: print the document, not the page.
-        out: the folder to keep it in; tried before the work begins.
-        keep: writes what is found into `out`.
-        inside: folders within `out` that are written to, where it is not `out` itself.
+        out: the folder to keep it in; asked and tried before the work begins. `work` claims it, once it knows the
+            hashes of what it has loaded.
+        keep: writes what is found into the folder.
+        inside: folders within `out` that are written to, where it is not `out` itself; None for a run that makes and
+            tries its own.
         watch: opens what `work` is called with; by default a bar, or lines in a log.
 
     Raises:
-        OutputError: `out` cannot be written to.
+        OutputError: `out` cannot be written to, or holds another run.
     """
-    if out is not None:
+    path = None if out is None else out.path
+    if out is not None and path is not None:
         # before anything is loaded: nobody is to wait an hour for a result that cannot be kept
-        for folder in [out / name for name in inside] or [out]:
+        out.check()
+        for folder in [] if inside is None else [path / name for name in inside] or [path]:
             prepare_folder(folder)
     # looked up at the time of the call, so that a test can put another one in its place
-    with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
-        found = work(report)
+    try:
+        with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
+            found = work(report)
+    except BaseException:  # Ctrl-C too
+        if out is not None:
+            out.release()
+        raise
     # First kept, then printed: a reader that goes away (`| head`) must not cost the files.
-    if out is not None and keep is not None:
-        _tell(keep(found, out), out)
+    if out is not None and path is not None and keep is not None:
+        out.clear()
+        kept = keep(found, path)
+        drawn = _tell(kept, path)
+        out.finish([*(kept.files or kept.names), *drawn])
     show(lambda: document(found), lambda: page(found), as_json)
     return found
 
@@ -99,12 +162,13 @@ def command_line() -> list[str]:
     return ["codi-int", *sys.argv[1:]]
 
 
-def _tell(kept: Kept, out: Path) -> None:
-    """Say what lies in the folder, then draw: drawing takes seconds, and the files are safe by then."""
+def _tell(kept: Kept, out: Path) -> list[str]:
+    """Say what lies in the folder, then draw, for drawing takes seconds and the files are safe by then; the figures."""
     if kept.names:
         tell(f"Kept in {out}: {', '.join(kept.names)}")
-    if kept.drawings:
-        from codi_int.cli._figures import keep_figures  # matplotlib takes half a second to load
+    if not kept.drawings:
+        return []
+    from codi_int.cli._figures import keep_figures  # matplotlib takes half a second to load
 
-        for document, folder in kept.drawings:
-            keep_figures(document, folder)
+    drawn = [path for document, folder in kept.drawings for path in keep_figures(document, folder)]
+    return [str(path.relative_to(out)) for path in drawn]

@@ -107,8 +107,11 @@ Data = Annotated[
 Json = Annotated[bool, output("--json", help="Print one JSON document instead of a table.")]
 Out = Annotated[
     Path | None,
-    output(metavar="FOLDER", help="Keep result, outcomes and manifest in this folder.  [default: nothing is kept]"),
+    output(
+        metavar="FOLDER", help="Keep result, outcomes, figures and manifest in this folder.  [default: nothing is kept]"
+    ),
 ]
+Force = Annotated[bool, output("--force", help="Replace another run that --out holds.")]
 LIMIT_HELP = "Only the first so many problems.  [default: all]"
 
 
@@ -125,13 +128,20 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(ModelOptions):
-    """A run that draws at random and can be kept."""
+class KeptOptions(ModelOptions):
+    """A run that can be kept."""
+
+    out: Out = None
+    force: Force = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(KeptOptions):
+    """A run that draws at random, too."""
 
     seed: Annotated[
         int, evidence(parser=whole("--seed", least=0, most=MOST_SEED), metavar="N", help="Of everything random.")
     ] = 0
-    out: Out = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +151,16 @@ class SiteOptions:
     layer: Layer
     position: Position = 3
     sae: Sae = None
+
+
+Memory = Annotated[
+    float,
+    where(
+        parser=number("--memory", least=0.0),
+        metavar="GIB",
+        help="Keys and values held at once; what does not fit is computed again, 0 keeps none.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +191,7 @@ class EditOptions(RunOptions):
             help="Single neurons put to their mean, and the difference of means.",
         ),
     ] = 0
+    memory: Memory = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

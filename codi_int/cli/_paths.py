@@ -5,7 +5,7 @@ from typing import Any
 
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
-from codi_int.cli._job import Kept, run_job
+from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import nats, p_text, points
 from codi_int.cli._options import InterventionOptions
@@ -21,9 +21,11 @@ NAMES = {"both": "by both paths", "cache": "by the cache alone", "recurrence": "
 def print_split(edit: Edit, options: InterventionOptions) -> None:
     """Run an edit by every path, keep what comes out where that is asked for, and print it."""
 
+    folder = run_folder(options)
+
     def work(report: Report) -> _Found:
         # The engine itself lets an edit pass on by both paths; `split_effect` cuts them one after the other.
-        engine, problems, sae = prepare(replace(options, propagate="both"), report)
+        engine, problems, sae = prepare(replace(options, propagate="both"), folder, report)
         effects = split_effect(engine, edit, problems, options.seed, progress=report)
         about = {"model": engine.model.name, "sae": sae, "data": options.data, "n_problems": len(problems)}
         return _Found(effects, {**effects.to_dict(), **about, "seed": options.seed})
@@ -33,9 +35,9 @@ def print_split(edit: Edit, options: InterventionOptions) -> None:
         document=lambda found: found.document,
         page=lambda found: paths_page(found.effects, found.document),
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         # "roads" is what earlier releases called the paths; the file keeps its name
-        keep=lambda found, out: Kept(save_document(out, "roads", found.document, {})),
+        keep=lambda found, out: Kept(save_document(out, "roads", found.document, {}), [(found.document, out)]),
     )
 
 

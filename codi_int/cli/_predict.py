@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from codi_int.cli._console import Report
-from codi_int.cli._job import Kept, command_line, run_job
+from codi_int.cli._job import Kept, command_line, run_folder, run_job
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._prediction_pages import predicted_page
 from codi_int.cli._sites import prepare
@@ -21,8 +21,10 @@ def intervene_predicted(edit: MovableEdit, options: InterventionOptions, claim: 
     """Run one edit as the options say, with what it should do, keep it where they ask for it, and print it."""
     parsed = parse_claim(claim)  # a slip in it needs no model to see
 
+    folder = run_folder(options)
+
     def work(report: Report) -> PredictedResult:
-        engine, problems, sae_name = prepare(options, report)
+        engine, problems, sae_name = prepare(options, folder, report)
         return run_predicted(
             engine,
             edit,
@@ -38,13 +40,13 @@ def intervene_predicted(edit: MovableEdit, options: InterventionOptions, claim: 
 
     def keep(result: PredictedResult, out: Path) -> Kept:
         save_predicted(result, out, command_line())
-        return Kept(PREDICTED_FILES)
+        return Kept(PREDICTED_FILES, [(result.to_dict(), out)])
 
     run_job(
         work,
         document=PredictedResult.to_dict,
         page=predicted_page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=keep,
     )

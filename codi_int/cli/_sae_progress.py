@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from codi_int.cli._console import progress
-from codi_int.cli._shown import Shown
+from codi_int.cli._progress import Shown
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.many import GridEpoch
 from codi_int.types import Site

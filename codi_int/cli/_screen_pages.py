@@ -68,7 +68,7 @@ def _features(rows: Sequence[ScreenRow], several: bool) -> FittedTable:
         Column("interval", rank=2, name="interval of accuracy"),
         "p (BH)",
         "nats",
-        Column("p (BH)", rank=1, name="p (BH) of nats"),
+        Column("nats p (BH)", rank=1),
         Column("rank", rank=5),
     )
     for r in rows:
@@ -104,8 +104,8 @@ def _pairs(rows: Sequence[PairRow]) -> FittedTable:
         "joint - (a + b)",
         "p (BH)",
         Column("nats", rank=1, name="joint nats"),
-        "joint - (a + b)",
-        "p (BH)",
+        "nats - (a + b)",
+        "nats p (BH)",
     )
     for r in rows:
         accuracy, logprob = r.interaction, r.interaction_logprob

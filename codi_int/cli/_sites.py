@@ -8,6 +8,7 @@ from codi_int.catalog import (
     DEFAULT_MODEL,
     SAES_FOLDER,
     bundled_saes,
+    in_short,
     is_sae,
     sae_of_model,
     saes_below,
@@ -17,16 +18,20 @@ from codi_int.catalog import (
 from codi_int.cli._console import Report, tell
 from codi_int.cli._job import command_line
 from codi_int.cli._options import InterventionOptions
-from codi_int.data.problems import load_problems
+from codi_int.data.problems import load_problems, problems_sha256
 from codi_int.errors import SAEError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
+from codi_int.run_folder import RunFolder
 from codi_int.sae.store import load_sae
 from codi_int.types import Problem, Site
 
 
-def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
-    """Engine, problems and the name of the SAE that the options mean, cheapest errors first."""
+def prepare(
+    options: InterventionOptions, folder: RunFolder, report: Report
+) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
+    """Engine, problems and the name of the SAE that the options mean, cheapest errors first; the folder is claimed."""
     # Site and problems are read first: a slip in them costs milliseconds, found after the model it would cost its load.
     site = Site(options.layer, options.position)
     problems = load_problems(options.data, options.limit)
@@ -34,7 +39,14 @@ def prepare(options: InterventionOptions, report: Report) -> tuple[FeatureInterv
     model.check_site(site)
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
-    engine = FeatureInterventionEngine(model, {site: sae}, splice=options.splice, propagate=options.propagate)
+    engine = FeatureInterventionEngine(
+        model,
+        {site: sae},
+        splice=options.splice,
+        propagate=options.propagate,
+        memory_budget=int(options.memory * 2**30),
+    )
+    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
     return engine, problems, name
 
 
@@ -77,6 +89,15 @@ def _single(model: str, sae: str, sites: Sequence[Site]) -> dict[Site, str]:
     return {sites[0]: sae}
 
 
+def reaching(model: CodiModel, names: dict[Site, str]) -> dict[Site, str]:
+    """Several sites without the one that no later step reads, which is named: an edit there is refused."""
+    idle = Site(model.n_layers - 1, model.n_thoughts)
+    if len(names) < 2 or idle not in names:
+        return names
+    tell(f"Nothing later reads {idle}: left out.")
+    return {site: name for site, name in names.items() if site != idle}
+
+
 def _sae_of(model: str, sae: str | None, site: Site) -> str | None:
     """The name of one site's SAE; None where there is none."""
     if sae is None:
@@ -97,14 +118,13 @@ def _none_there(model: str, sae: str | None, sites: Sequence[Site]) -> SAEError:
     """What is there, and how to come to what is not."""
     if sae is None:
         own = sites_with_sae(model, None)
-        there = f"it has SAEs for {', '.join(own[:6])}" if own else "it comes with none"
+        there = f"it has SAEs for {in_short(own)}" if own else "it comes with none"
         return SAEError(f"{model} has no SAE for {_listed(sites)}: {there}.", two_commands(model, sites, SAES_FOLDER))
     folder = Path(sae)
     if not folder.is_dir():
         # a name such as codi-mini/L10.P5 that is not bundled is no folder to train into
         into = SAES_FOLDER if folder.parent.name == model else sae
-        shipped = ", ".join(bundled_saes()) or "none"
-        rule = f"--sae {sae} is neither a folder nor a shipped SAE (shipped: {shipped})."
+        rule = f"--sae {sae} is neither a folder nor a shipped SAE (shipped: {in_short(bundled_saes())})."
         return SAEError(rule, two_commands(model, sites, into))
     there = ", ".join(str(path.relative_to(folder)) for path in saes_below(folder)[:6]) or "none at all"
     return SAEError(

@@ -63,9 +63,8 @@ def evaluation_page(evaluation: "Evaluation") -> Page:
         ("all thoughts replaced, by steps", evaluation.thoughts_replaced_by_steps),
     ]
     parts += [part for title, rows in groups if rows for part in ("", _accuracies(title, rows))]
-    return Page(
-        *parts, "", Text(f"{counted(evaluation.n_unanswered, 'answer')} held no number."), _throughput(evaluation)
-    )
+    parts += ["", Text(f"{counted(evaluation.n_unanswered, 'answer')} held no number."), *note_lines(evaluation.notes)]
+    return Page(*parts, _throughput(evaluation))
 
 
 def _throughput(evaluation: "Evaluation") -> Text:

@@ -8,11 +8,12 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
-from codi_int.cli._job import keep_on_interrupt, run_job
+from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
 from codi_int.progress import rename_stage
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.sae.captures import Capture
@@ -23,6 +24,7 @@ class CaptureOptions(o.ModelOptions):
     """What to keep, and where."""
 
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the capture.")]
+    force: o.Force = False
     layers: o.AllLayers = ()
     positions: o.AllPositions = ()
     data: o.Data = "stories:sae"
@@ -37,7 +39,7 @@ def capture(options: CaptureOptions) -> None:
     Without --layer and --position all of them. A stopped capture goes on where it was.
     Example: codi-int capture --layer 14 --position 3 --out runs/activations/train
     """
-    from codi_int.sae.captures import SIDECAR, read_sidecar
+    from codi_int.sae.captures import SIDECAR, layer_file, read_sidecar
 
     def kept() -> str:
         # asked of the disk at the moment of Ctrl-C: nothing is kept where the run stopped before its first batch
@@ -46,21 +48,29 @@ def capture(options: CaptureOptions) -> None:
         info = read_sidecar(options.out)
         return f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {options.out}"
 
+    folder = run_folder(options, own=(SIDECAR,))
+
     def work(report: Report) -> "Capture":
         with keep_on_interrupt(kept):
-            return _run(options, report)
+            return _run(options, folder, report)
 
-    # without `out`: the capture checks its folder itself, for it goes on in one that it knows and refuses others
-    run_job(work, document=capture_document, page=capture_page, as_json=options.as_json)
+    def keep(found: "Capture", out: Path) -> Kept:
+        # the capture has written its files; they are not named, for the page does it
+        return Kept((), files=[SIDECAR, *(layer_file(out, layer).name for layer in found.info.layers)])
+
+    run_job(
+        work, document=capture_document, page=capture_page, as_json=options.as_json, out=folder, keep=keep, inside=None
+    )
 
 
-def _run(options: CaptureOptions, report: Report) -> "Capture":
-    from codi_int.data.problems import load_problems
+def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture":
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.model.loading import load_model
     from codi_int.sae.captures import capture_to_disk
 
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
+    folder.claim(model=model.sha256, data=problems_sha256(problems))
     return capture_to_disk(
         model,
         problems,

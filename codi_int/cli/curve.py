@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from rich.console import RenderableType
 
@@ -11,14 +11,14 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
-from codi_int.cli._job import Kept, run_job
+from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, percentage, points
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.documents import save_document
-from codi_int.records import flatten
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
@@ -53,19 +53,20 @@ def curve(options: CurveOptions) -> None:
     if options.sizes and min(options.sizes) < 1:
         raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1,8, for example.")
     check_draws(options.draws)
+    folder = run_folder(options)
     run_job(
-        lambda report: _run(options, report),
+        lambda report: _run(options, folder, report),
         document=AblationCurve.to_dict,
         page=curve_page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=_keep,
     )
 
 
-def _run(options: CurveOptions, report: Report) -> "AblationCurve":
+def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationCurve":
     from codi_int.cli._sites import saes_for
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.screens.curves import run_curve
     from codi_int.interventions.screens.rankings import rank_features
@@ -78,7 +79,9 @@ def _run(options: CurveOptions, report: Report) -> "AblationCurve":
     model.check_site(site)
     # one site was asked for, so there is one name; none is an error that `saes_for` raises
     (name,) = saes_for(options.model, options.sae, [site]).values()
-    engine = FeatureInterventionEngine(model, {site: load_sae(name, device=options.device)})
+    sae = load_sae(name, device=options.device)
+    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
+    engine = FeatureInterventionEngine(model, {site: sae})
     ranking = rank_features(engine, problems, options.order, options.seed, progress=report)
     return run_curve(
         engine,
@@ -95,16 +98,10 @@ def _run(options: CurveOptions, report: Report) -> "AblationCurve":
 
 
 def _keep(found: "AblationCurve", out: Path) -> Kept:
+    from codi_int.interventions.kept import table_of
+
     document = found.to_dict()
-    return Kept(save_document(out, "curve", document, {"curve": _rows(found)}), [(document, out)])
-
-
-def _rows(found: "AblationCurve") -> list[dict[str, Any]]:
-    """A row for each point; `draw` is empty for the top features."""
-    # the document holds lists of points inside lists; a table wants one point a row, with what it belongs to
-    top: list[dict[str, Any]] = [{"set": "top", "draw": None, **flatten(point)} for point in found.top]
-    drawn = enumerate(found.random)
-    return top + [{"set": "random", "draw": i, **flatten(point)} for i, line in drawn for point in line]
+    return Kept(save_document(out, "curve", document, {"curve": table_of(found)}), [(document, out)])
 
 
 def curve_page(found: "AblationCurve") -> Page:

@@ -9,9 +9,9 @@ from rich.console import RenderableType
 
 from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
-from codi_int.cli._console import tell
+from codi_int.cli._console import Report, tell
 from codi_int.cli._fitting import Column, Page, table
-from codi_int.cli._job import run_job
+from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
@@ -26,7 +26,7 @@ LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorOptions(o.ModelOptions):
+class DoctorOptions(o.KeptOptions):
     """What no file tells about the model, and what to do with it."""
 
     base: Annotated[
@@ -74,11 +74,21 @@ def doctor(options: DoctorOptions) -> None:
 
     Example: codi-int doctor --model codi-mini --parity 8
     """
+    folder = run_folder(options)
+
+    def work(report: Report) -> Checkup:
+        checkup = examine(options)
+        # the model is all that is read, and looking at it is all the work: there is nothing to claim it before
+        folder.claim(model=checkup.model.sha256)
+        return checkup
+
     checkup = run_job(
-        lambda report: examine(options),
+        work,
         document=Checkup.to_dict,
         page=Checkup.page,
         as_json=options.as_json,
+        out=folder,
+        keep=keep_as("doctor.json", Checkup.to_dict),
     )
     # exit code 1 and not 2: the user made no mistake, the model did not pass; a script can tell the two apart
     if not checkup.healthy:

@@ -13,12 +13,13 @@ from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
-from codi_int.cli._job import Kept, run_job
+from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import percentage
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError, SAEError
 from codi_int.files import write_csv, write_json
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.features.profiles import FeatureProfile
@@ -32,7 +33,7 @@ LAYER, POSITION = 14, 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankOptions(o.ModelOptions):
+class RankOptions(o.KeptOptions):
     """Which SAE, and how much of it to show."""
 
     layer: Annotated[
@@ -64,10 +65,6 @@ class RankOptions(o.ModelOptions):
         o.output(
             parser=o.whole("--top", least=1), metavar="N", help="How many to show.  [default: 20, or all of --rank]"
         ),
-    ] = None
-    out: Annotated[
-        Path | None,
-        o.output(metavar="FOLDER", help="Keep all rows as CSV and JSON in this folder.  [default: nothing is kept]"),
     ] = None
 
 
@@ -107,19 +104,20 @@ def rank(options: RankOptions) -> None:
     """
     if options.ranks and min(options.ranks) < 1:
         raise ConfigError(f"--rank starts at 1, got {min(options.ranks)}.", "Write --rank 1-20, for example.")
+    folder = run_folder(options, free=("top",))
     run_job(
-        lambda report: _run(options, report),
+        lambda report: _run(options, folder, report),
         document=Ranking.to_dict,
         page=lambda found: rank_page(found, options.top or (len(options.ranks) or TOP)),
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=_keep,
     )
 
 
-def _run(options: RankOptions, report: Report) -> Ranking:
+def _run(options: RankOptions, folder: RunFolder, report: Report) -> Ranking:
     from codi_int.cli._sites import saes_for
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.features.profiles import profile_features
     from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
@@ -129,6 +127,7 @@ def _run(options: RankOptions, report: Report) -> Ranking:
     model.check_site(site)
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
+    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
     profiles = profile_features(sae, model, problems, site, progress=report)
     wanted = set(options.ranks)
     return Ranking(
@@ -163,7 +162,7 @@ def _keep(found: Ranking, out: Path) -> Kept:
     write_json(out / f"{NAME}.json", document)
     columns = ["rank", "feature", "firing_rate", "n_firing", "n_problems", "mean_activation", "max_activation"]
     write_csv(out / f"{NAME}.csv", document["rows"], columns)
-    return Kept((f"{NAME}.json", f"{NAME}.csv"))
+    return Kept((f"{NAME}.json", f"{NAME}.csv"), [(document, out)])
 
 
 def rank_page(found: Ranking, top: int) -> Page:

@@ -17,16 +17,19 @@ def figures(
     ] = None,
     as_json: o.Json = False,
 ) -> None:
-    """Draw the figures of a kept run as PNG and SVG, without running anything again.
+    """Draw the figures of a kept run as PNG and SVG, without running anything again, and say what they leave out.
 
     Example: codi-int figures runs/screen --out figures
     """
-    from codi_int.cli._console import print_json
-    from codi_int.report.figures import draw_kept
+    from codi_int.cli._console import print_json, tell
+    from codi_int.report.figures import draw_kept, kept_documents, left_out
     from codi_int.report.literal import show_controls
 
     written = [str(path) for path in draw_kept(run, out)]
+    missing = [words for _, document in kept_documents(run) for words in left_out(document)]
     if as_json:
-        print_json({"schema": "codi-int/figures@1", "files": written})
-    else:
-        typer.echo("\n".join(map(show_controls, written)) or "Nothing to draw: nothing was edited.")
+        print_json({"schema": "codi-int/figures@1", "files": written, "left_out": missing})
+        return
+    typer.echo("\n".join(map(show_controls, written)) or "Nothing to draw.")
+    for words in missing:
+        tell(f"left out: {words}")

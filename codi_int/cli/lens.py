@@ -1,8 +1,7 @@
 """`codi-int lens`: what each thought says at each layer, for one problem or over a data set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,12 +10,11 @@ from rich.console import RenderableType
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Page, table
-from codi_int.cli._job import Kept, run_job
+from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, percentage
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError, DataError
-from codi_int.files import write_json
 
 if TYPE_CHECKING:
     from codi_int.model.lens import LensGrid, LensGroup, LensReport, LensToken
@@ -26,7 +24,7 @@ TOP_OF_ONE, TOP_OF_ALL = 3, 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class LensOptions(o.ModelOptions):
+class LensOptions(o.KeptOptions):
     """What to look into, and how deep."""
 
     question: Annotated[str | None, typer.Argument(help="One question to look into.")] = None
@@ -40,7 +38,6 @@ class LensOptions(o.ModelOptions):
             parser=o.whole("--top", least=1), metavar="N", help="Top tokens.  [default: 3 for one problem, else 5]"
         ),
     ] = None
-    out: o.Out = None
 
 
 @with_options
@@ -61,66 +58,55 @@ def lens(options: LensOptions) -> None:
 def _look_into_one(options: LensOptions) -> None:
     """The grid of one problem."""
     problem = _chosen(options)  # before the model, which takes longer to load
+    folder = run_folder(options)
 
     def work(report: Report) -> "LensGrid":
+        from codi_int.data.problems import problems_sha256
         from codi_int.model.lens import lens_grid
         from codi_int.model.loading import load_model
 
         model = load_model(options.model, device=options.device)
+        folder.claim(model=model.sha256, data=problems_sha256([problem]))
         return lens_grid(model, problem, TOP_OF_ONE if options.top is None else options.top)
 
     def document(grid: "LensGrid") -> dict[str, Any]:
         # nobody knows the answer of a typed question; the 0 in its place must not look like one
         return {**grid.to_dict(), "answer": None} if options.question else grid.to_dict()
 
-    def keep(grid: "LensGrid", out: Path) -> Kept:
-        write_json(out / "lens.json", document(grid), indent=1)
-        # words left empty: the picture is drawn for a data set only, and `lens.json` is in the folder that was named
-        return Kept(())
-
     run_job(
         work,
         document=document,
         page=lambda grid: _grid_page(grid, known=options.question is None),
         as_json=options.as_json,
-        out=options.out,
-        keep=keep,
+        out=folder,
+        keep=keep_as("lens.json", document),
     )
 
 
 def _look_over_all(options: LensOptions) -> None:
     """The shares over a data set, and their picture."""
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import load_problems, problems_sha256
+    from codi_int.model.lens import LensReport
 
+    folder = run_folder(options)
     problems = load_problems(options.data, options.limit)
 
-    def work(report: Report) -> "LensReport":
+    def work(report: Report) -> LensReport:
         from codi_int.model.lens import lens_frequencies
         from codi_int.model.loading import load_model
 
         model = load_model(options.model, device=options.device)
+        folder.claim(model=model.sha256, data=problems_sha256(problems))
         top = TOP_OF_ALL if options.top is None else options.top
         return lens_frequencies(model, problems, options.data, top, progress=report)
 
-    def keep(found: "LensReport", out: Path) -> Kept:
-        from codi_int.model.lens_picture import draw_lens
-        from codi_int.report.literal import show_controls
-        from codi_int.report.style import literal_text
-
-        write_json(out / "lens.json", found.to_dict(), indent=1)
-        # the lens draws in a look of its own; names of models and data may hold dollar signs, which are no formulas
-        with literal_text():
-            # shown in the picture alone, for lens.json keeps names as they are; `model` cannot import from `report`
-            draw_lens(replace(found, model=show_controls(found.model), data=show_controls(found.data)), out)
-        return Kept(("lens.json", "lens.png", "lens.svg"))
-
     run_job(
         work,
-        document=lambda found: found.to_dict(),
+        document=LensReport.to_dict,
         page=_report_page,
         as_json=options.as_json,
-        out=options.out,
-        keep=keep,
+        out=folder,
+        keep=keep_as("lens.json", LensReport.to_dict),
     )
 
 

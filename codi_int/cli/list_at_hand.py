@@ -78,7 +78,12 @@ def _saes(saes: "Sequence[SAEEntry]") -> FittedTable:
         Column("dead", rank=2),
         Column("size", rank=3),
     )
-    for sae in saes:
+    for folder in dict.fromkeys(sae.folder for sae in saes):
+        together = [sae for sae in saes if sae.folder == folder]
+        if len(together) > 1:
+            out.add_row(*_of_many(together))
+            continue
+        (sae,) = together
         out.add_row(
             sae.name,
             sae.site or "unknown",
@@ -89,6 +94,26 @@ def _saes(saes: "Sequence[SAEEntry]") -> FittedTable:
             _size(sae.bytes),
         )
     return out
+
+
+def _of_many(saes: "Sequence[SAEEntry]") -> tuple[str, ...]:
+    """One row for the SAEs that share a file: they differ in their site, and in how good they are there."""
+    explained = [sae.explained_variance for sae in saes if sae.explained_variance is not None]
+    dead = [sae.dead_share for sae in saes if sae.dead_share is not None]
+    first = saes[0]
+    return (
+        f"{first.name.split('/')[0]}/L*.P*",
+        f"{len(saes)} sites",
+        "-" if first.d_sae is None else f"{first.d_sae:,}",
+        "-" if first.k is None else str(first.k),
+        _range(explained),
+        _range(dead),
+        _size(sum(sae.bytes for sae in saes)),
+    )
+
+
+def _range(shares: "Sequence[float]") -> str:
+    return f"{percentage(min(shares))}-{_percent(max(shares))}" if shares else "-"
 
 
 def _data(sets: "Sequence[DataEntry]") -> FittedTable:

@@ -11,7 +11,7 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
-from codi_int.cli._job import Kept, run_job
+from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, nats, p_text, points
 from codi_int.cli._signature import with_options
@@ -19,6 +19,7 @@ from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.documents import save_document
 from codi_int.records import table_row
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.interventions.screens.thought_map import MapCell, PathSplit, ThoughtMap
@@ -64,18 +65,19 @@ def map_thoughts(options: MapOptions) -> None:
     MapPlan((Site(0, 0),), options.mode, options.propagate, options.cumulative, options.direction)
     if options.direction != "onwards" and not options.cumulative:
         raise ConfigError(f"--direction {options.direction} says what --cumulative replaces.", "Add --cumulative.")
+    folder = run_folder(options)
     run_job(
-        lambda report: _run(options, report),
+        lambda report: _run(options, folder, report),
         document=ThoughtMap.to_dict,
         page=map_page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=_keep,
     )
 
 
-def _run(options: MapOptions, report: Report) -> "ThoughtMap":
-    from codi_int.data.problems import load_problems
+def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap":
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.screens.mapping import run_map
     from codi_int.interventions.screens.thought_map import MapPlan
     from codi_int.model.loading import load_model
@@ -83,6 +85,7 @@ def _run(options: MapOptions, report: Report) -> "ThoughtMap":
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     plan = MapPlan(_sites(options, model), options.mode, options.propagate, options.cumulative, options.direction)
+    folder.claim(model=model.sha256, data=problems_sha256(problems))
     return run_map(model, problems, plan, seed=options.seed, data=options.data, progress=report)
 
 

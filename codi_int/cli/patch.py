@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,10 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
-from codi_int.cli._job import Kept, command_line, run_job
+from codi_int.cli._job import Kept, command_line, run_folder, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.cli._fitting import Page
@@ -84,12 +86,13 @@ def patch(options: PatchOptions) -> None:
             return predicted_page(found.results[0], pairings[0])
         return contrast_page(found.results, pairings, found.contrast)
 
+    folder = run_folder(options)
     run_job(
-        lambda report: _run(options, sites, trials, report),
+        lambda report: _run(options, sites, trials, folder, report),
         document=_Found.document,
         page=page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=_keep,
     )
 
@@ -192,8 +195,11 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
     return _Trial(pairing, found, predictions)
 
 
-def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], report: Report) -> _Found:
+def _run(
+    options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], folder: RunFolder, report: Report
+) -> _Found:
     from codi_int.cli._sites import saes_for
+    from codi_int.data.problems import problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.patching.patch import contrast_values, run_patch
     from codi_int.model.loading import load_model
@@ -205,6 +211,14 @@ def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial
     features = options.features if options.what == "features" else None
     name = None if features is None else saes_for(options.model, options.sae, sites)[sites[0]]
     sae = None if name is None else load_sae(name, device=options.device)
+    everybody = [problem for trial in trials for problem in trial.participants.problems]
+    sources = str([trial.participants.sources for trial in trials])
+    folder.claim(
+        model=model.sha256,
+        sae="" if sae is None else sae.sha256,
+        data=problems_sha256(everybody),
+        pairs=sha256(sources.encode()).hexdigest(),
+    )
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
     engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))
     results = [
@@ -228,7 +242,7 @@ def _run(options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial
 def _keep(found: _Found, out: Path) -> Kept:
     """Each result in a folder of its own where there are two, and beside them how they compare."""
     from codi_int.interventions.patching.pairs import KINDS
-    from codi_int.interventions.patching.predicted_store import save_contrast, save_predicted
+    from codi_int.interventions.patching.predicted_store import CONTRAST, save_contrast, save_predicted
 
     folders = [out / kind for kind in KINDS] if len(found.results) == 2 else [out]
     for result, folder in zip(found.results, folders, strict=True):
@@ -236,4 +250,6 @@ def _keep(found: _Found, out: Path) -> Kept:
     if found.contrast is not None:
         save_contrast(found.contrast, out)
     names = ("result.json", "outcomes.parquet", "predictions.parquet", "manifest.json")
-    return Kept(names, [(result.to_dict(), folder) for result, folder in zip(found.results, folders, strict=True)])
+    files = [str((folder / name).relative_to(out)) for folder in folders for name in names]
+    drawings = [(result.to_dict(), folder) for result, folder in zip(found.results, folders, strict=True)]
+    return Kept(names, drawings, [*files, CONTRAST] if len(found.results) == 2 else files)

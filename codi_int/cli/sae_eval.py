@@ -11,11 +11,12 @@ from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli import _sae_options as s
 from codi_int.cli._console import Report
-from codi_int.cli._job import Kept, run_job
+from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import SAEError
 from codi_int.files import replace_file, write_csv, write_json
 from codi_int.progress import rename_stage
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.sae.activations import Activations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions(o.ModelOptions):
+class EvalOptions(o.KeptOptions):
     """Which SAEs, and on what they are measured."""
 
     saes: Annotated[
@@ -61,7 +62,6 @@ class EvalOptions(o.ModelOptions):
         o.evidence(metavar="NAME", help="For the dead share on training rows; none leaves it out."),
     ] = "stories:sae"
     captures: s.Captures = None
-    out: o.Out = None
 
 
 @with_options
@@ -74,12 +74,13 @@ def evaluate(options: EvalOptions) -> None:
     from codi_int.cli._sae_pages import evaluation_page
 
     names = sae_names(options.saes)
+    folder = run_folder(options)
     run_job(
-        lambda report: _run(options, names, report),
+        lambda report: _run(options, names, folder, report),
         document=lambda found: found.to_dict(),
         page=evaluation_page,
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=_keep,
     )
 
@@ -103,8 +104,8 @@ def sae_names(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _run(options: EvalOptions, names: Sequence[str], report: Report) -> "SAEEvaluation":
-    from codi_int.data.problems import load_problems
+def _run(options: EvalOptions, names: Sequence[str], folder: RunFolder, report: Report) -> "SAEEvaluation":
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.model.loading import load_model
     from codi_int.sae.activations import HELD_OUT, TRAIN, activations
     from codi_int.sae.evaluate import EvaluationData, check_saes, evaluate_saes, site_of
@@ -117,6 +118,12 @@ def _run(options: EvalOptions, names: Sequence[str], report: Report) -> "SAEEval
     sites = {name: site_of(name, sae, options.layer, options.position) for name, sae in saes.items()}
     model = load_model(options.model, device=options.device)
     check_saes(model, saes, sites)
+    folder.claim(
+        model=model.sha256,
+        sae=", ".join(sae.sha256 for sae in saes.values()),
+        data=problems_sha256(problems),
+        train_data="" if training is None else problems_sha256(training),
+    )
 
     places = list(dict.fromkeys(sites.values()))  # each site once: SAEs of one site share its rows
 
@@ -144,7 +151,6 @@ def _keep(found: "SAEEvaluation", out: Path) -> Kept:
     """`eval.json`, `eval.csv`, how often each feature fires on held-out rows (by the SAEs' names), and the figure."""
     from safetensors.torch import save_file
 
-    from codi_int.report.figures import save_figures
     from codi_int.sae.sweep_table import FREQUENCIES
 
     document = found.to_dict()
@@ -152,6 +158,6 @@ def _keep(found: "SAEEvaluation", out: Path) -> Kept:
     write_csv(out / "eval.csv", document["saes"], list(document["saes"][0]))
     # contiguous: safetensors refuses views, and a row of a stacked tensor is one
     rates = {sae.name: sae.held_out.activation_frequency.contiguous() for sae in found.saes}
-    replace_file(out / FREQUENCIES, lambda part: save_file(rates, part))
-    drawn = [path.name for path in save_figures(document, out) if path.suffix == ".png"]
-    return Kept(("eval.json", "eval.csv", FREQUENCIES, *drawn), [(document, out)])
+    needs = sum(tensor.nbytes for tensor in rates.values())
+    replace_file(out / FREQUENCIES, lambda part: save_file(rates, part), needs=needs)
+    return Kept(("eval.json", "eval.csv", FREQUENCIES), [(document, out)])

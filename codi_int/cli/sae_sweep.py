@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from codi_int.cli import _options as o
-from codi_int.cli._job import Kept, keep_on_interrupt, run_job
+from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
 
@@ -22,6 +22,7 @@ class SweepOptions(TrainingOptions):
     """The grid and where it goes."""
 
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of SAEs, tables and figures.")]
+    force: o.Force = False
     layers: o.Layers = (14,)
     positions: o.Positions = (3,)
     k: Annotated[
@@ -55,12 +56,21 @@ def sweep(options: SweepOptions) -> None:
     """
     from codi_int.cli._sae_pages import sweep_page
     from codi_int.cli._sae_progress import sweep_progress
+    from codi_int.data.problems import problems_sha256
     from codi_int.model.loading import load_model
     from codi_int.sae.site_sweep import sweep_sites
     from codi_int.sae.store import CONFIG_FILE
+    from codi_int.sae.sweep import SETTINGS
+    from codi_int.sae.sweep_table import TABLE
 
     plan = sweep_plan(options)
     folders = _folders(plan)
+    folder = run_folder(
+        options,
+        free=("splice",),
+        growing=("layers", "positions", "k", "features", "seeds"),
+        own=(f"{TABLE}.json", SETTINGS),
+    )
     # counted before the run makes more of them: what an earlier run has finished is not trained again
     epochs = plan.grid.recipe.epochs * sum(not folder.exists() for folder in folders)
 
@@ -71,6 +81,7 @@ def sweep(options: SweepOptions) -> None:
 
     def work(bars: "SweepProgress") -> "Sequence[SweepRow]":
         model = load_model(options.model, device=options.device)
+        folder.claim(model=model.sha256, data=problems_sha256(plan.training), held_out=problems_sha256(plan.held_out))
         with keep_on_interrupt(kept):
             return sweep_sites(model, plan, _callbacks(bars))
 
@@ -79,7 +90,7 @@ def sweep(options: SweepOptions) -> None:
         document=lambda rows: sweep_document(options, plan, rows),
         page=lambda rows: sweep_page(plan, rows, options.model),
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=lambda rows, out: _keep(plan),
         watch=lambda: sweep_progress(epochs),
     )
@@ -132,10 +143,17 @@ def _callbacks(bars: "SweepProgress") -> "SweepCallbacks":
 def _keep(plan: "SweepPlan") -> Kept:
     """Draw the figures of the table; the run has written the rest, row by row."""
     from codi_int.report.figures import sweep_figures
+    from codi_int.sae.store import CONFIG_FILE, WEIGHTS_FILE
+    from codi_int.sae.sweep import SETTINGS
     from codi_int.sae.sweep_table import FREQUENCIES, TABLE
 
-    drawn = [path.name for path in sweep_figures(plan.out, plan.out) if path.suffix == ".png"]
-    return Kept((f"{TABLE}.json", f"{TABLE}.csv", FREQUENCIES, *drawn))
+    figures = [path.name for path in sweep_figures(plan.out, plan.out)]
+    tables = (f"{TABLE}.json", f"{TABLE}.csv", FREQUENCIES)
+    folders = [folder.relative_to(plan.out) for folder in _folders(plan)]
+    saes = [str(folder / name) for folder in folders for name in (CONFIG_FILE, WEIGHTS_FILE)]
+    return Kept(
+        (*tables, *(name for name in figures if name.endswith(".png"))), files=(*tables, SETTINGS, *figures, *saes)
+    )
 
 
 def sweep_document(options: SweepOptions, plan: "SweepPlan", rows: "Sequence[SweepRow]") -> dict[str, object]:

@@ -8,12 +8,13 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Page, table
-from codi_int.cli._job import run_job
+from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import fixed
 from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.sae.metrics import SAEMetrics
@@ -28,6 +29,7 @@ class TrainOptions(TrainingOptions):
     """One SAE; None wherever the recipe decides."""
 
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the SAE, in SAELens' format.")]
+    force: o.Force = False
     k: Annotated[
         int | None,
         o.what(
@@ -69,13 +71,18 @@ def train(options: TrainOptions) -> None:
 
     Example: codi-int sae train --layer 10 --position 5 --out saes/L10.P5
     """
+    from codi_int.sae.store import CONFIG_FILE, WEIGHTS_FILE
+
     config = _config(options)
+    folder = run_folder(options)
     run_job(
-        lambda report: _run(options, config, report),
+        lambda report: _run(options, config, folder, report),
         document=lambda found: found.summary(),
         page=lambda found: train_page(options, config, found),
         as_json=options.as_json,
-        out=options.out,  # the run itself saves there: an SAE that is trained is kept before it is measured
+        out=folder,
+        # the run itself saves there
+        keep=lambda found, out: Kept((), files=(CONFIG_FILE, WEIGHTS_FILE)),
     )
 
 
@@ -101,10 +108,10 @@ def _config(options: TrainOptions) -> "SAETrainingConfig":
     return replace(config, d_sae=adaptive_d_sae(config.k))
 
 
-def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> "SAEMetrics":
-    from codi_int.data.problems import load_problems
+def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, report: Report) -> "SAEMetrics":
+    from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.model.loading import load_model
-    from codi_int.sae.at_site import train_at_site
+    from codi_int.sae.at_site import TrainingData, train_at_site
     from codi_int.sae.training_start import check_batch
     from codi_int.types import Site
 
@@ -113,16 +120,14 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", report: Report) -> 
     # before anything is loaded: a batch larger than the data would be found after the captures, minutes later
     check_batch(len(problems), config.batch_size)
     model = load_model(options.model, device=options.device)
+    folder.claim(model=model.sha256, data=problems_sha256(problems), held_out=problems_sha256(held_out))
     return train_at_site(
         model,
         Site(options.layer, options.position),
-        training=problems,
-        held_out=held_out,
+        TrainingData(problems, held_out, name=options.data, captures=options.captures),
         config=config,
         folder=options.out,
-        data_name=options.data,
         progress=report,
-        captures=options.captures,
     )
 
 

@@ -10,9 +10,10 @@ from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report, tell
 from codi_int.cli._feature_pairs import load_feature_pairs
-from codi_int.cli._job import Kept, keep_on_interrupt, run_job
+from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
+from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
@@ -34,6 +35,7 @@ class ScreenOptions(o.RunOptions):
     ] = ()
     layers: o.Layers
     positions: o.Positions = (3,)
+    memory: o.Memory = 2.0
     pairs: Annotated[
         Path | None,
         o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
@@ -61,12 +63,16 @@ def screen(options: ScreenOptions) -> None:
     from codi_int.cli._screen_pages import screen_page
 
     _check(options)
+    # rows are rows, in whatever order; more features may join them
+    folder = run_folder(
+        options, free=("top", "order", "steps"), growing=("features",), own=("finished.json", "screen.json")
+    )
     run_job(
-        lambda report: _run(options, report),
+        lambda report: _run(options, folder, report),
         document=_Found.document,
         page=lambda found: screen_page(found.screen, found.agreements, options.top),
         as_json=options.as_json,
-        out=options.out,
+        out=folder,
         keep=_keep,
     )
 
@@ -119,13 +125,13 @@ def _check(options: ScreenOptions) -> None:
         raise ConfigError("--pairs are features of one site.", "Name one --layer and one --position.")
 
 
-def _run(options: ScreenOptions, report: Report) -> _Found:
+def _run(options: ScreenOptions, folder: RunFolder, report: Report) -> _Found:
     from codi_int.interventions.edits.basic import check_features
     from codi_int.interventions.screens.interactions import check_pairs
     from codi_int.interventions.screens.screen_store import Finished
 
     pairs = None if options.pairs is None else check_pairs(load_feature_pairs(options.pairs))
-    stage = _load(options)
+    stage = _load(options, folder)
     # checked against every site's own size: a feature that exists at one of them may not at another
     for sae in stage.engine.saes.values():
         check_features(options.features or [f for pair in pairs or () for f in pair], sae.d_sae)
@@ -145,14 +151,17 @@ def _run(options: ScreenOptions, report: Report) -> _Found:
 
 def _keep(found: _Found, out: Path) -> Kept:
     """The finished screen; its rows lie in the folder already."""
+    from codi_int.interventions.screens.screen_store import FINISHED
+
     assert found.folder is not None
     document = found.document()
-    return Kept(found.folder.finish(document, found.screen.rows, found.screen.pairs), [(document, out)])
+    names = found.folder.finish(document, found.screen.rows, found.screen.pairs)
+    return Kept(names, [(document, out)], [*names, FINISHED])
 
 
-def _load(options: ScreenOptions) -> _Stage:
+def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
     """Load what the options name, cheapest errors first."""
-    from codi_int.cli._sites import saes_for
+    from codi_int.cli._sites import reaching, saes_for
     from codi_int.data.problems import load_problems
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.model.loading import load_model
@@ -164,24 +173,30 @@ def _load(options: ScreenOptions) -> _Stage:
     model = load_model(options.model, device=options.device)
     for site in sites:
         model.check_site(site)
-    names = saes_for(options.model, options.sae, sites)
-    engine = FeatureInterventionEngine(model, {s: load_sae(n, device=options.device) for s, n in names.items()})
-    return _Stage(engine, names, problems, _folder(options, engine, problems))
+    names = reaching(model, saes_for(options.model, options.sae, sites))
+    engine = FeatureInterventionEngine(
+        model,
+        {site: load_sae(name, device=options.device) for site, name in names.items()},
+        memory_budget=int(options.memory * 2**30),
+    )
+    return _Stage(engine, names, problems, _rows(options, folder, engine, problems))
 
 
-def _folder(
-    options: ScreenOptions, engine: "FeatureInterventionEngine", problems: "Sequence[Problem]"
+def _rows(
+    options: ScreenOptions, folder: RunFolder, engine: "FeatureInterventionEngine", problems: "Sequence[Problem]"
 ) -> "ScreenFolder | None":
+    """Where finished rows are kept, once the folder is known to be this screen's."""
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.screens.screen_store import ScreenFolder
 
-    if options.out is None:
-        return None
     sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
     # The folder goes on only with the same model, SAEs and data, by their hashes: a name stays when its file changes.
     hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
+    folder.claim(**hashes)
+    if folder.path is None:
+        return None
     kind = "ablate" if options.pairs is None else "ablate pairs"
-    return ScreenFolder(options.out, {"kind": kind, "site": sites, "seed": options.seed, **hashes})
+    return ScreenFolder(folder.path, {"kind": kind, "site": sites, "seed": options.seed, **hashes})
 
 
 def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:

@@ -8,7 +8,7 @@ import typer
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
-from codi_int.cli._job import run_job
+from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._signature import with_options
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThinkOptions(o.ModelOptions):
+class ThinkOptions(o.KeptOptions):
     """What to think about, and in which ways."""
 
     question: Annotated[list[str] | None, typer.Argument(help="Questions; without any, problems of --data.")] = None
@@ -33,12 +33,13 @@ def think(options: ThinkOptions) -> None:
     Example: codi-int think --limit 3
     """
     from codi_int.cli._traces import asked, traces_page
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import load_problems, problems_sha256
 
     problems = asked(options.question) if options.question else load_problems(options.data, options.limit)
     # a typed question comes with 0 for an answer that nobody knows
     truths = [None if options.question else problem.answer for problem in problems]
 
+    folder = run_folder(options)
     notes: list[str] = []
 
     def work(report: Report) -> "Sequence[ThoughtTrace]":
@@ -48,6 +49,7 @@ def think(options: ThinkOptions) -> None:
         from codi_int.notes import give
 
         model = load_model(options.model, device=options.device)
+        folder.claim(model=model.sha256, data=problems_sha256(problems))
         notes.extend(vocabulary_notes(model, problems))
         give(notes)
         return trace_problems(model, problems, options.written)
@@ -56,4 +58,11 @@ def think(options: ThinkOptions) -> None:
         rows = [{**asdict(trace), "true_answer": truth} for trace, truth in zip(found, truths, strict=True)]
         return {"schema": "codi-int/thoughts@1", "model": options.model, "problems": rows, "notes": notes}
 
-    run_job(work, document=document, page=lambda found: traces_page(found, truths), as_json=options.as_json)
+    run_job(
+        work,
+        document=document,
+        page=lambda found: traces_page(found, truths),
+        as_json=options.as_json,
+        out=folder,
+        keep=keep_as("thoughts.json", document),
+    )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,36 @@ class Problems(tuple[Problem, ...]):
 
     def __repr__(self) -> str:
         return f"<Problems {self.name!r}: {len(self)}>"
+
+
+ProblemsLike = Sequence[Problem] | Problem | str | Sequence[str]
+"""problems, one problem, one question, or questions"""
+UNKNOWN = math.nan
+"""the true answer of a question that somebody typed: no answer is right"""
+
+
+def as_problems(given: ProblemsLike) -> Sequence[Problem]:
+    """The problems that are meant; a question becomes a problem whose true answer nobody knows.
+
+    Raises:
+        DataError: something that is neither a problem nor a question, or a question without a word.
+    """
+    if isinstance(given, Problems):
+        return given
+    several = [given] if isinstance(given, Problem | str) else given
+    if not isinstance(several, Sequence):
+        raise DataError(f"{given!r} are no problems.", "Give load_problems(...), one problem, or a question.")
+    return tuple(_problem(one, number) for number, one in enumerate(several, 1))
+
+
+def _problem(given: Any, number: int) -> Problem:
+    if isinstance(given, Problem):
+        return given
+    if not isinstance(given, str):
+        raise DataError(f"{given!r} is no problem.", "Give a Problem or the text of a question.")
+    if not given.strip():
+        raise DataError("A question is empty.", 'Write "Tom has 3 apples ...".')
+    return Problem(f"question-{number}", given.strip(), UNKNOWN, ())
 
 
 def name_of_problems(problems: Sequence[Problem], name: str | None = None) -> str:

@@ -243,22 +243,42 @@ def story(stream: str, index: int) -> Problem:
         return Problem(f"{stream}-{index}", question, teller.steps[-1].result, tuple(teller.steps))
 
 
+class _HeldOut:
+    """The held-out stories in order, no text twice, told as far as they were asked for."""
+
+    def __init__(self) -> None:
+        self._told: list[Problem] = []
+        self._seen: set[str] = set()
+        self._indices = count()
+
+    def first(self, number: int) -> list[Problem]:
+        """The first so many."""
+        while len(self._told) < number:
+            # a stream of its own: no index of the training stream is ever held out, only equal texts are
+            candidate = story("held-out", next(self._indices))
+            if candidate.question not in self._seen:
+                self._seen.add(candidate.question)
+                self._told.append(candidate)
+        return self._told[:number]
+
+
 @cache
+def _held_out_stories() -> _HeldOut:
+    return _HeldOut()
+
+
 def held_out() -> dict[str, tuple[Problem, ...]]:
     """The held-out splits, `validation` first, no text twice."""
-    seen: set[str] = set()
-    stories: list[Problem] = []
-    wanted = sum(SPLIT_SIZES.values())
-    for index in count():
-        # a stream of its own: no index of the training stream is ever held out, only equal texts are
-        candidate = story("held-out", index)
-        if candidate.question not in seen:
-            seen.add(candidate.question)
-            stories.append(candidate)
-        if len(stories) == wanted:
-            break
-    cut = SPLIT_SIZES["validation"]
-    return {"validation": tuple(stories[:cut]), "sae": tuple(stories[cut:])}
+    return {split: _held_out_split(split) for split in SPLIT_SIZES}
+
+
+@cache
+def _held_out_split(split: str, limit: int | None = None) -> tuple[Problem, ...]:
+    """A held-out split or its beginning, without telling the stories behind it."""
+    names = list(SPLIT_SIZES)
+    start = sum(SPLIT_SIZES[name] for name in names[: names.index(split)])
+    size = SPLIT_SIZES[split] if limit is None else min(limit, SPLIT_SIZES[split])
+    return tuple(_held_out_stories().first(start + size)[start:])
 
 
 @cache
@@ -336,4 +356,4 @@ def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
     if split not in SPLIT_SIZES:
         known = ", ".join(("train", *SPLIT_SIZES, CONFIRMATION))
         raise DataError(f"stories has no split {split!r}.", f"Splits: {known}, {CONFIRMATION}/2, {CONFIRMATION}/3, ...")
-    return held_out()[split][:limit]
+    return _held_out_split(split, limit)

@@ -15,10 +15,42 @@ from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.notes import give
 from codi_int.progress import Progress, rename_stage
 from codi_int.proportions import wilson_interval
+from codi_int.shown import Finding
 from codi_int.types import OPERATIONS, Problem
 
-# the earlier public name
-Report = Progress
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What is measured besides the accuracy, and by which rules. ConfigError for settings that cannot work."""
+
+    replace: bool = False
+    """also measure how much of the accuracy needs the thoughts, by replacing them with their mean"""
+    written: bool = False
+    """also measure the written chain, which models trained with a teacher in the same weights have"""
+    padding: str = "masked"
+    """see `CodiModel.think`"""
+    rule: str | None = None
+    """how a number is read from an answer; None takes the model's own rule"""
+    batch_size: int | None = None
+    """most problems of a batch; None takes what fits into memory"""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("padding", self.padding, PADDINGS), ("rule", self.rule, (None, *ANSWER_RULES))):
+            if value not in known:
+                raise ConfigError(
+                    f"{name} is {value!r}; it does not exist.", f"It is one of {', '.join(filter(None, known))}."
+                )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}; it must be at least 1.", "Leave it out to take what fits."
+            )
+        # The leak lets a problem's thoughts depend on the batch, and then the mean does too: another batch size would
+        # be another replacement.
+        if self.replace and self.padding != "masked":
+            raise ConfigError(
+                "Thoughts are replaced with masked padding only: with another one their means depend on the batches.",
+                "Leave out one of --replace-thoughts and --padding.",
+            )
 
 
 @dataclass(frozen=True)
@@ -39,8 +71,8 @@ class AccuracyRow:
     """upper end"""
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Finding):
     """How well a model answers some problems."""
 
     model: str
@@ -86,42 +118,33 @@ class Evaluation:
 def evaluate(
     model: CodiModel,
     problems: Sequence[Problem],
+    settings: EvaluationSettings | None = None,
     data: str | None = None,
-    replace: bool = False,
-    written: bool = False,
-    report: Progress | None = None,
-    padding: str = "masked",
-    rule: str | None = None,
-    batch_size: int | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Answer all problems through thoughts and count.
 
     Args:
         model: the model.
         problems: the problems.
-        data: what to call them.
-        replace: also measure how much of that needs the thoughts, by replacing them with their mean.
-        written: also measure the written chain, which models trained with a teacher in the same weights have.
-        report: called with (stage, done, total).
-        padding: see `CodiModel.think`.
-        rule: how a number is read from an answer; None takes the model's own rule.
-        batch_size: most problems of a batch; None takes what fits into memory.
+        settings: what else to measure, and by which rules; default nothing else.
+        data: what to call the problems.
+        progress: called with (stage, done, total).
 
     Raises:
-        ConfigError: thoughts are to be replaced under padding that leaks, a rule or padding that does not exist, or a
-            problem that does not fit into memory.
+        ConfigError: a problem that does not fit into memory.
     """
-    # first, for the answers below may take minutes
-    check_settings(padding, rule, batch_size, replace)
-    rule = model.config.answer_rule if rule is None else rule
+    settings = settings or EvaluationSettings()
+    rule = model.config.answer_rule if settings.rule is None else settings.rule
+    # before the answers, which may take minutes
     notes = vocabulary_notes(model, problems)
     give(notes)
-    run = answer_within_memory(model, problems, batch_size, cast("Padding", padding), report)
+    run = answer_within_memory(model, problems, settings.batch_size, cast("Padding", settings.padding), progress)
     # Read again from the text: `completion.answer` was read by the model's own rule, and another may be asked for.
     answers = [extract_answer(completion.text, rule) for completion in run.completions]
     correct = [is_right(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
     # answers all problems n_thoughts + 1 times more, hence only where asked for
-    every, split = _answer_replaced(model, problems, rule, report) if replace else ((), ())
+    every, split = _answer_replaced(model, problems, rule, progress) if settings.replace else ((), ())
     return Evaluation(
         model=model.name,
         data=name_of_problems(problems, data),
@@ -131,8 +154,8 @@ def evaluate(
         n_unanswered=sum(answer is None for answer in answers),
         thoughts_replaced=every,
         thoughts_replaced_by_steps=split,
-        written_chain=_answer_by_chain(model, problems, rule, report) if written else (),
-        padding=padding,
+        written_chain=_answer_by_chain(model, problems, rule, progress) if settings.written else (),
+        padding=settings.padding,
         rule=rule,
         batch_size=run.batch_size,
         n_halved=run.n_halved,
@@ -140,24 +163,6 @@ def evaluate(
         problems_per_second=run.problems_per_second,
         notes=notes,
     )
-
-
-def check_settings(padding: str, rule: str | None, batch_size: int | None, replace: bool) -> None:
-    """ConfigError where settings of `evaluate` cannot work, so that nobody waits for a model first."""
-    for name, value, known in (("padding", padding, PADDINGS), ("rule", rule, (None, *ANSWER_RULES))):
-        if value not in known:
-            raise ConfigError(
-                f"{name} is {value!r}; it does not exist.", f"It is one of {', '.join(filter(None, known))}."
-            )
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Leave it out to take what fits.")
-    # The leak lets a problem's thoughts depend on the batch, and then the mean does too: another batch size would be
-    # another replacement.
-    if replace and padding != "masked":
-        raise ConfigError(
-            "Thoughts are replaced with masked padding only: with another one their means depend on the batches.",
-            "Leave out one of --replace-thoughts and --padding.",
-        )
 
 
 def accuracy_row(group: str, correct: Sequence[bool]) -> AccuracyRow:
@@ -196,17 +201,17 @@ def _group_by_operation(problems: Sequence[Problem], correct: Sequence[bool]) ->
 
 
 def _answer_by_chain(
-    model: CodiModel, problems: Sequence[Problem], rule: str, report: Progress | None
+    model: CodiModel, problems: Sequence[Problem], rule: str, progress: Progress | None
 ) -> tuple[AccuracyRow, ...]:
     """Accuracy through the written chain, overall and by number of steps."""
-    chains = model.write_chain(problems, progress=report)
+    chains = model.write_chain(problems, progress=progress)
     pairs = zip(chains, problems, strict=True)
     correct = [is_right(extract_answer(chain.text, rule), p.answer) for chain, p in pairs]
     return accuracy_row("all", correct), *_group_by_steps(problems, correct)
 
 
 def _answer_replaced(
-    model: CodiModel, problems: Sequence[Problem], rule: str, report: Progress | None
+    model: CodiModel, problems: Sequence[Problem], rule: str, progress: Progress | None
 ) -> tuple[tuple[AccuracyRow, ...], tuple[AccuracyRow, ...]]:
     """Accuracy with all thoughts replaced and with each alone, and the former by number of steps."""
     # one capture for all the runs below; position 0 is the <bot> pass and no thought
@@ -220,7 +225,7 @@ def _answer_replaced(
             problems,
             positions=positions,
             means=means,
-            progress=rename_stage(report, name),
+            progress=rename_stage(progress, name),
             rule=rule,
         )
         rows.append(accuracy_row(name, done.correct))

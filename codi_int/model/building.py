@@ -10,7 +10,9 @@ from torch import Tensor
 
 from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.codi import Projection
+from codi_int.model.light import LightConfig, LightLlama, light_config
 from codi_int.model.tensors import read_json
+from codi_int.model.tokens import PLAIN_CLASSES, LightTokenizer, read_light
 
 CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "gpt2": "GPT2LMHeadModel"}
 INPUT_TABLE = {
@@ -19,7 +21,6 @@ INPUT_TABLE = {
     "gpt2": "transformer.wte.weight",
 }
 HEAD = "lm_head.weight"
-PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 SHOWN = 4
 """how many keys an error names before it counts the rest"""
 
@@ -42,6 +43,15 @@ def torch_device(name: str) -> torch.device:
             f"Device {name!r} cannot be used here.", "Use 'cpu', or 'cuda' where one is set up."
         ) from error
     return device
+
+
+def read_config(folder: Path) -> Any:
+    """The architecture that `folder`'s config.json describes: light where it can be, else as `read_hf_config`."""
+    try:
+        light = light_config(read_json(folder / "config.json"), folder)
+    except CheckpointError:  # a damaged file is left to transformers, so that there is one error for it
+        light = None
+    return light or read_hf_config(folder)
 
 
 def read_hf_config(folder: Path) -> Any:
@@ -70,21 +80,14 @@ def check_architecture(config: Any, folder: Path) -> None:
 def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: Path) -> Any:
     """The Hugging Face model with exactly these weights, frozen and in evaluation mode.
 
+    For a `LightConfig` it is the `LightLlama` that stands for one.
+
     Raises:
         CheckpointError: keys that are missing, unknown or misshapen, all of them named or counted.
     """
-    import transformers
-
     table = INPUT_TABLE[config.model_type]
     _settle_tying(config, state, table)
-    try:
-        with _without_init():
-            hf = getattr(transformers, CLASSES[config.model_type])(config)
-    except Exception as error:  # sizes that contradict each other fail anywhere inside the constructor
-        raise CheckpointError(
-            f"{source / 'config.json'} describes no model that can be built ({type(error).__name__}).",
-            "Download the file again.",
-        ) from error
+    hf = _light(config) if isinstance(config, LightConfig) else _empty_hf(config, source)
     check_keys({name: tensor.shape for name, tensor in hf.state_dict().items()}, state, source)
     # looked at after the cast: 70,000 is a number in float32 and inf in float16
     cast = {name: tensor.to(dtype) for name, tensor in state.items()}
@@ -94,6 +97,36 @@ def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: 
     if config.tie_word_embeddings:
         hf.lm_head.weight = hf.get_input_embeddings().weight
     return hf.requires_grad_(False).eval()
+
+
+def _light(config: LightConfig) -> LightLlama:
+    # no memory for tensors that are replaced at once
+    with torch.device("meta"):
+        return LightLlama(config)
+
+
+def _empty_hf(config: Any, source: Path) -> Any:
+    """The Hugging Face model that a config describes, without weights."""
+    import transformers
+
+    try:
+        with _without_init():
+            return getattr(transformers, CLASSES[config.model_type])(config)
+    except Exception as error:  # sizes that contradict each other fail anywhere inside the constructor
+        raise CheckpointError(
+            f"{source / 'config.json'} describes no model that can be built ({type(error).__name__}).",
+            "Download the file again.",
+        ) from error
+
+
+def around_the_same(light: LightLlama) -> Any:
+    """The real `LlamaForCausalLM` around the very tensors of a light one: what is done to either is done to both."""
+    hf = _empty_hf(light.config.hugging_face(), light.config.folder)
+    # without duplicates removed: tied tensors stand under each of their names
+    for name, tensor in (*light.named_parameters(remove_duplicate=False), *light.named_buffers()):
+        parent, _, leaf = name.rpartition(".")
+        setattr(hf.get_submodule(parent), leaf, tensor)
+    return hf.train(light.training)
 
 
 def build_projection(state: Mapping[str, Tensor], d_model: int, dtype: torch.dtype, source: Path) -> Projection:
@@ -170,12 +203,18 @@ def _without_init() -> Iterator[None]:
         yield
 
 
+def read_tokenizer(folder: Path, vocab_size: int) -> Any:
+    """The tokenizer in `folder`: light where it can be, else as `load_tokenizer`."""
+    light: LightTokenizer | None = read_light(folder)
+    return light if light is not None and len(light) <= vocab_size else load_tokenizer(folder, vocab_size)
+
+
 def load_tokenizer(folder: Path, vocab_size: int) -> Any:
     """The tokenizer in `folder`; CheckpointError where there is none or where it names ids that the model lacks."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     # AutoTokenizer lets a Qwen2 config overrule a tokenizer that says it is complete as it stands, and splits it anew
-    reader: Any = PreTrainedTokenizerFast if _tokenizer_class(folder) in PLAIN_TOKENIZERS else AutoTokenizer
+    reader: Any = PreTrainedTokenizerFast if _tokenizer_class(folder) in PLAIN_CLASSES else AutoTokenizer
     try:
         tokenizer = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # `tokenizers` raises bare Exceptions on damaged files

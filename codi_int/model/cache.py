@@ -114,6 +114,13 @@ class KVCache:
         self, layer: int, keys: Float[Tensor, "batch heads t head_dim"], values: Float[Tensor, "batch heads t head_dim"]
     ) -> tuple[Float[Tensor, "batch heads length head_dim"], Float[Tensor, "batch heads length head_dim"]]:
         """Fill the last t claimed slots of one layer; returns that layer's keys and values of all slots in use."""
+        self.store(layer, keys, values)
+        return self.read(layer)
+
+    def store(
+        self, layer: int, keys: Float[Tensor, "batch heads t head_dim"], values: Float[Tensor, "batch heads t head_dim"]
+    ) -> None:
+        """Fill the last t claimed slots of one layer."""
         start = self.length - keys.shape[2]
         if keys.requires_grad or self.keys[layer].requires_grad:
             # autograd keeps what attention has read, so nothing may be overwritten in place
@@ -122,7 +129,19 @@ class KVCache:
         else:
             self.keys[layer][:, :, start : self.length] = keys
             self.values[layer][:, :, start : self.length] = values
+
+    def read(
+        self, layer: int
+    ) -> tuple[Float[Tensor, "batch heads length head_dim"], Float[Tensor, "batch heads length head_dim"]]:
+        """One layer's keys and values of all slots in use."""
         return self.keys[layer][:, :, : self.length], self.values[layer][:, :, : self.length]
+
+    def last_slot(
+        self, layer: int
+    ) -> tuple[Float[Tensor, "batch heads 1 head_dim"], Float[Tensor, "batch heads 1 head_dim"]]:
+        """Copies of one layer's keys and values in the last slot in use, as `store` takes them."""
+        slot = slice(self.length - 1, self.length)
+        return self.keys[layer][:, :, slot].clone(), self.values[layer][:, :, slot].clone()
 
     def gather(self, rows: Int[Tensor, " rows"], length: int | None = None) -> "KVCache":
         """A new cache with the given rows, in the given order, cut to `length` slots; a row may appear repeatedly."""
@@ -168,10 +187,10 @@ class KVCache:
         self.padded = False
 
     @staticmethod
-    def concat(caches: Sequence["KVCache"]) -> "KVCache":
-        """The rows of several caches below each other; shorter ones are padded on the left."""
+    def concat(caches: Sequence["KVCache"], length: int = 0) -> "KVCache":
+        """The rows of several caches below each other; those shorter than the longest, or `length`, padded in front."""
         # all of them end at the same slot, because steps claim and fill the last slots of all rows at once
-        length, spare = max(c.length for c in caches), max(c.capacity - c.length for c in caches)
+        length, spare = max(length, *(c.length for c in caches)), max(c.capacity - c.length for c in caches)
         parts = [c._shifted(length - c.length, length + spare) for c in caches]
         layers = range(len(parts[0].keys))
         return KVCache(

@@ -17,6 +17,7 @@ from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.gpt2 import GPT2Stack
 from codi_int.model.hooks import THOUGHT_HOOK, HookEntry, HookSession, Position, Recorder, StepHook
 from codi_int.model.llama import LlamaStack
+from codi_int.model.parts import HostParts
 from codi_int.model.stack import BlockStack, tap
 
 Padding = Literal["masked", "official"]
@@ -82,7 +83,7 @@ def make_stack(hf: Any) -> BlockStack:
     return STACKS[kind](hf)
 
 
-class Chain:
+class Chain(HostParts):
     """A language model and a projection, run step by step.
 
     A state goes `prefill` -> `step_thought` (n_thoughts times) -> `decode` or `teacher_force`.
@@ -102,6 +103,7 @@ class Chain:
         problem_ids: tuple[str, ...] | None = None,
         padding: Padding = "masked",
         recorder: Recorder | None = None,
+        spare: int = 10,
     ) -> ChainState:
         """Read questions that end in <bot>: position 0.
 
@@ -113,13 +115,14 @@ class Chain:
                 evaluation: padding has positions of its own and is read by every step after the question. (What it
                 holds then depends on the version of transformers; here, as in 5.x, padding itself reads nothing.)
             recorder: who keeps activations.
+            spare: slots to make room for behind the thoughts: those of an ordinary answer.
         """
         if padding not in PADDINGS:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         names = problem_ids or tuple(f"row{i}" for i in range(ids.shape[0]))
         self._check_length(ids.shape[1])
-        # room for the thoughts and an ordinary answer, so that the buffers are not copied in the middle of the loop
-        cache = self.stack.new_cache(ids.shape[0], ids.shape[1] + self.config.n_thoughts + 10)
+        # room for what comes, so that the buffers are not copied in the middle of the loop
+        cache = self.stack.new_cache(ids.shape[0], ids.shape[1] + self.config.n_thoughts + spare)
         valid = None if mask is None else mask.bool()
         x = self.stack.embed(ids, cache, valid, count_padding=padding == "official")
         hidden = self._forward(x, cache, 0, names, recorder)

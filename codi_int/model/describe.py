@@ -63,7 +63,7 @@ class ModelDescription:
 def describe_model(model: CodiModel) -> ModelDescription:
     """Everything that a model's user may want to check."""
     stack, config = model.stack, model.config
-    weights = [*model.hf.parameters(), *model.projection.parameters()]
+    weights = [*model.stack.hf.parameters(), *model.projection.parameters()]
     provenance = dict(config.provenance)
     names = provenance.pop("assumed", [])
     values = {"lora_alpha": provenance.get("lora_alpha"), "remove_eos": config.remove_eos}
@@ -72,7 +72,7 @@ def describe_model(model: CodiModel) -> ModelDescription:
     norm = "" if config.prj_no_ln else ", LayerNorm"
     return ModelDescription(
         name=model.name,
-        architecture=model.hf.config.model_type,
+        architecture=model.stack.hf.config.model_type,
         layout=str(provenance.pop("layout", "own")),
         n_layers=model.n_layers,
         d_model=model.d_model,
@@ -80,7 +80,7 @@ def describe_model(model: CodiModel) -> ModelDescription:
         n_kv_heads=stack.n_kv_heads,
         vocab_size=stack.vocab_size,
         max_positions=stack.max_positions,
-        tied_embeddings=bool(model.hf.config.tie_word_embeddings),
+        tied_embeddings=bool(model.stack.hf.config.tie_word_embeddings),
         n_parameters=sum(weight.numel() for weight in weights),
         projection=f"{model.d_model} -> {config.prj_dim} -> {model.d_model}{norm}",
         n_thoughts=config.n_thoughts,

@@ -22,6 +22,10 @@ class GPT2Stack(BlockStack):
         self._config = config
         self._body: Any = hf.transformer
 
+    def run_modules_of(self, hf: Any) -> None:
+        super().run_modules_of(hf)
+        self._body = hf.transformer
+
     def token_embedding(self) -> nn.Embedding:
         return self._body.wte  # type: ignore[no-any-return]
 

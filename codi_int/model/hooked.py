@@ -2,14 +2,15 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from codi_int.data.answers import extract_answer
+from codi_int.data.problems import ProblemsLike, as_problems
 from codi_int.errors import ConfigError, HookError, SiteError
 from codi_int.model.bridge import to_bridge
 from codi_int.model.capture import Activations, CachedRun, NameRecorder, NamesFilter, chosen_names
@@ -18,18 +19,20 @@ from codi_int.model.codi import CodiConfig, Projection, clean_question
 from codi_int.model.hooks import (
     THOUGHT_HOOK,
     HookFunction,
-    HookPoint,
     HookSession,
     Recorder,
     SiteRecorder,
     make_entry,
+    names_site,
 )
 from codi_int.model.rollout import (
     Grouping,
     QuestionBatch,
     Rollout,
     Thinking,
+    beside,
     check_tokens,
+    complete,
     group_by_length,
     group_in_order,
     join_thoughts,
@@ -39,12 +42,14 @@ from codi_int.model.rollout import (
 from codi_int.model.store import save_model
 from codi_int.model.weights import WeightsIdentity
 from codi_int.progress import Progress, count_up
-from codi_int.types import Completion, Problem, Propagate, Site, ThoughtBatch
+from codi_int.shown import Shown
+from codi_int.sites import SitesLike, as_sites
+from codi_int.types import Completion, Problem, Propagate, Site, SiteLike, ThoughtBatch
 
 BATCH_SIZE = 128
 
 
-class CodiModel(Chain):
+class CodiModel(Shown, Chain):
     """A language model that thinks in vectors, with hooks at every place inside a thought.
 
     What it computes for a problem does not depend on the problems beside it: where questions of a batch are padded to
@@ -101,8 +106,9 @@ class CodiModel(Chain):
         """How many hooks are set right now."""
         return sum(len(session.entries) for session in self._sessions)
 
-    def check_site(self, site: Site) -> Site:
+    def check_site(self, site: SiteLike) -> Site:
         """The site itself; SiteError where this model does not have it."""
+        site = Site.parse(site)
         if site.layer is not None and site.layer >= self.n_layers:
             raise SiteError(
                 f"Layer {site.layer} does not exist: {self.name} has layers 0 to {self.n_layers - 1}.",
@@ -116,13 +122,11 @@ class CodiModel(Chain):
         return site
 
     @contextmanager
-    def hooks(
-        self, table: Mapping[Site | HookPoint | str, HookFunction], propagate: Propagate = "both"
-    ) -> Iterator[HookSession]:
-        """Call functions at places inside the model while the block lasts.
+    def hooks(self, table: Mapping[Any, HookFunction], propagate: Propagate = "both") -> Iterator[HookSession]:
+        """Call functions at places inside the model while the block lasts; sites may be written as text or parts.
 
         Args:
-            table: from a `Site` to fn(tensor [batch, d_model], context), from a TransformerLens name (or a `HookPoint`,
+            table: from a site to fn(tensor [batch, d_model], context), from a TransformerLens name (or a `HookPoint`,
                 which limits one to some positions) to fn(tensor, hook) on the whole tensor. A function returns what
                 takes the tensor's place, or None where it only reads.
             propagate: by which path a change reaches the answer: through the keys and values that later positions read
@@ -135,10 +139,8 @@ class CodiModel(Chain):
             SiteError, HookError: before the block for a place that does not exist, inside it for an unusable return
                 value, at its end for a hook that never fired.
         """
-        for key in table:
-            if isinstance(key, Site):
-                self.check_site(key)
-        entries = [make_entry(key, fn, self.hook_names, self.n_thoughts) for key, fn in table.items()]
+        places = [(self.check_site(key) if names_site(key) else key, fn) for key, fn in table.items()]
+        entries = [make_entry(key, fn, self.hook_names, self.n_thoughts) for key, fn in places]
         session = HookSession(entries, propagate)
         self._sessions.append(session)
         try:
@@ -150,19 +152,20 @@ class CodiModel(Chain):
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
         ending = [self.config.bot_id] if self.config.remove_eos else [self.config.eos_id, self.config.bot_id]
-        return (*self.tokenizer(clean_question(problem))["input_ids"], *ending)
+        return (*self.token_ids(clean_question(problem)), *ending)
 
     def _encoded(self, problems: Sequence[Problem]) -> tuple[list[tuple[int, ...]], list[str]]:
         return [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
 
     def batches(
-        self, problems: Sequence[Problem], batch_size: int = BATCH_SIZE, padding: Padding = "masked"
+        self, problems: ProblemsLike, batch_size: int = BATCH_SIZE, padding: Padding = "masked"
     ) -> list[QuestionBatch]:
         """The problems in batches, padded on the left: of neighbouring lengths, or (`official`) in the order given."""
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.", "Give 1 or more.")
         if padding not in PADDINGS:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
+        problems = as_problems(problems)
         encoded, ids = self._encoded(problems)
         if padding == "official":
             return group_in_order(encoded, ids, Grouping(batch_size, self.config.pad_id, self.device))
@@ -171,18 +174,18 @@ class CodiModel(Chain):
 
     def think(
         self,
-        problems: Sequence[Problem],
-        capture: Sequence[Site] | Literal["all"] = (),
+        problems: ProblemsLike,
+        capture: SitesLike = (),
         answers: bool = False,
         grad: bool = False,
         padding: Padding = "masked",
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
     ) -> ThoughtBatch:
-        """Run the thoughts of all problems.
+        """Run the thoughts of all problems, of one, or of the text of a question.
 
         Args:
-            capture: the sites to keep, or "all" for `resid_post` of every layer and position.
+            capture: the site or sites to keep, or "all" for `resid_post` of every layer and position.
             answers: also write the answers.
             grad: leave gradients on.
             padding: `masked`, or `official` for parity with the published evaluation, see `prefill`; the latter's
@@ -192,7 +195,7 @@ class CodiModel(Chain):
         Returns:
             one row per problem, in the order given, on the model's device.
         """
-        sites = self._sites(capture)
+        problems, sites = as_problems(problems), self._sites(capture)
         parts: list[ThoughtBatch] = []
         batches = self.batches(problems, batch_size, padding)
         if not batches:
@@ -209,7 +212,7 @@ class CodiModel(Chain):
 
     def answer(
         self,
-        problems: Sequence[Problem],
+        problems: ProblemsLike,
         padding: Padding = "masked",
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
@@ -220,7 +223,7 @@ class CodiModel(Chain):
 
     def write_chain(
         self,
-        problems: Sequence[Problem],
+        problems: ProblemsLike,
         max_new_tokens: int = 64,
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
@@ -239,6 +242,7 @@ class CodiModel(Chain):
         """
         if self.n_hooks:
             raise HookError("Hooks do not reach a written chain: it has no thoughts.", "Call write_chain outside.")
+        problems = as_problems(problems)
         written: dict[int, Completion] = {}
         add = count_up(progress, "written chains", len(problems))
         encoded, names = self._encoded(problems)
@@ -254,9 +258,7 @@ class CodiModel(Chain):
             add(len(batch.rows))
         return [written[row] for row in range(len(problems))]
 
-    def run_with_cache(
-        self, problems: Sequence[Problem], names_filter: NamesFilter = None, grad: bool = False
-    ) -> CachedRun:
+    def run_with_cache(self, problems: ProblemsLike, names_filter: NamesFilter = None, grad: bool = False) -> CachedRun:
         """Think about a few problems in one batch and keep whole tensors by their TransformerLens names.
 
         Args:
@@ -266,6 +268,7 @@ class CodiModel(Chain):
             HookError: a name that does not exist, or a function that chooses none.
         """
         names = chosen_names(names_filter, self.hook_names)
+        problems = as_problems(problems)
         encoded, ids = self._encoded(problems)
         (batch,) = group_in_order(encoded, ids, Grouping(len(ids), self.config.pad_id, self.device))
         recorder = NameRecorder(names)
@@ -327,37 +330,40 @@ class CodiModel(Chain):
     def rollout(self, batch: QuestionBatch, capture: Sequence[Site] = (), guess: tuple[int, ...] = ()) -> Rollout:
         """One clean pass over a batch, with everything kept that an edit may start from; `guess` as in `decode`."""
         recorder = SiteRecorder(self._sites(capture))
+        thinking = self._think_tightly(batch, recorder)
         with torch.no_grad():
-            thinking = self._think(self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder), recorder)
-            decoded = self.decode(thinking.state, guess=guess).checked()
-        completions = self._completions(batch.problem_ids, decoded)
-        cache = thinking.state.cache
+            # the answer is written beside what is kept, which so has no slot more than it needs
+            decoded = self.decode(beside(thinking.state), guess=guess).checked()
         return Rollout(
             batch=batch,
-            cache=cache,
+            cache=thinking.state.cache,
             hidden=thinking.hidden,
             thoughts=thinking.thoughts,
             captured=recorder.captured,
             decoded=decoded,
-            completions=completions,
+            completions=self._completions(batch.problem_ids, decoded),
         )
+
+    def read_again(self, rollout: Rollout) -> Rollout:
+        """A rollout with keys and values, where it was kept without them."""
+        return replace(rollout, cache=self._think_tightly(rollout.batch).state.cache)
+
+    def _think_tightly(self, batch: QuestionBatch, recorder: Recorder | None = None) -> Thinking:
+        with torch.no_grad():
+            state = self.prefill(batch.ids, batch.mask, batch.problem_ids, recorder=recorder, spare=0)
+            return self._think(state, recorder)
 
     def rollouts(
         self, problems: Sequence[Problem], capture: Sequence[Site] = (), batch_size: int = BATCH_SIZE
     ) -> Iterator[Rollout]:
         """`rollout` over all batches of some problems, shorter questions first."""
-        guess: tuple[int, ...] = ()
         for batch in self.batches(problems, batch_size):
-            rollout = self.rollout(batch, capture, guess)
-            guess = guess or usual_opening(rollout.completions)
-            yield rollout
+            yield self.rollout(batch, capture)
 
-    def _sites(self, capture: Sequence[Site] | Literal["all"]) -> tuple[Site, ...]:
-        if isinstance(capture, str):
-            if capture != "all":
-                raise ConfigError(f"capture={capture!r} is not possible.", 'Give a list of sites, or "all".')
+    def _sites(self, capture: SitesLike) -> tuple[Site, ...]:
+        if isinstance(capture, str) and capture == "all":
             return tuple(Site(layer, p) for layer in range(self.n_layers) for p in range(self.n_thoughts + 1))
-        return tuple(self.check_site(site) for site in capture)
+        return tuple(self.check_site(site) for site in as_sites(capture))
 
     def _think(self, state: ChainState, recorder: Recorder | None = None) -> Thinking:
         """All thoughts after a state at <bot>."""
@@ -384,11 +390,4 @@ class CodiModel(Chain):
         return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
-        """The answers as text and number."""
-        tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
-        texts = self.tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
-        rule = self.config.answer_rule
-        return tuple(
-            Completion(name, text, ids, extract_answer(text, rule))
-            for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
-        )
+        return complete(decoded, problem_ids, self.texts_of, self.config.answer_rule)

@@ -1,6 +1,7 @@
 """Hooks that users set: which exist, which fire at a step, what they may return, and a receipt of what happened."""
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from codi_int.types import Propagate, Site
 Position = int | Literal["answer"]
 PROPAGATE: tuple[Propagate, ...] = ("both", "cache", "recurrence")
 THOUGHT_HOOK = "hook_thought"
+SITE_TEXT = re.compile(r"(?:L\d+\.)?P\d+(?:\.\w+)?")
 
 
 @dataclass(frozen=True)
@@ -204,9 +206,16 @@ def site_hook_name(site: Site) -> str:
     return FINAL_HOOK if site.component == "final_norm" else f"blocks.{site.layer}.hook_{site.component}"
 
 
+def names_site(key: object) -> bool:
+    """Whether the key of a hook table means a site: itself, its parts, or its text, which no hook's name looks like."""
+    return isinstance(key, Site | tuple) or (isinstance(key, str) and bool(SITE_TEXT.fullmatch(key)))
+
+
 def make_entry(key: Site | HookPoint | str, fn: Any, known: Sequence[str], n_thoughts: int) -> HookEntry:
     """Check one line of a hook table; HookError where the name or position does not exist or `fn` is no function."""
     key = HookPoint(key) if isinstance(key, str) else key
+    if not isinstance(key, Site | HookPoint):
+        raise HookError(f"{key!r} names no hook.", "Write a site such as L14.P3, or a name of model.hook_names.")
     if not callable(fn):
         raise HookError(f"The hook at {_label(key)} is {fn!r}, which cannot be called.", "Give fn(tensor, context).")
     name = site_hook_name(key) if isinstance(key, Site) else key.name

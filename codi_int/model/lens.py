@@ -170,7 +170,7 @@ def lens_grid(model: CodiModel, problem: Problem, top: int = 3) -> LensGrid:
     results = {step.result for step in problem.steps} | {problem.answer}
 
     def token(at: int, probability: float) -> LensToken:
-        text = model.tokenizer.decode([at])
+        text = model.running_tokenizer.decode([at])
         return LensToken(text, at, probability, _as_number(text) in results)
 
     tokens = tuple(
@@ -221,8 +221,8 @@ def lens_frequencies(
 def number_tokens(model: CodiModel) -> dict[Number, tuple[int, ...]]:
     """Every number that is a single token, with the ids of that token and of its forms with a space."""
     out: dict[Number, tuple[int, ...]] = {}
-    for index in range(min(len(model.tokenizer), model.stack.vocab_size)):
-        value = _as_number(model.tokenizer.decode([index]))
+    for index in range(min(len(model.running_tokenizer), model.stack.vocab_size)):
+        value = _as_number(model.running_tokenizer.decode([index]))
         if value is not None:
             out[value] = (*out.get(value, ()), index)
     return out

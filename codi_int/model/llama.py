@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from codi_int.errors import CheckpointError
@@ -29,6 +28,10 @@ class LlamaStack(BlockStack):
         self._blocks: Any = hf.model.layers
         self._table: tuple[Tensor, Tensor] | None = None
         self._check(config)
+
+    def run_modules_of(self, hf: Any) -> None:
+        super().run_modules_of(hf)
+        self._blocks = hf.model.layers
 
     def _check(self, config: Any) -> None:
         kind = getattr(self._rotary_module(), "rope_type", "default")
@@ -70,11 +73,8 @@ class LlamaStack(BlockStack):
     def _qkv(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         attn = self._blocks[layer].self_attn
         # queries have n_heads, keys and values n_kv_heads (grouped-query attention), so only d_head is the same in all
-        split = "batch token (head d_head) -> batch token head d_head"
-        q = rearrange(attn.q_proj(x), split, d_head=self.head_dim)
-        k = rearrange(attn.k_proj(x), split, d_head=self.head_dim)
-        v = rearrange(attn.v_proj(x), split, d_head=self.head_dim)
-        return q, k, v
+        heads = (*x.shape[:2], -1, self.head_dim)  # "batch token (head d_head) -> batch token head d_head"
+        return attn.q_proj(x).reshape(heads), attn.k_proj(x).reshape(heads), attn.v_proj(x).reshape(heads)
 
     def _rotate(self, q: Tensor, k: Tensor, rotary: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         assert rotary is not None

@@ -1,9 +1,9 @@
-"""The one door through which models come in: a shipped name, a folder, or a hub name."""
+"""The one entry point for models: a shipped name, a folder, or a hub name."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.catalog import ASSETS, bundled_models
+from codi_int.catalog import bundled_models
 from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.building import torch_device, torch_dtype
 from codi_int.model.hooked import CodiModel
@@ -11,6 +11,7 @@ from codi_int.model.official import OfficialSettings, has_architecture, load_off
 from codi_int.model.own import load_own
 from codi_int.model.presets import preset_for
 from codi_int.model.store import is_own_format
+from codi_int.shipped import ASSETS
 
 CHECKPOINT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "tokenizer*")
 BASE_FILES = ("*.json", "tokenizer*", "vocab*", "merges*")

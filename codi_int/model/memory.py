@@ -95,9 +95,15 @@ def bytes_per_problem(model: CodiModel, n_tokens: int) -> int:
     stack, size = model.stack, torch.finfo(model.dtype).bits // 8
     length = min(stack.max_positions, n_tokens + model.n_thoughts + 2 + model.config.max_new_tokens)
     cache = 2 * 2 * stack.n_layers * stack.n_kv_heads * stack.head_dim * length
-    inner = getattr(model.hf.config, "intermediate_size", None) or 4 * stack.d_model
+    inner = getattr(stack.hf.config, "intermediate_size", None) or 4 * stack.d_model
     block = n_tokens * (8 * stack.d_model + 3 * inner) + stack.n_heads * n_tokens * n_tokens
     return size * (cache + block) + 4 * 4 * stack.vocab_size
+
+
+def bytes_per_slot(model: CodiModel) -> int:
+    """Keys and values of one token at all layers."""
+    stack = model.stack
+    return 2 * stack.n_layers * stack.n_kv_heads * stack.head_dim * torch.finfo(model.dtype).bits // 8
 
 
 def memory_budget(device: torch.device) -> int:

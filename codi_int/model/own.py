@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from codi_int.errors import CheckpointError
-from codi_int.model.building import build_hf, build_projection, load_tokenizer, read_hf_config
+from codi_int.model.building import build_hf, build_projection, read_config, read_tokenizer
 from codi_int.model.hooked import CodiModel
 from codi_int.model.store import PROJECTION, SETTINGS, read_settings
 from codi_int.model.tensors import read_checkpoint, read_file
@@ -15,7 +15,7 @@ from codi_int.model.weights import hash_file_weights
 def load_own(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiModel:
     """The model that `save_model` wrote to `folder`."""
     config = read_settings(folder)
-    hf_config = read_hf_config(folder)
+    hf_config = read_config(folder)
     state = read_checkpoint(folder).tensors
     hf = build_hf(hf_config, state, dtype, folder)
     thoughts = read_file(folder / PROJECTION)
@@ -29,4 +29,4 @@ def load_own(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiMode
                 "Correct it, or save the model again.",
             )
     known = None if dtype == torch.float32 else hash_file_weights(state, thoughts)
-    return CodiModel(hf.to(device), projection.to(device), config, load_tokenizer(folder, vocab_size), known)
+    return CodiModel(hf.to(device), projection.to(device), config, read_tokenizer(folder, vocab_size), known)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError
+from codi_int.model.branch import Branches
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import PROPAGATE, HookFunction, HookPoint, Recorder, site_hook_name
@@ -85,7 +86,7 @@ class ResumePoint:
         self,
         model: CodiModel,
         rollout: Rollout,
-        rows: Int[Tensor, " m"],
+        rows: Int[Tensor, " m"] | Branches,
         changes: Sequence[SiteChange],
         until: Site | None = None,
         recorder: Recorder | None = None,
@@ -97,7 +98,8 @@ class ResumePoint:
         Args:
             model: the model.
             rollout: the clean pass of a batch.
-            rows: which of its rows, repeats allowed.
+            rows: which of its rows, repeats allowed; as `Branches` they share what lies before the site (then without
+                gradients).
             changes: the first at this point's site, the others at sites that are reached later; [m, d_model] each.
             until: stop when this site has been reached; default after the last thought.
             recorder: who keeps activations on the way.
@@ -126,14 +128,17 @@ class ResumePoint:
         self,
         model: CodiModel,
         rollout: Rollout,
-        rows: Int[Tensor, " m"],
+        rows: Int[Tensor, " m"] | Branches,
         first: SiteChange,
         inside: Sequence[SiteChange],
         recorder: Recorder | None,
     ) -> ChainState:
         """The state after the site's position (or the next one, for a changed thought) with the change made."""
-        # a copy of the clean cache: the rows that run write into it, and other arms start from the same rollout
-        state = rollout.state_at(self.site.position, rows)
+        # not the clean cache itself: the rows that run write into theirs, and other arms start from the same rollout
+        if isinstance(rows, Branches):
+            state, rows = rollout.branch_at(self.site.position, rows), rows.rows
+        else:
+            state = rollout.state_at(self.site.position, rows)
         if self.site.component == "thought":
             return model.step_thought(state, first.made(model.next_thought(state)), recorder)
         if self.site.component == "final_norm":
@@ -157,19 +162,15 @@ class ResumePoint:
     def _rest_of_position(self, model: CodiModel, state: ChainState, x: Tensor, hook: _AtPosition) -> ChainState:
         layers, cache = range(self.start, model.n_layers), state.cache
         # The blocks write this position's keys and values over the clean ones. Where the cache path is cut those are
-        # wanted back; slices are views of what is about to be overwritten, hence the clones. [rows, heads, 1, d_head]
-        slot = slice(cache.length - 1, cache.length)
-        saved = [
-            (cache.keys[i][:, :, slot].clone(), cache.values[i][:, :, slot].clone())
-            for i in (layers if self.propagate == "recurrence" else ())
-        ]
+        # wanted back, so copies are taken before.
+        saved = [cache.last_slot(i) for i in (layers if self.propagate == "recurrence" else ())]
         x = x[:, None]  # [rows, 1, d_model]: the stack runs tokens, and this position is one
         if self.base != self.site and not self.hook:  # mlp_out, whose block is over, but not yet its resid_post
             assert self.base is not None
             x = tap(hook, site_hook_name(self.base), x)
         out = model.stack.final_norm(model.stack.run(x, cache, layers, hook), hook)
         for i, (keys, values) in zip(layers, saved, strict=False):
-            cache.write(i, keys, values)  # not in place where gradients are wanted: then the tensors are new ones
+            cache.store(i, keys, values)  # not in place where gradients are wanted: then the tensors are new ones
         # the two paths leave here together and are told apart by what is handed on
         if self.propagate == "cache":
             return state  # its cache holds the new keys and values; the state that makes the next thought is clean

@@ -1,19 +1,25 @@
 """The clean pass of a batch of problems, kept so that edited passes can start from its middle."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError
+from codi_int.model.branch import BranchedCache, Branches
 from codi_int.model.cache import KVCache
 from codi_int.model.chain import ChainState, Decoded
 from codi_int.types import Completion, Site, ThoughtBatch
 
+ANSWER_ROOM = 10
+"""slots of an ordinary answer; longer ones make a cache grow"""
 PADDING_SHARE = 1 / 8
 """of a batch's tokens: what a padded one costs in arithmetic, fuller batches have to save in overhead"""
 
@@ -79,9 +85,70 @@ class Rollout:
         runs the upper layers of this position again.
         """
         rows = torch.arange(len(self.problem_ids), device=self.hidden.device) if rows is None else rows
-        ids = tuple(self.problem_ids[i] for i in rows.tolist())
         cache = self.cache.gather(rows, self.slot(position) + 1)
-        return ChainState(cache, self.hidden[rows, position], position, ids)
+        return ChainState(cache, self.hidden[rows, position], position, self._names(rows))
+
+    def branch_at(self, position: int, branches: Branches) -> ChainState:
+        """As `state_at`, for rows that share everything before the position's own slot with their problem."""
+        # room for the positions behind, <eot> (and an eos), and the clean answer
+        room = self.hidden.shape[1] - 1 - position + 2 + self.decoded.ids.shape[1]
+        cache, rows = BranchedCache.of(self.cache, branches, self.slot(position), room), branches.rows
+        return ChainState(cache, self.hidden[rows, position], position, self._names(rows))
+
+    def of(self, rows: Int[Tensor, " rows"]) -> "Rollout":
+        """Some of the rows; repeats allowed."""
+        at, names, d = rows.tolist(), self._names(rows), self.decoded
+        mask = None if self.batch.mask is None else self.batch.mask[rows]
+        return Rollout(
+            batch=QuestionBatch(tuple(self.batch.rows[i] for i in at), names, self.batch.ids[rows], mask),
+            cache=self.cache.gather(rows),
+            hidden=self.hidden[rows],
+            thoughts=self.thoughts[rows],
+            captured={site: values[rows] for site, values in self.captured.items()},
+            decoded=Decoded(d.ids[rows], d.counts[rows], d.ended[rows], d.logprobs[rows], d.margins[rows]),
+            completions=tuple(self.completions[i] for i in at),
+        )
+
+    def _names(self, rows: Int[Tensor, " rows"]) -> tuple[str, ...]:
+        return tuple(self.problem_ids[i] for i in rows.tolist())
+
+
+def beside(state: ChainState) -> ChainState:
+    """A state from which the same rows go on without writing into the cache, of which a single slot is copied."""
+    rows = torch.arange(len(state.problem_ids), device=state.hidden.device)
+    cache = BranchedCache.of(state.cache, Branches(rows, 1), state.cache.length - 1, room=ANSWER_ROOM)
+    return ChainState(cache, state.hidden, state.position, state.problem_ids)
+
+
+def join_rollouts(parts: Sequence[Rollout], width: int) -> Rollout:
+    """Rollouts below each other, as if they had been one batch whose longest question has `width` tokens."""
+    cache = KVCache.concat([part.cache for part in parts], width + parts[0].hidden.shape[1] - 1)
+    # masks also where by chance nothing is padded: torch's other kernels round in another way
+    cache.padded = True
+    longest = max(part.decoded.ids.shape[1] for part in parts)
+    batch = QuestionBatch(
+        rows=tuple(row for part in parts for row in part.batch.rows),
+        problem_ids=tuple(name for part in parts for name in part.problem_ids),
+        ids=torch.cat([F.pad(part.batch.ids, (width - part.batch.ids.shape[1], 0)) for part in parts]),
+        mask=cache.valid[:, :width],
+    )
+    return Rollout(
+        batch=batch,
+        cache=cache,
+        hidden=torch.cat([part.hidden for part in parts]),
+        thoughts=torch.cat([part.thoughts for part in parts]),
+        captured={site: torch.cat([part.captured[site] for part in parts]) for site in parts[0].captured},
+        decoded=Decoded(
+            ids=torch.cat([F.pad(part.decoded.ids, (0, longest - part.decoded.ids.shape[1])) for part in parts]),
+            counts=torch.cat([part.decoded.counts for part in parts]),
+            ended=torch.cat([part.decoded.ended for part in parts]),
+            logprobs=torch.cat([F.pad(p.decoded.logprobs, (0, longest - p.decoded.ids.shape[1])) for p in parts]),
+            margins=torch.cat(
+                [F.pad(p.decoded.margins, (0, longest - p.decoded.ids.shape[1]), value=torch.inf) for p in parts]
+            ),
+        ),
+        completions=tuple(completion for part in parts for completion in part.completions),
+    )
 
 
 @dataclass(frozen=True)
@@ -150,6 +217,21 @@ def group_in_order(
     n, size = len(encoded), grouping.batch_size
     starts = range(0, n, size)
     return [_padded(encoded, problem_ids, range(start, min(start + size, n)), grouping) for start in starts]
+
+
+def complete(
+    decoded: Decoded,
+    problem_ids: Sequence[str],
+    texts_of: Callable[[list[list[int]]], list[str]],
+    rule: str,
+) -> tuple[Completion, ...]:
+    """Answers as text and number; `texts_of` turns ids into texts."""
+    tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
+    texts = texts_of([list(ids) for ids in tokens])
+    return tuple(
+        Completion(name, text, ids, extract_answer(text, rule))
+        for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
+    )
 
 
 def usual_opening(completions: Sequence[Completion]) -> tuple[int, ...]:
@@ -225,3 +307,15 @@ def check_tokens(ids: Tensor, mask: Tensor | None, vocab_size: int, bot_id: int)
     left_padded = bool((values.diff(dim=1) >= 0).all()) and bool((values[:, -1] == 1).all())
     if not left_padded or int(values.min()) < 0:
         raise ConfigError("The mask must be 0 at the padding in front of a row and 1 from there on.", remedy)
+
+
+def make_completions(
+    tokenizer: Any, rule: str, problem_ids: tuple[str, ...], decoded: Decoded
+) -> tuple[Completion, ...]:
+    """What was written, as text and, by a rule of reading answers, as number."""
+    tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
+    texts = tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
+    return tuple(
+        Completion(name, text, ids, extract_answer(text, rule))
+        for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
+    )

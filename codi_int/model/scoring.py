@@ -79,19 +79,23 @@ def answer_logprob(model: CodiModel, state: ChainState, clean: Decoded) -> Float
 
 
 def decode_rows(
-    model: CodiModel, state: ChainState, rows: Int[Tensor, " m"]
+    model: CodiModel,
+    state: ChainState,
+    rows: Int[Tensor, " m"],
+    guess: Int[Tensor, "m guessed"] | tuple[int, ...] = (),
 ) -> tuple[Sequence[Number | None], Float[Tensor, " m"]]:
-    """The answers that some rows write, and the smallest top-two margin on the way to each."""
+    """The answers that some rows write, and the smallest top-two margin on the way to each; `guess` as in `decode`."""
     if not len(rows):
         return (), torch.empty(0)
     ids = tuple(state.problem_ids[i] for i in rows.tolist())
     # gathered, for writing fills slots and the other rows go on to be scored from this state
-    decoded = model.decode(ChainState(state.cache.gather(rows), state.hidden[rows], state.position, ids))
+    picked = ChainState(state.cache.gather(rows), state.hidden[rows], state.position, ids)
+    decoded = model.decode(picked, guess=guess)
     return read_answers(model, decoded), decoded.margins.amin(1)
 
 
 def read_answers(model: CodiModel, decoded: Decoded) -> tuple[Number | None, ...]:
     """The number in each row of what was written."""
     ids = [list(decoded.tokens(row)) for row in range(decoded.ids.shape[0])]
-    texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True) if ids else []
+    texts = model.texts_of(ids)
     return tuple(extract_answer(text, model.config.answer_rule) for text in texts)

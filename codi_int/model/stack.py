@@ -1,7 +1,7 @@
 """The blocks of a language model behind one small interface, with a hook at every point that TransformerLens names.
 
-The weights stay in the Hugging Face model; its own submodules are called. Only attention is computed here, against a
-`KVCache`, because rows must be picked, cut and run again from the middle.
+The weights stay in the Hugging Face model, or in the light one that stands for it; its own submodules are called. Only
+attention is computed here, against a `KVCache`, because rows must be picked, cut and run again from the middle.
 """
 
 from abc import ABC, abstractmethod
@@ -11,10 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from codi_int.model.branch import BranchedCache
 from codi_int.model.cache import CacheShape, KVCache
 
 BLOCK_HOOKS = (
@@ -93,6 +94,10 @@ class BlockStack(ABC):
     max_positions: int
 
     def __init__(self, hf: Any) -> None:
+        self.hf = hf
+
+    def run_modules_of(self, hf: Any) -> None:
+        """Call the submodules of another model of the same config from now on."""
         self.hf = hf
 
     # what an architecture provides
@@ -247,28 +252,33 @@ class BlockStack(ABC):
         if tap:
             q, k, v = tap("attn.hook_q", q), tap("attn.hook_k", k), tap("attn.hook_v", v)
         q, k = self._rotate(q, k, plan.rotary)
-        # hooks see TransformerLens' order of axes; attention and the cache want a head's tokens side by side
-        heads_first = "batch token head d_head -> batch head token d_head"
-        keys, values = cache.write(layer, rearrange(k, heads_first), rearrange(v, heads_first))
-        q = rearrange(q, heads_first)
-        if tap and tap.wants("attn.hook_pattern"):
-            pattern = tap("attn.hook_pattern", self._pattern(q, keys, plan, self._scale(layer)))
-            z = pattern @ self._per_query_head(values)
+        # Hooks see TransformerLens' order of axes, the cache wants a head's tokens side by side. Transposed and not
+        # rearranged: at a small width a call of einops takes as long as the product beside it.
+        cache.store(layer, k.transpose(1, 2), v.transpose(1, 2))
+        if isinstance(cache, BranchedCache) and not (tap and tap.wants("attn.hook_pattern")):
+            z = cache.attend(layer, q, self._scale(layer))
         else:
-            # the fused kernel never forms the pattern; it sums in another order, so the last bits differ from above
-            z = F.scaled_dot_product_attention(
-                q,
-                keys,
-                values,
-                attn_mask=plan.mask,
-                is_causal=plan.causal,
-                scale=self._scale(layer),
-                enable_gqa=self.n_kv_heads != self.n_heads,
-            )
-        z = rearrange(z, "batch head token d_head -> batch token head d_head")
+            z = self._read(layer, q.transpose(1, 2), cache, plan, tap).transpose(1, 2)
         if tap:
             z = tap("attn.hook_z", z)
-        return self._attn_out(layer, rearrange(z, "batch token head d_head -> batch token (head d_head)"))
+        return self._attn_out(layer, z.flatten(2))
+
+    def _read(self, layer: int, q: Tensor, cache: KVCache, plan: StepPlan, tap: LayerTap | None) -> Tensor:
+        """What queries [batch, n_heads, t, head_dim] read from all slots in use."""
+        keys, values = cache.read(layer)
+        if tap and tap.wants("attn.hook_pattern"):
+            pattern = tap("attn.hook_pattern", self._pattern(q, keys, plan, self._scale(layer)))
+            return pattern @ self._per_query_head(values)
+        # the fused kernel never forms the pattern; it sums in another order, so the last bits differ from above
+        return F.scaled_dot_product_attention(
+            q,
+            keys,
+            values,
+            attn_mask=plan.mask,
+            is_causal=plan.causal,
+            scale=self._scale(layer),
+            enable_gqa=self.n_kv_heads != self.n_heads,
+        )
 
     def _pattern(self, q: Tensor, keys: Tensor, plan: StepPlan, scale: float) -> Tensor:
         """Attention weights [batch, n_heads, t, length], written out because a hook wants them."""

@@ -21,14 +21,15 @@ def save_model(folder: Path | str, hf_model: Any, projection: Projection, config
 
     folder = Path(folder)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in projection.state_dict().items()}
-    with explain_output_errors(folder):
+    needs = sum(weights.nbytes for weights in hf_model.parameters())
+    with explain_output_errors(folder, needs=needs, kept="What was written there is no model yet"):
         folder.mkdir(parents=True, exist_ok=True)
         # while these are missing the folder is no model: a save that is killed leaves no mixture of two
         (folder / SETTINGS).unlink(missing_ok=True)
         # transformers chooses its own file names, so these two are not moved into place as one
         hf_model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
-    replace_file(folder / PROJECTION, lambda part: save_file(state, part))
+    replace_file(folder / PROJECTION, lambda part: save_file(state, part), needs=sum(t.nbytes for t in state.values()))
     config.save(folder / SETTINGS)  # last: `is_own_format` looks for it
 
 

@@ -17,7 +17,7 @@ def vocabulary_notes(model: CodiModel, problems: Sequence[Problem]) -> tuple[str
         return ()
     texts = [clean_question(problem) for problem in problems]
     # offsets say which letters a token stands for; only tokenizers in Rust have them
-    found = model.tokenizer(texts, return_offsets_mapping=bool(model.tokenizer.is_fast))
+    found = model.running_tokenizer(texts, return_offsets_mapping=bool(model.running_tokenizer.is_fast))
     words: Counter[str] = Counter()
     n_affected = 0
     for text, ids, offsets in zip(texts, found["input_ids"], _offsets(found, len(texts)), strict=True):
@@ -31,7 +31,7 @@ def vocabulary_notes(model: CodiModel, problems: Sequence[Problem]) -> tuple[str
 
 def unknown_id(model: CodiModel) -> int | None:
     """The id of an unknown word; None where there are none."""
-    unknown = model.tokenizer.unk_token_id
+    unknown = model.running_tokenizer.unk_token_id
     # some tokenizers name their end token as the unknown one, and it stands before <bot>
     return None if unknown in (None, model.config.eos_id) else int(unknown)
 

@@ -128,6 +128,11 @@ class WeightsIdentity:
         self._hashed: tuple[int, str] | None = None
         self._token = _Token()
 
+    def watch_instead(self, hf: nn.Module) -> None:
+        """Watch another model around the very same tensors; what was found so far stays found."""
+        self._hf = hf
+        self._watch = WeightsWatch(hf, self._projection, revision=self._watch.revision())
+
     def sha256(self) -> str:
         """The hash, made again only where the weights were found changed."""
         revision = self._watch.revision()

@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import ACCURACY, ALPHA, LOGPROB, MEASURES, Document, Measure, setting, site_name
-from codi_int.report.panels import Table, heatmap, signed_scale, zero_line
+from codi_int.report.panels import Cells, Table, heatmap, signed_scale, zero_line
 from codi_int.report.style import BLUE, COLUMN, GREY, PAGE, PALE, SIGNED, new_figure, styled, write_figure
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
             path = panels[i][1]
             image = heatmap(
                 axes[i],
-                table,
+                Cells(
+                    table,
+                    rows=_layer_names(layers),
+                    columns=_position_names(document),
+                    marked=_significant(document, measure, path, layers),
+                ),
                 norm=norm,
                 cmap=SIGNED,
-                rows=_layer_names(layers),
-                columns=_position_names(document),
-                marked=_significant(document, measure, path, layers),
             )
             axes[i].set_xlabel("position")
             axes[i].set_title(PATHS[path] if len(paths) > 1 else "")

@@ -3,30 +3,73 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codi_int.errors import DataError
+from codi_int.errors import ConfigError, DataError
 from codi_int.files import read_json
-from codi_int.report.causal_figures import curve_figures, map_figures
-from codi_int.report.effect_figures import dose_figures, result_figures
+from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
+from codi_int.report.documents import ACCURACY, LOGPROB
+from codi_int.report.effect_figures import dose_figure, dose_figures, result_figure, result_figures
 from codi_int.report.eval_figures import eval_figures
+from codi_int.report.feature_figures import feature_figures
 from codi_int.report.growth import growth_figure
+from codi_int.report.left_out import left_out
+from codi_int.report.lens_figures import lens_figures, lens_grid_figures
 from codi_int.report.literal import literal_document
-from codi_int.report.screen_figures import screen_figures
+from codi_int.report.model_figures import accuracy_figure, doctor_figures, evaluation_figures, thoughts_figures
+from codi_int.report.path_figures import path_figures
+from codi_int.report.prediction_figures import prediction_figure
+from codi_int.report.screen_figures import (
+    firing_figure,
+    forest_figure,
+    rank_figure,
+    screen_figures,
+    volcano_figure,
+)
 from codi_int.report.sweep_figures import sweep_figures
 
-__all__ = ["draw_kept", "growth_figure", "save_figures", "sweep_figures"]
+if TYPE_CHECKING:
+    import matplotlib.figure
 
+__all__ = ["draw_kept", "figure_of", "growth_figure", "kept_documents", "left_out", "save_figures", "sweep_figures"]
+
+FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]]] = {
+    "codi-int/screen@1": {
+        "volcano": volcano_figure,
+        "effects": forest_figure,
+        "firing": firing_figure,
+        "ranks": rank_figure,
+    },
+    "codi-int/map@1": {
+        "accuracy": lambda document: map_figure(document, (ACCURACY,)),
+        "logprob": lambda document: map_figure(document, (LOGPROB,)),
+    },
+    "codi-int/curve@1": {"curve": curve_figure},
+    "codi-int/result@1": {"effect": result_figure, "prediction": prediction_figure},
+    "codi-int/results@1": {"dose": dose_figure},
+    "codi-int/evaluation@1": {"accuracy": accuracy_figure},
+}
+"""schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/screen@1": screen_figures,
     "codi-int/map@1": map_figures,
     "codi-int/curve@1": curve_figures,
     "codi-int/result@1": result_figures,
     "codi-int/results@1": dose_figures,
+    "codi-int/roads@1": path_figures,
     "codi-int/sae-eval@1": eval_figures,
+    "codi-int/evaluation@1": evaluation_figures,
+    "codi-int/features-rank@1": feature_figures,
+    "codi-int/lens@1": lens_figures,
+    "codi-int/lens-grid@1": lens_grid_figures,
+    "codi-int/thoughts@1": thoughts_figures,
+    "codi-int/doctor@1": doctor_figures,
 }
 """schema of a document to what draws it"""
-KEPT = ("screen.json", "map.json", "curve.json", "results.json", "result.json", "eval.json")
+KEPT = (
+    *("screen.json", "map.json", "curve.json", "results.json", "result.json", "roads.json", "eval.json"),
+    *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json"),
+)
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"
 
@@ -46,6 +89,29 @@ def save_figures(document: Mapping[str, Any], out: str | Path) -> list[Path]:
         return DRAWERS[schema](literal_document(document), Path(out))
 
 
+def figure_of(document: Mapping[str, Any], name: str | None = None) -> "matplotlib.figure.Figure":
+    """One figure of a document.
+
+    Args:
+        name: which; None for the first that its kind has.
+
+    Raises:
+        ConfigError: it has no figure of that name, or none at all.
+        DataError: there is nothing to draw.
+    """
+    known = FIGURES.get(str(document.get("schema")), {})
+    if not known or (name is not None and name not in known):
+        raise ConfigError(
+            f"There is no figure {name or 'at all'} of {document.get('schema')!r}.",
+            f"It has {', '.join(known) or 'none'}.",
+        )
+    nothing = [words for words in left_out(document) if words.startswith("no figure of the effect")]
+    untested = name == "prediction" and not (document.get("prediction") or {}).get("n_tested")
+    if nothing or untested:
+        raise DataError("There is nothing to draw: nothing was edited, or predicted.", "Look at the verdict.")
+    return known[name or next(iter(known))](literal_document(document))
+
+
 def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
     """Draw what a command has kept: a JSON document, the folder of one, or the folder of a sweep.
 
@@ -59,15 +125,32 @@ def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    where = folder if out is None else Path(out)
     # a sweep is several files and no document with a schema, so it is known by the name of its table
     if path == folder / SWEEP or (path.is_dir() and (folder / SWEEP).exists()):
         with _whole(f"The sweep in {folder}"):
-            return sweep_figures(folder, where)
-    found = [folder / name for name in KEPT if (folder / name).exists()] if path.is_dir() else [path]
+            return sweep_figures(folder, folder if out is None else Path(out))
+    written = []
+    for file, document in kept_documents(path):
+        # two patches that were made together lie in a folder each; elsewhere they keep these
+        where = file.parent if out is None else Path(out) / file.parent.relative_to(folder)
+        written += save_figures(document, where)
+    return written
+
+
+def kept_documents(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Every document that has figures: the file itself, those of a folder, or those of its folders where it has none.
+
+    Raises:
+        DataError: none there.
+    """
+    path = Path(path)
+    found = [path / name for name in KEPT if (path / name).exists()] if path.is_dir() else [path]
+    found = found or [file for name in KEPT for file in sorted(path.glob(f"*/{name}"))]
+    if path.is_dir() and (path / SWEEP).exists():
+        return []
     if not found:
         raise DataError(f"{path} holds no run that has figures.", f"Known files: {', '.join((*KEPT, SWEEP))}.")
-    return [written for file in found for written in save_figures(_read(file), where)]
+    return [(file, _read(file)) for file in found if file.name != SWEEP]
 
 
 @contextmanager

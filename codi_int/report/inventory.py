@@ -9,6 +9,7 @@ from typing import Any
 from codi_int import catalog
 from codi_int.errors import ConfigError
 from codi_int.model.presets import PRESETS
+from codi_int.shipped import read_quietly
 
 CARD = "card.json"
 """beside a model's weights: how often it is right, as `codi-int eval` measured it"""
@@ -117,7 +118,7 @@ def take_inventory(models: Sequence[str] = (), saes: Sequence[str] = ()) -> Inve
 def _model(name: str, folder: Path) -> ModelEntry:
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise ConfigError(f"--model {name} holds no weights.", "Give the folder of a model: its weights, config.json.")
-    shape, card = catalog.shape_of_model(str(folder)), catalog.read_quietly(folder / CARD)
+    shape, card = catalog.shape_of_model(str(folder)), read_quietly(folder / CARD)
     return ModelEntry(
         name=name,
         folder=str(folder),
@@ -140,8 +141,9 @@ def _saes_in(name: str) -> list[str]:
 
 
 def _sae(name: str) -> SAEEntry:
-    folder = catalog.bundled_folder(name) if name in catalog.bundled_saes() else Path(name).expanduser()
-    about = catalog.about_sae(folder)
+    bundled = name in catalog.bundled_saes()
+    folder = catalog.bundled_folder(name) if bundled else Path(name).expanduser()
+    about = catalog.about_sae(name if bundled else folder)
     noted = about.get("metadata") if isinstance(about.get("metadata"), dict) else {}
     assert isinstance(noted, dict)
     measures = noted.get("measures") if isinstance(noted.get("measures"), dict) else {}
@@ -149,8 +151,9 @@ def _sae(name: str) -> SAEEntry:
     return SAEEntry(
         name=name,
         folder=str(folder),
-        bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
-        site=catalog.site_noted(folder),
+        # of a folder with the SAEs of many sites, its share
+        bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) // _n_saes_in(folder),
+        site=catalog.site_noted(name if bundled else folder),
         model=noted.get("model_name"),
         architecture=about.get("architecture"),
         d_sae=about.get("d_sae"),
@@ -158,6 +161,10 @@ def _sae(name: str) -> SAEEntry:
         explained_variance=_number(measures, "explained_variance"),
         dead_share=_number(measures, "dead_share"),
     )
+
+
+def _n_saes_in(folder: Path) -> int:
+    return sum(catalog.bundled_folder(name) == folder for name in catalog.bundled_saes()) or 1
 
 
 def _number(values: Mapping[str, Any], name: str) -> float | None:

@@ -1,6 +1,7 @@
 """What several figures are made of: heatmaps with missing cells, scales centred at zero, grids of panels."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,42 +54,53 @@ def amount_scale(tables: Sequence[Table]) -> "matplotlib.colors.Normalize":
     return Normalize(low, high if high > low else low + 1.0)
 
 
+@dataclass(frozen=True)
+class Cells:
+    """What a heatmap shows."""
+
+    values: Table
+    """by row"""
+    rows: Sequence[str] = ()
+    """what the ticks of the rows say; empty for none"""
+    columns: Sequence[str] = ()
+    """the same of the columns"""
+    marked: Sequence[tuple[int, int]] = ()
+    """(row, column) of cells that get a dot"""
+
+
 def heatmap(
     axis: "matplotlib.axes.Axes",
-    table: Table,
+    cells: Cells,
     norm: "matplotlib.colors.Normalize",
     cmap: str = SIGNED,
-    rows: Sequence[str] = (),
-    columns: Sequence[str] = (),
     write: Callable[[float], str] | None = None,
-    marked: Sequence[tuple[int, int]] = (),
     upwards: bool = True,
 ) -> "matplotlib.image.AxesImage":
-    """One heatmap. Cells without a value are hatched; `marked` ones get a dot.
+    """One heatmap. Cells without a value are hatched.
 
     Args:
-        table: values by row.
-        norm, cmap: from value to colour.
-        rows, columns: what the ticks say; empty for none.
+        axis: where to draw.
+        cells: what it shows.
+        norm: from a value to a place on the scale of colours.
+        cmap: that scale.
         write: how a value is written into its cell; None writes none.
-        marked: (row, column) of cells with a dot.
         upwards: whether the first row is the lowest.
     """
-    values = np.array([[np.nan if v is None else v for v in row] for row in table], dtype=float)
+    values = np.array([[np.nan if v is None else v for v in row] for row in cells.values], dtype=float)
     # masked: cells without a value have no colour; the hatch is drawn over them
     image = axis.imshow(
         np.ma.masked_invalid(values), cmap=cmap, norm=norm, origin="lower" if upwards else "upper", aspect="auto"
     )
     for i, j in zip(*np.nonzero(np.isnan(values)), strict=True):
         _hatch(axis, int(i), int(j))
-    for i, j in marked:
+    for i, j in cells.marked:
         axis.plot(j, i, ".", color=_ink(image, values[i][j]), markersize=3.2)
     if write is not None:
         for (i, j), value in np.ndenumerate(values):
             if not np.isnan(value):
                 axis.text(j, i, write(value), ha="center", va="center", fontsize=6.5, color=_ink(image, value))
-    axis.set_xticks(range(len(columns)), columns)
-    axis.set_yticks(range(len(rows)), rows)
+    axis.set_xticks(range(len(cells.columns)), cells.columns)
+    axis.set_yticks(range(len(cells.rows)), cells.rows)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return image

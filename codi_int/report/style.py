@@ -1,13 +1,14 @@
 """One look for every figure: colours that colour-blind readers tell apart, thin spines, and the same bytes twice."""
 
 import functools
+import io
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from codi_int.files import replace_file
+from codi_int.files import write_bytes
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -17,7 +18,7 @@ R = TypeVar("R")
 
 COLUMN, PAGE = 3.4, 7.0
 """width of one and of two columns of a paper, inches"""
-DPI = 220
+DPI, NOTEBOOK_DPI = 220, 110
 
 # Okabe and Ito's colours, which keep apart under every common kind of colour blindness
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, BLACK = (
@@ -114,8 +115,17 @@ def new_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    class Picture(Figure):
+        """A figure that a notebook shows, though pyplot knows nothing of it."""
+
+        def _repr_png_(self) -> bytes:
+            file = io.BytesIO()
+            with look():
+                self.savefig(file, format="png", dpi=NOTEBOOK_DPI, metadata={"Software": None})
+            return file.getvalue()
+
     # the object and not pyplot: pyplot keeps every figure alive, and may want a display when it is imported
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05))
+    figure = Picture(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05))
     FigureCanvasAgg(figure)
     if title:
         # matplotlib does not wrap at the figure's edge by itself; by a count of letters it is the same on every machine
@@ -137,8 +147,8 @@ def write_figure(figure: "matplotlib.figure.Figure", out: str | Path, name: str)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with look():
         # PNG would note matplotlib's version, so that an upgrade alone would change the bytes
-        replace_file(paths[0], lambda part: figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None}))
+        write_bytes(paths[0], lambda file: figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None}))
         figure.set_layout_engine("none")  # everything has found its place; finding it again would take as long
         unnamed = {"Date": None, "Creator": None}  # else each run would give other bytes
-        replace_file(paths[1], lambda part: figure.savefig(part, format="svg", metadata=unnamed))
+        write_bytes(paths[1], lambda file: figure.savefig(file, format="svg", metadata=unnamed))
     return paths

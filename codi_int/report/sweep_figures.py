@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codi_int.report.firing_rates import frequency_figure, k_curve_figure
-from codi_int.report.panels import amount_scale, heatmap, k_axis, panel_grid
+from codi_int.report.panels import Cells, amount_scale, heatmap, k_axis, panel_grid
 from codi_int.report.style import AMOUNT, MARKERS, PAGE, SERIES, new_figure, styled, write_figure
 from codi_int.report.sweep_rows import DEAD_TRAIN, EXPLAINED, MEASURES, SweepData, SweepMeasure, read_sweep
 
@@ -54,12 +54,10 @@ def heatmaps_figure(sweep: SweepData) -> "matplotlib.figure.Figure":
         table = [[sweep.mean(measure, k, d) for d in sweep.d_saes] for k in sweep.ks]
         heatmap(
             axis,
-            table,
+            Cells(table, rows=[str(k) for k in sweep.ks], columns=[f"{d:,}" for d in sweep.d_saes]),
             # each measure has its own scale: they have different units, and numbers stand in the cells
             norm=amount_scale([table]),
             cmap=AMOUNT,
-            rows=[str(k) for k in sweep.ks],
-            columns=[f"{d:,}" for d in sweep.d_saes],
             write=_three_digits,
             upwards=False,
         )
@@ -121,7 +119,7 @@ def site_map_figure(sweep: SweepData, measure: SweepMeasure) -> "matplotlib.figu
     names, norm = ["bot" if p == 0 else str(p) for p in positions], amount_scale(tables)
     ticks = [str(layer) if len(layers) <= 8 or layer % 4 == 0 else "" for layer in layers]
     for number, (axis, table, (k, d)) in enumerate(zip(axes, tables, shapes, strict=True)):
-        image = heatmap(axis, table, norm=norm, cmap=AMOUNT, rows=ticks, columns=names)
+        image = heatmap(axis, Cells(table, rows=ticks, columns=names), norm=norm, cmap=AMOUNT)
         axis.set_title(f"K = {k}, {d:,} features", fontsize=7)
         if number % per_row == 0:
             axis.set_ylabel("layer")

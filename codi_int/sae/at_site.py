@@ -1,6 +1,7 @@
 """From problems to a saved SAE at one site of a model: capture, train, measure, save."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
@@ -15,48 +16,62 @@ from codi_int.sae.training import train_sae
 from codi_int.types import Problem, Site, SiteActivations
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What an SAE is trained and measured on."""
+
+    training: Sequence[Problem]
+    """problems to train on"""
+    held_out: Sequence[Problem]
+    """problems to measure on"""
+    name: str = ""
+    """of the former, for the SAE's provenance"""
+    captures: Path | None = None
+    """a folder whose captures `train` and `held-out` are read, and made where missing; None keeps them in memory"""
+
+
 def train_at_site(
     model: CodiModel,
     site: Site,
-    training: Sequence[Problem],
-    held_out: Sequence[Problem],
+    data: TrainingData,
     config: SAETrainingConfig,
     folder: Path,
-    data_name: str = "",
     progress: Progress | None = None,
-    captures: Path | None = None,
 ) -> SAEMetrics:
-    """Train an SAE on the activations of `training` at `site` and save it with its measures on `held_out`.
+    """Train an SAE at `site` and save it with its measures on held-out problems.
 
     Args:
+        model: whose activations.
+        site: where.
+        data: of which problems.
+        config: the recipe.
+        folder: where the SAE is saved.
         progress: called with (stage, done, total).
-        captures: a folder whose captures `train` and `held-out` are read, and made where missing.
 
     Returns:
-        the measures on `held_out`.
+        the measures on the held-out problems.
     """
 
     def rows(problems: Sequence[Problem], name: str, stage: str) -> SiteActivations:
-        data = data_name if name == TRAIN else ""
         found = activations(
             model,
             problems,
             [site],
-            data=data,
-            folder=captures / name if captures else None,
+            data=data.name if name == TRAIN else "",
+            folder=data.captures / name if data.captures else None,
             progress=rename_stage(progress, stage),
         )
         return found.at(site)
 
-    seen = rows(training, TRAIN, "thoughts to train on")
+    seen = rows(data.training, TRAIN, "thoughts to train on")
     provenance = Provenance(
-        model=model.name, model_sha256=model.sha256, training_data=data_name, data_sha256=problems_sha256(training)
+        model=model.name, model_sha256=model.sha256, training_data=data.name, data_sha256=problems_sha256(data.training)
     )
     on_epoch = None if progress is None else lambda record: progress("epochs", record.epoch, config.epochs)
     sae = train_sae(_on(model, seen), config, provenance, on_epoch).sae
     # dead on the rows it was trained on, as published; on few held-out rows rare features would look dead
     dead = measure(sae, seen.values.to(model.device)).dead_share
-    found = measure(sae, _on(model, rows(held_out, HELD_OUT, "held-out thoughts")).values)
+    found = measure(sae, _on(model, rows(data.held_out, HELD_OUT, "held-out thoughts")).values)
     sae.annotate(measures={**found.summary(), "dead_share_train": dead})
     save_sae(sae, folder)
     return found

@@ -14,6 +14,7 @@ from codi_int.sae.config import SAEConfig, canonical_hook_name, hook_name_of
 from codi_int.sae.formats import config_to_json
 from codi_int.sae.kernels import decode_topk
 from codi_int.sae.saelens import build_theirs
+from codi_int.shown import Shown
 from codi_int.types import Latents, Site
 
 
@@ -30,7 +31,7 @@ class HostModel(Protocol):
         """hash of the weights"""
 
 
-class SAE(nn.Module, ABC):
+class SAE(Shown, nn.Module, ABC):
     """A sparse autoencoder with decoder rows `W_dec[f]`, one per feature.
 
     Subclasses add their encoder's parameters and `preactivations`/`encode`.

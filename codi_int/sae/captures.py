@@ -8,6 +8,7 @@ Questions are taken in the order of their length, so that full batches need no p
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from codi_int.model.hooked import CodiModel
 from codi_int.progress import Progress
 from codi_int.sae.config import check_choice, check_count
 from codi_int.sae.memory import check_disk
-from codi_int.types import Problem, Site, SiteActivations
+from codi_int.shown import Shown
+from codi_int.types import Problem, Site, SiteActivations, SiteLike
 
 SIDECAR = "capture.json"
 TENSOR = "resid_post"
@@ -67,8 +69,8 @@ class CaptureInfo:
         return self.n_done == len(self.problem_ids)
 
 
-@dataclass(frozen=True)
-class Capture:
+@dataclass(frozen=True, repr=False)
+class Capture(Shown):
     """A complete capture that can be read."""
 
     folder: Path
@@ -76,12 +78,13 @@ class Capture:
     info: CaptureInfo
     """what it holds"""
 
-    def at(self, site: Site) -> SiteActivations:
+    def at(self, site: SiteLike) -> SiteActivations:
         """The activations at one site in float32; only that slab of the file is read.
 
         Raises:
             DataError: a site that was not captured.
         """
+        site = Site.parse(site)
         layer = self.check_site(site)
         with safe_open(layer_file(self.folder, layer), framework="pt") as file:
             # position is the first axis, so that a site is one contiguous piece of the file
@@ -157,9 +160,10 @@ def capture_to_disk(
     for start in range(info.n_done, len(problems), rows_at_once):
         places = order[start : start + rows_at_once]
         batch = model.think([problems[place] for place in places], capture=sites, padding=padding)
-        for layer in info.layers:
-            rows = torch.stack([batch.at(Site(layer, position)).values for position in info.positions])
-            _write_rows(layer_file(folder, layer), info, places, rows)
+        with explain_output_errors(folder, kept=f"The first {info.n_done:,} problems are kept"):
+            for layer in info.layers:
+                rows = torch.stack([batch.at(Site(layer, position)).values for position in info.positions])
+                _write_rows(layer_file(folder, layer), info, places, rows)
         info = replace(info, n_done=start + len(places))
         _write_sidecar(folder, info)
         if progress:
@@ -213,18 +217,30 @@ def _begin(folder: Path, wanted: CaptureInfo) -> CaptureInfo:
         return found
     check_disk(folder, len(wanted.layers) * _file_size(wanted), "The activations")
     # Not moved into place: the files are filled chunk by chunk, and the sidecar says how far they hold.
-    with explain_output_errors(folder, needs=len(wanted.layers) * _file_size(wanted)):
-        folder.mkdir(parents=True, exist_ok=True)
-        for layer in wanted.layers:
-            with layer_file(folder, layer).open("wb") as file:
-                file.write(_header(wanted))
-                file.truncate(_file_size(wanted))
-                # A hole would meet a disk that fills up meanwhile as SIGBUS, on a write to the memory map: no
-                # exception, no message. So the blocks are taken now.
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, _file_size(wanted))
-    _write_sidecar(folder, wanted)
+    paths = [layer_file(folder, layer) for layer in wanted.layers]
+    try:
+        with explain_output_errors(folder, needs=len(paths) * _file_size(wanted)):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                _allocate(path, wanted)
+        _write_sidecar(folder, wanted)
+    except BaseException:  # Ctrl-C too: blocks that were taken for nothing are given back
+        for path in paths:
+            with suppress(OSError):
+                path.unlink()
+        raise
     return wanted
+
+
+def _allocate(path: Path, info: CaptureInfo) -> None:
+    """A file of full size, header written, whose blocks are its own."""
+    with path.open("wb") as file:
+        file.write(_header(info))
+        file.truncate(_file_size(info))
+        # A hole would meet a disk that fills up meanwhile as SIGBUS, on a write to the memory map: no exception, no
+        # message. So the blocks are taken now.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, _file_size(info))
 
 
 def _order(model: CodiModel, problems: Sequence[Problem], padding: Padding) -> list[int]:

@@ -88,7 +88,8 @@ def export_published(sae: SAE, path: str | Path) -> Path:
     settings = {"input_dim": sae.d_in, "latent_dim": sae.d_sae, "k": config.k, **published_site(sae.site)}
     metrics = {name: float(value) for name, value in config.provenance.measures.items()}
     checkpoint = {"model_state_dict": state, "config": settings, "metrics": metrics}
-    return replace_file(path, lambda part: torch.save(checkpoint, part))
+    needs = sum(tensor.nbytes for tensor in state.values())
+    return replace_file(path, lambda part: torch.save(checkpoint, part), needs=needs)
 
 
 def published_site(site: Site | None) -> dict[str, int]:

@@ -144,7 +144,7 @@ def _replaced_arm(model: CodiModel, clean: Rollout, site: Site, new: Replacement
     arm, close = _suffix_arm(model, clean, site, new)
     if not bool(close.any()):
         return arm
-    # As in the engine, rows that are too close to call are taken from the whole model in the clean pass's batch: only
+    # Rows that are too close to call are taken from the whole model in the clean pass's batch: only
     # then do they not depend on rounding that another shape brings. One such row costs a run of its batch.
     whole = _whole_arm(model, clean, site, new)
     rows = zip(arm.answers, whole.answers, close.tolist(), strict=True)

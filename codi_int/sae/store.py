@@ -1,6 +1,7 @@
 """SAEs on disk in SAELens' format: a folder with `cfg.json` and `sae_weights.safetensors`.
 
-`load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder.
+`load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder. Of the bundled ones most share a compact
+file, see `compact`.
 """
 
 from collections.abc import Mapping
@@ -12,15 +13,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from codi_int.catalog import SAE_CONFIG, bundled_folder, saes_below
 from codi_int.catalog import bundled_saes as bundled_saes
+from codi_int.catalog import in_short, saes_below
 from codi_int.errors import CodiError, SAEError
 from codi_int.files import read_json_object, replace_file, write_json
 from codi_int.sae.base import SAE
+from codi_int.sae.compact import STACK_FILE, check_hash, read_compact
 from codi_int.sae.formats import config_from_json, config_to_json, weights_from_theirs
 from codi_int.sae.saelens import is_theirs, read_theirs
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
+from codi_int.shipped import INDEX_FILE, SAE_CONFIG, compact_folder, shipped_folder
 
 CONFIG_FILE = SAE_CONFIG
 WEIGHTS_FILE = "sae_weights.safetensors"
@@ -59,13 +62,14 @@ def load_sae(name: str | Path, device: str = "cpu") -> SAE:
     name that was given here.
 
     Raises:
-        SAEError: no such SAE, a file missing or truncated, an unknown architecture, weights of the wrong
-            shape, or with NaN or inf among them.
+        SAEError: no such SAE, a file missing, truncated or (of the bundled ones) altered, an unknown architecture,
+            weights of the wrong shape, or with NaN or inf among them.
     """
-    folder = find_sae(name)
-    raw = _read_config(folder / CONFIG_FILE)
-    weights = _read_weights(folder / WEIGHTS_FILE)
-    sae = _build(raw, weights, folder / CONFIG_FILE, folder / WEIGHTS_FILE).to(device)
+    packed = compact_folder(str(name))
+    # a folder that is called like a model and one of the sites that it does not ship
+    if packed and str(name) not in bundled_saes() and Path(name).is_dir():
+        packed = None
+    sae = (_from_folder(find_sae(name)) if packed is None else _from_compact(*packed)).to(device)
     sae.asked_as = str(name)
     return sae
 
@@ -115,14 +119,11 @@ def _build(raw: Mapping[str, Any], weights: Mapping[str, Tensor], config_at: obj
 
 
 def find_sae(name: str | Path) -> Path:
-    """The folder that `name` stands for; SAEError where there is none."""
-    if str(name) in bundled_saes():
-        return bundled_folder(str(name))
-    folder = Path(name)
+    """The folder of an SAE that has one of its own; SAEError where there is none."""
+    folder = shipped_folder(str(name)) or Path(name)
     if not folder.is_dir():
         raise SAEError(
-            f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: "
-            f"{', '.join(bundled_saes()) or 'none'}).",
+            f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {in_short(bundled_saes())}).",
             f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
         )
     # asked only where the folder itself is none, for looking through a sweep takes a while
@@ -131,6 +132,16 @@ def find_sae(name: str | Path) -> Path:
         names = ", ".join(str(path.relative_to(folder)) for path in inside[:4]) + (", ..." if len(inside) > 4 else "")
         raise SAEError(f"{folder} is a folder of {len(inside)} SAEs: {names}.", f"Give one of them: {inside[0]}")
     return folder
+
+
+def _from_folder(folder: Path) -> SAE:
+    raw = _read_config(folder / CONFIG_FILE)
+    return _build(raw, _read_weights(folder / WEIGHTS_FILE), folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+
+
+def _from_compact(folder: Path, site: str) -> SAE:
+    raw, weights, sha256 = read_compact(folder, site)
+    return check_hash(_build(raw, weights, folder / INDEX_FILE, folder / STACK_FILE), sha256, folder)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def write_table(rows: Sequence[SweepRow], out: Path) -> None:
     write_csv(out / f"{TABLE}.csv", table, list(table[0]) if table else ["site"])
     # keyed by the SAE's folder, so that a row of the table finds its tensor
     frequencies = {_name(row, out): row.held_out.activation_frequency.contiguous() for row in rows}
-    replace_file(out / FREQUENCIES, lambda part: save_file(frequencies, part))
+    needs = sum(tensor.nbytes for tensor in frequencies.values())
+    replace_file(out / FREQUENCIES, lambda part: save_file(frequencies, part), needs=needs)
 
 
 def table_rows(rows: Sequence[SweepRow], out: Path) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.utils._pytree import tree_leaves
 
 from codi_int.data import story_tokenizer as st
 from codi_int.data.stories import load_stories
@@ -267,7 +268,8 @@ class Trainer:
             # one tensor [batches, parts], for torch writes a file of its own for each tensor
             "recent": torch.tensor([[float(getattr(losses, name)) for name in LOSS_NAMES] for losses in self.recent]),
         }
-        replace_file(self.options.folder / CHECKPOINT, lambda part: torch.save(state, part), durable=True)
+        needs = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
+        replace_file(self.options.folder / CHECKPOINT, lambda part: torch.save(state, part), needs=needs, durable=True)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the folder, if there is one; errors as for `read_checkpoint`."""

@@ -56,7 +56,7 @@ class Ran:
 @pytest.fixture(autouse=True)
 def no_line_for_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine must not add a line to what the tests read."""
-    monkeypatch.setattr("codi_int.cli._console.SILENCE", 3600.0)
+    monkeypatch.setattr("codi_int.cli._progress.SILENCE", 3600.0)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_files_hold_what_the_model_gives(run: Callable, words: tuple[str, ...], 
     assert ran.code == 0, ran.err
     assert "Activations of random on 12 problems" in ran.page
     assert "positions 3, 4" in ran.page
-    assert "[2, 12, 24]" in ran.page
+    assert "2 x 12 x 24" in ran.page
     model, problems = load_model(shelf.model), load_problems(shelf.data)
     exact = model.think(problems, capture=[Site(3, 4)]).at(Site(3, 4)).values
     stored = load_file(tmp_path / "acts" / "layer03.safetensors")["resid_post"]
@@ -92,7 +92,7 @@ def test_places_that_cannot_be_used(
     run(*words, "--layer", "2", "--out", str(tmp_path / "acts"))
     other = run(*words, "--layer", "2", "--out", str(tmp_path / "acts"), "--limit", "3")
     assert other.code == 2
-    assert "holds a capture of something else" in other.err
+    assert "--limit is not given there, 3 here" in other.err
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 999, 1))
     full = run(*words, "--layer", "2", "--out", str(tmp_path / "new"))
     assert full.code == 2

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from codi_int.cli import _console
-from codi_int.cli._console import Lines, begin, progress
-from codi_int.cli._shown import clock, timing
+from codi_int.cli import _console, _progress
+from codi_int.cli._console import begin, progress, tell
+from codi_int.cli._progress import Lines, clock, timing
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the clock that progress is timed by."""
 
     def set_clock(seconds: float) -> None:
-        monkeypatch.setattr(_console.time, "monotonic", lambda: float(seconds))
+        monkeypatch.setattr(_progress.time, "monotonic", lambda: float(seconds))
 
     set_clock(100.0)
     return set_clock
@@ -36,7 +36,7 @@ def test_what_is_gone_and_left_is_said_as_soon_as_it_is_known() -> None:
 
 
 def test_lines_say_the_time_that_is_left(now: Callable, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines()
+    lines = Lines(tell)
     for seconds, done in ((100, 10), (102, 20), (106, 40), (120, 50)):
         now(seconds)
         lines("screen", done, 50)
@@ -49,7 +49,7 @@ def test_lines_say_the_time_that_is_left(now: Callable, capsys: pytest.CaptureFi
 
 
 def test_words_stand_between_count_and_time(now: Callable, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines()
+    lines = Lines(tell)
     lines.show("epochs", 0, 4, "mse 0.5")
     now(106)
     lines.show("epochs", 2, 4, "mse 0.4")
@@ -68,7 +68,7 @@ def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_log_is_told_that_something_loads(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_console, "SILENCE", 0.0)
+    monkeypatch.setattr(_progress, "SILENCE", 0.0)
     with begin(), progress() as report:
         assert wait_for("...", capsys) == "loading model and problems ...\n"
         report("thoughts", 1, 1)

@@ -25,7 +25,7 @@ def test_it_tells_sizes_hashes_and_parity(run: Callable, shelf, monkeypatch: pyt
 
 def test_the_page_names_what_was_assumed_and_the_saved_copy_is_the_same_model(run: Callable, shelf, tmp_path) -> None:
     ran = run("doctor", "--model", shelf.model, "--save", str(tmp_path / "copy"))
-    for text in ("llama, own layout", "assumed: nothing", "memory needed", "sha256"):
+    for text in ("llama, own layout", "assumed: nothing", "memory needed", "SHA-256 begins"):
         assert text in ran.page
     assert "Saved in" in ran.err
     assert ci.load_model(tmp_path / "copy").sha256 == ci.load_model(shelf.model).sha256

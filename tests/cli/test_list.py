@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from codi_int.catalog import ASSETS
 from codi_int.data.problems import load_problems
 from codi_int.model.loading import load_model
 from codi_int.report.inventory import take_inventory
+from codi_int.shipped import ASSETS, shipped_saes
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,11 +40,15 @@ def test_what_ships_is_listed_with_its_quality(run: Callable) -> None:
     assert (model["n_layers"], model["d_model"], model["n_thoughts"]) == shape
     files = [path for path in (ASSETS / "codi-mini").iterdir() if path.is_file()]
     assert (model["folder"], model["bytes"]) == (str(ASSETS / "codi-mini"), sum(p.stat().st_size for p in files))
-    (sae,) = document["saes"]
+    assert tuple(sae["name"] for sae in document["saes"]) == shipped_saes()
+    (sae,) = (sae for sae in document["saes"] if sae["name"] == "codi-mini/L14.P3")
     measures = json.loads((ASSETS / "codi-mini/sae/L14.P3/cfg.json").read_text())["metadata"]["measures"]
     assert sae["name"] == "codi-mini/L14.P3"
     assert (sae["site"], sae["d_sae"], sae["k"], sae["model"]) == ("L14.P3", 512, 16, "codi-mini")
     assert (sae["explained_variance"], sae["dead_share"]) == (measures["explained_variance"], measures["dead_share"])
+    other = next(sae for sae in document["saes"] if sae["name"] == "codi-mini/L10.P5")
+    assert (other["site"], other["d_sae"], other["folder"]) == ("L10.P5", 512, str(ASSETS / "codi-mini" / "sae"))
+    assert 190_000 < other["bytes"] < 210_000
 
 
 def test_data_is_listed_with_its_size(run: Callable) -> None:
@@ -61,6 +65,8 @@ def test_the_page_fits_in_80_columns(run: Callable, monkeypatch: pytest.MonkeyPa
     out = run("list").out
     assert "16 layers, width 96, 6 thoughts" in out
     assert "right on 97.5 % of 1,495" in " ".join(out.split())
+    (many,) = (line.split() for line in out.splitlines() if line.startswith("codi-mini/L*.P*"))
+    assert many[1:] == ["111", "sites", "512", "16", "92.5-99.7", "%", "11.1-92.4", "%", "21.0", "MiB"]
     (row,) = (line.split() for line in out.splitlines() if line.startswith("codi-mini/L14.P3"))
     assert row[1:8] == ["L14.P3", "512", "16", "92.7", "%", "17.8", "%"]
     assert ["stories:train", "no", "end", "generated"] in [line.split() for line in out.splitlines()]
@@ -73,8 +79,8 @@ def test_folders_that_are_named_are_listed_too(run: Callable, shelf, elsewhere: 
     mine = document["models"][1]
     assert (mine["name"], mine["n_layers"], mine["accuracy"]) == (shelf.model, 4, None)
     names = [sae["name"] for sae in document["saes"]]
-    assert names == ["codi-mini/L14.P3", shelf.sae, str(elsewhere / "sweep" / "L2.P3" / "d32_k10_s0")]
-    assert document["saes"][1]["explained_variance"] is None
+    assert names == [*shipped_saes(), shelf.sae, str(elsewhere / "sweep" / "L2.P3" / "d32_k10_s0")]
+    assert document["saes"][112]["explained_variance"] is None
     page = run("list", "--model", shelf.model).page
     assert f"nobody measured it: codi-int eval --model {shelf.model}" in page
 
@@ -82,7 +88,7 @@ def test_folders_that_are_named_are_listed_too(run: Callable, shelf, elsewhere: 
 def test_saes_here_are_found_without_being_named(run: Callable, shelf, elsewhere: Path) -> None:
     shutil.copytree(shelf.sae, elsewhere / "here" / "saes" / "L2.P3")
     names = [sae["name"] for sae in json.loads(run("list", "--json").out)["saes"]]
-    assert names == ["codi-mini/L14.P3", "saes/L2.P3"]
+    assert names == [*shipped_saes(), "saes/L2.P3"]
 
 
 def test_what_the_hub_has_left_here_is_listed(elsewhere: Path) -> None:

@@ -98,7 +98,8 @@ def test_predictions_of_single_problems_are_kept(run: Callable, base: tuple[str,
     ran = run(*PATCH, "--auto", "different", *base, "--json", "--out", str(tmp_path))
     test = json.loads(ran.out)["prediction"]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert set(manifest["sha256"]) == {"result.json", "outcomes.parquet", "predictions.parquet"}
+    figures = {f"{name}.{end}" for name in ("effect", "prediction") for end in ("png", "svg")}
+    assert set(manifest["sha256"]) == {"result.json", "outcomes.parquet", "predictions.parquet", *figures}
     for name, digest in manifest["sha256"].items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()

@@ -171,7 +171,7 @@ def test_another_sweep_in_the_folder(run: Callable, words: tuple[str, ...]) -> N
     assert run(*words).code == 0
     ran = run(*words, "--epochs", "3")
     assert ran.code == 2
-    assert "holds a sweep with epochs 2, not 3" in ran.err
+    assert "--epochs is 2 there, 3 here" in ran.err
     assert len(ran.err.strip().splitlines()) == 2
 
 
@@ -248,4 +248,4 @@ def test_a_folder_holds_one_kind_of_products(run: Callable, words: tuple[str, ..
     assert load_sae(sae).config.provenance.recipe["products"] == "bfloat16"
     refused = run(*words)
     assert refused.code == 2
-    assert "holds a sweep with products bfloat16, not float32" in refused.err
+    assert "--products is bfloat16 there, not given here" in refused.err

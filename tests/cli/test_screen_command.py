@@ -50,7 +50,7 @@ def test_rows_of_another_screen_are_not_mixed_in(run: Callable, words: tuple[str
     run(*words, "--out", str(tmp_path), "--feature", "1")
     ran = run(*words, "--out", str(tmp_path), "--feature", "1", "--seed", "5")
     assert ran.code == 2
-    assert "holds a screen with seed 0, not 5" in ran.err
+    assert "--seed is 0 there, 5 here" in ran.err
 
 
 def test_interrupted_rows_stay(
@@ -227,3 +227,18 @@ def test_a_missing_pairs_file_and_saes_that_do_not_fit_the_sites_teach(
     save_sae(load_sae(shelf.sae), folder / "L1.P4" / "d32_k10_s1")
     ran = run("screen", "--layer", "1", "--position", "4", "--sae", str(folder), *words[3:])
     assert (ran.code, "holds 2 SAEs for L1.P4" in ran.err) == (2, True)
+
+
+def test_the_last_site_is_left_out_of_several(run: Callable, shelf, tmp_path: Path) -> None:
+    sae = load_sae(shelf.sae)
+    for site in (Site(3, 4), Site(3, 5), Site(3, 6)):
+        sae.annotate(site=site)
+        save_sae(sae, tmp_path / str(site))
+    words = ("screen", "--layer", "3", "--model", shelf.model, "--data", shelf.data, "--sae", str(tmp_path))
+    ran = run(*words, "--position", "4-6", "--feature", "1", "--json")
+    assert ran.code == 0, ran.err
+    assert "Nothing later reads L3.P6: left out." in ran.err
+    assert [row["site"] for row in json.loads(ran.out)["rows"]] == ["L3.P4", "L3.P5"]
+    alone = run(*words, "--position", "6", "--feature", "1")
+    assert alone.code == 2
+    assert "A change at L3.P6 cannot reach the answer" in alone.err

@@ -90,7 +90,10 @@ def test_a_folder_without_the_site_is_trained_into(run: Callable, shelf, saes: P
     assert rule == f"codi-int: --sae {saes} holds no SAE for L3.P4; it holds L1.P3/d32_k10_s0, L2.P3."
     assert f"--out {saes}/L3.P4 · then: codi-int {shlex.join(words)} --sae {saes}" in remedy
     rule, remedy = run(*words, "--sae=nowhere").err.strip().split("\n")
-    assert rule == "codi-int: --sae nowhere is neither a folder nor a shipped SAE (shipped: codi-mini/L14.P3)."
+    assert rule == (
+        "codi-int: --sae nowhere is neither a folder nor a shipped SAE (shipped: codi-mini/L0.P0 to "
+        "codi-mini/L15.P6, 112 in all)."
+    )
     assert f"--out nowhere/L3.P4 · then: codi-int {shlex.join(words)} --sae nowhere" in remedy
 
 
@@ -109,13 +112,10 @@ def test_several_sites_without_an_sae_are_one_sweep(run: Callable, shelf) -> Non
     assert f"Train it: {sweep} · then: codi-int screen --layer 0-1 --position 4" in ran.err
 
 
-def test_the_shipped_model_needs_no_option_for_itself(run: Callable) -> None:
-    ran = run("ablate", "--feature", "449", "--layer", "10", "--position", "5", "--limit", "4")
-    assert ran.err == (
-        "codi-int: codi-mini has no SAE for L10.P5: it has SAEs for L14.P3.\n"
-        "Train it: codi-int sae train --layer 10 --position 5 --out saes/L10.P5 · "
-        "then: codi-int ablate --feature 449 --layer 10 --position 5 --limit 4 --sae saes\n"
-    )
+def test_the_shipped_model_needs_no_option_for_any_of_its_sites(run: Callable) -> None:
+    ran = run("ablate", "--feature", "3", "--layer", "10", "--position", "5", "--limit", "4", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["experiment"]["sae"] == "codi-mini/L10.P5"
 
 
 def test_loading_a_folder_of_saes_says_which_there_are(saes: Path) -> None:

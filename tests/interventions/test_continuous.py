@@ -4,10 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import bootstrap, wilcoxon
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.evidence.continuous import logprob_effect
+from codi_int.interventions.evidence.continuous import bootstrap_means, logprob_effect
 
 
 def test_permutation_equals_the_enumeration_of_all_signs() -> None:
@@ -65,3 +65,28 @@ def test_level_and_coverage_under_the_null(method: str) -> None:
 def test_bad_input_is_refused(change: np.ndarray, method: str) -> None:
     with pytest.raises(ConfigError):
         logprob_effect(change, method=method)
+
+
+@pytest.mark.parametrize(("n", "resamples"), [(30, 999), (1, 50), (300_000, 8)])
+def test_intervals_of_many_arms_are_scipys_of_each(n: int, resamples: int) -> None:
+    """The longest sample is one that scipy is given in batches."""
+    changes = np.random.default_rng(0).laplace(0.1, 1.0, (19 if n < 100 else 2, n))
+    found = bootstrap_means(changes, 0.9, seed=5, resamples=resamples)
+    if n == 1:
+        assert found == [(float(x), float(x)) for x in changes[:, 0]]
+        return
+    settings = {"method": "percentile", "n_resamples": resamples, "confidence_level": 0.9}
+    for change, interval in zip(changes, found, strict=True):
+        rng = np.random.default_rng(5)
+        batch = max(1, 2_000_000 // n)
+        expected = bootstrap((change,), np.mean, batch=batch, rng=rng, **settings).confidence_interval
+        assert interval == pytest.approx((expected.low, expected.high), rel=1e-12, abs=1e-15)
+
+
+def test_an_arm_has_one_interval_alone_and_among_others() -> None:
+    changes = np.random.default_rng(0).laplace(0.1, 1.0, (40, 25))
+    together = bootstrap_means(changes, seed=2, resamples=99)
+    assert [bootstrap_means(change[None], seed=2, resamples=99)[0] for change in changes] == together
+    effect = logprob_effect(changes[7], method="wilcoxon", seed=2, resamples=99)
+    assert (effect.low, effect.high) == together[7]
+    assert effect == logprob_effect(changes[7], method="wilcoxon", interval=together[7])

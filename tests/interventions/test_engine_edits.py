@@ -1,6 +1,7 @@
 """The engine's results for edits of the residual and of several sites: arms, controls, records, and what it refuses."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -155,12 +156,23 @@ def test_a_step_aside_from_memory_changes_nothing(
 
 
 def test_a_small_memory_budget_is_told(llama: CodiModel, sae_at: SaeMaker, problems: tuple[Problem, ...]) -> None:
-    engine = FeatureInterventionEngine(llama, {LATE: sae_at(llama, LATE)}, memory_budget=1)
+    with pytest.raises(ConfigError, match="a single row of random-llama takes") as caught:
+        FeatureInterventionEngine(llama, {LATE: sae_at(llama, LATE)}, memory_budget=1)
+    needed = int(re.search(r"takes ([\d,]+)\.", str(caught.value)).group(1).replace(",", ""))
+    # four shares; keys and values of so many layers, heads and numbers; four bytes; <bot>, thoughts, <eot>, answer
+    assert needed == 4 * (2 * 4 * 2 * 6) * 4 * (6 + 3 + 6)
+    assert len(str(caught.value).splitlines()) == 2
+    engine = FeatureInterventionEngine(llama, {LATE: sae_at(llama, LATE)}, memory_budget=needed)
+    assert engine.max_rows == 1
     result = engine.run(Ablate(4), problems, controls=0)
-    assert any("keeps 0 of 3 batches" in note for note in result.notes)
+    assert any(f"keeps 0 of {len(llama.batches(problems))} batches" in note for note in result.notes)
     roomy = FeatureInterventionEngine(llama, {LATE: engine.saes[LATE]}).run(Ablate(4), problems, controls=0)
     assert roomy.notes == ()
-    assert roomy.outcomes == result.outcomes
+    for name, outcomes in roomy.outcomes.items():
+        assert [o.answer for o in outcomes] == [o.answer for o in result.outcomes[name]]
+        # a row at a time is another shape
+        found = [o.answer_logprob for o in result.outcomes[name]]
+        assert [o.answer_logprob for o in outcomes] == pytest.approx(found, abs=1e-4)
 
 
 def test_an_interrupted_run_leaves_model_and_engine_as_they_were(

@@ -8,7 +8,7 @@ import torch
 
 import codi_int as ci
 from codi_int.interventions.dependence import mean_residuals, replace_thoughts
-from codi_int.interventions.evaluation import Evaluation, evaluate
+from codi_int.interventions.evaluation import Evaluation, EvaluationSettings, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def stories() -> Sequence[ci.Problem]:
 
 @pytest.fixture(scope="module")
 def found(mini: ci.CodiModel, stories: Sequence[ci.Problem]) -> Evaluation:
-    return evaluate(mini, stories, replace=True, written=True)
+    return evaluate(mini, stories, EvaluationSettings(replace=True, written=True))
 
 
 def n_right(completions: Sequence[ci.Completion], problems: Sequence[ci.Problem]) -> int:

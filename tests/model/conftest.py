@@ -129,16 +129,6 @@ def golden(request: pytest.FixtureRequest) -> Any:
     return folder
 
 
-@pytest.fixture
-def as_users_call() -> Any:
-    """Without the run-time check of annotations, which users do not have: our own errors must catch wrong words."""
-    import jaxtyping
-
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 @dataclass(frozen=True)
 class OfficialCheckpoint:
     """A checkpoint in the official layout, and the same model run without merging its LoRA."""

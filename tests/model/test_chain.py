@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from codi_int.errors import ConfigError, HookError
+from codi_int.model.cache import KVCache
 from codi_int.model.hooks import HookPoint
 from codi_int.types import Site
 
@@ -248,3 +249,22 @@ def test_float32_edits_are_cast_into_a_bfloat16_model(make_model: Callable[..., 
     with model.hooks({Site(1, 3): lambda r, c: r.float() + 1.0}):
         edited = model.think(problems, [Site(1, 3)]).at(Site(1, 3)).values
     assert torch.equal(edited, (batch.residuals[:, 1, 3].float() + 1.0).bfloat16())
+
+
+def test_thoughts_and_an_ordinary_answer_fit_without_a_copy_of_the_cache(
+    model: Any, problems: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = []
+    monkeypatch.setattr(KVCache, "_grow", lambda cache, capacity: grown.append(capacity))
+    for batch in model.batches(problems):
+        assert model.rollout(batch).cache.capacity >= batch.ids.shape[1] + model.n_thoughts
+    assert grown == []
+
+
+def test_an_answer_ends_where_the_positions_end(make_model: Callable[..., Any]) -> None:
+    model = make_model("gpt2")
+    state = model.prefill(torch.full((1, 151), 9))
+    for _ in range(model.n_thoughts):
+        state = model.step_thought(state)
+    # 160 positions: 151 of the question, 6 thoughts and <eot> leave room for two to read, and a third is never read
+    assert model.decode(state, stop_at_eos=False).ids.shape == (1, 3)

@@ -29,9 +29,10 @@ def test_plain_transformers_loads_it_as_a_llama(model):
     assert_close(state.hidden, plain(bot, output_hidden_states=True).hidden_states[-1][:, -1], atol=1e-4, rtol=1e-4)
 
 
-def test_it_has_a_layer_14_and_fits_into_25_mb(model):
+def test_it_has_a_layer_14_and_it_and_its_saes_fit_into_25_mb_each(model):
     assert (model.n_layers, model.n_thoughts) == (16, 6)
-    assert sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) < 25_000_000
+    assert sum(path.stat().st_size for path in ASSETS.iterdir() if path.is_file()) < 25_000_000
+    assert sum(path.stat().st_size for path in (ASSETS / "sae").rglob("*") if path.is_file()) < 25_000_000
 
 
 def test_it_answers_through_thoughts_and_in_writing(model):

@@ -113,7 +113,7 @@ def test_sites_that_do_not_exist_are_refused_with_what_exists(model: Any, proble
         model.think(problems, capture=[Site(3, 7)])
     with pytest.raises(SiteError, match="mlp_in"):
         Site(3, 3, "mlp_in")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="capture"):
+    with pytest.raises(SiteError, match="'everything' is no site"):
         model.think(problems, capture="everything")
 
 

@@ -1,7 +1,6 @@
 """The thought lens against plain Hugging Face modules, TransformerLens' bridge and counts made by hand."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,16 +8,7 @@ import torch
 from scipy.stats import binomtest
 
 from codi_int.errors import ConfigError, DataError
-from codi_int.model.lens import (
-    LensCell,
-    LensGroup,
-    LensReport,
-    lens_frequencies,
-    lens_grid,
-    number_tokens,
-    read_residuals,
-)
-from codi_int.model.lens_picture import draw_lens
+from codi_int.model.lens import lens_frequencies, lens_grid, number_tokens, read_residuals
 from codi_int.types import Problem, Step
 
 
@@ -109,36 +99,3 @@ def test_nothing_to_count_is_said(llama: Any, problems: list[Any]) -> None:
         lens_frequencies(llama, problems)
     with pytest.raises(ConfigError, match="top is 0"):
         lens_frequencies(llama, stories(), top=0)
-
-
-def test_the_picture_has_a_panel_for_each_group(llama: Any, tmp_path: Any) -> None:
-    report = lens_frequencies(llama, stories(), "stories", top=20)
-    png, svg = draw_lens(report, tmp_path / "new")
-    assert png.read_bytes()[:4] == b"\x89PNG"
-    assert png.stat().st_size > 10_000
-    assert svg.read_text().count('<g id="axes_') >= 3  # two panels and the colour bar
-    assert [path.read_bytes() for path in draw_lens(report, tmp_path / "again")] == [png.read_bytes(), svg.read_bytes()]
-
-
-def test_the_picture_grows_with_the_layers_and_names_its_panels(tmp_path: Path) -> None:
-    cells = tuple(LensCell(i, 0, hits=3, rate=1 / 3, low=0.1, high=0.6, by_chance=0.1) for i in range(20))
-    groups = (LensGroup("step 1", 9, 0, 0, cells), LensGroup("answer", 1234, 0, 0, cells))
-    png, svg = draw_lens(
-        LensReport(
-            model="m",
-            data="d",
-            n_problems=9,
-            top=10,
-            n_layers=20,
-            n_positions=1,
-            groups=groups,
-        ),
-        tmp_path,
-    )
-    # the header of a PNG holds its size, big-endian, behind 16 bytes; here 160 dots an inch
-    height = int.from_bytes(png.read_bytes()[20:24], "big")
-    assert height == int((1.1 + 0.22 * 20) * 160)
-    # texts are drawn as outlines; what they say stands beside them in comments
-    said = svg.read_text()
-    assert "<!-- result of step 1 (n = 9) -->" in said
-    assert "<!-- answer (n = 1,234) -->" in said

@@ -1,4 +1,4 @@
-"""The door for models: what it finds, and the two lines it gives for what it cannot load."""
+"""The entry point for models: what it finds, and the two lines it gives for what it cannot load."""
 
 import json
 import pickle

@@ -172,3 +172,13 @@ def test_a_padded_batch_gives_what_each_problem_gives_alone(batch_size: int, mod
     for i, problem in enumerate(problems):
         torch.testing.assert_close(together.thoughts[i], alone[problem.id].thoughts[0], **CLOSE)
         assert together.completions[i] == alone[problem.id].completions[0]
+
+
+def test_a_rollout_keeps_no_slot_more_than_it_needs_and_can_be_read_again(llama: Any, problems: list[Any]) -> None:
+    for rollout in llama.rollouts(problems):
+        assert rollout.cache.capacity == rollout.cache.length == rollout.slot(6) + 1
+        again = llama.read_again(replace(rollout, cache=llama.stack.new_cache(0, 0))).cache
+        for ours, theirs in zip(
+            (*again.keys, *again.values), (*rollout.cache.keys, *rollout.cache.values), strict=True
+        ):
+            assert torch.equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""The door: documents and folders find their figures, and what has none is refused in two lines."""
+"""The entry point: documents and folders find their figures, and what has none is refused in two lines."""
 
 import json
 from pathlib import Path

@@ -8,7 +8,7 @@ from codi_int.data.stories import load_stories
 from codi_int.errors import SiteError
 from codi_int.model.codi import CodiConfig, Projection
 from codi_int.model.hooked import CodiModel
-from codi_int.sae.at_site import train_at_site
+from codi_int.sae.at_site import TrainingData, train_at_site
 from codi_int.sae.recipe import SAETrainingConfig
 from codi_int.sae.store import load_sae
 from codi_int.types import Site
@@ -44,11 +44,9 @@ def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp
     found = train_at_site(
         model,
         site,
-        training=problems,
-        held_out=load_stories("validation", 32),
+        TrainingData(problems, load_stories("validation", 32), name="stories:sae"),
         config=config,
         folder=tmp_path / "sae",
-        data_name="stories:sae",
         progress=lambda *stage: heard.append(stage),
     )
     sae = load_sae(tmp_path / "sae")
@@ -69,8 +67,7 @@ def test_a_site_that_does_not_exist_is_refused_before_anything_runs(model, tmp_p
         train_at_site(
             model,
             Site(2, 3),
-            training=problems,
-            held_out=problems,
+            TrainingData(problems, problems),
             config=SAETrainingConfig(d_sae=24, k=4),
             folder=tmp_path / "sae",
         )

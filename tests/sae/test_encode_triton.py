@@ -60,7 +60,7 @@ def test_ties_are_broken_by_the_index(n, d_in, d_sae, k, rule, tiles):
     x, W, b = inputs(n, d_in, d_sae, whole=True)
     pre = reference.keys(x @ W + b, rule)
     assert (pre.sort(dim=1).values.diff(dim=1) == 0).any(), "there is something to break"
-    assert_same(triton_encode(x, W, b, k, rule, tiles), reference.encode_topk(x, W, b, k, rule))
+    assert_same(triton_encode(x, W, b, k=k, rule=rule, tiles=tiles), reference.encode_topk(x, W, b, k, rule))
 
 
 @pytest.mark.parametrize("rule", ["relu", "abs"])
@@ -74,7 +74,7 @@ def test_wide_dictionaries_read_only_the_groups_that_can_qualify(d_sae, k, rule)
 @pytest.mark.parametrize("tiles", [None, SMALL])
 def test_all_equal_keys_take_the_first_features(rule, tiles):
     x, W, b = torch.zeros(1, 3, device=DEVICE), torch.zeros(3, 150, device=DEVICE), torch.ones(150, device=DEVICE)
-    assert triton_encode(x, W, b, 4, rule, tiles).indices.tolist() == [[0, 1, 2, 3]]
+    assert triton_encode(x, W, b, k=4, rule=rule, tiles=tiles).indices.tolist() == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("tiles", [None, SMALL])
@@ -100,7 +100,9 @@ def test_broken_rows_stay_visible_and_alone(bad):
 
 def test_minus_zero_ties_with_zero():
     b = torch.tensor([-0.0, 0.0, -0.0, -1.0], device=DEVICE)
-    found = encode_topk(torch.zeros(1, 2, device=DEVICE), torch.zeros(2, 4, device=DEVICE), b, 2, "relu", "triton")
+    found = encode_topk(
+        torch.zeros(1, 2, device=DEVICE), torch.zeros(2, 4, device=DEVICE), b, k=2, rule="relu", impl="triton"
+    )
     assert found.indices.tolist() == [[0, 1]]
 
 
@@ -114,7 +116,7 @@ def test_empty_batch():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_sixteen_bit_sets_are_exact(dtype, rule):
     x, W, b = inputs(3, 20, 70, dtype, whole=True)
-    found, expected = encode_topk(x, W, b, 6, rule, "triton"), reference.encode_topk(x, W, b, 6, rule)
+    found, expected = encode_topk(x, W, b, k=6, rule=rule, impl="triton"), reference.encode_topk(x, W, b, 6, rule)
     assert found.values.dtype == dtype
     assert torch.equal(found.indices, expected.indices)
     assert torch.equal(found.values, expected.values)
@@ -123,7 +125,7 @@ def test_sixteen_bit_sets_are_exact(dtype, rule):
 @pytest.mark.parametrize("dtype", [torch.bfloat16])
 def test_sixteen_bit_sets_outside_the_tie_band(dtype):
     x, W, b = inputs(4, 50, 90, dtype)
-    found, expected = (encode_topk(x, W, b, 9, "relu", impl) for impl in ("triton", "reference"))
+    found, expected = (encode_topk(x, W, b, k=9, rule="relu", impl=impl) for impl in ("triton", "reference"))
     exact = x.double() @ W.double() + b.double()
     border = exact.topk(9, dim=1).values[:, -1:]
     sure = exact > border + 0.05 * border.abs()

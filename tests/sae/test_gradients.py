@@ -1,5 +1,7 @@
 """The hand-written step against autograd through plain torch operations."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -49,8 +51,8 @@ def assert_same(step, expected):
 def test_one_sae(k, rule, subtract):
     x, w = rows(), weights()
     expected = by_autograd(w, x, k, rule, subtract)
-    assert_same(dense(w, w, x, k, None, rule, subtract), expected)
-    assert_same(sparse(w, w, x, k, rule, subtract), expected)
+    assert_same(dense(w, w, x, k=k, ks=None, rule=rule, subtract=subtract), expected)
+    assert_same(sparse(w, w, x, k=k, rule=rule, subtract=subtract), expected)
 
 
 @pytest.mark.parametrize("subtract", [False, True])
@@ -58,17 +60,25 @@ def test_one_sae(k, rule, subtract):
 def test_a_stack_with_a_k_of_its_own_for_each(rule, subtract):
     ks, xs, ws = [2, 5, 3], [rows(i) for i in range(3)], [weights(i) for i in range(3)]
     stacked = Weights(*(torch.stack(parts) for parts in zip(*ws, strict=True)))
-    step = dense(stacked, stacked, torch.stack(xs), 5, torch.tensor(ks)[:, None, None], rule, subtract)
+    step = dense(
+        stacked,
+        stacked,
+        torch.stack(xs),
+        k=5,
+        ks=torch.tensor(ks)[:, None, None],
+        rule=rule,
+        subtract=subtract,
+    )
     for i in range(3):
         alone = type(step)(lambda name, some, i=i: step.grad(name, some)[i], step.mse[i], step.fired[i])
         assert_same(alone, by_autograd(ws[i], xs[i], ks[i], rule, subtract))
 
 
-@pytest.mark.parametrize("way", [lambda *a: dense(*a[:4], None, *a[4:]), sparse])
+@pytest.mark.parametrize("way", [partial(dense, ks=None), sparse])
 def test_products_in_bfloat16_stay_close(way):
     x, w = rows(), weights()
     narrow = w._replace(E=w.E.bfloat16(), D=w.D.bfloat16())
-    step = way(w, narrow, x, K, "abs", False)
+    step = way(w, narrow, x, k=K, rule="abs", subtract=False)
     grads, loss, _ = by_autograd(w, x, K, "abs", False)
     torch.testing.assert_close(step.mse, loss, rtol=0.02, atol=0)
     for ours, theirs in zip(all_of(step), grads, strict=True):
@@ -79,7 +89,8 @@ def test_rows_that_share_no_feature_with_a_dead_one():
     x, w = rows(), weights()
     w.b_enc[7] = 0.0
     w.E[7] = 0.0
-    for step in (dense(w, w, x, K, None, "abs", False), sparse(w, w, x, K, "abs", False)):
+    for way in (partial(dense, ks=None), sparse):
+        step = way(w, w, x, k=K, rule="abs", subtract=False)
         assert step.fired[7] == 0
         assert not step.grad("E", slice(7, 8)).any()
         assert not step.grad("D", slice(7, 8)).any()
@@ -91,9 +102,9 @@ def test_selection_takes_the_lower_index():
     assert _select(pre[None], 2, "relu").tolist() == [[[2, 0], [0, 1]]]
 
 
-@pytest.mark.parametrize("way", [lambda *a: dense(*a[:4], None, *a[4:]), sparse])
+@pytest.mark.parametrize("way", [partial(dense, ks=None), sparse])
 def test_gradients_of_some_features_are_rows_of_the_whole(way):
-    step = way(weights(), weights(), rows(), K, "relu", True)
+    step = way(weights(), weights(), rows(), k=K, rule="relu", subtract=True)
     for name, whole in zip(Weights._fields[:3], all_of(step), strict=False):
         parts = [step.grad(name, slice(start, start + 13)) for start in range(0, D_SAE, 13)]
         torch.testing.assert_close(torch.cat(parts), whole)
@@ -106,4 +117,4 @@ def test_many_features(k):
     shapes = ((500, D_IN), (500,), (500, D_IN), (D_IN,))
     w, x = Weights(*(0.5 * torch.randn(*shape, generator=generator) for shape in shapes)), rows()
     for rule in ("abs", "relu"):
-        assert_same(sparse(w, w, x, k, rule, True), by_autograd(w, x, k, rule, True))
+        assert_same(sparse(w, w, x, k=k, rule=rule, subtract=True), by_autograd(w, x, k, rule, True))

@@ -118,7 +118,7 @@ def test_aux_loss(batch):
     dead = torch.arange(D_SAE) % 3 == 0
     acts = calculate_topk_aux_acts(6, batch @ sae.W_enc + sae.b_enc, dead).relu()
     expected = (act_times_W_dec(acts, sae.W_dec, False) - residual).pow(2).mean()
-    torch.testing.assert_close(aux_loss(sae, batch, residual, dead, 6, "relu"), expected)
+    torch.testing.assert_close(aux_loss(sae, batch, residual, dead, aux_k=6, rule="relu"), expected)
 
 
 @pytest.mark.parametrize("architecture", ["topk", "batchtopk"])

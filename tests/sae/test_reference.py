@@ -23,7 +23,7 @@ def by_hand(pre: list[float], k: int, rule: str) -> tuple[list[float], list[int]
 def through_identity(pre: torch.Tensor, k: int, rule: str, impl: str):
     """encode_topk with an identity encoder, so that the pre-activations are exactly `pre`."""
     d = pre.shape[1]
-    return encode_topk(pre, torch.eye(d, dtype=pre.dtype), torch.zeros(d, dtype=pre.dtype), k, rule, impl)
+    return encode_topk(pre, torch.eye(d, dtype=pre.dtype), torch.zeros(d, dtype=pre.dtype), k=k, rule=rule, impl=impl)
 
 
 @pytest.mark.parametrize("impl", ["reference", "eager"])
@@ -43,7 +43,7 @@ def test_without_ties_equal_to_torch_topk(impl):
     generator = torch.Generator().manual_seed(0)
     x, W = torch.randn(64, 32, generator=generator), torch.randn(32, 200, generator=generator)
     b = torch.randn(200, generator=generator)
-    values, indices = encode_topk(x, W, b, 13, "relu", impl)
+    values, indices = encode_topk(x, W, b, k=13, rule="relu", impl=impl)
     top = torch.addmm(b, x, W).topk(13, dim=1)
     assert torch.equal(indices, top.indices)
     torch.testing.assert_close(values, top.values.relu())
@@ -56,7 +56,7 @@ def test_nan_and_inf_stay_visible(impl, rule):
     W = torch.ones(1, 5)
     rows = torch.tensor([[0.0]])
     pre = torch.tensor([1.0, nan, -inf, inf, nan])
-    values, indices = encode_topk(rows, W, pre, 4, rule, impl)
+    values, indices = encode_topk(rows, W, pre, k=4, rule=rule, impl=impl)
     if rule == "abs":
         assert indices.tolist() == [[1, 4, 2, 3]], "both infinities have one magnitude: the lower index first"
         assert values[0, 2:].tolist() == [-inf, inf]

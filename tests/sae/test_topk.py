@@ -114,7 +114,7 @@ def test_weights_keep_their_dtype(dtype):
     assert sae(x).dtype == sae.config.torch_dtype
 
 
-def test_one_door():
+def test_one_entry_point():
     sae = random_sae(apply_b_dec_to_input=True)
     x = rows(11)
     kept = encode_topk(x - sae.b_dec, sae.W_enc, sae.b_enc, sae.k, "abs", impl="reference")

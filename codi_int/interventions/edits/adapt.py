@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import HookError
@@ -36,13 +37,30 @@ class AdaptedEdit:
     """changes activations [n, d_model]; None for an edit that cannot"""
 
 
+@dataclass(frozen=True)
+class FunctionEdit:
+    """A function of latents as an edit under its own name."""
+
+    function: Callable[[Tensor], Tensor]
+    """latents [n, d_sae] -> latents, without writing into them"""
+    kind = "function"
+
+    @property
+    def label(self) -> str:
+        """The function's name."""
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """What the function makes of the latents."""
+        return self.function(latents)
+
+
 def as_edit(edit: Any) -> AdaptedEdit:
-    """What an edit can do, found out once; HookError for an object without a label."""
+    """What an edit can do, found out once; HookError for what is neither an edit nor a function of latents."""
     # idempotent: callers above and below may both adapt
     if isinstance(edit, AdaptedEdit):
         return edit
-    if not hasattr(edit, "label"):
-        raise no_edit(edit)
+    edit = named_edit(edit)
     features = tuple(getattr(edit, "features", ()))
     latents = _change(edit, "edit", "edit_from")
     # `moved_to` alone is not enough: without `features` nothing says how many stand-ins to draw
@@ -61,11 +79,20 @@ def as_edit(edit: Any) -> AdaptedEdit:
     )
 
 
+def named_edit(edit: Any) -> Any:
+    """The edit itself, or a function of latents as one; HookError for what is neither, a class by mistake too."""
+    if isinstance(edit, type) or not (hasattr(edit, "label") or callable(edit)):
+        raise no_edit(edit)
+    if hasattr(edit, "label"):
+        return edit
+    return FunctionEdit(edit)
+
+
 def no_edit(given: object) -> HookError:
     """The error for an object that is no edit, of latents or of the residual."""
     return HookError(
         f"{given!r} is no edit.",
-        "An edit has a label and a method edit(latents [n, d_sae]) -> [n, d_sae], or edit_residual(activations).",
+        "An edit is a function of latents [n, d_sae], or has a label and a method edit(latents) or edit_residual(x).",
     )
 
 

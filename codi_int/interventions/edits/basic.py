@@ -9,7 +9,7 @@ edit at an earlier site may have changed what arrives (`clean` is what would arr
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.edits.adapt import as_edit, no_edit
-from codi_int.interventions.edits.naming import as_tuple, check_finite, check_named, in_words
+from codi_int.interventions.edits.naming import as_features, as_finite, as_tuple, in_words, set_fields
+from codi_int.numeric import IntLike, IntsLike, NumberLike, as_whole, whole_or_none
 
 MODES = ("zero", "mean", "resample", "set")
 
@@ -50,20 +51,20 @@ class MovableEdit(Edit, Protocol):
 class Ablate:
     """Ablate features: replace them with zero, their mean, another problem's value or a constant."""
 
-    feature: int | tuple[int, ...]
+    feature: IntsLike
     """one feature or several"""
     mode: str = "zero"
     """`zero`; `mean` over the problems of the run; `resample` from another problem of the run; `set` to `value`"""
-    value: float | int = 0.0
+    value: NumberLike = 0.0
     """the constant of `set`"""
-    seed: int = 0
+    seed: IntLike = 0
     """of `resample`"""
 
     def __post_init__(self) -> None:
-        check_named(self.features)
+        set_fields(self, feature=as_features(self.feature), value=as_finite("value", self.value))
+        set_fields(self, seed=as_whole("seed", self.seed))
         if self.mode not in MODES:
             raise ConfigError(f"Ablation mode {self.mode!r} does not exist.", f"Modes: {', '.join(MODES)}.")
-        check_finite("value", self.value)
 
     @property
     def features(self) -> tuple[int, ...]:
@@ -102,14 +103,13 @@ class Ablate:
 class Amplify:
     """Multiply features by a factor."""
 
-    feature: int | tuple[int, ...]
+    feature: IntsLike
     """one feature or several"""
-    factor: float | int
+    factor: NumberLike
     """2 doubles, 0 ablates, -1 turns the sign"""
 
     def __post_init__(self) -> None:
-        check_named(self.features)
-        check_finite("factor", self.factor)
+        set_fields(self, feature=as_features(self.feature), factor=as_finite("factor", self.factor))
         if self.factor == 1.0:
             raise ConfigError("Factor 1 leaves a feature as it is.", "Choose another factor; 0 ablates the feature.")
 
@@ -140,15 +140,14 @@ class Amplify:
 class Swap:
     """Exchange the values of two features, or of two sets of features of one size, element by element."""
 
-    a: int | tuple[int, ...]
+    a: IntsLike
     """one side"""
-    b: int | tuple[int, ...]
+    b: IntsLike
     """the other side"""
 
     def __post_init__(self) -> None:
+        set_fields(self, a=as_features(self.a), b=as_features(self.b))
         left, right = as_tuple(self.a), as_tuple(self.b)
-        check_named(left)
-        check_named(right)
         if len(left) != len(right):
             raise ConfigError(
                 f"A swap needs two sets of one size, got {len(left)} and {len(right)} features.",
@@ -194,11 +193,13 @@ def can_move(edit: object) -> TypeGuard[MovableEdit]:
     return as_edit(edit).movable
 
 
-def check_features(features: Iterable[int], d_sae: int) -> list[int]:
+def check_features(features: Iterable[Any], d_sae: int) -> list[int]:
     """`features` as a list of columns; FeatureError where the SAE has no such feature."""
-    columns = list(features)
+    columns = [number if (number := whole_or_none(feature)) is not None else feature for feature in features]
     for feature in columns:
         # a negative index would quietly mean a feature from the end
+        if isinstance(feature, bool) or not isinstance(feature, int):
+            raise FeatureError(f"A feature is a whole number from 0 upwards, got {feature!r}.", "Write 449, say.")
         if not 0 <= feature < d_sae:
             raise FeatureError(
                 f"Feature {feature} does not exist: this SAE has features 0 to {d_sae - 1}.",

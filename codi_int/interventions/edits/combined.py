@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError, FeatureError, SiteError
-from codi_int.interventions.edits.adapt import as_edit
+from codi_int.interventions.edits.adapt import as_edit, named_edit
 from codi_int.interventions.edits.basic import Edit, can_move, check_edit
-from codi_int.interventions.edits.naming import edit_kind
+from codi_int.interventions.edits.naming import edit_kind, set_fields
 from codi_int.types import Site
 
 # in the order in which a block computes them; `reach_order` counts on it
@@ -29,6 +29,7 @@ class Together:
     def __post_init__(self) -> None:
         if not self.edits:
             raise ConfigError("An edit made of no edits changes nothing.", "Give at least one.")
+        set_fields(self, edits=tuple(map(named_edit, self.edits)))
         # Protocol check: `Edit` asks for `label` and `edit`, which an edit of the residual lacks.
         for edit in self.edits:
             if not isinstance(edit, Edit):
@@ -90,17 +91,18 @@ class AtSites:
     theirs from the clean run.
     """
 
-    edits: Mapping[Site, Any] | Iterable[tuple[Site, Any]]
+    edits: Mapping[Any, Any] | Iterable[tuple[Any, Any]]
     """site to its edit, or to a tuple of edits of its latents; kept as pairs in the order of the sites"""
 
     def __post_init__(self) -> None:
         given = list(self.edits.items() if isinstance(self.edits, Mapping) else self.edits)
-        pairs = [(site, Together(tuple(edit)) if isinstance(edit, (tuple, list)) else edit) for site, edit in given]
+        pairs = [
+            (Site.parse(site), Together(tuple(edit)) if isinstance(edit, (tuple, list)) else named_edit(edit))
+            for site, edit in given
+        ]
         if not pairs:
             raise ConfigError("An edit at no site changes nothing.", "Give a table of sites and edits.")
         for site, edit in pairs:
-            if not isinstance(site, Site):
-                raise SiteError(f"{site!r} is no site.", "Give a table of sites and edits: {Site(14, 3): Ablate(3)}.")
             if isinstance(edit, AtSites):
                 raise ConfigError(f"The edit for {site} names sites of its own.", "Give all sites in one table.")
             check_edit(edit)

@@ -10,12 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.errors import ConfigError
+from codi_int.interventions.edits.naming import set_fields
 from codi_int.interventions.edits.sources import check_sources, take_from
+from codi_int.numeric import as_number
 
 
 @runtime_checkable
@@ -36,7 +39,7 @@ class SteerAlong:
     """Add a multiple of one vector to the residual of every problem."""
 
     vector: Float[Tensor, " d_model"]
-    """the direction; its length counts"""
+    """the direction, also an array of numpy; its length counts"""
     by: float | int = 1.0
     """what the vector is multiplied with"""
     name: str = "a vector"
@@ -45,6 +48,8 @@ class SteerAlong:
     kind = "steer_along"
 
     def __post_init__(self) -> None:
+        vector = torch.as_tensor(self.vector) if isinstance(self.vector, np.ndarray | list | tuple) else self.vector
+        set_fields(self, vector=vector, by=as_number("by", self.by))
         if not isinstance(self.vector, Tensor) or self.vector.ndim != 1:
             raise ConfigError("A direction is a tensor [d_model].", "Give one vector of the model's width.")
         if not bool(torch.isfinite(self.vector).all()) or not math.isfinite(self.by):

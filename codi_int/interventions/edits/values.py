@@ -11,28 +11,30 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import check_features
-from codi_int.interventions.edits.naming import as_tuple, check_finite, check_named, in_words
+from codi_int.interventions.edits.naming import as_features, as_finite, as_tuple, in_words, set_fields
 from codi_int.interventions.edits.sources import check_sources, take_from
+from codi_int.numeric import IntsLike, NumberLike
 
 
 @dataclass(frozen=True)
 class Clamp:
     """Keep features within limits; `low == high` sets them."""
 
-    feature: int | tuple[int, ...]
+    feature: IntsLike
     """one feature or several"""
-    low: float | int | None = None
+    low: NumberLike = None
     """least value; None for no limit"""
-    high: float | int | None = None
+    high: NumberLike = None
     """greatest value; None for no limit"""
 
     def __post_init__(self) -> None:
-        check_named(self.features)
+        set_fields(self, feature=as_features(self.feature))
         if self.low is None and self.high is None:
             raise ConfigError("A clamp without limits changes nothing.", "Give low, high or both.")
-        for name, value in (("lower limit", self.low), ("upper limit", self.high)):
-            if value is not None:
-                check_finite(name, value)
+        if self.low is not None:
+            set_fields(self, low=as_finite("lower limit", self.low))
+        if self.high is not None:
+            set_fields(self, high=as_finite("upper limit", self.high))
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ConfigError(
                 f"The lower limit {self.low:g} is above the upper limit {self.high:g}.", "Exchange the two."
@@ -72,14 +74,13 @@ class Clamp:
 class Steer:
     """Add to features, which moves the residual along their decoder directions, by the same amount on every problem."""
 
-    feature: int | tuple[int, ...]
+    feature: IntsLike
     """one feature or several"""
-    by: float | int
+    by: NumberLike
     """what is added to each latent"""
 
     def __post_init__(self) -> None:
-        check_named(self.features)
-        check_finite("amount", self.by)
+        set_fields(self, feature=as_features(self.feature), by=as_finite("amount", self.by))
         if self.by == 0.0:
             raise ConfigError("Steering by 0 changes nothing.", "Choose another amount.")
 
@@ -110,7 +111,7 @@ class Steer:
 class Interchange:
     """Give features the values that they have in another problem's clean run."""
 
-    feature: int | tuple[int, ...] | None
+    feature: IntsLike
     """one feature or several; None for all latents"""
     sources: tuple[int, ...]
     """for each problem of the run, the row whose values it gets; -1 leaves a problem alone"""
@@ -118,7 +119,7 @@ class Interchange:
     def __post_init__(self) -> None:
         # None stands for all latents, and an empty tuple of features is what says so to others
         if self.feature is not None:
-            check_named(self.features)
+            set_fields(self, feature=as_features(self.feature))
         object.__setattr__(self, "sources", check_sources(self.sources))
 
     @property

@@ -70,7 +70,7 @@ class ArmScores:
     changed: Bool[Tensor, " m"]
     """rows that wrote other tokens than the clean arm"""
     rerun: Bool[Tensor, " m"]
-    """rows whose scores come from a run of the whole model, or are yet to: those too close to call"""
+    """rows that were too close to call and ran again in one canonical shape"""
 
 
 def plan_edit(
@@ -210,4 +210,15 @@ def _check_overflow(label: str, activations: Float[Tensor, "m d_model"], delta: 
     if not bool(torch.isfinite((activations.float() + delta).square().sum(1)).all()):
         raise ConfigError(
             f"Edit {label!r} overflows: the edited residual, or its square, is not finite.", "Use a smaller factor."
+        )
+
+
+def check_scores(plan: ArmPlan, scores: ArmScores) -> None:
+    """ConfigError where the model's own numbers overflow under an edit."""
+    bad = int((~torch.isfinite(scores.logprobs)).sum())
+    if bad:
+        raise ConfigError(
+            f"{plan.label!r} overflows inside the model: on {bad} of {len(plan.rows)} problems no log-probability "
+            "of the answer is left.",
+            "Use a smaller factor, or load the model as float32.",
         )

@@ -1,15 +1,16 @@
 """The clean pass: run once, kept, and the place from which every edited pass starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.data.answers import is_right
-from codi_int.errors import DataError
+from codi_int.errors import ConfigError, DataError
 from codi_int.model.hooked import CodiModel
+from codi_int.model.memory import bytes_per_slot
 from codi_int.model.rollout import QuestionBatch, Rollout, usual_opening
 from codi_int.progress import Progress
 from codi_int.types import Number, Outcome, Problem, Site
@@ -17,16 +18,37 @@ from codi_int.types import Number, Outcome, Problem, Site
 MEMORY_BUDGET = 2 * 1024**3
 """bytes of keys and values that a clean pass keeps; what does not fit is computed again when it is needed, so that a
 small budget costs time, and 0 keeps nothing"""
+SHARES = 4
+"""one part in so many of the memory budget is for the rows that run, the others are for what is kept"""
+
+
+def rows_within(model: CodiModel, budget: int, most: int) -> int:
+    """How many rows may run together within a budget of bytes: a quarter of it is for their own keys and values.
+
+    The rest is the clean pass's. A budget of 0 keeps none, and says nothing of the rows.
+
+    Raises:
+        ConfigError: for a budget that holds no row.
+    """
+    # of <bot>, the thoughts, and an answer with what stands before it
+    row = bytes_per_slot(model) * (model.n_thoughts + 3 + model.config.max_new_tokens)
+    if 0 < budget < SHARES * row:
+        raise ConfigError(
+            f"memory_budget is {budget:,} bytes; a single row of {model.name} takes {SHARES * row:,}.",
+            f"Give at least {SHARES * row / 2**20:.1f} MiB (--memory), or 0 to keep nothing.",
+        )
+    return min(most, budget // (SHARES * row)) if budget else most
 
 
 class RolloutCache:
-    """The rollouts of a clean pass: kept while the budget lasts, made again where it did not."""
+    """The rollouts of a clean pass: keys and values kept while the budget lasts, made again where it did not."""
 
     def __init__(self, model: CodiModel, batches: Sequence[QuestionBatch], sites: tuple[Site, ...], budget: int):
         self._model, self._batches, self._sites = model, batches, sites
         self._left = budget
         self._kept: dict[int, Rollout] = {}
-        self._guess: tuple[int, ...] | None = None
+        self._without: dict[int, Rollout] = {}
+        self._last: tuple[int, Rollout] | None = None
 
     @property
     def n_kept(self) -> int:
@@ -39,18 +61,28 @@ class RolloutCache:
         # where throwing out the least recently used would lose each batch just before it is needed.
         if index in self._kept:
             return self._kept[index]
-        # The first batch shows how answers begin, and the others are read with that guess; it is never its own, for a
-        # batch that is made again must come out the same bit for bit.
-        guess = () if index == 0 or self._guess is None else self._guess
-        rollout = self._model.rollout(self._batches[index], self._sites, guess)
-        if self._guess is None:
-            self._guess = usual_opening(rollout.completions)
+        if self._last and self._last[0] == index:
+            return self._last[1]
+        self._last = None  # two that are not kept need not be there together
+        rollout = self._made(index)
         # only the cache counts: it holds keys and values of all layers, beside which states and captures are small
         size = sum(t.nbytes for t in (*rollout.cache.keys, *rollout.cache.values))
         if size <= self._left:
             self._left -= size
             self._kept[index] = rollout
+        else:
+            # thoughts, captures and the answer stay, so that only the question and the thoughts are read again
+            self._without[index] = replace(rollout, cache=self._model.stack.new_cache(0, 0))
+            self._last = (index, rollout)
         return rollout
+
+    def _made(self, index: int) -> Rollout:
+        if index in self._without:
+            return self._model.read_again(self._without[index])
+        # the first batch shows how answers begin, and the others are read with that guess
+        known = self._kept.get(0) or self._without.get(0)
+        guess = () if known is None else usual_opening(known.completions)
+        return self._model.rollout(self._batches[index], self._sites, guess)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codi_int.files import replace_file, write_json
+from codi_int.files import write_bytes, write_json
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], types: Mapping[str, str] | None = None) -> None:
@@ -24,7 +24,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], types: Mapping[st
 
     types = types or {}
     table = pa.table({name: pa.array([row[name] for row in rows], types.get(name)) for name in rows[0]})
-    replace_file(path, lambda part: pq.write_table(table, part))
+    write_bytes(path, lambda file: pq.write_table(table, file))
 
 
 def save_document(

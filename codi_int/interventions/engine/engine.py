@@ -7,19 +7,19 @@ from typing import Any, cast
 
 import torch
 
-from codi_int.data.problems import name_of_problems
+from codi_int.data.problems import ProblemsLike, as_problems, name_of_problems
 from codi_int.errors import ConfigError, SiteError
-from codi_int.interventions.edits.adapt import as_edit
+from codi_int.interventions.edits.adapt import as_edit, named_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine import describe
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
 from codi_int.interventions.engine.baselines import baseline_arms
-from codi_int.interventions.engine.clean import MEMORY_BUDGET, CleanPass, run_clean
+from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, rows_within, run_clean
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.engine.naive import recapture, rerun_close, rerun_plan
+from codi_int.interventions.engine.naive import recapture, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
@@ -29,17 +29,19 @@ from codi_int.interventions.evidence.verdicts import dead_verdict
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import make_resume_point
 from codi_int.notes import give
+from codi_int.numeric import IntLike, as_whole
 from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
-from codi_int.types import Effect, Experiment, Outcome, Problem, Propagate, Result, RunCounts, Site, Splice
+from codi_int.shown import Shown
+from codi_int.types import Effect, Experiment, Outcome, Problem, Propagate, Result, RunCounts, Site, SiteLike, Splice
 
 CONFIDENCE = 0.95
 AnyEdit = Edit | ResidualEdit | AtSites | Any
 """what the engine runs: an edit of latents, of the residual, or a table of them"""
 
 
-class FeatureInterventionEngine:
+class FeatureInterventionEngine(Shown):
     """Edits SAE features inside the continuous thoughts of a model and measures what becomes of the answers.
 
     The clean pass over a set of problems is kept: later runs on the same problems only pay for what they change.
@@ -48,7 +50,7 @@ class FeatureInterventionEngine:
     def __init__(
         self,
         model: CodiModel,
-        saes: Mapping[Site, SAE | Any | None],
+        saes: Mapping[SiteLike, SAE | Any | None],
         splice: str = "add",
         propagate: str = "both",
         memory_budget: int = MEMORY_BUDGET,
@@ -58,14 +60,16 @@ class FeatureInterventionEngine:
         """
         Args:
             model: the model.
-            saes: the SAE of every site that edits may name; None for a site where only the residual itself is edited,
-                such as a whole thought.
+            saes: the SAE, or its name, of every site that edits may name; None for a site where only the residual
+                itself is edited, such as a whole thought.
             splice: `add` adds decode(edit(f)) - decode(f) and so keeps the SAE's error; `replace` puts decode(edit(f))
                 in place of the residual. Edits of the residual itself know no such difference.
             propagate: by which paths an edit may reach the answer: `both`, `cache` or `recurrence`.
-            memory_budget: bytes of keys and values that the clean pass may keep. What does not fit is computed again,
-                so a small budget costs time and no result; 0 keeps nothing.
-            max_rows: how many (edit, problem) rows run together at most; halved where memory runs out.
+            memory_budget: bytes of keys and values that are held at once, three quarters of it by the clean pass. What
+                does not fit is computed again, so a small budget costs time and no result; 0 keeps nothing of the clean
+                pass.
+            max_rows: how many (edit, problem) rows run together at most; fewer where the budget does not hold them,
+                halved where memory runs out.
             method: `suffix` runs only what comes after the site; `naive` runs the whole model for every edit.
 
         Raises:
@@ -82,13 +86,17 @@ class FeatureInterventionEngine:
                 f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.",
                 "Give max_rows of at least 1 and a memory_budget of at least 0 bytes.",
             )
-        self.resume_points = {site: make_resume_point(model, site, propagate) for site in saes}
-        self.saes = {site: as_sae(sae) for site, sae in saes.items() if sae is not None}
+        if not isinstance(saes, Mapping):
+            raise ConfigError(f"{saes!r} is no table of sites and SAEs.", 'Write {"L14.P3": "codi-mini/L14.P3"}.')
+        table = {Site.parse(site): sae for site, sae in saes.items()}
+        self.resume_points = {site: make_resume_point(model, site, propagate) for site in table}
+        self.saes = {site: as_sae(sae) for site, sae in table.items() if sae is not None}
         for site, sae in self.saes.items():
             check_fits(sae, model, site)
-        self.model, self.sites = model, tuple(saes)
+        self.model, self.sites = model, tuple(table)
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
-        self.memory_budget, self.max_rows, self.method = memory_budget, max_rows, method
+        self.memory_budget, self.method = memory_budget, method
+        self.max_rows = rows_within(model, memory_budget, max_rows)
         self._clean: CleanPass | None = None
         self._clean_key: Hashable = None
         self._warned: set[str] = set()
@@ -97,10 +105,10 @@ class FeatureInterventionEngine:
     def run(
         self,
         edit: AnyEdit,
-        problems: Sequence[Problem],
-        seed: int = 0,
-        controls: Controls | int | None = 20,
-        site: Site | None = None,
+        problems: ProblemsLike,
+        seed: IntLike = 0,
+        controls: Controls | IntLike | None = 20,
+        site: SiteLike | None = None,
         data: str | None = None,
         sae_name: str | None = None,
         progress: Progress | None = None,
@@ -110,8 +118,8 @@ class FeatureInterventionEngine:
 
         Args:
             edit: what to do: `Ablate`, `Amplify`, ..., `AtSites` for several sites, an object of your own with `label`
-                and `edit(latents)` or `edit_residual(activations)`.
-            problems: on which problems.
+                and `edit(latents)` or `edit_residual(activations)`, or a function of latents.
+            problems: on which problems; one, or the text of a question, will do.
             seed: of the controls and the resampling.
             controls: which controls, and how many of each; a number for that many matched random features (20 where
                 nothing is said), None for no controls.
@@ -128,6 +136,7 @@ class FeatureInterventionEngine:
             ConfigError: for an edit that overflows, in the residual or inside the model.
         """
         started = time.perf_counter()
+        edit, problems, seed = named_edit(edit), as_problems(problems), as_whole("seed", seed)
         asked = as_controls(controls, deprecated)
         table = self._check_request(edit, site)
         context = self.site_context(problems, table.sites[0], progress)
@@ -152,7 +161,9 @@ class FeatureInterventionEngine:
         outcomes = outcomes_of_arms(context.clean, plans, scores)
         effect = self._effect(context, edit, arm, outcomes, seed)
         arms = {name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
-        after = describe.doubts_after(edit, table, self.saes, arm, arms, len(context.clean.problems))
+        after = describe.doubts_after(
+            edit, table, self.saes, arm=arm, arms=arms, n_problems=len(context.clean.problems)
+        )
         spent = time.perf_counter() - started
         return Result(
             experiment=self._experiment(
@@ -178,7 +189,7 @@ class FeatureInterventionEngine:
             ),
         )
 
-    def run_many(self, edits: Sequence[AnyEdit], problems: Sequence[Problem], **settings: Any) -> tuple[Result, ...]:
+    def run_many(self, edits: Sequence[AnyEdit], problems: ProblemsLike, **settings: Any) -> tuple[Result, ...]:
         """`run` for several edits on one clean pass; see `family_of` for p-values adjusted over them.
 
         Settings and errors are those of `run`; nothing runs where one of the edits cannot.
@@ -192,11 +203,11 @@ class FeatureInterventionEngine:
 
     @torch.no_grad()
     def site_context(
-        self, problems: Sequence[Problem], site: Site | None = None, progress: Progress | None = None
+        self, problems: ProblemsLike, site: SiteLike | None = None, progress: Progress | None = None
     ) -> SiteContext:
         """The clean pass over some problems, made or taken from the last run, and the latents at a site."""
         site = self._chosen(site)
-        clean = self._clean_pass(problems, progress)
+        clean = self._clean_pass(as_problems(problems), progress)
         return SiteContext(self._place(clean, site), clean, self.resume_points[site])
 
     def warn_at(self, context: SiteContext, sites: Sequence[Site]) -> tuple[str, ...]:
@@ -212,12 +223,9 @@ class FeatureInterventionEngine:
         if self.method == "naive":
             scores = [rerun_plan(self.model, context.clean, plan, path) for plan in plans]
         else:
-            fast = self._runner(context).run(plans, progress)
-            # Rows whose top two tokens lie closer than rounding can tell apart are run again with the whole model, in
-            # the clean pass's own batches: only so is the fast answer the slow one, bit for bit.
-            scores = rerun_close(self.model, context.clean, plans, fast, path)
+            scores = self._runner(context).run(plans, progress)
         for plan, found in zip(plans, scores, strict=True):
-            _check_finite(plan, found)
+            check_scores(plan, found)
         # A change of log-probability below what another batch shape makes of the same row is no change.
         tolerance = LOGPROB_TOLERANCE[self.model.dtype]
         return [
@@ -241,8 +249,9 @@ class FeatureInterventionEngine:
         places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
         return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
 
-    def _check_request(self, edit: AnyEdit, site: Site | None) -> AtSites:
+    def _check_request(self, edit: AnyEdit, site: SiteLike | None) -> AtSites:
         """The edit as a table of sites, checked before the clean pass: nobody should wait to be told of a slip."""
+        site = None if site is None else Site.parse(site)
         if isinstance(edit, AtSites) and site is not None and site != edit.sites[0]:
             raise SiteError(f"The edit names its own sites and does not begin at {site}.", "Leave site out.")
         table = edit if isinstance(edit, AtSites) else _table(edit, self._chosen(site))
@@ -254,7 +263,8 @@ class FeatureInterventionEngine:
                 check_features(as_edit(part).features, sae.d_sae)
         return table
 
-    def _chosen(self, site: Site | None) -> Site:
+    def _chosen(self, site: SiteLike | None) -> Site:
+        site = None if site is None else Site.parse(site)
         if site is None and len(self.sites) == 1:
             return self.sites[0]
         if site not in self.sites:
@@ -274,7 +284,8 @@ class FeatureInterventionEngine:
             bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
             sites = tuple(dict.fromkeys((*self.sites, *bases)))
             self._clean = None  # the old pass and the new one need not fit into memory together
-            self._clean = run_clean(self.model, problems, sites, self.memory_budget, progress)
+            kept = self.memory_budget * (SHARES - 1) // SHARES
+            self._clean = run_clean(self.model, problems, sites, kept, progress)
             self._clean_key = key
         return self._clean
 
@@ -381,16 +392,6 @@ def count_work(context: SiteContext, plans: Sequence[ArmPlan], scores: Sequence[
     pairs, rows = len(plans) * len(context.clean.problems), sum(len(plan.rows) for plan in plans)
     changed, rerun = (sum(int(getattr(score, name).sum()) for score in scores) for name in ("changed", "rerun"))
     return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)
-
-
-def _check_finite(plan: ArmPlan, scores: ArmScores) -> None:
-    bad = int((~torch.isfinite(scores.logprobs)).sum())
-    if bad:
-        raise ConfigError(
-            f"{plan.label!r} overflows inside the model: on {bad} of {len(plan.rows)} problems no log-probability "
-            "of the answer is left.",
-            "Use a smaller factor, or load the model as float32.",
-        )
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

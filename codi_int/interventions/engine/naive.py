@@ -1,14 +1,13 @@
 """The reference: a hook at the site and the whole model run again, question and all.
 
-Slow and plain. The engine uses it for rows that are too close to call, tests and benchmarks compare the fast path with
-it. It runs the very batches of the clean pass, because rounding may depend on a batch's shape.
+Slow and plain: tests and benchmarks compare the fast path with it (`method="naive"`). It runs the very batches of the
+clean pass, because rounding may depend on a batch's shape.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
@@ -103,55 +102,3 @@ def _compare(model: CodiModel, clean: Rollout, edited: Rollout) -> Verified:
         logits = model.teacher_force(edited.state_at(model.n_thoughts), clean.decoded.ids[:, :-1])
     # tolerance 0: this run is the reference, and nothing is left that could decide a close row better
     return verify(logits, clean.decoded, torch.arange(logits.shape[0], device=logits.device), 0.0)
-
-
-def rerun_close(
-    model: CodiModel,
-    clean: CleanPass,
-    plans: Sequence[ArmPlan],
-    scores: Sequence[ArmScores],
-    propagate: Propagate = "both",
-) -> list[ArmScores]:
-    """The scores with every row that was too close to call taken from a run of the whole model.
-
-    Rows of different arms share a run wherever they are different problems.
-    """
-    if not any(bool(fast.rerun.any()) for fast in scores):
-        return list(scores)
-    # All close rows of all plans, one plan after the other; below, `pairs` count in this order.
-    close = changes_of([plan.of(fast.rerun) for plan, fast in zip(plans, scores, strict=True)])
-    slow: dict[int, tuple[Number | None, float, bool]] = {}
-    # A run has one row for each problem, so a problem that is close in three arms takes three runs, and arms that are
-    # close on different problems share one.
-    for pairs in _group_passes(close.problems):
-        part = close.of(pairs)
-        # nobody asks a plan that only runs which rows it edited
-        unknown = torch.zeros(len(clean.problems), dtype=torch.bool)
-        again = rerun_plan(model, clean, ArmPlan("close", part.problems, part.sites, unknown), propagate)
-        rows = zip(again.answers, again.logprobs.tolist(), again.changed.tolist(), strict=True)
-        slow |= dict(zip(pairs.tolist(), rows, strict=True))
-    # Back in the order of the pairs, which is that of the plans and of their close rows: `_replace_close` takes the
-    # next one for each row that it replaces.
-    found = iter(slow[i] for i in range(len(close.problems)))
-    return [_replace_close(fast, found) for fast in scores]
-
-
-def _group_passes(problems: Int[Tensor, " pairs"]) -> list[Int[Tensor, " some"]]:
-    """Pairs in groups that name each problem once, in the order of the problems: a group is one run of the model."""
-    seen: Counter[int] = Counter()
-    groups: dict[int, list[int]] = {}
-    # Ascending by problem, so that a group can be the rows of a plan; stable, so that the i-th pair of a problem goes
-    # to the i-th group, the earliest plan first.
-    for pair in problems.argsort(stable=True).tolist():
-        problem = int(problems[pair])
-        groups.setdefault(seen[problem], []).append(pair)
-        seen[problem] += 1
-    return [torch.tensor(group) for group in groups.values()]
-
-
-def _replace_close(fast: ArmScores, slow: Iterator[tuple[Number | None, float, bool]]) -> ArmScores:
-    """Scores whose close rows are replaced by the next ones of the whole model."""
-    answers, logprobs, changed = list(fast.answers), fast.logprobs.clone(), fast.changed.clone()
-    for row in fast.rerun.nonzero()[:, 0].tolist():
-        answers[row], logprobs[row], changed[row] = next(slow)
-    return ArmScores(logprobs, tuple(answers), changed, fast.rerun)

@@ -1,7 +1,5 @@
 """A finished experiment on disk: result.json, outcomes.parquet, manifest.json."""
 
-import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +7,11 @@ from typing import Any
 from codi_int.files import prepare_folder, write_json, write_text
 from codi_int.interventions.engine.documents import write_table
 from codi_int.interventions.engine.summary import ResultFamily
+from codi_int.run_folder import MANIFEST as MANIFEST
+from codi_int.run_folder import write_manifest
 from codi_int.types import Result
 
-RESULT, OUTCOMES, MANIFEST = "result.json", "outcomes.parquet", "manifest.json"
+RESULT, OUTCOMES = "result.json", "outcomes.parquet"
 FAMILY = "results.json"
 
 
@@ -31,7 +31,7 @@ def save_result(result: Result, folder: str | Path, command: Sequence[str] = (),
     write_text(folder / RESULT, result.to_json(indent=1) + "\n")
     write_table(folder / OUTCOMES, _outcome_rows(result), {"answer": "float64"})
     # last: a folder with a manifest is a finished one, whose hashes are of the files beside it
-    write_json(folder / MANIFEST, _manifest(folder, command, also), indent=1)
+    write_manifest(folder, [RESULT, OUTCOMES, *also], command)
     return folder
 
 
@@ -63,14 +63,3 @@ def _outcome_rows(result: Result) -> list[dict[str, Any]]:
         for arm, outcomes in result.outcomes.items()
         for outcome in outcomes
     ]
-
-
-def _manifest(folder: Path, command: Sequence[str], also: Sequence[str] = ()) -> dict[str, object]:
-    """What is in the folder and how it came about."""
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (RESULT, OUTCOMES, *also)}
-    return {
-        "schema": "codi-int/manifest@1",
-        "command": list(command),
-        "python": sys.version.split()[0],
-        "sha256": files,
-    }

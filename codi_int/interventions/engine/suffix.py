@@ -1,37 +1,41 @@
 """The suffix runner: only what comes after an edited site, for rows of many edits in one batch.
 
 For each row it feeds the clean answer's tokens in one forward. Where every greedy choice agrees the answer is the clean
-one; where not, the row writes its own answer. Where a choice is closer than float arithmetic can be trusted, the row is
-reported as close and the engine runs it again with the whole model.
+one; where not, the row writes its own answer, in the end, together with the rows in which a choice is closer than float
+arithmetic can be trusted: those run again in one canonical shape.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import reach_order
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.chunks import Chunk, cut_chunks
 from codi_int.interventions.engine.clean import CleanPass
+from codi_int.model.branch import Branches
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import Recorder, SiteRecorder
 from codi_int.model.resume import ResumePoint, SiteChange
-from codi_int.model.rollout import Rollout
+from codi_int.model.rollout import Rollout, join_rollouts
 from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
 from codi_int.types import Number, Site
 
-MAX_ROWS = 256
+MAX_ROWS = 384
 """rows that run together"""
+CANONICAL_ROWS = 32
+"""rows that run together where a row's result must not depend on what runs beside it"""
 
 LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
 """changes of an answer's log-probability up to this, in nats, count as none. Running the same rows in another batch
-moves those of codi-mini by up to 1.1e-5; a signed-rank test over hundreds of such changes calls rounding
-significant."""
+moves those of codi-mini by up to 1.1e-5; a signed-rank test over hundreds of such changes finds that significant."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,22 @@ class Changes:
         return Changes(self.problems[pairs], tuple(change.of(chosen) for change in self.sites))
 
 
+@dataclass(frozen=True)
+class _Settled:
+    """What some pairs came to in the canonical shape."""
+
+    pairs: Int[Tensor, " some"]
+    """which"""
+    logprobs: Float[Tensor, " some"]
+    """log-probability of the clean answer, in nats"""
+    changed: Bool[Tensor, " some"]
+    """whether other tokens were written"""
+    answers: list[Number | None]
+    """the number that was written"""
+    close: Bool[Tensor, " some"]
+    """whether some choice was too close to call elsewhere"""
+
+
 class SuffixRunner:
     """Runs arms from their site onwards."""
 
@@ -59,7 +79,7 @@ class SuffixRunner:
 
     @torch.no_grad()
     def run(self, plans: Sequence[ArmPlan], progress: Progress | None = None) -> list[ArmScores]:
-        """Scores of every row of every plan; `rerun` marks the rows that are too close to call."""
+        """Scores of every row of every plan; `rerun` marks the rows that were too close to call."""
         changes = changes_of(plans)
         total = len(changes.problems)
         logprobs, changed, close = torch.zeros(total), *torch.zeros(2, total, dtype=torch.bool)
@@ -67,28 +87,28 @@ class SuffixRunner:
         # answer, so only the others have to be decoded.
         answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
 
-        def score(rollout: Rollout, pairs: Tensor) -> None:
-            # rows: which row of the batch's rollout a pair starts from, the same one for every plan of that problem
-            state, rows = self._state(rollout, changes.of(pairs)), self._rows(changes.problems[pairs])
-            found = self._verify(rollout, state, rows)
-            # All work of the chunk comes before anything is kept: where memory runs out halfway, it is done again in
-            # halves.
-            written = list(self._written(state, found.changed, pairs))
+        def score(rollout: Rollout, chunk: Chunk) -> None:
+            rows, pairs = chunk.branches.rows, chunk.pairs
+            found = self._verify(rollout, self._state(rollout, chunk.branches, changes.of(pairs)), rows)
             logprobs[pairs], changed[pairs], close[pairs] = (
                 found.logprobs.cpu(),
                 found.changed.cpu(),
                 found.close.cpu(),
             )
-            for pair, answer, is_close in written:
-                answers[pair] = answer
-                # the row's own tokens may be close to call where the clean ones, up to the first difference, were not
-                close[pair] |= is_close
 
         done = 0
         for count in self._each_chunk(changes.problems, score):
             done += count
             if progress:
                 progress("edited passes", done, total)
+        # Rows that write another answer, and those too close to call, run again in one shape, in which they come out
+        # as they do beside any other rows.
+        again = (changed | close).nonzero()[:, 0]
+        for part in self._settled(changes, again):
+            logprobs[part.pairs], changed[part.pairs] = part.logprobs, part.changed
+            close[part.pairs] |= part.close
+            for pair, answer in zip(part.pairs.tolist(), part.answers, strict=True):
+                answers[pair] = answer
         return _split_by_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
 
     @torch.no_grad()
@@ -98,16 +118,16 @@ class SuffixRunner:
         shape = changes.sites[0].delta.shape  # [pairs, d_model]
         out = torch.empty(shape, dtype=self._model.dtype, device=self._model.device)
 
-        def keep(rollout: Rollout, pairs: Tensor) -> None:
+        def keep(rollout: Rollout, chunk: Chunk) -> None:
             recorder = SiteRecorder([site])
-            self._state(rollout, changes.of(pairs), site, recorder)
-            out[pairs.to(out.device)] = recorder.captured[site]
+            self._state(rollout, chunk.branches, changes.of(chunk.pairs), site, recorder)
+            out[chunk.pairs.to(out.device)] = recorder.captured[site]
 
         for _ in self._each_chunk(changes.problems, keep):
             pass
         return list(out.split([len(plan.rows) for plan in plans]))
 
-    def _each_chunk(self, problems: Int[Tensor, " pairs"], work: Callable[[Rollout, Tensor], None]) -> Iterator[int]:
+    def _each_chunk(self, problems: Int[Tensor, " pairs"], work: Callable[[Rollout, Chunk], None]) -> Iterator[int]:
         """Do some work on (the clean pass of a batch, some of the pairs whose problem it holds), batch by batch.
 
         Where memory runs out the chunk is halved, and later ones are as small.
@@ -119,29 +139,34 @@ class SuffixRunner:
             ConfigError: where not even a single row fits.
         """
         # Pairs by batch, not by plan: one rollout is at hand at a time (the budget may hold no more), and rows of many
-        # plans fill a chunk. Stable, so that chunks do not depend on how a sort breaks ties.
+        # plans fill a chunk.
         batch_of = self._clean.batch_of[problems]
-        order = batch_of.argsort(stable=True)
         for index in sorted(set(batch_of.tolist())):
-            # [pairs of this batch]
-            waiting, rollout = order[batch_of[order] == index], self._clean.rollouts.at(index)
-            while len(waiting):
-                pairs = waiting[: self._max_rows]
-                if _fits(work, rollout, pairs):
-                    waiting = waiting[len(pairs) :]
-                    yield len(pairs)
+            waiting, rollout = (batch_of == index).nonzero()[:, 0], self._clean.rollouts.at(index)
+            chunks = cut_chunks(waiting, self._rows_in_batch(problems, waiting), self._max_rows)
+            while chunks:
+                chunk = chunks[0]
+                if _fits(partial(work, rollout, chunk)):
+                    chunks = chunks[1:]
+                    yield len(chunk.pairs)
                 else:
                     # kept for later chunks: what did not fit once is not tried again
-                    self._max_rows = _halve(len(pairs), self._model.device)
+                    self._max_rows = _halve(len(chunk.pairs), self._model.device)
+                    waiting = torch.cat([chunk.pairs for chunk in chunks])
+                    chunks = cut_chunks(waiting, self._rows_in_batch(problems, waiting), self._max_rows)
 
-    def _rows(self, problems: Int[Tensor, " pairs"]) -> Int[Tensor, " pairs"]:
-        return self._clean.row_of[problems].to(self._model.device)
+    def _rows_in_batch(self, problems: Tensor, pairs: Tensor) -> Tensor:
+        return self._clean.row_of[problems[pairs]]
 
     def _state(
-        self, rollout: Rollout, changes: Changes, until: Site | None = None, recorder: Recorder | None = None
+        self,
+        rollout: Rollout,
+        rows: Tensor | Branches,
+        changes: Changes,
+        until: Site | None = None,
+        recorder: Recorder | None = None,
     ) -> ChainState:
         """The state after the last thought, or when the site `until` has been reached, with all changes made."""
-        rows = self._rows(changes.problems)
         return self._resume_point.run_on(self._model, rollout, rows, changes.sites, until=until, recorder=recorder)
 
     def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
@@ -151,19 +176,53 @@ class SuffixRunner:
         logits = self._model.teacher_force(state, rollout.decoded.ids[rows, : longest - 1])
         return verify(logits, rollout.decoded, rows, self._tolerance)
 
-    def _written(self, state: ChainState, changed: Tensor, pairs: Tensor) -> Iterator[tuple[int, Number | None, bool]]:
-        """(pair, its answer, whether that is too close to call) for the rows that write something else."""
-        # [changed rows], on the model's device; `pairs` lives on the CPU
-        which = changed.nonzero()[:, 0]
-        answers, margins = decode_rows(self._model, state, which)
-        is_close = (margins < self._tolerance).tolist()
-        yield from zip(pairs[which.cpu()].tolist(), answers, is_close, strict=True)
+    def _settled(self, changes: Changes, pairs: Int[Tensor, " again"]) -> Iterator["_Settled"]:
+        """What rows write that run again in the canonical shape, chunk by chunk."""
+        problems = changes.problems[pairs]
+        # by batch, so that each rollout is asked for once where the budget does not keep them
+        pairs = pairs[self._clean.batch_of[problems].argsort(stable=True)]
+        size = min(CANONICAL_ROWS, self._max_rows)
+        while len(pairs):
+            some = pairs[:size]
+            found: list[_Settled] = []
+            if _fits(partial(self._write_again, changes, some, size, found)):
+                pairs = pairs[len(some) :]
+                yield found[0]
+            else:
+                size = _halve(size, self._model.device)
+
+    def _write_again(self, changes: Changes, pairs: Tensor, size: int, out: list["_Settled"]) -> None:
+        """Some pairs in the canonical shape: always as many rows and slots, whatever else runs."""
+        n = len(pairs)
+        filled = torch.cat([pairs, pairs[-1:].expand(size - n)])
+        rollout = self._joined(changes.problems[filled])
+        rows = torch.arange(size, device=self._model.device)
+        state = self._state(rollout, rows, changes.of(filled))
+        found = self._verify(rollout, state, rows)
+        # a pair of choices may round either way here as well, but always the same way
+        found = Verified(found.logprobs[:n], found.changed[:n], found.close[:n])
+        answers = [self._clean.outcomes[i].answer for i in changes.problems[pairs].tolist()]
+        unsure, which = found.close.cpu().clone(), found.changed.nonzero()[:, 0]
+        written, margins = decode_rows(self._model, state, which, rollout.decoded.ids[which])
+        unsure[which.cpu()] |= (margins < self._tolerance).cpu()
+        for row, answer in zip(which.tolist(), written, strict=True):
+            answers[row] = answer
+        out.append(_Settled(pairs, found.logprobs.cpu(), found.changed.cpu(), answers, unsure))
+
+    def _joined(self, problems: Int[Tensor, " rows"]) -> Rollout:
+        """The clean pass of some problems in a row, of whatever batches, as wide as the widest of all batches."""
+        width = max(batch.ids.shape[1] for batch in self._clean.batches)
+        indices, parts = self._clean.batch_of[problems], []
+        for index in indices.unique_consecutive().tolist():
+            rows = self._clean.row_of[problems[indices == index]].to(self._model.device)
+            parts.append(self._clean.rollouts.at(index).of(rows))
+        return join_rollouts(parts, width)
 
 
-def _fits(work: Callable[[Rollout, Tensor], None], rollout: Rollout, pairs: Tensor) -> bool:
+def _fits(work: Callable[[], None]) -> bool:
     """Do the work; False where memory ran out."""
     try:
-        work(rollout, pairs)
+        work()
         return True
     except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator raises the plain kind
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):

@@ -13,11 +13,12 @@ from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
 from codi_int.records import Estimate
+from codi_int.shown import Finding
 from codi_int.types import OPERATIONS, Arm, ControlSet, Effect, OperationRow, Outcome, Problem, Result
 
 
-@dataclass(frozen=True)
-class ResultFamily:
+@dataclass(frozen=True, repr=False)
+class ResultFamily(Finding):
     """Results that were tried together, with p-values adjusted for it."""
 
     results: tuple[Result, ...]

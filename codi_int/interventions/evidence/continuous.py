@@ -1,5 +1,7 @@
 """Continuous paired data: the change of the clean answer's log-probability."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,7 @@ from codi_int.types import LogprobEffect
 
 RESAMPLES = 9999
 _CHUNK_ELEMENTS = 2_000_000
+_ARMS_AT_ONCE = 16
 _MOST_ENUMERATED = 13
 """values whose signs `scipy.stats.wilcoxon` enumerates where some are tied"""
 
@@ -18,6 +21,7 @@ def logprob_effect(
     seed: int = 0,
     method: str = "permutation",
     resamples: int = RESAMPLES,
+    interval: tuple[float, float] | None = None,
 ) -> LogprobEffect:
     """Mean change over problems with its test and bootstrap interval.
 
@@ -31,6 +35,7 @@ def logprob_effect(
         method: `permutation` (signs flipped, tests the mean) or `wilcoxon` (signed ranks, quick; for
             screens of many features).
         resamples: draws of the permutation test and of the bootstrap.
+        interval: that of `bootstrap_means` for these changes, where it was made for many arms at once (`wilcoxon`).
 
     Raises:
         ConfigError: for an unknown method or values that are not finite.
@@ -50,10 +55,50 @@ def logprob_effect(
         return LogprobEffect(0.0, 0.0, 0.0, None, "nothing changed")
     # One generator for both, the test first: the order of the draws is part of what a seed means.
     generator = np.random.default_rng(seed)
-    p_value = _sign_flip(moved, generator, resamples) if method == "permutation" else _wilcoxon(moved)
-    low, high = _bootstrap_mean(change, confidence, generator, resamples)
+    if method == "permutation":
+        p_value = _sign_flip(moved, generator, resamples)
+        low, high = _bootstrap_mean(change, confidence, generator, resamples)
+    else:
+        p_value = _wilcoxon(moved)
+        ((low, high),) = [interval] if interval else bootstrap_means(change[None], confidence, seed, resamples)
     name = "sign-flip permutation test" if method == "permutation" else "Wilcoxon signed-rank test"
     return LogprobEffect(float(change.mean()), low, high, p_value, f"{name}, percentile bootstrap interval")
+
+
+def bootstrap_means(
+    changes: NDArray[np.float64], confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+) -> list[tuple[float, float]]:
+    """Percentile bootstrap intervals of the means of many arms over the same problems, [arms, n].
+
+    All arms are resampled with the same draws, those that scipy's bootstrap makes from the seed: how often each problem
+    was drawn is one matrix, and a product with it gives every mean at once.
+    """
+    counts = _resample_counts(changes.shape[1], seed, resamples)
+    shares = 100 * np.array([(1 - confidence) / 2, 1 - (1 - confidence) / 2])
+    out: list[tuple[float, float]] = []
+    for start in range(0, len(changes), _ARMS_AT_ONCE):
+        # always as many arms, if only of zeros: the last bits of a product depend on its shape
+        block = np.zeros((_ARMS_AT_ONCE, changes.shape[1]))
+        some = changes[start : start + _ARMS_AT_ONCE]
+        block[: len(some)] = some
+        means = block @ counts.T / changes.shape[1]  # [arms, resamples]
+        low, high = np.percentile(means[: len(some)], shares, axis=1)
+        out += zip(low.tolist(), high.tolist(), strict=True)
+    return out
+
+
+@lru_cache(maxsize=2)
+def _resample_counts(n: int, seed: int, resamples: int) -> NDArray[np.float64]:
+    """How often each of n problems is drawn in each resample, [resamples, n]."""
+    generator, counts = np.random.default_rng(seed), np.empty((resamples, n))
+    # in stretches, so that the draws themselves never fill the memory; the stream is the same
+    batch = max(1, _CHUNK_ELEMENTS // n)
+    for start in range(0, resamples, batch):
+        drawn = generator.integers(0, n, (min(batch, resamples - start), n))
+        for row, problems in enumerate(drawn, start):
+            counts[row] = np.bincount(problems, minlength=n)
+    counts.setflags(write=False)
+    return counts
 
 
 def _sign_flip(moved: NDArray[np.float64], generator: np.random.Generator, resamples: int) -> float:

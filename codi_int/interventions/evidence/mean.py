@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.evidence.clusters import ClusterLabels, Clusters, read_clusters
+from codi_int.interventions.evidence.clusters import ClusterLabels, read_clusters
 from codi_int.interventions.evidence.draws import interval_place, two_sided_p
 from codi_int.records import Estimate
 
@@ -99,7 +99,7 @@ def estimate_means(
     means, error = _mean_and_error(sums, groups.sizes)
     # Only these are resampled: in real screens a few in a hundred. Equal changes have no spread but that of rounding.
     enough = np.flatnonzero((effective >= MIN_EFFECTIVE) & (error > 1e-12 * np.abs(sums).max(0)))
-    resampled = _resample(sums[:, enough], groups, null=null, confidence=confidence, draws=draws, seed=seed)
+    resampled = bootstrap_t(sums[:, enough], groups.sizes, null=null, confidence=confidence, draws=draws, seed=seed)
     made = dict(zip(enough.tolist(), resampled, strict=True))
     few = f"none: fewer than {MIN_EFFECTIVE:g} problems carry the mean"
     return [
@@ -139,15 +139,30 @@ def share_of_largest(sums: NDArray[np.float64], largest: int = LARGEST) -> NDArr
 Triple = tuple[float, float, float]
 
 
-def _resample(
-    sums: NDArray[np.float64], groups: Clusters, *, null: float | int, confidence: float, draws: int, seed: int
+def bootstrap_t(
+    sums: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    *,
+    null: float | int | NDArray[np.float64] = 0.0,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> list[Triple]:
-    """(low, high, p) of each column."""
+    """(low, high, p) of each column of cluster sums, however few clusters carry it: `estimate_means` asks that first.
+
+    Args:
+        sums: of the changes over each cluster; every column has some spread. [clusters, features]
+        sizes: problems of each cluster. [clusters]
+        null: the mean that is tested, one for all or one for each column.
+        confidence: level of the intervals.
+        draws: of the bootstrap, the same for all columns.
+        seed: of the draws.
+    """
     if not sums.shape[1]:
         return []
-    mean, error = _mean_and_error(sums, groups.sizes)
+    mean, error = _mean_and_error(sums, sizes)
     observed = (mean - null) / error
-    t = np.sort(np.concatenate(list(_draw_t(sums, groups.sizes, mean, draws, np.random.default_rng(seed)))), axis=0)
+    t = np.sort(np.concatenate(list(_draw_t(sums, sizes, mean, draws, np.random.default_rng(seed)))), axis=0)
     p_value = two_sided_p((t >= observed).sum(0), (t <= observed).sum(0), draws)
     place = interval_place(draws, confidence)
     low, high = mean - t[draws - 1 - place] * error, mean - t[place] * error

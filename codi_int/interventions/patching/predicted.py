@@ -91,7 +91,7 @@ class PredictionTest:
     """the finding in words"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PredictedResult(Result):
     """A result whose experiment said beforehand what should happen."""
 

@@ -45,6 +45,7 @@ def _prediction_rows(result: PredictedResult) -> list[dict[str, Any]]:
             "source_id": predicted.source_id,
             "predicted": _as_float(predicted.answer),
             "informative": predicted.informative,
+            "ambiguous": predicted.ambiguous,
             "why_not": predicted.why_not,
             "source_answer": _as_float(predicted.source_answer),
             "clean": _as_float(clean.answer),

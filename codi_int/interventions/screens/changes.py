@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from codi_int.data.answers import is_right
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
-from codi_int.interventions.evidence.continuous import logprob_effect
+from codi_int.interventions.evidence.continuous import bootstrap_means, logprob_effect
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.paired import PairedCounts, mcnemar_exact, score_interval
 from codi_int.records import ArmEffect, Estimate
@@ -66,17 +66,29 @@ def measure_change(change: ArmChange, seed: int = 0, resamples: int = RESAMPLES)
         seed: of the bootstrap.
         resamples: draws of the bootstrap.
     """
+    return measure_changes([change], seed, resamples)[0]
+
+
+def measure_changes(changes: Sequence[ArmChange], seed: int = 0, resamples: int = RESAMPLES) -> list[ArmEffect]:
+    """`measure_change` of many arms on the same problems: each comes out as it does alone, in much less time."""
+    if not changes:
+        return []
+    intervals = bootstrap_means(np.stack([change.logprob for change in changes]), seed=seed, resamples=resamples)
+    return [_measure(change, interval) for change, interval in zip(changes, intervals, strict=True)]
+
+
+def _measure(change: ArmChange, interval: tuple[float, float]) -> ArmEffect:
     counts, n_touched = change.counts, int(change.touched.sum())
-    interval = score_interval(counts)
-    logprob = logprob_effect(change.logprob, seed=seed, method="wilcoxon", resamples=resamples)
+    score = score_interval(counts)
+    logprob = logprob_effect(change.logprob, method="wilcoxon", interval=interval)
     # Where nothing at all happened the arm equals the clean one, here and in every population: no interval stays open.
     # With splice="replace" an edit that touches nothing may still differ by what the reconstruction costs; that has an
     # interval, but is no effect of the edit, so nothing is tested.
     happened = bool(n_touched or counts.broken or counts.fixed)
     accuracy = Estimate(
         value=counts.estimate,
-        low=interval.low if happened else 0.0,
-        high=interval.high if happened else 0.0,
+        low=score.low if happened else 0.0,
+        high=score.high if happened else 0.0,
         p_value=mcnemar_exact(counts) if n_touched else None,
     )
     return ArmEffect(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from codi_int.data.problems import ProblemsLike, as_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
@@ -17,9 +18,11 @@ from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_change, n_correct
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.names import take_names
+from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten
-from codi_int.types import Environment, Problem, RunCounts, Site
+from codi_int.shown import Finding
+from codi_int.types import Environment, RunCounts, Site, SiteLike
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class CurvePoint(FlatEffect):
     )
 
 
-@dataclass(frozen=True)
-class AblationCurve:
+@dataclass(frozen=True, repr=False)
+class AblationCurve(Finding):
     """A finished curve."""
 
     site: Site
@@ -91,13 +94,13 @@ class AblationCurve:
 
 def run_curve(
     engine: FeatureInterventionEngine,
-    problems: Sequence[Problem],
-    ranking: Sequence[int],
+    problems: ProblemsLike,
+    ranking: IntsLike,
     order: str = "given",
     sizes: Sequence[int] | None = None,
     draws: int = 10,
     seed: int = 0,
-    site: Site | None = None,
+    site: SiteLike | None = None,
     progress: Progress | None = None,
     **names: Any,
 ) -> AblationCurve:
@@ -121,6 +124,7 @@ def run_curve(
     """
     started = time.perf_counter()
     check_draws(draws)
+    problems = as_problems(problems)
     context = engine.site_context(problems, site, progress)
     living = _living(context)
     notes = engine.warn_at(context, [context.site])
@@ -214,7 +218,7 @@ def _living(context: SiteContext) -> set[int]:
     return set(fires.tolist())
 
 
-def _checked(ranking: Sequence[int], context: SiteContext) -> list[int]:
+def _checked(ranking: IntsLike, context: SiteContext) -> list[int]:
     ranked = check_features(ranking, context.sae.d_sae)
     if len(set(ranked)) < len(ranked):
         raise ConfigError("The ranking names a feature twice.", "Give each feature once.")

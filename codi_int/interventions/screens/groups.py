@@ -6,9 +6,9 @@ from typing import TypeVar
 from codi_int.interventions.screens.changes import NO_WORK, add_counts
 from codi_int.types import RunCounts
 
-ROWS_PER_GROUP = 4096
-"""(arm, problem) rows that are scored before their arms count as finished: enough for full batches, few enough to
-keep what is done in between"""
+ROWS_PER_GROUP = 12_288
+"""(arm, problem) rows that are scored before their arms count as finished: enough that a problem has several rows to
+share its prefix (eight with 1,495 problems), few enough to keep what is done in between"""
 T = TypeVar("T")
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, check_features
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
-from codi_int.interventions.screens.changes import ArmChange, arm_change
+from codi_int.interventions.screens.changes import ArmChange, arm_change, measure_change
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.names import take_names
-from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, assemble, finish_rows, measure_row
+from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, assemble, finish_rows, make_row
 from codi_int.progress import Progress, count_up
 from codi_int.types import Problem, RunCounts, Site
 
@@ -135,7 +135,7 @@ class _PairWorker:
         plans = self._plans(group)
         scores = dict(zip(plans, self._engine.score(self._context, list(plans.values())), strict=True))
         changes = {key: arm_change(self._context.clean, plan, scores[key]) for key, plan in plans.items()}
-        self._keep_singles(plans, scores)
+        self._keep_singles(plans, changes)
         for a, b in group:
             parts = (changes[a,], changes[b,])
             joint = _filled(changes[a, b], parts)
@@ -143,11 +143,11 @@ class _PairWorker:
         return count_work(self._context, list(plans.values()), list(scores.values()))
 
     def _keep_singles(
-        self, plans: Mapping[tuple[int, ...], ArmPlan], scores: Mapping[tuple[int, ...], ArmScores]
+        self, plans: Mapping[tuple[int, ...], ArmPlan], changes: Mapping[tuple[int, ...], ArmChange]
     ) -> None:
         for key, plan in plans.items():
             if len(key) == 1 and key[0] not in self.rows:
-                self.rows[key[0]] = measure_row(self._context, key[0], plan, scores[key], self._seed)
+                self.rows[key[0]] = make_row(self._context, key[0], plan, measure_change(changes[key], self._seed))
 
 
 def _filled(both: ArmChange, parts: tuple[ArmChange, ArmChange]) -> ArmChange:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codi_int.data.problems import name_of_problems
+from codi_int.data.problems import ProblemsLike, as_problems, name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
@@ -65,7 +65,7 @@ def whole_grid(model: CodiModel, thoughts: bool = True) -> tuple[Site, ...]:
 
 def run_map(
     model: CodiModel,
-    problems: Sequence[Problem],
+    problems: ProblemsLike,
     plan: MapPlan | None = None,
     seed: int = 0,
     data: str | None = None,
@@ -89,6 +89,7 @@ def run_map(
         DataError: without problems.
     """
     started = time.perf_counter()
+    problems = as_problems(problems)
     plan = plan or MapPlan(whole_grid(model))
     for site in plan.sites:
         model.check_site(site)

@@ -16,13 +16,14 @@ from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
 from codi_int.records import Alias, flatten
+from codi_int.shown import Shown
 from codi_int.types import Effect, Problem, Site
 
 PATHS = ("both", "cache", "recurrence")
 
 
-@dataclass(frozen=True)
-class EffectByPath:
+@dataclass(frozen=True, repr=False)
+class EffectByPath(Shown):
     """An edit's effect, taken apart by the way it reaches the answer."""
 
     label: str

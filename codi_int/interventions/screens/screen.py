@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from codi_int.data.problems import ProblemsLike, as_problems
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
@@ -17,14 +18,17 @@ from codi_int.interventions.screens.changes import (
     add_counts,
     adjust_effects,
     arm_change,
-    measure_change,
+    measure_changes,
     n_correct,
 )
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.names import Names, take_names
+from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
-from codi_int.types import Environment, Problem, RunCounts, Site
+from codi_int.shown import Finding
+from codi_int.sites import SitesLike, as_sites
+from codi_int.types import Environment, RunCounts, Site
 
 Key = tuple[Site, int]
 
@@ -88,8 +92,8 @@ class ScreenSite:
     """how many of them the edit touches any problem of"""
 
 
-@dataclass(frozen=True)
-class Screen:
+@dataclass(frozen=True, repr=False)
+class Screen(Finding):
     """A finished screen."""
 
     kind: str
@@ -147,11 +151,11 @@ class Checkpoint:
 
 def run_screen(
     engine: FeatureInterventionEngine,
-    problems: Sequence[Problem],
-    features: Sequence[int] | Mapping[Site, Sequence[int]] | None = None,
+    problems: ProblemsLike,
+    features: IntsLike | Mapping[Site, IntsLike] | None = None,
     make_edit: Callable[[int], MovableEdit] = Ablate,
     seed: int = 0,
-    site: Site | Sequence[Site] | None = None,
+    site: SitesLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     **names: Any,
@@ -175,6 +179,7 @@ def run_screen(
         SiteError: for a site that the engine has no SAE for.
     """
     started = time.perf_counter()
+    problems = as_problems(problems)
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
@@ -245,33 +250,35 @@ class _Worker:
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores = self._engine.score(context, list(plans.values()))
-        for (feature, plan), score in zip(plans.items(), scores, strict=True):
-            self._rows[context.site, feature] = measure_row(context, feature, plan, score, self._seed)
+        changes = [arm_change(context.clean, plan, found) for plan, found in zip(plans.values(), scores, strict=True)]
+        effects = measure_changes(changes, self._seed)
+        for (feature, plan), effect in zip(plans.items(), effects, strict=True):
+            self._rows[context.site, feature] = make_row(context, feature, plan, effect)
         return count_work(context, list(plans.values()), scores)
 
 
-def chosen_sites(engine: FeatureInterventionEngine, site: Site | Sequence[Site] | None) -> tuple[Site, ...]:
+def chosen_sites(engine: FeatureInterventionEngine, site: SitesLike | None) -> tuple[Site, ...]:
     """The sites that a screen is to run at; default all that the engine has."""
     if site is None:
         return tuple(engine.saes)
-    return (site,) if isinstance(site, Site) else tuple(dict.fromkeys(site))
+    return tuple(dict.fromkeys(as_sites(site)))
 
 
-def _wanted(features: Sequence[int] | Mapping[Site, Sequence[int]] | None, context: SiteContext) -> list[int]:
+def _wanted(features: IntsLike | Mapping[Site, IntsLike] | None, context: SiteContext) -> list[int]:
     listed = features.get(context.site, ()) if isinstance(features, Mapping) else features
     if listed is None:
         return list(range(context.sae.d_sae))
     return list(dict.fromkeys(check_features(listed, context.sae.d_sae)))
 
 
-def measure_row(context: SiteContext, feature: int, plan: ArmPlan, scores: ArmScores, seed: int) -> ScreenRow:
+def make_row(context: SiteContext, feature: int, plan: ArmPlan, effect: ArmEffect) -> ScreenRow:
     """One feature's effect; p-values are adjusted once all are known."""
     return ScreenRow(
         site=context.site,
         feature=feature,
         firing_rate=plan.firing_rate,
         edit_size=plan.edit_size,
-        effect=measure_change(arm_change(context.clean, plan, scores), seed),
+        effect=effect,
     )
 
 

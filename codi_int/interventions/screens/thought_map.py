@@ -6,6 +6,8 @@ from typing import Any
 from codi_int.errors import ConfigError
 from codi_int.interventions.screens.additivity import Interaction
 from codi_int.records import Alias, ArmEffect, flatten
+from codi_int.shown import Finding
+from codi_int.sites import as_sites
 from codi_int.types import Environment, RunCounts, Site
 
 KINDS = ("mean", "zero")
@@ -20,7 +22,7 @@ class MapPlan:
     """Which cells, and what is done to each."""
 
     sites: tuple[Site, ...]
-    """the cells"""
+    """the cells, as sites, their texts or parts; stored as a tuple of sites"""
     kind: str = "mean"
     """what takes the residual's place: `mean` over the problems of the run, or `zero`"""
     propagate: str = "both"
@@ -31,6 +33,7 @@ class MapPlan:
     """which ones: `onwards` from the cell's own position to the last, or `upto` it from thought 1 on"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", as_sites(self.sites))
         for name, value, known in (
             ("kind", self.kind, KINDS),
             ("propagate", self.propagate, (*PATHS, SPLIT)),
@@ -126,8 +129,8 @@ class PathSplit:
     """the same in nats of the clean answer's log-probability"""
 
 
-@dataclass(frozen=True)
-class ThoughtMap:
+@dataclass(frozen=True, repr=False)
+class ThoughtMap(Finding):
     """A finished map."""
 
     kind: str

@@ -1,4 +1,4 @@
-"""The door to the SAE kernels: one function per kernel, one `impl=` argument, one definition (`reference`)."""
+"""The entry point of the SAE kernels: one function per kernel, one `impl=` argument, one definition (`reference`)."""
 
 import importlib.util
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""Which implementation the door picks, and what it refuses."""
+"""Which implementation the entry point picks, and what it refuses."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def test_kernels_refuse_double():
     assert "eager" in caught.value.remedy
 
 
-def test_without_the_interpreter_the_cpu_is_refused_and_importing_the_door_imports_no_kernel():
+def test_without_the_interpreter_the_cpu_is_refused_and_importing_imports_no_kernel():
     code = (
         "import sys, torch\nfrom codi_int.errors import ConfigError\nfrom codi_int.sae.kernels import encode_topk\n"
         "print(any(name.endswith('_triton') for name in sys.modules))\n"
@@ -60,7 +60,7 @@ def test_decode_refuses_what_does_not_fit():
 def test_all_implementations_agree():
     generator = torch.Generator().manual_seed(0)
     x, W, b = (torch.randn(*s, generator=generator) for s in ((4, 10), (10, 50), (50,)))
-    first, *others = [encode_topk(x, W, b, 6, "abs", impl) for impl in ("reference", "eager", "triton")]
+    first, *others = [encode_topk(x, W, b, k=6, rule="abs", impl=impl) for impl in ("reference", "eager", "triton")]
     for other in others:
         assert torch.equal(first.indices, other.indices)
         torch.testing.assert_close(first.values, other.values)

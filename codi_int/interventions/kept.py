@@ -1,0 +1,206 @@
+"""Findings on disk from Python: written as `--out` writes them, and read back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from codi_int.errors import DataError
+from codi_int.files import read_json_object
+from codi_int.interventions.engine.documents import save_document
+from codi_int.interventions.engine.store import FAMILY, OUTCOMES, RESULT, save_family, save_result
+from codi_int.interventions.engine.summary import ResultFamily
+from codi_int.interventions.evaluation import Evaluation
+from codi_int.interventions.patching.predicted import PredictedResult
+from codi_int.interventions.patching.predicted_store import PREDICTIONS, save_predicted
+from codi_int.interventions.patching.predictions import Prediction
+from codi_int.interventions.screens.curves import AblationCurve
+from codi_int.interventions.screens.screen import Screen
+from codi_int.interventions.screens.thought_map import ThoughtMap
+from codi_int.records import flatten, table_row, unflatten
+from codi_int.run_folder import Run, RunFolder
+from codi_int.types import Number, Outcome, Result
+
+Kept = Result | Screen | ThoughtMap | AblationCurve | Evaluation | ResultFamily
+KINDS: dict[str, tuple[str, type[Any]]] = {
+    "codi-int/screen@1": ("screen", Screen),
+    "codi-int/map@1": ("map", ThoughtMap),
+    "codi-int/curve@1": ("curve", AblationCurve),
+    "codi-int/evaluation@1": ("evaluation", Evaluation),
+}
+"""schema to the name of the document and its record; a result has outcomes besides"""
+
+
+def save_finding(found: Kept, folder: str | Path, force: bool = False) -> Path:
+    """Write a finding with its tables into a folder; a folder of another run is refused.
+
+    Raises:
+        OutputError: the folder cannot be written to, or holds another run and `force` is not set.
+    """
+    document = found.to_dict()
+    place = RunFolder(folder, _identity(document), force, "give force=True")
+    place.check()
+    place.claim(**_hashes(document))
+    place.clear()
+    names = _write(found, document, Path(folder))
+    place.finish(names)
+    return Path(folder)
+
+
+def load_result(folder: str | Path) -> Kept:
+    """What `save`, or a command with `--out`, has kept: a result with its outcomes, a screen, a map, a curve, ...
+
+    Raises:
+        DataError: nothing of that kind there, or files that are not whole.
+    """
+    folder = Path(folder)
+    names = [RESULT, *(f"{name}.json" for name, _ in KINDS.values())]
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        also = "; a family of edits has a folder for each of them" if (folder / FAMILY).is_file() else ""
+        raise DataError(f"{folder} holds no result: none of {', '.join(names)}{also}.", "Give a folder that was kept.")
+    document = read_json_object(found, remedy="Run the command again.")
+    try:
+        if found.name == RESULT:
+            return _read_result(folder, document)
+        _, kind = KINDS[document["schema"]]
+        record: Kept = unflatten(kind, _known(kind, document))
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise DataError(f"{found} is not whole: {error!r}.", "Run the command again.") from None
+    return record
+
+
+def table_of(found: Kept) -> list[dict[str, Any]]:
+    """The rows of a finding, as its kept table has them: problems of a result, features of a screen, cells of a map."""
+    return _TABLES[type(found)](found)
+
+
+def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
+    """Its files; returns their names."""
+    if isinstance(found, PredictedResult):
+        save_predicted(found, folder)
+        return [RESULT, OUTCOMES, PREDICTIONS]
+    if isinstance(found, Result):
+        save_result(found, folder)
+        return [RESULT, OUTCOMES]
+    if isinstance(found, ResultFamily):
+        parts = [str(number) for number, _ in enumerate(found.results, 1)]
+        save_family(found, parts, folder)
+        return [FAMILY, *(f"{part}/{name}" for part in parts for name in (RESULT, OUTCOMES, "manifest.json"))]
+    name, _ = KINDS[str(document["schema"])]
+    tables = {} if isinstance(found, Evaluation) else {name: table_of(found)}
+    if isinstance(found, Screen):
+        tables["pairs"] = [table_row(row) for row in found.pairs]
+    if isinstance(found, ThoughtMap):
+        tables["splits"] = [table_row(row) for row in found.splits]
+    return save_document(folder, name, document, tables)
+
+
+def _identity(document: Mapping[str, Any]) -> Run:
+    """By what was done and on what; not by what came out."""
+    first = document["results"][0] if "results" in document else document
+    plain = {key: value for key, value in first.items() if isinstance(value, str | int | bool | type(None))}
+    done = first.get("experiment", plain)
+    given = [result["experiment"] for result in document.get("results", ())]
+    return Run(f"save {document['schema']}", {"the experiment": given or {**done, "site": document.get("site")}})
+
+
+def _hashes(document: Mapping[str, Any]) -> dict[str, str]:
+    first = document["results"][0] if "results" in document else document
+    environment = first.get("environment") or {}
+    return {name: environment[f"{name}_sha256"] for name in ("model", "sae", "data") if f"{name}_sha256" in environment}
+
+
+def _known(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the schema, and without what a command has put beside the record."""
+    return {field.name: document[field.name] for field in fields(kind) if field.name in document}
+
+
+def _read_result(folder: Path, document: Mapping[str, Any]) -> Result:
+    outcomes: dict[str, list[Outcome]] = {}
+    for row in _read_table(folder / OUTCOMES):
+        arm, row["answer"] = row.pop("arm"), _number(row["answer"])
+        outcomes.setdefault(arm, []).append(Outcome(**row))
+    whole = {arm: tuple(rows) for arm, rows in outcomes.items()}
+    if not (folder / PREDICTIONS).is_file():
+        return unflatten(Result, {**_known(Result, document), "outcomes": whole})
+    predictions = tuple(
+        Prediction(
+            problem_id=row["problem_id"],
+            answer=_number(row["predicted"]),
+            informative=row["informative"],
+            why_not=row["why_not"],
+            ambiguous=row.get("ambiguous", False),
+            source_id=row["source_id"],
+            source_answer=_number(row["source_answer"]),
+        )
+        for row in _read_table(folder / PREDICTIONS)
+    )
+    return unflatten(
+        PredictedResult, {**_known(PredictedResult, document), "outcomes": whole, "predictions": predictions}
+    )
+
+
+def _read_table(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def _number(value: float | None) -> Number | None:
+    """An answer of a column of floats; whole ones were whole."""
+    return int(value) if value is not None and value.is_integer() else value
+
+
+def _problems(found: Result) -> list[dict[str, Any]]:
+    """A row for each problem: what each arm answered."""
+    arms = found.outcomes
+    return [
+        {
+            "problem_id": rows[0].problem_id,
+            **{f"{arm}_answer": row.answer for arm, row in zip(arms, rows, strict=True)},
+            **{f"{arm}_correct": row.correct for arm, row in zip(arms, rows, strict=True)},
+            **{f"{arm}_logprob": row.answer_logprob for arm, row in zip(arms, rows, strict=True)},
+            "touched": rows[-1].touched,
+        }
+        for rows in zip(*arms.values(), strict=True)
+    ]
+
+
+def _edits(found: ResultFamily) -> list[dict[str, Any]]:
+    """A row for each edit."""
+    return [
+        {
+            "edit": result.experiment.label,
+            "factor": result.experiment.factor,
+            **{name: getattr(result.effect, name) for name in ("estimate", "low", "high", "n_broken", "n_fixed")},
+            "p_value": result.effect.p_value,
+            "p_adjusted": p,
+        }
+        for result, p in zip(found.results, found.p_adjusted, strict=True)
+    ]
+
+
+def _points(found: AblationCurve) -> list[dict[str, Any]]:
+    """A row for each point; `draw` is empty for the top features."""
+    top: list[dict[str, Any]] = [{"set": "top", "draw": None, **flatten(point)} for point in found.top]
+    drawn = enumerate(found.random)
+    return top + [{"set": "random", "draw": i, **flatten(point)} for i, line in drawn for point in line]
+
+
+def _groups(found: Evaluation) -> list[dict[str, Any]]:
+    """A row for each group of problems."""
+    several = (found.by_steps, found.by_operation, found.thoughts_replaced, found.written_chain)
+    return [flatten(row) for row in (found.overall, *(row for rows in several for row in rows))]
+
+
+_TABLES: dict[type[Any], Callable[[Any], list[dict[str, Any]]]] = {
+    Result: _problems,
+    PredictedResult: _problems,
+    ResultFamily: _edits,
+    Screen: lambda found: [table_row(row) for row in found.rows],
+    ThoughtMap: lambda found: [table_row(cell) for cell in found.cells],
+    AblationCurve: _points,
+    Evaluation: _groups,
+}

@@ -1,0 +1,211 @@
+"""What public objects say of themselves at a prompt and in a notebook: a few lines, a table, and both as HTML.
+
+Objects are told apart by the names of their classes, so that showing one does not load the packages of the others.
+"""
+
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = 10
+"""of a table, in a notebook"""
+PLACES = 6
+"""sites that are named"""
+
+
+def lines_of(shown: Any) -> list[str]:
+    """The object in a few lines."""
+    say = next(SAYERS[kind.__name__] for kind in type(shown).__mro__ if kind.__name__ in SAYERS)
+    return list(say(shown))
+
+
+def html_of(shown: Any) -> str:
+    """The lines, and below them the first rows of the object's table where it has one."""
+    first, *rest = map(escape, lines_of(shown))
+    text = "<br>".join([f"<b>{first}</b>", *rest])
+    if not hasattr(shown, "to_frame"):
+        return f"<div>{text}</div>"
+    frame = shown.to_frame()
+    more = len(frame) - ROWS
+    left = f"<br>and {more:,} rows more: .to_frame() has them all" if more > 0 else ""
+    table = frame.head(ROWS).to_html(index=False, border=0, float_format=_short, na_rep="")
+    return f"<div>{text}{table}{left}</div>"
+
+
+def frame_of(found: Any) -> "pd.DataFrame":
+    """The table of a finding."""
+    import pandas as pd
+
+    from codi_int.interventions.kept import table_of
+
+    return pd.DataFrame(table_of(found))
+
+
+def _result(result: Any) -> Iterator[str]:
+    done, clean, arm = result.experiment, result.arms["clean"], result.arms["intervened"]
+    yield f"Result: {done.label or done.kind} at {_places(done.sites or (done.site,))} of {done.model}, SAE {done.sae}"
+    yield f"{done.n_problems:,} problems of {done.data}, seed {done.seed}"
+    yield f"accuracy {_percent(clean.accuracy)} -> {_percent(arm.accuracy)}"
+    yield from _effect_lines(result.effect)
+
+
+def _effect(effect: Any) -> Iterator[str]:
+    yield f"Effect on {effect.n:,} problems ({effect.method})"
+    yield from _effect_lines(effect)
+
+
+def _effect_lines(effect: Any) -> Iterator[str]:
+    p = "" if effect.p_value is None else f", p = {effect.p_value:.3g}"
+    interval = f"{_points(effect.low)} to {_points(effect.high)}"
+    flips = f"{effect.n_broken:,} broken, {effect.n_fixed:,} fixed"
+    yield f"change {_points(effect.estimate)} points ({interval}){p}: {flips}"
+    if effect.logprob is not None:
+        found = effect.logprob
+        yield f"log-probability {found.estimate:+.3f} nats ({found.low:+.3f} to {found.high:+.3f})"
+    yield effect.verdict
+
+
+def _family(family: Any) -> Iterator[str]:
+    yield f"{len(family.results)} results, tested as a family (Holm)"
+    for result, p in list(zip(family.results, family.p_adjusted, strict=True))[:PLACES]:
+        adjusted = "not tested" if p is None else f"adjusted p = {p:.3g}"
+        yield f"{result.experiment.label}: {_points(result.effect.estimate)} points, {adjusted}"
+
+
+def _screen(screen: Any) -> Iterator[str]:
+    alive = sum(site.n_living for site in screen.sites)
+    yield f"Screen: {screen.kind} at {_places([site.site for site in screen.sites])} of {screen.model}"
+    yield f"{len(screen.rows):,} features, {alive:,} of them alive; {_setting(screen)}"
+    if screen.rows:
+        best = screen.ranked()[0]
+        effect = f"{_points(best.estimate)} points, {best.logprob:+.3f} nats"
+        yield f"strongest: feature {best.feature} at {best.site} ({effect})"
+    if screen.pairs:
+        yield f"{len(screen.pairs):,} pairs"
+
+
+def _map(found: Any) -> Iterator[str]:
+    cells = [cell for cell in found.cells if cell.has_path]
+    yield f"ThoughtMap: {found.kind} in place of the residual at {len(found.cells):,} cells of {found.model}"
+    yield f"{_setting(found)}; propagate {found.propagate}"
+    if cells:
+        worst = min(cells, key=lambda cell: cell.estimate)
+        yield f"most is lost at {worst.site}: {_points(worst.estimate)} points, {worst.logprob:+.3f} nats"
+
+
+def _curve(curve: Any) -> Iterator[str]:
+    yield f"AblationCurve: the top n of {curve.n_living:,} alive features at {curve.site} by {curve.order}"
+    yield f"{_setting(curve)}; {len(curve.random)} random sets for each n"
+    yield "accuracy: " + ", ".join(f"n {point.n}: {_percent(point.accuracy)}" for point in curve.top[:PLACES])
+
+
+def _evaluation(found: Any) -> Iterator[str]:
+    whole = found.overall
+    yield f"Evaluation of {found.model} on {found.data}"
+    share = f"{_percent(whole.accuracy)} ({_percent(whole.low)} to {_percent(whole.high)})"
+    yield f"accuracy {share}, {whole.n_correct:,} of {whole.n:,} right, {found.n_unanswered:,} without a number"
+
+
+def _paths(found: Any) -> Iterator[str]:
+    yield f"EffectByPath: {found.label} at {found.site}"
+    for path in ("both", "cache", "recurrence"):
+        effect = getattr(found, path)
+        yield f"{path}: {_points(effect.estimate)} points, {effect.logprob.estimate:+.3f} nats"
+    yield f"both - (cache + recurrence): {_points(found.interaction.estimate)} points"
+
+
+def _model(model: Any) -> Iterator[str]:
+    yield f"CodiModel {model.name}: {model.n_layers} layers, d_model {model.d_model}, {model.n_thoughts} thoughts"
+    hooks = f", {model.n_hooks} hooks set" if model.n_hooks else ""
+    yield f"{str(model.dtype).removeprefix('torch.')} on {model.device}{hooks}"
+
+
+def _sae(sae: Any) -> Iterator[str]:
+    config = sae.config
+    k = "" if config.k is None else f", k {config.k}"
+    rule = f" ({config.rule})" if config.architecture == "topk" else ""
+    yield f"{type(sae).__name__} {sae.name}: {config.architecture}{rule}, d_in {sae.d_in}, d_sae {sae.d_sae:,}{k}"
+    known = config.provenance
+    yield f"site {known.site or known.hook_name or 'unknown'}, model {known.model or 'unknown'}"
+
+
+def _engine(engine: Any) -> Iterator[str]:
+    yield f"FeatureInterventionEngine on {engine.model.name} at {_places(engine.sites)}"
+    saes = ", ".join(dict.fromkeys(sae.name for sae in list(engine.saes.values())[:PLACES])) or "none"
+    yield f"SAEs: {saes}; splice {engine.splice}, propagate {engine.propagate}"
+
+
+def _batch(batch: Any) -> Iterator[str]:
+    n, thoughts, width = batch.thoughts.shape
+    yield f"ThoughtBatch of {n:,} problems: {thoughts} thoughts, d_model {width}"
+    if batch.residuals is not None:
+        yield f"residuals {list(batch.residuals.shape)}: problem, layer, position, d_model"
+    if batch.captured:
+        yield f"captured at {_places(list(batch.captured))}"
+    if batch.completions:
+        yield f"{len(batch.completions):,} completions, first: {batch.completions[0].text.strip()!r}"
+
+
+def _activations(found: Any) -> Iterator[str]:
+    yield f"SiteActivations at {found.site}: values {list(found.values.shape)}: problem, d_model"
+
+
+def _latents(latents: Any) -> Iterator[str]:
+    n, k = latents.values.shape
+    yield f"Latents of {n:,} rows: {k} of {latents.d_sae:,} features each, as values and indices"
+
+
+def _capture(capture: Any) -> Iterator[str]:
+    info = capture.info
+    yield f"Capture in {capture.folder}: {len(info.problem_ids):,} problems of {info.data or '?'}, {info.dtype}"
+    yield f"{info.model}, layers {_listed(info.layers)}, positions {_listed(info.positions)}, d_model {info.d_model}"
+
+
+SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
+    "Result": _result,
+    "Effect": _effect,
+    "ResultFamily": _family,
+    "Screen": _screen,
+    "ThoughtMap": _map,
+    "AblationCurve": _curve,
+    "Evaluation": _evaluation,
+    "EffectByPath": _paths,
+    "CodiModel": _model,
+    "SAE": _sae,
+    "FeatureInterventionEngine": _engine,
+    "ThoughtBatch": _batch,
+    "SiteActivations": _activations,
+    "Latents": _latents,
+    "Capture": _capture,
+}
+"""name of a class to what says its lines; a subclass goes by its nearest parent"""
+
+
+def _setting(found: Any) -> str:
+    return f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+
+
+def _places(sites: Any) -> str:
+    return _listed([*sites])
+
+
+def _listed(values: Any) -> str:
+    """A few of them by name, and how many more."""
+    more = f" and {len(values) - PLACES} more" if len(values) > PLACES else ""
+    return ", ".join(map(str, values[:PLACES])) + more
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _points(change: float) -> str:
+    text = f"{100 * change:+.1f}"
+    return "0.0" if float(text) == 0 else text
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,239 @@
+"""The one rule for folders that keep a run: another run's folder is refused, the same run goes on in it.
+
+A manifest says which run a folder holds: the command with its settings, the hashes of what it read (model, SAE, data),
+and the files that it left. A run asks twice: `check` before anything is loaded compares the settings, `claim` the
+hashes. `force` replaces what is there: files of the kept run and no others are removed.
+"""
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codi_int.errors import OutputError
+from codi_int.files import read_json_object, write_json
+
+MANIFEST = "manifest.json"
+SCHEMA = "codi-int/manifest@1"
+DOCUMENTS = (
+    *("result.json", "results.json", "screen.json", "finished.json", "map.json", "curve.json", "roads.json"),
+    *("lens.json", "eval.json", "evaluation.json", "thoughts.json", "doctor.json", "capture.json"),
+    *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json"),
+)
+"""what runs leave behind: by these a folder without a manifest is known to hold one"""
+BESIDE = (".parquet", ".csv", ".png", ".svg")
+"""endings of the files that lie beside a document under its name"""
+NOT_HASHED = ".safetensors"
+"""weights and activations: gigabytes, and their own sidecars say what they are"""
+MOST_NAMED = 4
+"""files of another run that a refusal names"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What makes two runs the same one."""
+
+    command: str
+    """such as `ablate`, or what was saved from Python"""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """option to value, plain JSON types"""
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """the same for options that name what is read; compared by the hashes of that, kept for messages"""
+    growing: tuple[str, ...] = ()
+    """settings of several values to which a run of the same folder may add more; no value at all means every one"""
+    own: tuple[str, ...] = ()
+    """documents without a manifest that the command itself checks and goes on from"""
+    words: tuple[str, ...] = ()
+    """the command as it was typed"""
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """What a folder holds."""
+
+    files: tuple[str, ...]
+    """relative to the folder, those that are there"""
+    run: Mapping[str, Any]
+    """`command`, `settings`, `names` and `inputs` of its manifest; empty where that is missing or older"""
+    words: str
+    """the command as it was typed; empty where nobody knows"""
+
+
+class RunFolder:
+    """A folder for one run; without a path nothing is kept and nothing is asked."""
+
+    def __init__(self, path: str | Path | None, run: Run, force: bool = False, remedy: str = "add --force") -> None:
+        """
+        Args:
+            path: the folder; None where the run is not kept.
+            run: what will be in it.
+            force: whether another run is replaced.
+            remedy: how that is asked for.
+        """
+        self.path = None if path is None else Path(path)
+        self._run, self._force, self._remedy = run, force, remedy
+        self._inputs: dict[str, str] = {}
+        self._cleared = False
+        self._made = False
+
+    def check(self) -> None:
+        """Before anything is loaded.
+
+        Raises:
+            OutputError: where the folder holds another run; says which, and where the two differ.
+        """
+        kept = self._kept()
+        if kept is None or self._force:
+            return
+        if not kept.run:
+            # from before there were manifests: only the command that left them can tell whether it goes on there
+            if not set(kept.files) & set(DOCUMENTS) <= set(self._run.own):
+                raise self._refusal(kept, "")
+        elif kept.run["command"] != self._run.command:
+            raise self._refusal(kept, "")
+        elif difference := self._difference(kept.run["settings"]):
+            raise self._refusal(kept, difference)
+
+    def claim(self, **inputs: str) -> None:
+        """Once everything is loaded and before anything is computed: compare the hashes of what the run reads.
+
+        Args:
+            inputs: hash of each, such as `model`, `sae`, `data`.
+
+        Raises:
+            OutputError: as for `check`.
+        """
+        self._inputs = inputs
+        kept = self._kept()
+        if self.path is None:
+            return
+        if kept is not None and self._force and self._run.own:
+            self.clear()  # a run that goes on from what it finds must find nothing
+            kept = None
+        if kept is not None and not self._force and kept.run:
+            self._compare_inputs(kept)
+        if kept is None:
+            self._made = not self.path.exists()
+            self._write([], finished=False)
+
+    def release(self) -> None:
+        """After a run that did not end: a folder in which it left nothing is as it was."""
+        if self.path is not None and (self.path / MANIFEST).is_file() and self._kept() is None:
+            (self.path / MANIFEST).unlink()
+            with suppress(OSError):
+                if self._made:
+                    self.path.rmdir()
+
+    def clear(self) -> None:
+        """Remove the files of the run that is there, where it is to be replaced."""
+        kept = self._kept()
+        if self.path is None or kept is None or not self._force or self._cleared:
+            return
+        self._cleared = True  # what comes later is this run's own
+        for name in (*kept.files, MANIFEST):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in sorted({(self.path / name).parent for name in kept.files} - {self.path}, reverse=True):
+            with suppress(OSError):  # files that are none of the run's are in it
+                folder.rmdir()
+
+    def finish(self, files: Iterable[str]) -> None:
+        """Write the manifest of a run whose files are all there; the last thing a run does."""
+        if self.path is not None:
+            self._write(files, finished=True)
+
+    def _kept(self) -> KeptRun | None:
+        return None if self.path is None else read_kept(self.path)
+
+    def _write(self, files: Iterable[str], finished: bool) -> None:
+        assert self.path is not None
+        run = {
+            "command": self._run.command,
+            "settings": dict(self._run.settings),
+            "names": dict(self._run.names),
+            "inputs": self._inputs,
+        }
+        write_manifest(self.path, list(files), self._run.words, {"finished": finished, "run": run})
+
+    def _difference(self, settings: Mapping[str, Any]) -> str:
+        """The first setting in which the kept run differs, in words; empty where there is none."""
+        for name in {**settings, **self._run.settings}:
+            there, here = settings.get(name), self._run.settings.get(name)
+            grows = name in self._run.growing and _covers(here, there)
+            if there != here and not grows:
+                return f"{name} is {_shown(there)} there, {_shown(here)} here"
+        return ""
+
+    def _compare_inputs(self, kept: KeptRun) -> None:
+        there, names = kept.run["inputs"], kept.run["names"]
+        for name in (name for name in self._inputs if there.get(name) != self._inputs[name]):
+            # by what was typed, where that differs; else the file behind the name has changed
+            words = [
+                f"{option} is {_shown(names.get(option))} there, {_shown(given)} here"
+                for option, given in self._run.names.items()
+                if names.get(option) != given
+            ]
+            changed = f"its {name} is {str(there.get(name))[:12]} there, {self._inputs[name][:12]} here"
+            raise self._refusal(kept, ", ".join(words) or changed)
+
+    def _refusal(self, kept: KeptRun, difference: str) -> OutputError:
+        names = ", ".join(kept.files[:MOST_NAMED]) + (", ..." if len(kept.files) > MOST_NAMED else "")
+        what = f"{kept.words} ({names})" if kept.words else names
+        return OutputError(
+            f"{self.path} holds another run: {what}{'; ' if difference else ''}{difference}.",
+            f"Give another folder, or {self._remedy} to replace what is there.",
+        )
+
+
+def read_kept(folder: Path) -> KeptRun | None:
+    """The run that a folder holds; None for none, and for one that was stopped before it left anything.
+
+    Raises:
+        OutputError: a manifest that cannot be read.
+    """
+    documents = [name for name in DOCUMENTS if (folder / name).is_file()]
+    beside = [Path(name).stem + end for name in documents for end in BESIDE]
+    also = [name for name in (*beside, "outcomes.parquet", "predictions.parquet") if (folder / name).is_file()]
+    known = tuple(dict.fromkeys([*documents, *(also if documents else [])]))
+    if not (folder / MANIFEST).is_file():
+        return KeptRun(known, {}, "") if known else None
+    manifest = read_json_object(folder / MANIFEST, error=OutputError, remedy="Remove it, or give another folder.")
+    listed = [name for name in (*manifest.get("files", ()), *manifest.get("sha256", ())) if (folder / name).is_file()]
+    files = tuple(dict.fromkeys([*listed, *known]))
+    words = shlex.join(map(str, manifest.get("command", ())))
+    return KeptRun(files, manifest.get("run", {}), words) if files else None
+
+
+def write_manifest(
+    folder: Path, files: Sequence[str], words: Sequence[str] = (), more: Mapping[str, Any] | None = None
+) -> None:
+    """Write what is in a folder and how it came about.
+
+    Args:
+        files: names of the run's files, relative to the folder; those that are not there are passed over.
+        words: the command as it was typed.
+        more: further entries.
+    """
+    there = [name for name in dict.fromkeys(files) if name != MANIFEST and (folder / name).is_file()]
+    hashes = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in there
+        if not name.endswith(NOT_HASHED)
+    }
+    manifest = {"schema": SCHEMA, "command": list(words), **(more or {}), "python": sys.version.split()[0]}
+    write_json(folder / MANIFEST, {**manifest, "files": there, "sha256": hashes}, indent=1)
+
+
+def _covers(here: Any, there: Any) -> bool:
+    """Whether a list of values holds all of another; an empty one stands for every value."""
+    return not here or (bool(there) and set(there) <= set(here))
+
+
+def _shown(value: Any) -> str:
+    """A value as it would be typed."""
+    if value is None or value == []:
+        return "not given"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

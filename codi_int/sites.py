@@ -1,0 +1,81 @@
+"""Places inside a chain of thought, and how users write them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from codi_int.errors import SiteError
+from codi_int.numeric import as_whole, shown
+
+Component = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "thought", "final_norm"]
+# those that every block has, apart from those that a position has once: a site has a layer or has none
+LAYER_COMPONENTS: tuple[Component, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+GLOBAL_COMPONENTS: tuple[Component, ...] = ("thought", "final_norm")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place inside a chain of thought, written `L14.P3`, `L14.P3.mlp_out` or `P3.thought`."""
+
+    layer: int | None
+    """block index from 0; None for the components that belong to no layer"""
+    position: int
+    """0 is the <bot> pass, 1..6 are the thoughts"""
+    component: Component = "resid_post"
+    """which tensor of the block, in TransformerLens' words, or `thought` / `final_norm`"""
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "position") if self.layer is not None else ("position",):
+            whole = as_whole(f"A site's {name}", getattr(self, name), SiteError)
+            object.__setattr__(self, name, whole)
+        known = LAYER_COMPONENTS + GLOBAL_COMPONENTS
+        if self.component not in known:
+            raise SiteError(f"Component {self.component!r} does not exist.", f"Known components: {', '.join(known)}.")
+        # both directions at once: a block's component without a layer, and a layer for what has none
+        if (self.layer is None) != (self.component in GLOBAL_COMPONENTS):
+            raise SiteError(
+                f"Component {self.component!r} with layer {self.layer} is no site.",
+                f"{' and '.join(GLOBAL_COMPONENTS)} take layer None, all others take a layer number.",
+            )
+        if self.position < 0 or (self.layer is not None and self.layer < 0):
+            raise SiteError(
+                f"Layer {self.layer}, position {self.position}: both count from 0 upwards.",
+                "Give numbers from 0 upwards.",
+            )
+
+    def __str__(self) -> str:
+        # `resid_post` is the usual one and stays unsaid; `parse` puts it back
+        parts = [f"P{self.position}"] if self.layer is None else [f"L{self.layer}", f"P{self.position}"]
+        return ".".join(parts if self.component == "resid_post" else [*parts, self.component])
+
+    @classmethod
+    def parse(cls, text: "SiteLike") -> "Site":
+        """The site that `text` names, the inverse of `str(site)`; also of its parts (14, 3), or the site itself."""
+        if isinstance(text, Site):
+            return text
+        if isinstance(text, tuple | list) and len(text) in (2, 3):
+            return cls(*text)
+        # fullmatch: with match, what stands behind a site would be dropped without a word
+        # nine digits: no model has more, and Python refuses to read thousands of them in words of its own
+        pattern = r"(?:L(\d{1,9})\.)?P(\d{1,9})(?:\.(\w+))?"
+        match = re.fullmatch(pattern, text) if isinstance(text, str) else None
+        if not match:
+            raise SiteError(f"{shown(text)} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought, or (14, 3).")
+        layer, position, component = match.groups()
+        return cls(int(layer) if layer else None, int(position), component or "resid_post")  # type: ignore[arg-type]
+
+
+SiteLike = Site | str | tuple[Any, ...]
+"""a site, its text such as `L14.P3`, or its parts: (14, 3) or (14, 3, "mlp_out")"""
+SitesLike = SiteLike | Iterable[SiteLike]
+"""one site or several"""
+
+
+def as_sites(given: SitesLike) -> tuple[Site, ...]:
+    """The sites that are meant, by one of them or several."""
+    # a pair of numbers is one site, a pair of sites are two
+    parts = isinstance(given, tuple | list) and bool(given) and not isinstance(given[0], Site | str | tuple | list)
+    if isinstance(given, Site | str) or parts or not isinstance(given, Iterable):
+        return (Site.parse(given),)  # type: ignore[arg-type]
+    return tuple(Site.parse(site) for site in given)

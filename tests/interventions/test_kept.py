@@ -1,0 +1,119 @@
+"""Findings are saved and read back as they were, also from folders that the command line has written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import codi_int as ci
+from codi_int.errors import ConfigError, DataError, OutputError
+from codi_int.interventions.engine.summary import family_of
+from codi_int.interventions.evaluation import evaluate
+from codi_int.types import Site
+
+PLACE = Site(2, 3)
+
+
+@pytest.fixture(scope="module")
+def result(engine_at: Callable[..., Any], right: Any) -> Any:
+    controls = ci.Controls(features=3, directions=2)
+    return engine_at(PLACE).run(ci.Ablate((3, 5)), right, controls=controls, data="stories")
+
+
+@pytest.fixture(scope="module")
+def screen(engine_at: Callable[..., Any], right: Any) -> Any:
+    return ci.run_screen(engine_at(PLACE), right, [3, 5, 31])
+
+
+def test_a_result_comes_back_equal(result: Any, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    back = ci.load_result(tmp_path)
+    for name in result.__dataclass_fields__:
+        assert getattr(back, name) == getattr(result, name), name
+    assert back == result
+    assert type(back.outcomes["clean"][0].answer) is type(result.outcomes["clean"][0].answer)
+
+
+def test_a_prediction_comes_back_equal(engine_at: Callable[..., Any], right: Any, tmp_path: Path) -> None:
+    predictions = ci.predict_answers(ci.parse_claim("addition:subtraction"), right)
+    found = ci.run_predicted(
+        engine_at(PLACE), ci.Swap(3, 5), right, predictions, controls=ci.Controls(features=2), underpowered=True
+    )
+    found.save(tmp_path)
+    back = ci.load_result(tmp_path)
+    assert type(back) is type(found)
+    assert (back.prediction, back.predictions, back.outcomes) == (found.prediction, found.predictions, found.outcomes)
+
+
+def test_screens_maps_curves_and_evaluations_come_back_equal(
+    screen: Any, engine_at: Callable[..., Any], llama: Any, right: Any, tmp_path: Path
+) -> None:
+    found = {
+        "screen": screen,
+        "map": ci.run_map(llama, right, ci.MapPlan((PLACE, Site(1, 2)), propagate="split")),
+        "curve": ci.run_curve(engine_at(PLACE), right, [3, 5], sizes=[1, 2], draws=2),
+        "evaluation": evaluate(llama, right, data="stories"),
+    }
+    for name, finding in found.items():
+        finding.save(tmp_path / name)
+        assert ci.load_result(tmp_path / name) == finding, name
+    pairs = ci.run_pairs(engine_at(PLACE), right, [(3, 5)])
+    pairs.save(tmp_path / "pairs")
+    # a pair's document leaves out one p-value, so the documents are what can be equal
+    assert ci.load_result(tmp_path / "pairs").to_dict() == pairs.to_dict()
+
+
+def test_a_family_is_kept_edit_by_edit(engine_at: Callable[..., Any], right: Any, tmp_path: Path) -> None:
+    results = engine_at(PLACE).run_many([ci.Amplify(3, 2), ci.Amplify(3, 5)], right, controls=0)
+    family_of(results).save(tmp_path)
+    assert [ci.load_result(tmp_path / name) for name in ("1", "2")] == list(results)
+    with pytest.raises(DataError, match="a family of edits has a folder for each"):
+        ci.load_result(tmp_path)
+    assert list(family_of(results).to_frame()["factor"]) == [2.0, 5.0]
+
+
+def test_another_finding_is_refused_and_the_same_is_not(result: Any, screen: Any, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    before = (tmp_path / "result.json").read_bytes()
+    result.save(tmp_path)
+    with pytest.raises(OutputError, match=r"holds another run: result.json, .*give|Give"):
+        screen.save(tmp_path)
+    assert (tmp_path / "result.json").read_bytes() == before
+    screen.save(tmp_path, force=True)
+    assert not (tmp_path / "result.json").exists()
+    assert ci.load_result(tmp_path) == screen
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", '{"schema": "codi-int/screen@1", "rows": 3}'])
+def test_what_is_no_finding_is_a_data_error(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "screen.json").write_text(content)
+    with pytest.raises(DataError):
+        ci.load_result(tmp_path)
+
+
+def test_frames_have_the_columns_of_the_kept_tables(result: Any, screen: Any, tmp_path: Path) -> None:
+    screen.save(tmp_path / "screen")
+    frame, table = screen.to_frame(), pq.read_table(tmp_path / "screen" / "screen.parquet")
+    assert list(frame.columns) == table.column_names
+    assert len(frame) == 3
+    assert list(frame["feature"]) == [3, 5, 31]
+    assert list(frame["estimate"]) == [row.effect.accuracy.value for row in screen.rows]
+    assert list(frame["site"]) == ["L2.P3"] * 3
+    problems = result.to_frame()
+    assert list(problems["problem_id"]) == [outcome.problem_id for outcome in result.outcomes["clean"]]
+    assert problems["intervened_correct"].mean() == result.arms["intervened"].accuracy
+    assert problems["touched"].sum() == result.effect.n_touched
+
+
+def test_plots_are_figures_of_the_same_numbers(result: Any, screen: Any) -> None:
+    left = result.plot().axes[0]
+    assert left.lines[2].get_xdata()[0] == pytest.approx(100 * result.effect.estimate)
+    assert result.plot("effect")._repr_png_()[:4] == b"\x89PNG"
+    assert {name: len(screen.plot(name).axes) for name in ("volcano", "effects", "firing", "ranks")}
+    with pytest.raises(ConfigError, match=r"no figure sideways of .*\nIt has volcano, effects, firing, ranks"):
+        screen.plot("sideways")
+    with pytest.raises(DataError, match="nothing to draw"):
+        result.plot("prediction")

@@ -1,0 +1,162 @@
+"""The rule for folders of runs: another run is refused and named, the same goes on, force replaces and nothing else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codi_int.errors import OutputError
+from codi_int.run_folder import Run, RunFolder, read_kept, write_manifest
+
+ABLATE = Run("ablate", {"--feature": [449], "--seed": 0}, {"--data": "a"}, words=("codi-int", "ablate"))
+
+
+def kept(folder: Path, run: Run = ABLATE, files: tuple[str, ...] = ("result.json",), **inputs: str) -> RunFolder:
+    """A finished run."""
+    first = RunFolder(folder, run)
+    first.check()
+    first.claim(**(inputs or {"model": "m", "data": "d"}))
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    first.finish(files)
+    return first
+
+
+def changed(run: Run = ABLATE, **more: Any) -> Run:
+    return Run(**{**vars(run), **more})
+
+
+def test_the_same_run_goes_on(tmp_path: Path) -> None:
+    kept(tmp_path)
+    again = RunFolder(tmp_path, ABLATE)
+    again.check()
+    again.claim(model="m", data="d")
+    again.clear()
+    assert (tmp_path / "result.json").exists()
+
+
+def test_another_run_is_named_with_its_difference(tmp_path: Path) -> None:
+    kept(tmp_path)
+    other = RunFolder(tmp_path, changed(settings={"--feature": [449, 3], "--seed": 0}))
+    with pytest.raises(OutputError) as refused:
+        other.check()
+    assert str(refused.value).split("\n") == [
+        f"{tmp_path} holds another run: codi-int ablate (result.json); --feature is 449 there, 449,3 here.",
+        "Give another folder, or add --force to replace what is there.",
+    ]
+
+
+def test_another_command_is_refused_whatever_its_settings(tmp_path: Path) -> None:
+    kept(tmp_path)
+    with pytest.raises(OutputError, match="holds another run: codi-int ablate"):
+        RunFolder(tmp_path, changed(command="swap")).check()
+
+
+@pytest.mark.parametrize(
+    ("names", "inputs", "says"),
+    [
+        ({"--data": "b"}, {"model": "m", "data": "e"}, "--data is a there, b here"),
+        ({"--data": "a"}, {"model": "m", "data": "e"}, "its data is d there, e here"),
+        ({"--data": "a"}, {"model": "n", "data": "d"}, "its model is m there, n here"),
+    ],
+)
+def test_hashes_decide_what_is_read(tmp_path: Path, names: dict, inputs: dict, says: str) -> None:
+    kept(tmp_path)
+    other = RunFolder(tmp_path, changed(names=names))
+    other.check()
+    with pytest.raises(OutputError, match=says):
+        other.claim(**inputs)
+
+
+def test_another_name_for_the_same_data_is_the_same_run(tmp_path: Path) -> None:
+    kept(tmp_path)
+    RunFolder(tmp_path, changed(names={"--data": "./a"})).claim(model="m", data="d")
+
+
+@pytest.mark.parametrize(("there", "here", "same"), [([1], [1, 2], True), ([1, 2], [1], False), ([], [1], False)])
+def test_growing_settings_take_up_what_is_there(tmp_path: Path, there: list, here: list, same: bool) -> None:
+    grown = changed(growing=("--feature",), settings={"--feature": there})
+    kept(tmp_path, grown)
+    larger = RunFolder(tmp_path, changed(grown, settings={"--feature": here}))
+    if same:
+        larger.check()
+    else:
+        with pytest.raises(OutputError, match="--feature is"):
+            larger.check()
+    RunFolder(tmp_path, changed(grown, settings={"--feature": []})).check()  # none given stands for all
+
+
+def test_force_removes_the_kept_run_and_nothing_else(tmp_path: Path) -> None:
+    kept(tmp_path, files=("result.json", "effect.png", "x2/result.json"))
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "x2" / "notes.txt").write_text("mine")
+    forced = RunFolder(tmp_path, changed(command="swap"), force=True)
+    forced.check()
+    forced.claim(model="m", data="d")
+    assert (tmp_path / "result.json").exists()  # until there is something in its place
+    forced.clear()
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"notes.txt", "x2/notes.txt"}
+    (tmp_path / "result.json").write_text("{}")
+    forced.clear()
+    assert (tmp_path / "result.json").exists()  # its own files are not removed
+
+
+def test_a_run_that_goes_on_is_forced_to_begin_anew(tmp_path: Path) -> None:
+    screen = changed(command="screen", own=("finished.json",))
+    kept(tmp_path, screen, ("finished.json",))
+    RunFolder(tmp_path, screen, force=True).claim(model="m", data="d")
+    assert not (tmp_path / "finished.json").exists()
+
+
+def test_folders_without_a_manifest_are_known_by_their_documents(tmp_path: Path) -> None:
+    for name in ("finished.json", "screen.json", "screen.parquet", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    found = read_kept(tmp_path)
+    assert found is not None
+    assert set(found.files) == {"finished.json", "screen.json", "screen.parquet"}
+    with pytest.raises(OutputError, match=r"another run: screen.json, finished.json, screen.parquet\."):
+        RunFolder(tmp_path, ABLATE).check()
+    RunFolder(tmp_path, changed(own=("finished.json", "screen.json"))).check()
+
+
+def test_a_folder_of_other_things_is_free(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path, ABLATE).check()
+
+
+def test_a_run_that_left_nothing_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    stopped = RunFolder(tmp_path / "new", ABLATE)
+    stopped.claim(model="m", data="d")
+    RunFolder(tmp_path / "new", changed(command="swap")).check()  # nothing there yet, so nothing is refused
+    stopped.release()
+    assert not (tmp_path / "new").exists()
+    kept(tmp_path / "old")
+    RunFolder(tmp_path / "old", ABLATE).release()
+    assert (tmp_path / "old" / "manifest.json").exists()
+
+
+def test_without_a_folder_nothing_is_asked() -> None:
+    none = RunFolder(None, ABLATE)
+    none.check()
+    none.claim(model="m")
+    none.clear()
+    none.release()
+    none.finish(["result.json"])
+
+
+def test_weights_are_listed_and_not_hashed(tmp_path: Path) -> None:
+    for name in ("result.json", "layer00.safetensors"):
+        (tmp_path / name).write_text("{}")
+    write_manifest(tmp_path, ["result.json", "layer00.safetensors", "gone.png", "manifest.json"], ["codi-int"])
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["files"] == ["result.json", "layer00.safetensors"]
+    assert list(manifest["sha256"]) == ["result.json"]
+
+
+def test_a_broken_manifest_is_two_lines(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(OutputError, match="cannot be read as JSON"):
+        RunFolder(tmp_path, ABLATE).check()
