@@ -138,6 +138,11 @@ def unflatten(cls: type[R], row: Mapping[str, Any]) -> R:
     return cls(**{name: _value(hints.get(name), value) for name, value in nested.items()})
 
 
+def _is_empty(value: Any) -> bool:
+    """Whether a flat record that lies in another one has nothing but None in it."""
+    return isinstance(value, Mapping) and all(item is None or _is_empty(item) for item in value.values())
+
+
 def differing_key(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """The first name whose values differ, or that only one of two unequal mappings has."""
     missing = object()  # None is a value: `.get` alone would take a name that is not there for one that is None
@@ -150,7 +155,8 @@ def _value(kind: Any, value: Any) -> Any:
     if origin in (Union, UnionType):
         # of `X | None` and `int | tuple[int, ...]` the part that JSON writes in another form
         fit = next((one for one in args if is_dataclass(one) or get_origin(one) is tuple), None)
-        return value if fit is None or value is None else _value(fit, value)
+        # a record that is not there has columns all the same, as a cell of a map without an effect
+        return value if fit is None or value is None else None if _is_empty(value) else _value(fit, value)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_value(args[0], item) for item in value)
     if origin in (dict, Mapping) and isinstance(value, Mapping):

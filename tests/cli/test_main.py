@@ -1,5 +1,6 @@
 """The entry point: help, speed, errors, interrupts."""
 
+import gc
 import inspect
 import subprocess
 import sys
@@ -166,6 +167,19 @@ def test_words_that_make_no_command_give_two_lines(
     ran = run(*words)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"codi-int: {lines[0]}\n{lines[1]}\n"
+
+
+def test_the_collector_of_garbage_has_its_own_pace_again_behind_a_command(
+    run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, inside = gc.get_threshold(), []
+    monkeypatch.setattr(main, "make_app", lambda: lambda *_, **__: inside.append(gc.get_threshold()))
+    assert run("list").code == 0
+    assert inside == [(100_000, *before[1:])]
+    assert gc.get_threshold() == before
+    monkeypatch.setattr(main, "make_app", lambda: 1 / 0)
+    assert run("list").code == 1
+    assert gc.get_threshold() == before
 
 
 def test_interrupt_is_a_clean_stop(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

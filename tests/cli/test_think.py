@@ -30,5 +30,5 @@ def test_a_typed_question_has_no_true_answer_and_unknown_words_are_told(run: Cal
     assert "question-1" in ran.page
     assert "right" not in ran.page
     assert "wrong" not in ran.page
-    assert "not in the model's vocabulary" in ran.err
+    assert "warning: 1 of 1 question holds words that random does not know (zeppelins)" in ran.err
     assert run("think", " ", "--model", shelf.model).code == 2

@@ -167,7 +167,7 @@ def test_a_small_memory_budget_is_told(llama: CodiModel, sae_at: SaeMaker, probl
     result = engine.run(Ablate(4), problems, controls=0)
     assert any(f"keeps 0 of {len(llama.batches(problems))} batches" in note for note in result.notes)
     roomy = FeatureInterventionEngine(llama, {LATE: engine.saes[LATE]}).run(Ablate(4), problems, controls=0)
-    assert roomy.notes == ()
+    assert not any("memory budget" in note for note in roomy.notes)
     for name, outcomes in roomy.outcomes.items():
         assert [o.answer for o in outcomes] == [o.answer for o in result.outcomes[name]]
         # a row at a time is another shape

@@ -49,7 +49,8 @@ def test_a_row_is_what_the_engine_says_of_that_feature(
     assert effect.logprob is not None
     for name in ("n_touched", "n_broken", "n_fixed", "n_answer_changed", "estimate", "low", "high", "p_value"):
         assert getattr(row, name) == getattr(effect, name), name
-    assert row.logprob == pytest.approx(effect.logprob.estimate)
+    # rows of all features share chunks, and another shape rounds in another way
+    assert row.logprob == pytest.approx(effect.logprob.estimate, abs=3e-5)
 
 
 def test_some_features_break_answers_here(screen: Screen) -> None:

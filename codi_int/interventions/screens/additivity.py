@@ -117,6 +117,7 @@ class PairRow(FlatEffect):
         "logprob_b",
         "interaction",
         "interaction_logprob",
+        "logprob_p",
     )
 
 

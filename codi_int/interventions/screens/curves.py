@@ -47,6 +47,10 @@ class CurvePoint(FlatEffect):
         "logprob_high",
         "p_value",
         "n_touched",
+        "n_broken",
+        "n_fixed",
+        "n_answer_changed",
+        "logprob_p",
     )
 
 

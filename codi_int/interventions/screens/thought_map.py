@@ -81,6 +81,7 @@ class MapCell:
     high = Alias[float | None]("effect.accuracy.high")
     p_value = Alias[float | None]("effect.accuracy.p_value")
     p_adjusted = Alias[float | None]("effect.accuracy.p_adjusted")
+    n_touched = Alias[int | None]("effect.n_touched")
     n_broken = Alias[int | None]("effect.n_broken")
     n_fixed = Alias[int | None]("effect.n_fixed")
     n_answer_changed = Alias[int | None]("effect.n_answer_changed")
@@ -99,6 +100,7 @@ class MapCell:
         "high",
         "p_value",
         "p_adjusted",
+        "n_touched",
         "n_broken",
         "n_fixed",
         "n_answer_changed",
