@@ -343,7 +343,7 @@ def _no_figures() -> Iterator[None]:
     from matplotlib.figure import Figure
 
     before = Figure.savefig
-    Figure.savefig = lambda _, path, **__: Path(path).write_bytes(b"")
+    Figure.savefig = lambda *_, **__: None
     try:
         yield
     finally:

@@ -29,6 +29,8 @@ BESIDE = (".parquet", ".csv", ".png", ".svg")
 """endings of the files that lie beside a document under its name"""
 NOT_HASHED = ".safetensors"
 """weights and activations: gigabytes, and their own sidecars say what they are"""
+LONGEST_NAME = 255
+"""bytes of a file's name that every system takes"""
 MOST_NAMED = 4
 """files of another run that a refusal names"""
 
@@ -200,11 +202,36 @@ def read_kept(folder: Path) -> KeptRun | None:
     known = tuple(dict.fromkeys([*documents, *(also if documents else [])]))
     if not (folder / MANIFEST).is_file():
         return KeptRun(known, {}, "") if known else None
-    manifest = read_json_object(folder / MANIFEST, error=OutputError, remedy="Remove it, or give another folder.")
-    listed = [name for name in (*manifest.get("files", ()), *manifest.get("sha256", ())) if (folder / name).is_file()]
+    manifest = _read_manifest(folder / MANIFEST)
+    listed = [name for name in (*manifest["files"], *manifest["sha256"]) if (folder / name).is_file()]
     files = tuple(dict.fromkeys([*listed, *known]))
-    words = shlex.join(map(str, manifest.get("command", ())))
-    return KeptRun(files, manifest.get("run", {}), words) if files else None
+    return KeptRun(files, manifest["run"], shlex.join(map(str, manifest["command"]))) if files else None
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest with the entries that are asked for, all of the right kind."""
+    remedy = "Remove it, or give another folder."
+    empty: dict[str, Any] = {"files": [], "sha256": {}, "command": [], "run": {}}
+    found = empty | read_json_object(path, error=OutputError, remedy=remedy)
+    whole = _are(found, files=list, sha256=dict, command=list, run=dict)
+    if not whole or (found["run"] and not _are(found["run"], command=str, settings=dict, names=dict, inputs=dict)):
+        raise OutputError(f"{path} is no manifest of a run.", remedy)
+    for name in (*found["files"], *found["sha256"]):
+        # --force removes what a manifest lists, and a folder may be a stranger's: nothing that lies elsewhere
+        if not isinstance(name, str) or not _is_inside(name):
+            raise OutputError(f"{path} names {str(name)[:80]!r}, which is no file of its folder.", remedy)
+    return found
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file of this name can lie in a folder, at any depth; longer ones have no system that takes them."""
+    outside = Path(name).is_absolute() or ".." in Path(name).parts
+    return not outside and "\0" not in name and len(name.encode()) <= LONGEST_NAME
+
+
+def _are(found: Mapping[str, Any], **kinds: type) -> bool:
+    """Whether entries are there, each of its kind."""
+    return all(isinstance(found.get(name), kind) for name, kind in kinds.items())
 
 
 def write_manifest(
@@ -229,7 +256,7 @@ def write_manifest(
 
 def _covers(here: Any, there: Any) -> bool:
     """Whether a list of values holds all of another; an empty one stands for every value."""
-    return not here or (bool(there) and set(there) <= set(here))
+    return not here or (isinstance(there, list) and bool(there) and all(value in here for value in there))
 
 
 def _shown(value: Any) -> str:

@@ -160,3 +160,43 @@ def test_a_broken_manifest_is_two_lines(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(OutputError, match="cannot be read as JSON"):
         RunFolder(tmp_path, ABLATE).check()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"files": 0.5}, "is no manifest of a run"),
+        ({"files": [3]}, "names '3', which is no file of its folder"),
+        ({"files": ["a" * 256]}, "names 'aaa"),
+        ({"files": ["a\0b"]}, r"names 'a\\x00b', which"),
+        ({"sha256": ["result.json"]}, "is no manifest of a run"),
+        ({"command": 7}, "is no manifest of a run"),
+        ({"run": {"command": "ablate"}}, "is no manifest of a run"),
+        ({"run": {"command": "ablate", "settings": [], "names": {}, "inputs": {}}}, "is no manifest of a run"),
+        ({"files": ["../kept.txt"]}, "names '../kept.txt', which is no file of its folder"),
+        ({"sha256": {"/etc/passwd": ""}}, "names '/etc/passwd', which is no file of its folder"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_and_removes_nothing(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    folder = tmp_path / "run"
+    kept(folder)
+    (tmp_path / "kept.txt").write_text("mine")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | change))
+    for force in (False, True):
+        run = RunFolder(folder, ABLATE, force=force)
+        with pytest.raises(OutputError, match=says) as refused:
+            run.clear() if force else run.check()
+        assert len(str(refused.value).splitlines()) == 2
+    assert (tmp_path / "kept.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("there", [None, 3, {"a": 1}, [[14]]])
+def test_a_setting_that_may_grow_is_compared_whatever_stands_there(tmp_path: Path, there: Any) -> None:
+    run = changed(settings={"--layer": [14]}, growing=("--layer",))
+    kept(tmp_path, run)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["run"]["settings"]["--layer"] = there
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(OutputError, match="--layer is"):
+        RunFolder(tmp_path, run).check()

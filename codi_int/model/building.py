@@ -87,7 +87,12 @@ def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: 
     """
     table = INPUT_TABLE[config.model_type]
     _settle_tying(config, state, table)
-    hf = _light(config) if isinstance(config, LightConfig) else _empty_hf(config, source)
+    if config.num_hidden_layers > len(state):  # each has several tensors; making billions would never end
+        raise CheckpointError(
+            f"{source / 'config.json'} describes {config.num_hidden_layers} layers; there are {len(state)} tensors.",
+            "Download the file again.",
+        )
+    hf = _light(config, source) if isinstance(config, LightConfig) else _empty_hf(config, source)
     check_keys({name: tensor.shape for name, tensor in hf.state_dict().items()}, state, source)
     # looked at after the cast: 70,000 is a number in float32 and inf in float16
     cast = {name: tensor.to(dtype) for name, tensor in state.items()}
@@ -99,9 +104,9 @@ def build_hf(config: Any, state: dict[str, Tensor], dtype: torch.dtype, source: 
     return hf.requires_grad_(False).eval()
 
 
-def _light(config: LightConfig) -> LightLlama:
+def _light(config: LightConfig, source: Path) -> LightLlama:
     # no memory for tensors that are replaced at once
-    with torch.device("meta"):
+    with _explain_building(source), torch.device("meta"):
         return LightLlama(config)
 
 
@@ -109,9 +114,14 @@ def _empty_hf(config: Any, source: Path) -> Any:
     """The Hugging Face model that a config describes, without weights."""
     import transformers
 
+    with _explain_building(source), _without_init():
+        return getattr(transformers, CLASSES[config.model_type])(config)
+
+
+@contextmanager
+def _explain_building(source: Path) -> Iterator[None]:
     try:
-        with _without_init():
-            return getattr(transformers, CLASSES[config.model_type])(config)
+        yield
     except Exception as error:  # sizes that contradict each other fail anywhere inside the constructor
         raise CheckpointError(
             f"{source / 'config.json'} describes no model that can be built ({type(error).__name__}).",

@@ -50,10 +50,10 @@ def test_settings_of_the_official_layout_are_refused_for_our_own(run: Callable, 
 @pytest.mark.parametrize(
     ("n_bytes", "shown"),
     [
-        (1023, "1023 bytes"),
+        (1023, "1,023 bytes"),
         (1024, "1.0 KiB"),
         (3 * 2**19, "1.5 MiB"),
-        (2**30 - 2**20, "1023.0 MiB"),
+        (2**30 - 2**20, "1,023.0 MiB"),
         (2**30, "1.0 GiB"),
     ],
 )

@@ -48,7 +48,7 @@ def files_of_at_most(n_bytes: int) -> Iterator[None]:
 def check(err: str, place: Path) -> None:
     """The end of what was said is the rule with need and place, and a remedy with what is kept."""
     rule, remedy = err.strip().splitlines()[-2:]
-    assert rule.startswith(f"codi-int: {place}")
+    assert f"{place}" in rule
     assert "cannot be written to: " in rule
     assert " needed, " in rule
     assert "Free some space or give another folder. " in remedy
@@ -135,4 +135,4 @@ def test_a_capture_takes_its_blocks_before_it_writes_a_row(
     ((offset, length, size),) = taken
     assert (offset, length) == (0, size)
     assert length > 12 * 7 * 24 * 4
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").rglob("*"))

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from codi_int.errors import CheckpointError, ConfigError, HookError
+from codi_int.model import building
+from codi_int.model.light import light_config
 from codi_int.model.loading import load_model
 from codi_int.types import Site
 
@@ -101,6 +103,22 @@ def test_a_damaged_file_is_our_error(llama: Any, tmp_path: Path, name: str, cont
     (tmp_path / name).write_bytes(content)
     with pytest.raises((CheckpointError, ConfigError), match=re.escape(name)):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("way", [light_config, lambda *_: None], ids=["light", "ordinary"])
+@pytest.mark.parametrize(
+    "change", [{"vocab_size": 2**70}, {"hidden_size": 2**70}, {"num_hidden_layers": 2**31}], ids=str
+)
+def test_sizes_that_no_machine_has_are_refused_at_once(
+    llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Any, change: dict[str, int]
+) -> None:
+    llama.save(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    monkeypatch.setattr(building, "light_config", way)
+    with pytest.raises(CheckpointError, match=r"config\.json") as caught:
+        load_model(tmp_path)
+    assert len(str(caught.value).splitlines()) == 2
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -144,7 +144,7 @@ BROKEN = {
     "d_sae missing": (lambda f: (f / CONFIG_FILE).write_text('{"architecture": "topk", "d_in": 4}'), "d_sae missing"),
     "normalised input": (lambda f: edit_config(f, normalize_activations="layer_norm"), "'layer_norm' is not supported"),
     "bad site": (lambda f: edit_config(f, metadata={"site": "layer 3"}), "'layer 3' is no site"),
-    "huge layer": (lambda f: edit_config(f, metadata={"site": f"L{'9' * 5000}.P3"}), "9.P3' is no site"),
+    "huge layer": (lambda f: edit_config(f, metadata={"site": f"L{'9' * 5000}.P3"}), "999... is no site"),
     "NaN": (lambda f: edit_weights(f, lambda w: w["W_dec"][3].fill_(torch.nan)), "W_dec contains NaN or inf"),
     "inf": (lambda f: edit_weights(f, lambda w: w["b_enc"][:1].fill_(torch.inf)), "b_enc contains NaN or inf"),
     "tensor missing": (lambda f: edit_weights(f, lambda w: w.pop("b_dec")), "this architecture needs"),
