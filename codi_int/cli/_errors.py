@@ -81,7 +81,7 @@ def _option_meant(rule: str, words: Sequence[str]) -> str:
     for found in (by_name, by_value):
         if len(found) == 1:
             (name, value) = found[0]
-            return f"{name} " if rule.startswith(value) else f"{name} {value}: "
+            return f"{name} " if rule.startswith(f"{value} ") else f"{name} {value}: "
     return ""
 
 

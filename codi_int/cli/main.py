@@ -79,7 +79,7 @@ COMMANDS = (
     Entry(
         "figures",
         "codi_int.cli.figures:figures",
-        "Draw the figures of a kept run as PNG and SVG, without running anything again.",
+        "Draw the figures of a kept run as PNG and SVG, without running anything again, and say what they leave out.",
     ),
     Entry(
         "train-codi",

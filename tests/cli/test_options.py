@@ -150,12 +150,12 @@ def completed(*words: str, shell: str = "fish", cwd: Path | None = None) -> list
         (("ablate", "--mo"), ["--mode", "--model"]),
         (("ablate", "--mode", "z"), ["zero"]),
         (("ablate", "--model", "codi-m"), ["codi-mini"]),
-        (("ablate", "--sae", "codi"), ["codi-mini/L14.P3"]),
+        (("ablate", "--sae", "codi-mini/L14.P3"), ["codi-mini/L14.P3"]),
         (("eval", "--data", "stories:v"), ["stories:validation"]),
         (("ablate", "--layer", "1"), ["1", "10", "11", "12", "13", "14", "15"]),
         (("screen", "--layer", "3,15"), ["3,15"]),
         (("ablate", "--layer", "14", "--feature", "3,51"), ["3,51", "3,510", "3,511"]),
-        (("ablate", "--layer", "10", "--feature", "5"), []),
+        (("ablate", "--layer", "99", "--feature", "5"), []),
     ],
 )
 def test_a_shell_completes_names_and_choices(words: tuple[str, ...], expected: list[str]) -> None:

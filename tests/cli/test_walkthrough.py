@@ -4,11 +4,15 @@ import contextlib
 import importlib.util
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e-?\d+)?")
 NOTEBOOK = ROOT / "docs" / "notebooks" / "walkthrough.ipynb"
 
 
@@ -26,6 +30,12 @@ def script() -> Any:
         sys.path.remove(str(ROOT / "benchmarks"))
 
 
+def read(lines: list[str]) -> tuple[list[str], list[float]]:
+    """Words and numbers of an output: log-probabilities near nothing, and what follows from them, differ by machine."""
+    text = " ".join(lines)
+    return NUMBER.sub("#", text).split(), [float(number) for number in NUMBER.findall(text)]
+
+
 def test_the_notebook_shows_what_its_cells_give() -> None:
     walkthrough = script()
     namespace: dict[str, Any] = {}
@@ -40,7 +50,10 @@ def test_the_notebook_shows_what_its_cells_give() -> None:
         for found, kept in zip(shown, cell["outputs"], strict=True):
             assert found.get("text") == kept.get("text"), cell["id"]
             assert set(found.get("data", {})) == set(kept.get("data", {})), cell["id"]
-            assert found.get("data", {}).get("text/plain") == kept.get("data", {}).get("text/plain"), cell["id"]
+            words, numbers = read(found.get("data", {}).get("text/plain", []))
+            kept_words, kept_numbers = read(kept.get("data", {}).get("text/plain", []))
+            assert words == kept_words, cell["id"]
+            assert numbers == pytest.approx(kept_numbers, abs=0.06), cell["id"]
     assert namespace["same"] is True
 
 

@@ -87,5 +87,7 @@ def test_a_site_that_the_model_does_not_have():
         [str(CODI), "ablate", "--feature", "3", "--layer", "10", "--position", "9"], capture_output=True, text=True
     )
     assert ran.returncode == 2
-    assert "Position 9 does not exist" in ran.stderr
-    assert len(ran.stderr.strip().splitlines()) == 2
+    rule, remedy = ran.stderr.strip().splitlines()[-2:]  # before them it says that it loads
+    assert rule.startswith("codi-int: ")
+    assert "Position 9 does not exist" in rule
+    assert remedy == "Choose another position."
