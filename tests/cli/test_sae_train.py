@@ -77,7 +77,7 @@ def test_every_architecture_and_training_option(
 def test_a_dictionary_that_grows_with_k(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
     assert run(*words, "--k", "5", "--features", "auto").code == 0
     assert load_sae(tmp_path / "sae").d_sae == adaptive_d_sae(5) == 32
-    assert run(*words, "--features", "auto").code == 0  # the recipe's k is 3
+    assert run(*words, "--features", "auto", "--force").code == 0  # the recipe's k is 3
     assert load_sae(tmp_path / "sae").d_sae == adaptive_d_sae(3) == 16
 
 

@@ -113,7 +113,7 @@ def test_the_suffix_path_and_the_whole_model_agree(llama: CodiModel, own: tuple[
                 other.n_answer_changed,
             )
             if one.has_path:
-                assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+                assert one.logprob == pytest.approx(other.logprob, abs=5e-4)
 
 
 @pytest.mark.parametrize("cumulative", [False, True])
@@ -131,7 +131,7 @@ def test_layers_that_share_batches_give_what_each_gives_alone(
             other.n_fixed,
             other.n_answer_changed,
         )
-        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert one.logprob == pytest.approx(other.logprob, abs=5e-4)
 
 
 def test_where_no_road_leads_no_number_is_given(llama: CodiModel, problems: tuple[Problem, ...]) -> None:
