@@ -121,6 +121,8 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
     check_batch(len(problems), config.batch_size)
     model = load_model(options.model, device=options.device)
     folder.claim(model=model.sha256, data=problems_sha256(problems), held_out=problems_sha256(held_out))
+    # here and not when all is over: the SAE is written by the training itself, and clearing later would remove it
+    folder.clear()
     return train_at_site(
         model,
         Site(options.layer, options.position),
