@@ -6,62 +6,16 @@ flat names its row has, in the order of the table, and an `Alias` under each of 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from types import UnionType
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over problems, how sure it is, and its test."""
-
-    value: float
-    """the mean"""
-    low: float | None
-    """lower end of its interval; None where too few problems carry the mean"""
-    high: float | None
-    """upper end of its interval; None where too few problems carry the mean"""
-    p_value: float | None = None
-    """two-sided; None where nothing was tested"""
-    p_adjusted: float | None = None
-    """the same, corrected over the family that was tried; None before that is known, or where nothing was tested"""
-
-
-@dataclass(frozen=True)
-class ArmEffect:
-    """What one arm did to the answers, paired by problem with the clean arm."""
-
-    accuracy: Estimate
-    """change of accuracy; exact McNemar test"""
-    logprob: Estimate
-    """mean change of the clean answer's log-probability, nats; Wilcoxon signed ranks"""
-    n_touched: int
-    """problems on which the arm changed anything at all"""
-    n_broken: int
-    """right before, wrong after"""
-    n_fixed: int
-    """wrong before, right after"""
-    n_answer_changed: int
-    """problems that got another answer, right or wrong"""
-
-
-@dataclass(frozen=True)
-class LogprobEffect:
-    """Mean change of the log-probability of the clean arm's answer."""
-
-    estimate: float
-    """mean over all problems of intervened minus clean, in nats"""
-    low: float
-    """lower end of the interval"""
-    high: float
-    """upper end of the interval"""
-    p_value: float | None
-    """two-sided; None where nothing was tested"""
-    method: str
-    """test and interval, in words"""
+Conclusion = Literal["changed", "equivalent", "untested", "unresolved"]
+"""what the evidence on accuracy comes to, in the order in which they are asked"""
 
 
 class Alias(Generic[T]):
@@ -81,6 +35,89 @@ class Alias(Generic[T]):
         return record  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over problems, how sure it is, and its test. In a document of its own it is a row of `columns`."""
+
+    value: float
+    """the mean"""
+    low: float | None
+    """lower end of its interval; None where too few problems carry the mean"""
+    high: float | None
+    """upper end of its interval; None where too few problems carry the mean"""
+    p_value: float | None = None
+    """two-sided; None where nothing was tested"""
+    p_adjusted: float | None = None
+    """the same, corrected over the family that was tried; None before that is known, or where nothing was tested"""
+    # two estimates are equal where their numbers are: rows of tables do not carry the words
+    method: str = field(default="", compare=False)
+    """how interval and p-value were made, and whether by cluster; empty where the record around it says so"""
+
+    estimate = Alias[float]("value")
+
+    columns = ("estimate", "low", "high", "p_value", "p_adjusted", "method")
+
+
+@dataclass(frozen=True)
+class ArmEffect:
+    """What one arm did to the answers, paired by problem with the clean arm."""
+
+    accuracy: Estimate
+    """change of accuracy; exact sign flips of cluster sums (McNemar's test where each problem is its own cluster)"""
+    logprob: Estimate
+    """mean change of the clean answer's log-probability, nats; bootstrap-t, where enough problems carry it"""
+    n_touched: int
+    """problems on which the arm changed anything at all"""
+    n_broken: int
+    """right before, wrong after"""
+    n_fixed: int
+    """wrong before, right after"""
+    n_answer_changed: int
+    """problems that got another answer, right or wrong"""
+    margin: Estimate | None = None
+    """mean change of the margin (logit of the clean answer's token minus the best other, smallest over its tokens)"""
+    probability: Estimate | None = None
+    """mean change of the clean answer's probability; betting interval, which holds however few problems carry it"""
+    n_effective: float | None = None
+    """(sum d^2)^2 / sum d^4 of the log-probability changes: how many problems carry their mean"""
+    share_of_largest: float | None = None
+    """share of the sum of absolute log-probability changes that the three largest hold"""
+    bound: float | None = None
+    """the smallest change of accuracy that matters, declared beforehand"""
+    p_equivalence: float | None = None
+    """that accuracy changes by less than the bound: the larger of two exact one-sided tests, not corrected"""
+    p_equivalence_adjusted: float | None = None
+    """the same, corrected over the equivalence tests of the family"""
+    testable: bool | None = None
+    """whether the arm touches enough clusters ever to be significant; what is not is no member of the family"""
+    largest_possible: float | None = None
+    """n_touched / n: accuracy on these problems cannot change by more"""
+    largest_in_population: float | None = None
+    """upper 95% limit of that share on other problems of the population (Clopper and Pearson)"""
+    conclusion: Conclusion | None = None
+    """about accuracy: changed, equivalent, untested or unresolved; None before the family is known"""
+
+
+@dataclass(frozen=True)
+class MeanEffect:
+    """Mean change of something that the model says of the clean arm's answer."""
+
+    estimate: float
+    """mean over all problems of intervened minus clean"""
+    low: float | None
+    """lower end of the interval; None where too few problems carry the mean"""
+    high: float | None
+    """upper end of the interval; None where too few problems carry the mean"""
+    p_value: float | None
+    """two-sided; None where nothing was tested, or too few problems carry the mean"""
+    method: str
+    """test and interval, in words"""
+
+
+LogprobEffect = MeanEffect
+"""the former name; goes with the next release"""
+
+
 class FlatEffect:
     """The flat names of a row that holds `effect: ArmEffect`."""
 
@@ -94,10 +131,27 @@ class FlatEffect:
     p_value = Alias[float | None]("effect.accuracy.p_value")
     p_adjusted = Alias[float | None]("effect.accuracy.p_adjusted")
     logprob = Alias[float]("effect.logprob.value")
-    logprob_low = Alias[float]("effect.logprob.low")
-    logprob_high = Alias[float]("effect.logprob.high")
+    logprob_low = Alias[float | None]("effect.logprob.low")
+    logprob_high = Alias[float | None]("effect.logprob.high")
     logprob_p = Alias[float | None]("effect.logprob.p_value")
     logprob_p_adjusted = Alias[float | None]("effect.logprob.p_adjusted")
+    margin = Alias[float | None]("effect.margin.value")
+    margin_low = Alias[float | None]("effect.margin.low")
+    margin_high = Alias[float | None]("effect.margin.high")
+    margin_p = Alias[float | None]("effect.margin.p_value")
+    probability = Alias[float | None]("effect.probability.value")
+    probability_low = Alias[float | None]("effect.probability.low")
+    probability_high = Alias[float | None]("effect.probability.high")
+    probability_p = Alias[float | None]("effect.probability.p_value")
+    n_effective = Alias[float | None]("effect.n_effective")
+    share_of_largest = Alias[float | None]("effect.share_of_largest")
+    bound = Alias[float | None]("effect.bound")
+    p_equivalence = Alias[float | None]("effect.p_equivalence")
+    p_equivalence_adjusted = Alias[float | None]("effect.p_equivalence_adjusted")
+    testable = Alias[bool | None]("effect.testable")
+    largest_possible = Alias[float | None]("effect.largest_possible")
+    largest_in_population = Alias[float | None]("effect.largest_in_population")
+    conclusion = Alias[Conclusion | None]("effect.conclusion")
 
 
 def flatten(value: Any) -> Any:

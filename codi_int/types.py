@@ -8,9 +8,14 @@ from typing import Any, Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from codi_int.effects import ControlSet as ControlSet
+from codi_int.effects import Effect as Effect
+from codi_int.effects import Matched as Matched
 from codi_int.errors import SiteError
 from codi_int.records import Alias, Estimate, flatten
+from codi_int.records import Conclusion as Conclusion
 from codi_int.records import LogprobEffect as LogprobEffect
+from codi_int.records import MeanEffect as MeanEffect
 from codi_int.shown import Finding, Shown
 from codi_int.sites import GLOBAL_COMPONENTS as GLOBAL_COMPONENTS
 from codi_int.sites import LAYER_COMPONENTS as LAYER_COMPONENTS
@@ -148,40 +153,9 @@ class Outcome:
     """log-probability of the clean arm's answer tokens, summed, in nats"""
     touched: bool
     """whether the edit changed anything at all on this problem"""
-
-
-@dataclass(frozen=True, repr=False)
-class Effect(Shown):
-    """What an intervention did to the answers, paired by problem."""
-
-    estimate: float
-    """accuracy(intervened) - accuracy(clean) = (n_fixed - n_broken) / n"""
-    low: float
-    """lower end of the interval for the estimate"""
-    high: float
-    """upper end of the interval for the estimate"""
-    confidence: float
-    """level of the intervals, such as 0.95"""
-    p_value: float | None
-    """exact McNemar, two-sided; None where nothing was tested"""
-    method: str
-    """the test, and the interval where it has a name of its own"""
-    n: int
-    """problems"""
-    n_touched: int | None
-    """problems on which the edit changed anything at all; None where that is not known"""
-    n_broken: int
-    """right in the clean arm, wrong after the intervention"""
-    n_fixed: int
-    """wrong in the clean arm, right after the intervention"""
-    n_answer_changed: int | None
-    """problems that got another answer, right or wrong; None where that is not known"""
-    logprob: LogprobEffect | None
-    """the change of the clean answer's log-probability, where it was measured"""
-    minimum_detectable: float | None
-    """the smallest true change of accuracy that this n finds with 80% power; None where no change is large enough"""
-    verdict: str
-    """the finding in words"""
+    answer_margin: float | None = None
+    """logit of the clean arm's answer token minus the best other one, the smallest over its tokens; None where not
+    measured"""
 
 
 @dataclass(frozen=True)
@@ -195,28 +169,6 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class ControlSet:
-    """The same edit done to something that should not matter."""
-
-    draws: int
-    """how many controls ran"""
-    labels: tuple[str, ...]
-    """what each control did"""
-    firing_rates: tuple[float, ...]
-    """share of problems that each control touched"""
-    edit_sizes: tuple[float, ...]
-    """mean norm of the change that each control made to a touched residual"""
-    estimates: tuple[float, ...]
-    """accuracy change of each control"""
-    logprob_estimates: tuple[float, ...]
-    """log-probability change of each control, in nats"""
-    rank_of_effect: float | None
-    """share of controls whose accuracy change is smaller in magnitude, ties counting half; None without controls"""
-    rank_of_logprob: float | None
-    """the same for the log-probability change"""
-
-
-@dataclass(frozen=True)
 class OperationRow:
     """The effect on the problems whose written steps use one operation."""
 
@@ -225,11 +177,14 @@ class OperationRow:
     n: int
     """problems that use it"""
     accuracy: Estimate
-    """change of accuracy on them; exact McNemar on these problems, corrected over the operations (Holm)"""
+    """change of accuracy on them; exact sign flips on these problems, corrected over the operations (Holm)"""
     n_broken: int
     """right before, wrong after"""
     n_fixed: int
     """wrong before, right after"""
+    contrast: Estimate | None = None
+    """change of accuracy on them minus that on the problems without, number of steps by number of steps; a permutation
+    of clusters, corrected over the operations (Holm). None where no number of steps has both kinds"""
 
     estimate = Alias[float]("accuracy.value")
     low = Alias[float]("accuracy.low")
@@ -237,7 +192,34 @@ class OperationRow:
     p_value = Alias[float | None]("accuracy.p_value")
     p_adjusted = Alias[float | None]("accuracy.p_adjusted")
 
-    columns = ("operation", "n", "estimate", "low", "high", "n_broken", "n_fixed", "p_value", "p_adjusted")
+    columns = ("operation", "n", "estimate", "low", "high", "n_broken", "n_fixed", "p_value", "p_adjusted", "contrast")
+
+
+@dataclass(frozen=True)
+class StepsRow:
+    """The effect on the problems of one number of written steps."""
+
+    n_steps: int
+    """how many"""
+    n: int
+    """problems that have so many"""
+    accuracy: Estimate
+    """change of accuracy on them; exact sign flips on these problems, corrected over the numbers of steps (Holm)"""
+    n_broken: int
+    """right before, wrong after"""
+    n_fixed: int
+    """wrong before, right after"""
+    contrast: Estimate | None = None
+    """change of accuracy on them minus that on all other problems; a permutation of clusters, corrected over the
+    numbers of steps (Holm). None where there are no others"""
+
+    estimate = Alias[float]("accuracy.value")
+    low = Alias[float]("accuracy.low")
+    high = Alias[float]("accuracy.high")
+    p_value = Alias[float | None]("accuracy.p_value")
+    p_adjusted = Alias[float | None]("accuracy.p_adjusted")
+
+    columns = ("n_steps", "n", "estimate", "low", "high", "n_broken", "n_fixed", "p_value", "p_adjusted", "contrast")
 
 
 @dataclass(frozen=True)
@@ -336,8 +318,10 @@ class Result(Finding):
     """arm to outcomes, in the order of the problems"""
     notes: tuple[str, ...] = ()
     """what a reader should know besides: warnings, in words"""
+    by_steps: tuple[StepsRow, ...] = ()
+    """the effect by number of written steps; empty where problems have none"""
 
-    schema = "codi-int/result@1"
+    schema = "codi-int/result@2"
 
     def to_dict(self) -> dict[str, Any]:
         """The result without the outcomes of single problems, as plain JSON types."""

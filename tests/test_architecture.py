@@ -14,7 +14,18 @@ PACKAGE = ROOT / "codi_int"
 # A room may import the rooms of its own level and of the levels before it.
 LEVELS = (
     {
-        *("catalog", "errors", "files", "notes", "numeric", "progress", "proportions", "records", "run_folder"),
+        *(
+            "catalog",
+            "effects",
+            "errors",
+            "files",
+            "notes",
+            "numeric",
+            "progress",
+            "proportions",
+            "records",
+            "run_folder",
+        ),
         "shipped",
         *("shown", "sites", "types"),
     },

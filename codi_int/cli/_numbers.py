@@ -5,6 +5,7 @@ points, though the binary number behind it lies a little below. Counts have sepa
 numbers, such as features, have none, for they are typed as options.
 """
 
+from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Context, Decimal
 
 # as many digits as the largest float has before its point and the smallest one after it
@@ -55,6 +56,11 @@ def span(values: tuple[str, str], unit: str = "") -> str:
     """`low to high`; one number where both are written alike."""
     low, high = values
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def interval_text(low: float | None, high: float | None, show: Callable[[float], str]) -> str:
+    """`-0.10 to +0.20`; a dash where too few problems carry the mean for an interval."""
+    return "-" if low is None or high is None else f"{show(low)} to {show(high)}"
 
 
 def p_text(p_value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Figures of single experiments: the effect among its controls, and effects of growing size."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,13 @@ CONTROLS = {"accuracy": "estimates", "logprob": "logprob_estimates"}
 """measure to the key under which a control set holds it"""
 SPREAD = (0.0, 0.22, -0.22, 0.11, -0.11, 0.3, -0.3)
 """heights at which controls with neighbouring effects are drawn, so that they do not hide each other"""
+NO_BAR = " No bar: too few problems carry the mean."
 WIDE = 8.0
 """factors that differ by more than this stand on a logarithmic axis"""
 
 
 def result_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/result@1` document as `effect`, and its `prediction` if any; nothing where nothing was edited.
+    """Draw a `codi-int/result@2` document as `effect`, and its `prediction` if any; nothing where nothing was edited.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -49,6 +51,7 @@ def result_figure(document: Document) -> "matplotlib.figure.Figure":
     title = _title(document, _name(document))
     draws = ", ".join(f"{group['draws']} {name.replace('_', ' ')}" for name, group in controls.items())
     text = f"{_setting(document)} Bar: 95% interval over problems." + (f" Rings: {draws}." if draws else "")
+    text += NO_BAR if any(math.isnan(_interval(document, measure)[1]) for measure in shown) else ""
     figure = new_figure(PAGE, 1.45 + 0.3 * (1 + len(controls)), title, text)
     axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for axis, measure in zip(axes, shown, strict=True):
@@ -119,11 +122,15 @@ def _dose_axis(axis: "matplotlib.axes.Axes", xs: Sequence[float], names: Sequenc
 
 
 def _interval(result: Document, measure: Measure) -> tuple[float, float, float]:
-    """Estimate, low and high in the axis' unit; zeros where the log-probability was not measured."""
+    """Estimate, low and high in the axis' unit; zeros where the log-probability was not measured.
+
+    Where too few problems carry the mean there is no interval: NaN, of which matplotlib draws nothing.
+    """
     found = result["effect"] if measure is MEASURES[0] else result["effect"]["logprob"]
     if found is None:
         return 0.0, 0.0, 0.0
-    return measure.factor * found["estimate"], measure.factor * found["low"], measure.factor * found["high"]
+    low, high = (math.nan if found[end] is None else measure.factor * found[end] for end in ("low", "high"))
+    return measure.factor * found["estimate"], low, high
 
 
 def _title(result: Document, what: str) -> str:
@@ -149,5 +156,5 @@ def _setting(result: Document) -> str:
 
 
 def _dose_caption(result: Document, n: int) -> str:
-    text = f"{_setting(result)} Bars: 95% intervals over problems."
+    text = f"{_setting(result)} Bars: 95% intervals over problems, where enough of them carry the mean."
     return f"{text} Filled, left: p\u00a0<\u00a00.05 for accuracy after Holm over {n} edits."

@@ -46,6 +46,7 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     },
     "codi-int/curve@1": {"curve": curve_figure},
     "codi-int/result@1": {"effect": result_figure, "prediction": prediction_figure},
+    "codi-int/result@2": {"effect": result_figure, "prediction": prediction_figure},
     "codi-int/results@1": {"dose": dose_figure},
     "codi-int/evaluation@1": {"accuracy": accuracy_figure},
 }
@@ -55,6 +56,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/map@1": map_figures,
     "codi-int/curve@1": curve_figures,
     "codi-int/result@1": result_figures,
+    "codi-int/result@2": result_figures,
     "codi-int/results@1": dose_figures,
     "codi-int/roads@1": path_figures,
     "codi-int/sae-eval@1": eval_figures,

@@ -20,7 +20,8 @@ def _result(document: Document) -> Iterator[str]:
     if prediction and not prediction["n_tested"]:
         yield "no figure of the prediction: no problem tests it"
     if document["by_operation"]:
-        yield "effects by operation: on the page and in result.json"
+        steps = " and by number of steps" if document.get("by_steps") else ""
+        yield f"effects by operation{steps}: on the page and in result.json"
 
 
 def _family(document: Document) -> Iterator[str]:
@@ -61,6 +62,7 @@ def _doctor(document: Document) -> Iterator[str]:
 
 SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/result@1": _result,
+    "codi-int/result@2": _result,
     "codi-int/results@1": _family,
     "codi-int/screen@1": _screen,
     "codi-int/map@1": _map,

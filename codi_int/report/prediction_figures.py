@@ -17,7 +17,7 @@ SPREAD = (0.0, 0.22, -0.22, 0.11, -0.11)
 
 
 def prediction_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw the prediction of a `codi-int/result@1` document as `prediction`; nothing where it was not tested.
+    """Draw the prediction of a `codi-int/result@2` document as `prediction`; nothing where it was not tested.
 
     Raises:
         OutputError: the folder cannot be written to.

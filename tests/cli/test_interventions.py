@@ -64,7 +64,7 @@ def test_several_factors_are_one_family(run: Callable, shelf, base: tuple[str, .
     document = json.loads(ran.out)
     assert document["schema"] == "codi-int/results@1"
     alone = json.loads(run(*words, "--factor", "6", "--json").out)
-    assert alone["schema"] == "codi-int/result@1"
+    assert alone["schema"] == "codi-int/result@2"
     for part in ("experiment", "arms", "effect", "controls", "by_operation", "counts", "notes"):
         assert document["results"][1][part] == alone[part]
     p_values = [result["effect"]["p_value"] for result in document["results"]]

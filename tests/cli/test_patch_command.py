@@ -35,7 +35,7 @@ def test_json_is_one_document_and_equals_the_library(run: Callable, shelf, base:
     predictions = predict_patch(people.problems, people.sources, 1)
     engine = ci.FeatureInterventionEngine(ci.load_model(shelf.model), {ci.Site(2, 3): None})
     expected = run_patch(engine, people, [ci.Site(2, 3)], predictions, controls=2).to_dict()
-    assert printed["schema"] == "codi-int/result@1"
+    assert printed["schema"] == "codi-int/result@2"
     for part in ("arms", "effect", "prediction", "by_operation", "counts"):
         assert printed[part] == json.loads(json.dumps(expected[part]))
     assert printed["prediction"]["n_tested"] > 0

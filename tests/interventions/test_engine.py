@@ -271,7 +271,7 @@ def test_operations_are_counted_by_the_written_steps(result: Result, problems: t
 
 def test_json_has_the_contracts_fields(result: Result) -> None:
     document = json.loads(result.to_json())
-    assert document["schema"] == "codi-int/result@1"
+    assert document["schema"] == "codi-int/result@2"
     assert (
         document["experiment"]
         | {

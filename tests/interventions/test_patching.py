@@ -147,7 +147,7 @@ def test_the_document_holds_the_prediction_but_not_every_problem(
     result = run_patch(engine, members, [Site(2, 3)], predictions, controls=0)
     document = result.to_dict()
     assert result.to_json()
-    assert document["schema"] == "codi-int/result@1"
+    assert document["schema"] == "codi-int/result@2"
     assert document["prediction"]["n_informative"] == predictions.n_informative
     assert "predictions" not in document
     assert "outcomes" not in document

@@ -2,15 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codi_int.interventions.evidence.clusters import ClusterLabels, read_clusters
 from codi_int.interventions.evidence.paired import PairedCounts, power
+from codi_int.records import Conclusion
 
-Conclusion = Literal["changed", "equivalent", "untested", "unresolved"]
 CONCLUSIONS: tuple[Conclusion, ...] = ("changed", "equivalent", "untested", "unresolved")
 _DIGITS = 1000
 """detectable changes are rounded up to a tenth of a point"""

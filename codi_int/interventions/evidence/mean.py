@@ -27,8 +27,6 @@ class MeanEstimate(Estimate):
     """(sum d^2)^2 / sum d^4 over cluster sums: how many problems carry the mean; 0 where nothing changed"""
     share_of_largest: float = 0.0
     """share of the sum of absolute changes that the three largest clusters hold"""
-    method: str = ""
-    """how interval and p-value were made"""
 
 
 def estimate_mean(
