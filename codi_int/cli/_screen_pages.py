@@ -1,4 +1,4 @@
-"""A screen as people read it: the strongest features, pairs, and how good attribution was."""
+"""A screen as people read it: the strongest features, what was confirmed, pairs, and attribution."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,18 @@ from rich.console import RenderableType
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, nats, p_text, percentage, points
+from codi_int.cli._selection_pages import (
+    conclusion_words,
+    confirmation_table,
+    confirmation_title,
+    family_words,
+    selected_rows,
+)
 from codi_int.cli._tables import note_lines
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.agreement import TOP, Agreement
 from codi_int.interventions.screens.screen import Screen, ScreenRow
 
-ALPHA = 0.05
 IN_FULL = 2
 """so many sites' attribution is shown in full; of more, each has a row"""
 
@@ -21,10 +27,11 @@ def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Pa
     """The strongest effects, how many there are, and what was asked for besides."""
     # `[:negative]` would drop from the end: --top 0 shows none, and nothing below it is to show nearly all
     shown = screen.ranked()[: max(top, 0)]
-    parts: list[RenderableType] = [_head(screen), "", _features(shown, several=len(screen.sites) > 1), ""]
-    parts += [Text(_verdict(screen), style="bold"), *note_lines(screen.notes)]
+    several = len(screen.sites) > 1
+    parts: list[RenderableType] = [_head(screen), "", _features(shown, several), "", *_findings(screen, several)]
+    parts += note_lines(screen.notes)
     if screen.pairs:
-        parts += ["", _pairs(_strongest(screen.pairs)[: max(top, 0)]), "", Text(_pairs_verdict(screen), style="bold")]
+        parts += ["", _pairs(_strongest(screen.pairs)[: max(top, 0)]), "", *_pair_findings(screen)]
     if len(agreements) > IN_FULL:
         parts += ["", _agreements(agreements)]
     else:
@@ -43,18 +50,27 @@ def _head(screen: Screen) -> Text:
     return head.append(f"{rest} · seed {screen.seed}", style="not bold")
 
 
-def _verdict(screen: Screen) -> str:
+def _findings(screen: Screen, several: bool) -> list[RenderableType]:
+    """What was selected, as it came out where it was confirmed, and the verdict."""
+    selection = screen.selection
     # a feature that fires on no problem was never tested; counting it as "no effect" would flatter the screen
     alive = [row for row in screen.rows if row.n_touched]
-    answers = sum(_found(row.p_adjusted) for row in alive)
-    logprobs = sum(_found(row.logprob_p_adjusted) for row in alive)
     dead = len(screen.rows) - len(alive)
-    return (
-        f"{counted(dead, 'feature never fires', 'features never fire')}. Of the {len(alive):,} that "
-        f"{'does' if len(alive) == 1 else 'do'}, {counted(answers, 'changes', 'change')} accuracy and {logprobs:,} the "
-        f"clean answer's log-probability, at {ALPHA:.0%} false discoveries "
-        f"(Benjamini-Hochberg over all that fire{', all sites together' if len(screen.sites) > 1 else ''})."
-    )
+    words = f"{counted(dead, 'feature never fires', 'features never fire')}."
+    if selection is None:
+        return [Text(words, style="bold")]
+    parts: list[RenderableType] = []
+    if again := selected_rows(alive):
+        headings = [*(["site"] if several else []), "feature"]
+        names = [(*([str(row.site)] if several else []), str(row.feature)) for row in again]
+        title = Text(confirmation_title(selection), style="bold")
+        parts += [title, confirmation_table(again, names, headings), ""]
+    family = family_words(selection, "feature", "features")
+    return [
+        *parts,
+        Text(f"{words} {family}", style="bold"),
+        Text(conclusion_words(alive, selection), style="bold"),
+    ]
 
 
 def _features(rows: Sequence[ScreenRow], several: bool) -> FittedTable:
@@ -66,10 +82,11 @@ def _features(rows: Sequence[ScreenRow], several: bool) -> FittedTable:
         Column("fixed", rank=3),
         "accuracy",
         Column("interval", rank=2, name="interval of accuracy"),
-        "p (BH)",
-        "nats",
-        Column("nats p (BH)", rank=1),
+        "p (family)",
+        Column("nats", rank=1),
+        Column("nats p (family)", rank=2),
         Column("rank", rank=5),
+        Column("conclusion", rank=1, text=True),
     )
     for r in rows:
         out.add_row(
@@ -84,6 +101,7 @@ def _features(rows: Sequence[ScreenRow], several: bool) -> FittedTable:
             fixed(r.logprob, 4, "+"),
             p_text(r.logprob_p_adjusted),
             "" if r.rank is None else f"{percentage(r.rank, 0)} %",
+            r.conclusion or "-",
         )
     return out
 
@@ -102,7 +120,7 @@ def _pairs(rows: Sequence[PairRow]) -> FittedTable:
         Column("a", rank=2, name="a and b alone"),
         Column("b", rank=2, name="a and b alone"),
         "joint - (a + b)",
-        "p (BH)",
+        "p (family)",
         Column("nats", rank=1, name="joint nats"),
         "nats - (a + b)",
         "nats p (BH)",
@@ -124,17 +142,26 @@ def _pairs(rows: Sequence[PairRow]) -> FittedTable:
     return out
 
 
+def _pair_findings(screen: Screen) -> list[RenderableType]:
+    """Pairs that were selected, where they were confirmed, and the verdict on all."""
+    parts: list[RenderableType] = []
+    if (again := selected_rows(screen.pairs)) and screen.pair_selection is not None:
+        title = f"departures: {confirmation_title(screen.pair_selection)}"
+        names = [(f"{row.a},{row.b}",) for row in again]
+        parts += [Text(title, style="bold"), confirmation_table(again, names, ["pair"]), ""]
+    return [*parts, Text(_pairs_verdict(screen), style="bold")]
+
+
 def _pairs_verdict(screen: Screen) -> str:
-    answers = sum(_found(row.interaction.p_adjusted) for row in screen.pairs)
-    logprobs = sum(_found(row.interaction_logprob.p_adjusted) for row in screen.pairs)
     # exact and not an estimate: where the two never fire together, the joint edit is on every problem one of the single
     apart = sum(row.n_both == 0 for row in screen.pairs)
-    return (
-        f"Of {counted(len(screen.pairs), 'pair')}, {counted(answers, 'departs', 'depart')} from the sum of the parts "
-        f"in accuracy and {logprobs:,} in log-probability, at {ALPHA:.0%} false discoveries over the pairs; "
-        f"{counted(apart, 'never fires', 'never fire')} on the same problem and "
+    never = (
+        f"{counted(apart, 'pair never fires', 'pairs never fire')} on the same problem and "
         f"{'adds' if apart == 1 else 'add'} up exactly."
     )
+    if screen.pair_selection is None:
+        return never
+    return f"Departures from the sum of the parts: {family_words(screen.pair_selection, 'pair', 'pairs')} {never}"
 
 
 def _agreement(found: Agreement) -> list[RenderableType]:
@@ -191,10 +218,6 @@ def _footer(screen: Screen) -> Text:
     work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
     spent = f"{fixed(env.seconds, 1)} s on {counted(env.threads, 'thread')}"
     return Text(f"{work}, {c.rerun:,} twice · {spent}", style="dim")
-
-
-def _found(p_value: float | None) -> bool:
-    return p_value is not None and p_value < ALPHA
 
 
 def _share(value: float | None) -> str:

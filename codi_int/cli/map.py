@@ -13,7 +13,14 @@ from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import counted, fixed, nats, p_text, points
+from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, points
+from codi_int.cli._selection_pages import (
+    conclusion_words,
+    confirmation_table,
+    confirmation_title,
+    family_words,
+    selected_rows,
+)
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
@@ -26,12 +33,12 @@ if TYPE_CHECKING:
     from codi_int.model.hooked import CodiModel
     from codi_int.types import Site
 
-ALPHA, SHOWN = 0.05, 12
+SHOWN = 12
 THOUGHTS = "thought"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapOptions(o.RunOptions):
+class MapOptions(o.SelectionOptions, o.RunOptions):
     """Which cells the map has, and what is replaced in each."""
 
     layers: o.AllLayers = ()
@@ -54,7 +61,8 @@ class MapOptions(o.RunOptions):
 def map_thoughts(options: MapOptions) -> None:
     """Replace the residual at each layer and position by its mean over the problems and see what becomes of answers.
 
-    Every cell runs all problems: the whole map of codi-mini takes minutes, so try --limit 100 first.
+    Cells that are found are run again on problems that selected nothing. Every cell runs all problems: the whole map
+    of codi-mini takes minutes, so try --limit 100 first.
 
     Example: codi-int map --layer 14 --position 3
     """
@@ -63,6 +71,7 @@ def map_thoughts(options: MapOptions) -> None:
 
     # said before anything is loaded: the settings alone can be wrong
     MapPlan((Site(0, 0),), options.mode, options.propagate, options.cumulative, options.direction)
+    o.selection_plan(options)
     if options.direction != "onwards" and not options.cumulative:
         raise ConfigError(f"--direction {options.direction} says what --cumulative replaces.", "Add --cumulative.")
     folder = run_folder(options)
@@ -86,7 +95,15 @@ def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap"
     model = load_model(options.model, device=options.device)
     plan = MapPlan(_sites(options, model), options.mode, options.propagate, options.cumulative, options.direction)
     folder.claim(model=model.sha256, data=problems_sha256(problems))
-    return run_map(model, problems, plan, seed=options.seed, data=options.data, progress=report)
+    return run_map(
+        model,
+        problems,
+        plan,
+        seed=options.seed,
+        data=options.data,
+        progress=report,
+        selection=o.selection_plan(options),
+    )
 
 
 def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
@@ -132,7 +149,8 @@ def map_page(found: "ThoughtMap") -> Page:
         parts += [_grid(cells, _logprob)]
     if found.splits:
         parts += ["", *_split(found)]
-    parts += ["", Text(_verdict(found), style="bold"), *note_lines(found.notes)]
+    parts += ["", *_confirmed(found), *(Text(line, style="bold") for line in _verdict(found))]
+    parts += note_lines(found.notes)
     return Page(*parts, "", _footer(found))
 
 
@@ -159,16 +177,20 @@ def _grid(cells: "Sequence[MapCell]", show: "Callable[[MapCell], str]") -> Fitte
 
 
 def _accuracy(cell: "MapCell") -> str:
-    return "no path" if cell.estimate is None else points(cell.estimate) + _star(cell.p_adjusted)
+    return "no path" if cell.estimate is None else points(cell.estimate) + _star(cell.selected, cell.confirmed)
 
 
 def _logprob(cell: "MapCell") -> str:
-    return "no path" if cell.logprob is None else fixed(cell.logprob, 3, "+") + _star(cell.logprob_p_adjusted)
+    return (
+        "no path"
+        if cell.logprob is None
+        else fixed(cell.logprob, 3, "+") + _star(cell.selected_logprob, cell.confirmed_logprob)
+    )
 
 
-def _star(p_value: float | None) -> str:
+def _star(selected: bool, confirmed: bool | None) -> str:
     # a blank, not nothing, where there is no star: columns are flush right, and digits would no longer line up
-    return "*" if p_value is not None and p_value < ALPHA else " "
+    return "*" if selected and confirmed is not False else " "
 
 
 def _split(found: "ThoughtMap") -> list[RenderableType]:
@@ -183,7 +205,7 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
         "recurrence",
         "both - (cache + recurrence)",
         Column("interval", rank=1, name="interval of the difference"),
-        "p (BH)",
+        "p (family)",
     )
     for one in ordered:
         both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))
@@ -194,7 +216,7 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
             cache,
             recurrence,
             nats(rest.estimate),
-            f"{nats(rest.low)} to {nats(rest.high)}",
+            interval_text(rest.low, rest.high, nats),
             p_text(rest.p_adjusted),
         )
     left = len(found.splits) - len(ordered)
@@ -202,20 +224,36 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
     return [out, *more]
 
 
-def _verdict(found: "ThoughtMap") -> str:
+def _confirmed(found: "ThoughtMap") -> list[RenderableType]:
+    """The selected cells that lose most, as they came out where nothing was selected."""
+    rows = selected_rows(found.cells)
+    if found.selection is None or not rows:
+        return []
+    shown = sorted(rows, key=lambda cell: cell.confirmation_estimate or 0.0)[:SHOWN]
+    several = found.propagate == "split"
+    names = [(str(cell.site), *([cell.propagate] if several else [])) for cell in shown]
+    left = len(rows) - len(shown)
+    more = [Text(f"and {counted(left, 'cell')} more; --json has them all", style="dim")] if left else []
+    title = Text(confirmation_title(found.selection), style="bold")
+    return [title, confirmation_table(shown, names, ["cell", *(["path"] if several else [])]), *more, ""]
+
+
+def _verdict(found: "ThoughtMap") -> list[str]:
     # cells without a path were never tested, and counting them would make the share of findings smaller than it is
     open_cells = [cell for cell in found.cells if cell.has_path]
-    answers = sum(cell.p_adjusted is not None and cell.p_adjusted < ALPHA for cell in open_cells)
-    logprobs = sum(cell.logprob_p_adjusted is not None and cell.logprob_p_adjusted < ALPHA for cell in open_cells)
     closed = len(found.cells) - len(open_cells)
     what = " (each by each path)" if found.propagate == "split" else ""
-    text = (
-        f"Of {counted(len(open_cells), 'cell')}{what}, {counted(answers, 'changes', 'change')} accuracy and "
-        f"{logprobs:,} the clean answer's log-probability (*), at 5% false discoveries (Benjamini-Hochberg over all of "
-        "them)."
-    )
-    from_closed = f" From {counted(closed, 'cell')} no path leads to the answer: nothing later reads"
-    return text + (f"{from_closed} {'it' if closed == 1 else 'them'}." if closed else "")
+    text = f"{counted(len(open_cells), 'cell')}{what}."
+    if closed:
+        text += (
+            f" From {counted(closed, 'cell')} no path leads to the answer: nothing later reads "
+            f"{'it' if closed == 1 else 'them'}."
+        )
+    if found.selection is None:
+        return [text]
+    family = family_words(found.selection, "cell", "cells")
+    star = "*: found, and confirmed where anything confirms."
+    return [f"{text} {family} {star}", conclusion_words(open_cells, found.selection)]
 
 
 def _footer(found: "ThoughtMap") -> Text:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScreenOptions(o.RunOptions):
+class ScreenOptions(o.SelectionOptions, o.RunOptions):
     """What to ablate, in which order, and how much of it to show."""
 
     features: Annotated[
@@ -53,10 +53,11 @@ class ScreenOptions(o.RunOptions):
 
 @with_options
 def screen(options: ScreenOptions) -> None:
-    """Ablate every feature of one or more sites and rank the effects, with p-values corrected over all of them.
+    """Ablate every feature of one or more sites; what is found is run again on problems that selected nothing.
 
-    Several layers and positions: every combination that has an SAE. --order attribution also says, at the end, how
-    good that approximation was. With --out an interrupted screen goes on where it stopped.
+    P-values are corrected over all that was tried; stories are confirmed on stories:confirmation, other data in two
+    folds. Several layers and positions: every combination that has an SAE. --order attribution also says, at the end,
+    how good that approximation was. With --out an interrupted screen goes on where it stopped.
 
     Example: codi-int screen --layer 14 --out runs/screen
     """
@@ -65,7 +66,10 @@ def screen(options: ScreenOptions) -> None:
     _check(options)
     # rows are rows, in whatever order; more features may join them
     folder = run_folder(
-        options, free=("top", "order", "steps"), growing=("features",), own=("finished.json", "screen.json")
+        options,
+        free=("top", "order", "steps", "correction"),
+        growing=("features",),
+        own=("finished.json", "screen.json"),
     )
     run_job(
         lambda report: _run(options, folder, report),
@@ -109,6 +113,7 @@ class _Found:
 
 def _check(options: ScreenOptions) -> None:
     """Slips that need no model to see."""
+    o.selection_plan(options)
     # attribution of one step is the plain gradient; more of them integrate it, and mean nothing without an order
     if options.steps < 1 or (options.steps > 1 and options.order == "index"):
         raise ConfigError(
@@ -213,6 +218,7 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
         seed=options.seed,
         data=options.data,
         sae_name=stage.names,
+        selection=o.selection_plan(options),
         checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
         progress=report,
     )
@@ -255,6 +261,7 @@ def _paired(
         sae_name=name,
         checkpoint=Checkpoint(done.rows, done.pairs, stage.folder.keep if stage.folder else None),
         progress=report,
+        selection=o.selection_plan(options),
     )
     return _Found(screen, (), stage.folder)
 

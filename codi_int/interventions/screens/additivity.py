@@ -1,18 +1,28 @@
 """Do effects add up? What is done together, minus the sum of what its parts do alone, problem by problem."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codi_int.interventions.evidence.continuous import logprob_effect
-from codi_int.interventions.evidence.families import adjust
+from codi_int.interventions.evidence.betting import estimate_bounded
+from codi_int.interventions.evidence.clusters import read_clusters
+from codi_int.interventions.evidence.family import NO_FLIPS, Flips
+from codi_int.interventions.evidence.flips import is_testable, sign_flip_test
+from codi_int.interventions.evidence.mean import estimate_mean
 from codi_int.interventions.screens.changes import ArmChange, measure_change
-from codi_int.records import Alias, ArmEffect, Estimate, FlatEffect
+from codi_int.interventions.screens.confirmed import (
+    CONFIRMATION_COLUMNS,
+    Confirmation,
+    FlatConfirmation,
+    Selection,
+)
+from codi_int.interventions.screens.judging import Again, Measured, Measures, judge, measure_arms
+from codi_int.interventions.screens.sides import Sides
+from codi_int.records import Alias, ArmEffect, Conclusion, Estimate, FlatEffect
 from codi_int.types import Site
-
-RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
@@ -34,42 +44,86 @@ class Interaction:
     columns = ("estimate", "low", "high", "p_value", "p_adjusted", "n_departing")
 
 
+def departure_of(joint: ArmChange, parts: Sequence[ArmChange]) -> ArmChange:
+    """Joint - (sum of the parts), problem by problem: what a test of adding up is about."""
+    # [parts, n] -> [n], paired by problem: what problems have in common cancels before anything is tested
+    accuracy = joint.accuracy - np.sum([part.accuracy for part in parts], axis=0)
+    logprob = joint.logprob - np.sum([part.logprob for part in parts], axis=0)
+    # only where several parts change something can they fail to add up
+    several = np.sum([part.touched for part in parts], axis=0) > 1
+    return ArmChange(accuracy, logprob, touched=several, answer=accuracy != 0, clusters=joint.clusters)
+
+
 def measure_interaction(
-    joint: NDArray[np.float64],
-    parts: Sequence[NDArray[np.float64]],
+    departure: NDArray[np.float64],
+    kind: str = "logprob",
+    clusters: NDArray[np.int64] | None = None,
     seed: int = 0,
-    method: str = "wilcoxon",
-    resamples: int = RESAMPLES,
+    most: int = 3,
 ) -> Interaction:
     """Test whether a joint effect is the sum of its parts.
 
     Args:
-        joint: change that the joint edit made, one per problem. [n]
-        parts: the same for each part alone. [n] each
-        seed: of the resampling.
-        method: `wilcoxon` for continuous changes, `permutation` (signs flipped) for changes of right and wrong, whose
-            few values tie too often for ranks.
-        resamples: draws of the permutation test and of the bootstrap.
+        departure: joint change - (sum of the parts' changes), one per problem. [n]
+        kind: `logprob`: bootstrap-t, where enough problems carry the mean; `accuracy`: exact sign flips of cluster
+            sums, and a betting interval, for a departure is a whole number of no more than `most`.
+        clusters: label of each problem's cluster.
+        seed: of the bootstrap.
+        most: the largest departure of one problem: one more than there are parts.
     """
-    # [parts, n] -> [n], paired by problem: what problems have in common cancels before anything is tested
-    departure = joint - np.sum(parts, axis=0)
-    found = logprob_effect(departure, seed=seed, method=method, resamples=resamples)
     # exact zeros: where an arm touches nothing its change is 0.0 by construction (see `logprob_changes`)
     departing = int((departure != 0).sum())
-    return Interaction(Estimate(found.estimate, found.low, found.high, found.p_value), departing)
+    if not departing:
+        return Interaction(Estimate(0.0, 0.0, 0.0), 0)
+    if kind == "accuracy":
+        found = estimate_departure(departure, clusters, most)
+    else:
+        mean = estimate_mean(departure, clusters, seed=seed)
+        found = Estimate(mean.value, mean.low, mean.high, mean.p_value, method=mean.method)
+    return Interaction(found, departing)
 
 
-def adjust_all(found: Sequence[Interaction]) -> tuple[Interaction, ...]:
-    """The same interactions with p-values adjusted over all of them (Benjamini-Hochberg)."""
-    # a family of hundreds of pairs: the share of false findings is controlled, not every single one
-    adjusted = adjust([one.p_value for one in found], "benjamini-hochberg")
-    return tuple(
-        replace(one, departure=replace(one.departure, p_adjusted=p)) for one, p in zip(found, adjusted, strict=True)
-    )
+def estimate_departure(
+    departure: NDArray[np.float64], clusters: NDArray[np.int64] | None = None, most: int = 3
+) -> Estimate:
+    """Mean departure of accuracy: exact test by sign flips of cluster sums, betting interval."""
+    groups = read_clusters(clusters, departure.size)
+    bounded = estimate_bounded(departure, float(most), clusters=clusters)
+    return replace(bounded, p_value=sign_flip_test(groups.sums(departure)), method=groups.named("exact sign flips"))
+
+
+def measure_departures(changes: Sequence[ArmChange], seed: int, bound: float) -> list[ArmEffect]:
+    """Departures as effects of their own, so that families and confirmation treat them as any other."""
+    out = []
+    for change in changes:
+        accuracy = measure_interaction(change.accuracy, "accuracy", change.clusters)
+        logprob = measure_interaction(change.logprob, "logprob", change.clusters, seed)
+        n_touched = int(change.touched.sum())
+        out.append(
+            ArmEffect(
+                accuracy=replace(accuracy.departure, p_value=_tested(accuracy, n_touched)),
+                logprob=logprob.departure,
+                n_touched=n_touched,
+                n_broken=int((change.accuracy < 0).sum()),
+                n_fixed=int((change.accuracy > 0).sum()),
+                n_answer_changed=int((change.logprob != 0).sum()),
+                bound=bound,
+                testable=is_testable(change.touched, change.groups),
+            )
+        )
+    return out
+
+
+def _tested(found: Interaction, n_touched: int) -> float | None:
+    # parts that could have failed to add up and did not anywhere: tested, without a departure
+    return 1.0 if n_touched and not found.n_departing else found.p_value
+
+
+DEPARTURES = Measures(measure_departures, estimate_departure)
 
 
 @dataclass(frozen=True)
-class PairRow(FlatEffect):
+class PairRow(FlatEffect, FlatConfirmation):
     """What ablating two features together did, beside what each of them did alone."""
 
     site: Site
@@ -94,6 +148,19 @@ class PairRow(FlatEffect):
     """of accuracy"""
     interaction_logprob: Interaction
     """of the log-probability"""
+    additivity: Conclusion | None = None
+    """whether accuracy departs from the sum of the parts: `changed`, `untested` (both fire on too few problems) or
+    `unresolved`"""
+    selected: bool = False
+    """whether the departure is a finding of accuracy among all pairs"""
+    selected_logprob: bool = False
+    """the same for the log-probability"""
+    confirmation: Confirmation | None = None
+    """the departure of what was selected, on problems that did not select it"""
+    flips: Flips = NO_FLIPS
+    """rows of the problems on which the parts do not add up in accuracy"""
+    folds: tuple[ArmEffect, ...] = ()
+    """the departure on either fold, where two folds confirm each other"""
 
     columns = (
         "site",
@@ -118,42 +185,78 @@ class PairRow(FlatEffect):
         "interaction",
         "interaction_logprob",
         "logprob_p",
+        "additivity",
+        *CONFIRMATION_COLUMNS,
+        "flips",
+        "folds",
     )
 
 
-def pair_row(pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequence[ArmChange], seed: int = 0) -> PairRow:
-    """The row of one pair; p-values of the interactions are adjusted once all pairs are known.
+def pair_row(
+    pair: tuple[int, int], site: Site, joint: ArmChange, parts: Sequence[ArmChange], sides: Sides, seed: int = 0
+) -> PairRow:
+    """The row of one pair; what follows from the family is known once all pairs are.
 
     Args:
         pair: both features.
         site: where.
         joint: change with both ablated.
         parts: change with the first one ablated, and with the second one ablated.
+        sides: who selects and who confirms.
         seed: of the resampling.
     """
     # in the order of `pair`
     first, second = parts
+    departure = departure_of(joint, parts)
+    (measured,) = measure_arms({pair: departure}, sides, seed, DEPARTURES).values()
     return PairRow(
         site=site,
         a=pair[0],
         b=pair[1],
         n_both=int((first.touched & second.touched).sum()),
-        effect=measure_change(joint, seed),
+        effect=measure_change(joint, seed, bound=sides.plan.bound),
         estimate_a=first.counts.estimate,
         estimate_b=second.counts.estimate,
         logprob_a=float(first.logprob.mean()),
         logprob_b=float(second.logprob.mean()),
-        # -1, 0 or 1 each, so departures tie: signs are flipped instead of ranked
-        interaction=measure_interaction(joint.accuracy, [c.accuracy for c in parts], seed, "permutation"),
-        interaction_logprob=measure_interaction(joint.logprob, [c.logprob for c in parts], seed),
+        interaction=Interaction(measured.effect.accuracy, int((departure.accuracy != 0).sum())),
+        interaction_logprob=Interaction(measured.effect.logprob, int((departure.logprob != 0).sum())),
+        flips=measured.flips,
+        folds=measured.folds,
     )
 
 
-def adjust_pairs(rows: Sequence[PairRow]) -> tuple[PairRow, ...]:
-    """The same rows with the interactions' p-values adjusted over all pairs, accuracy and log-probability apart."""
-    # two families: one answers whether answers change, the other whether log-probabilities do
-    accuracy = adjust_all([row.interaction for row in rows])
-    logprob = adjust_all([row.interaction_logprob for row in rows])
-    return tuple(
-        replace(row, interaction=a, interaction_logprob=b) for row, a, b in zip(rows, accuracy, logprob, strict=True)
+def judge_pairs(
+    rows: Sequence[PairRow], sides: Sides, again: Callable[[Sequence[Any]], Again], seed: int = 0
+) -> tuple[tuple[PairRow, ...], Selection]:
+    """The rows with everything that follows from the family of departures, and what was selected and confirmed."""
+    measured = [Measured((row.a, row.b), _as_effect(row, sides), row.flips, row.folds) for row in rows]
+    judged = judge(measured, sides, again, seed, DEPARTURES)
+    columns = (judged.effects, judged.selected, judged.selected_logprob, judged.confirmations)
+    found = tuple(
+        replace(
+            row,
+            interaction=replace(row.interaction, departure=effect.accuracy),
+            interaction_logprob=replace(row.interaction_logprob, departure=effect.logprob),
+            additivity=effect.conclusion,
+            selected=a,
+            selected_logprob=b,
+            confirmation=confirmation,
+        )
+        for row, effect, a, b, confirmation in zip(rows, *columns, strict=True)
+    )
+    return found, judged.selection
+
+
+def _as_effect(row: PairRow, sides: Sides) -> ArmEffect:
+    """A pair's departure as an effect, as `measure_departures` makes it."""
+    return ArmEffect(
+        accuracy=row.interaction.departure,
+        logprob=row.interaction_logprob.departure,
+        n_touched=row.n_both,
+        n_broken=len(set(row.flips.broken)),
+        n_fixed=len(set(row.flips.fixed)),
+        n_answer_changed=row.interaction_logprob.n_departing,
+        bound=sides.plan.bound,
+        testable=None,
     )

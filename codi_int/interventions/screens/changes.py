@@ -1,23 +1,19 @@
 """What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
 
-from collections.abc import Sequence
-from dataclasses import astuple, replace
-from typing import TypeVar
+from dataclasses import astuple, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codi_int.data.answers import is_right
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.summary import probability_change
-from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.measure import ArmChange as ArmChange
 from codi_int.interventions.evidence.measure import measure_change as measure_change
 from codi_int.interventions.evidence.measure import measure_changes as measure_changes
-from codi_int.records import ArmEffect
 from codi_int.types import RunCounts
 
-E = TypeVar("E", ArmEffect, ArmEffect | None)
 NO_WORK = RunCounts(0, 0, 0, 0, 0)
 
 
@@ -48,22 +44,11 @@ def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
     )
 
 
-def adjust_effects(effects: Sequence[E]) -> list[E]:
-    """The same effects with p-values corrected over all of them (Benjamini-Hochberg), each measure a family.
-
-    What was not tested (no effect at all, or no p-value) stays as it is and is no member of the family.
-    """
-    accuracy = adjust([None if one is None else one.accuracy.p_value for one in effects], "benjamini-hochberg")
-    logprob = adjust([None if one is None else one.logprob.p_value for one in effects], "benjamini-hochberg")
-    return [
-        one
-        and replace(
-            one,
-            accuracy=replace(one.accuracy, p_adjusted=p),
-            logprob=replace(one.logprob, p_adjusted=q),
-        )
-        for one, p, q in zip(effects, accuracy, logprob, strict=True)
-    ]
+def part_of(change: ArmChange, inside: NDArray[np.bool_]) -> ArmChange:
+    """The change of some of the problems. `inside` is [n]."""
+    values = {field.name: getattr(change, field.name) for field in fields(change)}
+    # what was not measured is None in every part
+    return ArmChange(**{name: None if value is None else value[inside] for name, value in values.items()})
 
 
 def n_correct(clean: CleanPass) -> int:

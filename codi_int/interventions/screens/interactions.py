@@ -5,7 +5,7 @@ from the sum by exactly nothing. Only problems on which both fire can tell.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,22 @@ from codi_int.interventions.edits.basic import Ablate, check_features
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.site_context import SiteContext
-from codi_int.interventions.screens.additivity import PairRow, adjust_pairs, pair_row
-from codi_int.interventions.screens.changes import ArmChange, arm_change, measure_change
+from codi_int.interventions.screens.additivity import PairRow, departure_of, judge_pairs, pair_row
+from codi_int.interventions.screens.changes import ArmChange, arm_change, n_correct
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.judging import Again, measure_arms
 from codi_int.interventions.screens.names import take_names
-from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, assemble, finish_rows, make_row
+from codi_int.interventions.screens.screen import (
+    Checkpoint,
+    Screen,
+    ScreenRow,
+    assemble,
+    judge_rows,
+    make_row,
+    place_rows,
+    run_again,
+)
+from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
 from codi_int.progress import Progress, count_up
 from codi_int.types import Problem, RunCounts, Site
 
@@ -46,7 +57,8 @@ def run_pairs(
         site: which of the engine's sites; may be left out where it has one.
         checkpoint: of an earlier, interrupted run with the same settings, and where to keep what this one finishes.
         progress: called with (stage, done, total).
-        names: `data` and `sae_name`, where problems and SAE go by other names than their own.
+        names: `data` and `sae_name`, where problems and SAE go by other names than their own. `selection`, a
+            `SelectionPlan`: how families are corrected and on what they are confirmed.
 
     Raises:
         ConfigError: for no pair at all, a pair of a feature with itself, or a splice that drops the SAE's error.
@@ -59,11 +71,12 @@ def run_pairs(
             "Build the engine with splice='add'.",
         )
     wanted = check_pairs(pairs)
+    sides = take_sides(problems, names.pop("selection", None))
     context = engine.site_context(problems, site, progress)
     check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
     notes = engine.warn_at(context, [context.site])
     here = set(wanted)  # rows of other pairs, or of another site, must not join the family that is corrected
-    work = _PairWorker(engine, context, seed)
+    work = _PairWorker(engine, context, sides, seed)
     checkpoint = checkpoint or Checkpoint()
     work.rows = {row.feature: row for row in checkpoint.rows if row.site == context.site}
     work.pairs = {
@@ -71,18 +84,50 @@ def run_pairs(
     }
     counts = work.run(wanted, checkpoint.keep, progress)
     features = sorted({feature for pair in wanted for feature in pair})
-    rows = finish_rows([work.rows[feature] for feature in features], [context], seed)
     found = assemble(
         engine,
         [context],
-        rows,
+        place_rows([work.rows[feature] for feature in features], [context], seed),
         counts=[counts],
         kind="ablate",
         seed=seed,
         names=take_names(names, problems, engine.saes),
         started=started,
     )
-    return replace(found, pairs=adjust_pairs([work.pairs[pair] for pair in wanted]), notes=notes)
+    # last, for the clean pass of the confirming problems takes the place of the other one
+    singles = judge_rows(found.rows, sides, lambda keys: run_again(engine, keys, sides, Ablate, progress), seed)
+    rows, selection = judge_pairs(
+        [work.pairs[pair] for pair in wanted],
+        sides,
+        lambda keys: _pairs_again(engine, keys, sides, context.site, progress),
+        seed,
+    )
+    return replace(
+        found,
+        rows=singles.rows,
+        selection=singles.selection,
+        pairs=rows,
+        pair_selection=selection,
+        environment=replace(found.environment, seconds=time.perf_counter() - started),
+        notes=(*notes, *sides.notes),
+    )
+
+
+def _pairs_again(
+    engine: FeatureInterventionEngine, pairs: Sequence[Pair], sides: Sides, site: Site, progress: Progress | None
+) -> Again:
+    """What does not add up of some pairs, on the problems that confirm."""
+    assert sides.confirming is not None
+    context = engine.site_context(sides.confirming, site, progress)
+    # nothing is selected there, so there is nothing to be confirmed or kept
+    work = _PairWorker(engine, context, Sides(sides.confirming, SelectionPlan(confirm="none")), seed=0)
+    advance = count_up(progress, "confirm", len(pairs))
+    changes: dict[Hashable, ArmChange] = {}
+    for pair in pairs:
+        _, whole = work.changes_of([pair])
+        changes[pair] = departure_of(whole[pair], (whole[pair[0],], whole[pair[1],]))
+        advance(1)
+    return Again(changes, n_correct(context.clean))
 
 
 def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:
@@ -98,8 +143,8 @@ def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:
 class _PairWorker:
     """Runs pairs in groups and collects the rows of pairs and of single features."""
 
-    def __init__(self, engine: FeatureInterventionEngine, context: SiteContext, seed: int) -> None:
-        self._engine, self._context, self._seed = engine, context, seed
+    def __init__(self, engine: FeatureInterventionEngine, context: SiteContext, sides: Sides, seed: int) -> None:
+        self._engine, self._context, self._sides, self._seed = engine, context, sides, seed
         self.rows: dict[int, ScreenRow] = {}
         self.pairs: dict[Pair, PairRow] = {}
 
@@ -131,23 +176,33 @@ class _PairWorker:
         both = (self._context.latents[:, list(pair)] != 0).all(1)[plan.rows.to(self._context.latents.device)]
         return plan.of(both)
 
-    def _score(self, group: Sequence[Pair]) -> RunCounts:
+    def changes_of(self, group: Sequence[Pair]) -> tuple[RunCounts, dict[tuple[int, ...], ArmChange]]:
+        """The work, and the change of every pair and of every single feature of some pairs."""
         plans = self._plans(group)
         scores = dict(zip(plans, self._engine.score(self._context, list(plans.values())), strict=True))
         changes = {key: arm_change(self._context.clean, plan, scores[key]) for key, plan in plans.items()}
-        self._keep_singles(plans, changes)
-        for a, b in group:
-            parts = (changes[a,], changes[b,])
-            joint = _filled(changes[a, b], parts)
-            self.pairs[a, b] = pair_row((a, b), self._context.site, joint, parts, self._seed)
-        return count_work(self._context, list(plans.values()), list(scores.values()))
+        changes |= {(a, b): _filled(changes[a, b], (changes[a,], changes[b,])) for a, b in group}
+        return count_work(self._context, list(plans.values()), list(scores.values())), changes
 
-    def _keep_singles(
-        self, plans: Mapping[tuple[int, ...], ArmPlan], changes: Mapping[tuple[int, ...], ArmChange]
-    ) -> None:
-        for key, plan in plans.items():
-            if len(key) == 1 and key[0] not in self.rows:
-                self.rows[key[0]] = make_row(self._context, key[0], plan, measure_change(changes[key], self._seed))
+    def _score(self, group: Sequence[Pair]) -> RunCounts:
+        counts, changes = self.changes_of(group)
+        self._keep_singles(changes)
+        for a, b in group:
+            self.pairs[a, b] = pair_row(
+                (a, b),
+                self._context.site,
+                changes[a, b],
+                (changes[a,], changes[b,]),
+                sides=self._sides,
+                seed=self._seed,
+            )
+        return counts
+
+    def _keep_singles(self, changes: Mapping[tuple[int, ...], ArmChange]) -> None:
+        new = {key[0]: change for key, change in changes.items() if len(key) == 1 and key[0] not in self.rows}
+        for feature, measured in measure_arms(new, self._sides, self._seed).items():
+            plan = self._engine.plan(self._context, Ablate(feature))
+            self.rows[feature] = make_row(self._context, feature, plan, measured)
 
 
 def _filled(both: ArmChange, parts: tuple[ArmChange, ArmChange]) -> ArmChange:
@@ -160,4 +215,5 @@ def _filled(both: ArmChange, parts: tuple[ArmChange, ArmChange]) -> ArmChange:
         logprob=both.logprob + (first.logprob + second.logprob) * ~here,
         touched=first.touched | second.touched,
         answer=both.answer | ((first.answer | second.answer) & ~here),
+        clusters=both.clusters,
     )

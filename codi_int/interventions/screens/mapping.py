@@ -6,8 +6,9 @@ replaced residual touches every problem, so nothing can be skipped; the layers o
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,23 +20,19 @@ from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.screens.additivity import adjust_all, measure_interaction
-from codi_int.interventions.screens.changes import (
-    NO_WORK,
-    ArmChange,
-    add_counts,
-    adjust_effects,
-    arm_change,
-    measure_change,
-    n_correct,
-)
+from codi_int.interventions.screens.additivity import DEPARTURES, Interaction, departure_of
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, arm_change, n_correct
+from codi_int.interventions.screens.confirmed import Confirmation, Selection
 from codi_int.interventions.screens.groups import run_groups
+from codi_int.interventions.screens.judging import Again, judge, measure_arms
+from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.notes import give
 from codi_int.progress import Progress, count_up
+from codi_int.records import ArmEffect
 from codi_int.types import Problem, RunCounts, Site
 
 POOL_BYTES = 2**28
@@ -71,8 +68,11 @@ def run_map(
     data: str | None = None,
     progress: Progress | None = None,
     method: str = "suffix",
+    selection: SelectionPlan | None = None,
 ) -> ThoughtMap:
     """Replace the residual at every cell, one cell at a time, and measure what becomes of the answers.
+
+    Cells that are found are run again, with the same vectors in place, on problems that selected nothing.
 
     Args:
         model: the model.
@@ -82,10 +82,11 @@ def run_map(
         data: what to call the problems.
         progress: called with (stage, done, total); stage `map` counts cells.
         method: of the engine: `suffix`, or `naive` for the whole model again for every cell.
+        selection: how the family of all cells is corrected, and on what it is confirmed.
 
     Raises:
         SiteError: for a cell that the model does not have.
-        ConfigError: where no cell has a path to the answer.
+        ConfigError: where no cell has a path to the answer, or problems would select and confirm at once.
         DataError: without problems.
     """
     started = time.perf_counter()
@@ -93,6 +94,7 @@ def run_map(
     plan = plan or MapPlan(whole_grid(model))
     for site in plan.sites:
         model.check_site(site)
+    sides = take_sides(problems, selection)
     runs = [
         _Run(
             model,
@@ -113,7 +115,9 @@ def run_map(
     give(notes)
     for i, run in enumerate(runs):
         run.go(before=i * len(plan.sites), total=len(runs) * len(plan.sites))
-    cells = _adjusted([_cell(site, run, seed) for run in runs for site in plan.sites])
+    # memory holds the clean pass of one engine at a time, so cells are confirmed when all of them are measured
+    cells, selected = _judged(runs, sides, lambda keys: _run_again(runs, keys, sides, progress), seed)
+    alone = Sides(problems, replace(sides.plan, confirm=NONE))
     return ThoughtMap(
         kind=plan.kind,
         cumulative=plan.cumulative,
@@ -126,10 +130,13 @@ def run_map(
         n_correct=max(run.n_correct for run in runs),
         seed=seed,
         cells=cells,
-        splits=_splits(plan.sites, {run.path: run.changes for run in runs}, seed) if plan.propagate == SPLIT else (),
+        splits=_splits(plan.sites, {run.path: run.changes for run in runs}, alone, seed)
+        if plan.propagate == SPLIT
+        else (),
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
-        notes=notes,
+        notes=(*notes, *sides.notes),
+        selection=selected,
     )
 
 
@@ -149,6 +156,7 @@ class _Run:
         self._method = method
         self.path, self.n_correct, self.counts = path, 0, NO_WORK
         self.changes: dict[Site, ArmChange] = {}
+        self.vectors: dict[Site, Float[Tensor, " d_model"]] = {}
         self.replaced = {site: self._with_path(plan.replaced_with(site, model.n_thoughts)) for site in plan.sites}
 
     def go(self, before: int, total: int) -> None:
@@ -180,12 +188,26 @@ class _Run:
         clean = engine.site_context(self._problems, sites[0], self._progress).clean
         self.n_correct = n_correct(clean)
         # float32 whatever the model's dtype: a mean over a thousand rows loses digits in bfloat16
-        means = {site: clean.activations[site].float().mean(0) for site in sites}  # [d_model] each
         kind = self._plan.kind
-        return {
-            site: ReplaceWithConstant(mean if kind == "mean" else torch.zeros_like(mean), f"{kind} in place of {site}")
-            for site, mean in means.items()
-        }
+        for site in sites:
+            mean = clean.activations[site].float().mean(0)  # [d_model]
+            # known already where the cells of other problems are run again: the edit is to be the same
+            self.vectors.setdefault(site, mean if kind == "mean" else torch.zeros_like(mean))
+        return {site: ReplaceWithConstant(self.vectors[site], f"{kind} in place of {site}") for site in sites}
+
+    def again(self, problems: Sequence[Problem], sites: Sequence[Site], progress: Progress | None) -> "_Run":
+        """Some cells on other problems, with the vectors of these."""
+        other = _Run(
+            self._model,
+            problems,
+            plan=replace(self._plan, sites=tuple(sites)),
+            path=self.path,
+            progress=None if progress is None else lambda _, done, total: progress("confirm", done, total),
+            method=self._method,
+        )
+        other.vectors = self.vectors
+        other.go(before=0, total=len(sites))
+        return other
 
     def _pools(self) -> list[list[Site]]:
         """The cells with a path, in groups that share batches: layers of one position, as many as memory is for."""
@@ -238,38 +260,67 @@ def _has_path(model: CodiModel, site: Site, path: str) -> bool:
     return True
 
 
-def _cell(site: Site, run: _Run, seed: int) -> MapCell:
-    """One cell in numbers; p-values are adjusted once all cells are known."""
-    if site not in run.changes:
+def _run_again(
+    runs: Sequence[_Run], keys: Sequence[tuple[str, Site]], sides: Sides, progress: Progress | None
+) -> Again:
+    """The cells that were selected, by their paths, on the problems that confirm."""
+    assert sides.confirming is not None
+    changes: dict[Hashable, ArmChange] = {}
+    right = 0
+    for run in runs:
+        if sites := [site for path, site in keys if path == run.path]:
+            other = run.again(sides.confirming, sites, progress)
+            changes |= {(run.path, site): change for site, change in other.changes.items()}
+            right = other.n_correct
+    return Again(changes, right)
+
+
+def _judged(
+    runs: Sequence[_Run], sides: Sides, again: Callable[[Sequence[Any]], Again], seed: int
+) -> tuple[tuple[MapCell, ...], Selection]:
+    """All cells, corrected over those that have a path, of all paths together, and confirmed."""
+    changes: dict[Hashable, ArmChange] = {
+        (run.path, site): change for run in runs for site, change in run.changes.items()
+    }
+    measured = measure_arms(changes, sides, seed)
+    judged = judge(list(measured.values()), sides, again, seed)
+    columns = (judged.effects, judged.selected, judged.selected_logprob, judged.confirmations)
+    found = dict(zip(measured, zip(*columns, strict=True), strict=True))
+    cells = [_cell(site, run, found.get((run.path, site))) for run in runs for site in run.replaced]
+    return tuple(cells), judged.selection
+
+
+def _cell(site: Site, run: _Run, found: tuple[ArmEffect, bool, bool, Confirmation | None] | None) -> MapCell:
+    if found is None:
         return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH)
+    effect, selected, selected_logprob, confirmation = found
     return MapCell(
         site=site,
         propagate=run.path,
         n_replaced=len(run.replaced[site]),
-        effect=measure_change(run.changes[site], seed),
+        effect=effect,
+        selected=selected,
+        selected_logprob=selected_logprob,
+        confirmation=confirmation,
     )
 
 
-def _adjusted(cells: Sequence[MapCell]) -> tuple[MapCell, ...]:
-    """The cells with p-values adjusted over all that have a path, of all paths together."""
-    effects = adjust_effects([cell.effect for cell in cells])
-    return tuple(replace(cell, effect=effect) for cell, effect in zip(cells, effects, strict=True))
-
-
-def _splits(sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], seed: int) -> tuple[PathSplit, ...]:
+def _splits(
+    sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], sides: Sides, seed: int
+) -> tuple[PathSplit, ...]:
     """What the two paths do not add up to, for the sites that have both, adjusted over these sites."""
     # a site at the last layer of the last position has one path only: nothing to take apart
     both = [site for site in sites if all(site in changes[path] for path in PATHS)]
-    joint = [changes["both"][site] for site in both]
-    parts = [[changes[path][site] for path in PATHS[1:]] for site in both]
-    # flips take three values, which tie too often for ranks: signs are flipped instead
-    accuracy = adjust_all(
-        [
-            measure_interaction(j.accuracy, [c.accuracy for c in ps], seed, "permutation")
-            for j, ps in zip(joint, parts, strict=True)
-        ]
+    departures: dict[Hashable, ArmChange] = {
+        site: departure_of(changes["both"][site], [changes[path][site] for path in PATHS[1:]]) for site in both
+    }
+    measured = measure_arms(departures, sides, seed, DEPARTURES)
+    effects = judge(list(measured.values()), sides, seed=seed, measures=DEPARTURES).effects
+    return tuple(
+        PathSplit(
+            site,
+            Interaction(effect.accuracy, int((departures[site].accuracy != 0).sum())),
+            Interaction(effect.logprob, int((departures[site].logprob != 0).sum())),
+        )
+        for site, effect in zip(both, effects, strict=True)
     )
-    logprob = adjust_all(
-        [measure_interaction(j.logprob, [c.logprob for c in ps], seed) for j, ps in zip(joint, parts, strict=True)]
-    )
-    return tuple(PathSplit(site, a, b) for site, a, b in zip(both, accuracy, logprob, strict=True))

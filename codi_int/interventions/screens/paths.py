@@ -11,7 +11,7 @@ from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.compare import effect_of
-from codi_int.interventions.screens.additivity import Interaction, measure_interaction
+from codi_int.interventions.screens.additivity import Interaction, departure_of, measure_interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
@@ -97,17 +97,13 @@ def split_effect(
     changes = {path: _measure_path(engine, context, arm, path) for path in PATHS}
     # "both" is the joint edit, the two single paths are its parts
     joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
+    departure = departure_of(joint, parts)
     effects = {path: effect_of(change, seed) for path, change in changes.items()}
     return EffectByPath(
         label=arm.label,
         site=context.site,
-        interaction=measure_interaction(
-            joint.accuracy,
-            [part.accuracy for part in parts],
-            seed=seed,
-            method="permutation",
-        ),
-        interaction_logprob=measure_interaction(joint.logprob, [part.logprob for part in parts], seed),
+        interaction=measure_interaction(departure.accuracy, "accuracy", departure.clusters),
+        interaction_logprob=measure_interaction(departure.logprob, "logprob", departure.clusters, seed),
         notes=notes,
         **effects,
     )

@@ -1,7 +1,7 @@
 """The screen: the same edit on every feature of some sites, exactly, with the tests corrected over all of them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,127 +14,21 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine, coun
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow
-from codi_int.interventions.screens.changes import (
-    add_counts,
-    adjust_effects,
-    arm_change,
-    measure_changes,
-    n_correct,
-)
+from codi_int.interventions.screens.changes import ArmChange, add_counts, arm_change, n_correct
+from codi_int.interventions.screens.confirmed import Selection
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.judging import Again, Measured, judge, measure_arms
 from codi_int.interventions.screens.names import Names, take_names
+from codi_int.interventions.screens.screen_records import Screen as Screen
+from codi_int.interventions.screens.screen_records import ScreenRow as ScreenRow
+from codi_int.interventions.screens.screen_records import ScreenSite as ScreenSite
+from codi_int.interventions.screens.sides import Sides, take_sides
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
-from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
-from codi_int.shown import Finding
 from codi_int.sites import SitesLike, as_sites
-from codi_int.types import Environment, RunCounts, Site
+from codi_int.types import RunCounts, Site
 
 Key = tuple[Site, int]
-
-
-@dataclass(frozen=True)
-class ScreenRow(FlatEffect):
-    """What the edit of one feature did."""
-
-    site: Site
-    """where"""
-    feature: int
-    """which feature"""
-    firing_rate: float
-    """share of problems on which it fires"""
-    edit_size: float
-    """mean norm of what the edit adds to a touched residual"""
-    effect: ArmEffect
-    """on the answers; p-values are corrected over the features of the screen that fire, all sites together"""
-    rank: float | None = None
-    """share of matched features of the site whose change of accuracy is smaller in magnitude"""
-    rank_logprob: float | None = None
-    """the same for the log-probability"""
-
-    columns = (
-        "site",
-        "feature",
-        "firing_rate",
-        "edit_size",
-        "n_touched",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "estimate",
-        "low",
-        "high",
-        "p_value",
-        "p_adjusted",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
-        "logprob_p",
-        "logprob_p_adjusted",
-        "rank",
-        "rank_logprob",
-    )
-
-
-@dataclass(frozen=True)
-class ScreenSite:
-    """One of a screen's sites."""
-
-    site: Site
-    """where"""
-    sae: str
-    """name of its SAE"""
-    sae_sha256: str
-    """of the SAE's weights"""
-    n_features: int
-    """features that were screened there"""
-    n_living: int
-    """how many of them the edit touches any problem of"""
-
-
-@dataclass(frozen=True, repr=False)
-class Screen(Finding):
-    """A finished screen."""
-
-    kind: str
-    """what was done to each feature"""
-    site: Site
-    """where; the first of several sites"""
-    model: str
-    """name of the model"""
-    sae: str
-    """name of the SAE; of the first of several sites"""
-    data: str
-    """name of the problems"""
-    n_problems: int
-    """how many"""
-    n_correct: int
-    """right answers of the undisturbed model"""
-    seed: int
-    """of the bootstrap and of the matched features"""
-    rows: tuple[ScreenRow, ...]
-    """one per feature, site by site, in the order of the features"""
-    counts: RunCounts
-    """work done and saved"""
-    environment: Environment
-    """versions, hashes, time; for the SAEs of several sites see `sites`"""
-    sites: tuple[ScreenSite, ...]
-    """every site, in the order asked for"""
-    pairs: tuple[PairRow, ...] = ()
-    """features that were also taken out two at a time"""
-    notes: tuple[str, ...] = ()
-    """what a reader should know besides: warnings, in words"""
-
-    schema = "codi-int/screen@1"
-
-    def ranked(self) -> tuple[ScreenRow, ...]:
-        """Strongest effects first: by accuracy's p-value, then by the log-probability's size."""
-        return tuple(sorted(self.rows, key=_strength))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; a row's site is a word such as L14.P3."""
-        tables = {"rows": [table_row(row) for row in self.rows], "pairs": [table_row(row) for row in self.pairs]}
-        return {"schema": self.schema, **flatten(self), **tables}
 
 
 @dataclass(frozen=True)
@@ -160,7 +54,7 @@ def run_screen(
     progress: Progress | None = None,
     **names: Any,
 ) -> Screen:
-    """Do one edit on every feature and measure each.
+    """Do one edit on every feature, measure each, and run what is found again on problems that selected nothing.
 
     Args:
         engine: model, SAEs and the way edits are made.
@@ -172,14 +66,16 @@ def run_screen(
         checkpoint: of an earlier, interrupted screen with the same settings, and where to keep this one's rows.
         progress: called with (stage, done, total); the stage of a site counts its features.
         names: `data` and `sae_name`, where problems and SAEs go by other names than their own; the latter may be a
-            table of sites.
+            table of sites. `selection`, a `SelectionPlan`: how the family is corrected and on what it is confirmed.
 
     Raises:
+        ConfigError: for problems that are all one cluster, or that would confirm and select at once.
         FeatureError: for a feature that an SAE does not have.
         SiteError: for a site that the engine has no SAE for.
     """
     started = time.perf_counter()
     problems = as_problems(problems)
+    sides = take_sides(problems, names.pop("selection", None))
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
@@ -190,6 +86,7 @@ def run_screen(
     work = _Worker(
         engine,
         make_edit=make_edit,
+        sides=sides,
         seed=seed,
         rows=rows,
         checkpoint=checkpoint,
@@ -204,17 +101,26 @@ def run_screen(
     ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
     # the kind is a property of the edit, so one is made for any feature that was asked for
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
+    rows_placed = place_rows(ordered, contexts, seed)
     found = assemble(
         engine,
         contexts,
-        finish_rows(ordered, contexts, seed),
+        rows_placed,
         counts=counts,
         kind=kind,
         seed=seed,
         names=take_names(names, problems, engine.saes),
         started=started,
     )
-    return replace(found, notes=notes)
+    # last, for the clean pass of the confirming problems takes the place of the other one
+    judged = judge_rows(rows_placed, sides, lambda keys: run_again(engine, keys, sides, make_edit, progress), seed)
+    return replace(
+        found,
+        rows=judged.rows,
+        selection=judged.selection,
+        environment=replace(found.environment, seconds=time.perf_counter() - started),
+        notes=(*notes, *sides.notes),
+    )
 
 
 class _Worker:
@@ -224,12 +130,14 @@ class _Worker:
         self,
         engine: FeatureInterventionEngine,
         make_edit: Callable[[int], MovableEdit],
+        sides: Sides,
         seed: int,
         rows: dict[Key, ScreenRow],
         checkpoint: Checkpoint,
         progress: Progress | None,
     ) -> None:
-        self._engine, self._make_edit, self._seed, self._rows = engine, make_edit, seed, rows
+        self._engine, self._make_edit, self._sides = engine, make_edit, sides
+        self._seed, self._rows = seed, rows
         self._keep, self._progress = checkpoint.keep, progress
 
     def run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
@@ -250,10 +158,12 @@ class _Worker:
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores = self._engine.score(context, list(plans.values()))
-        changes = [arm_change(context.clean, plan, found) for plan, found in zip(plans.values(), scores, strict=True)]
-        effects = measure_changes(changes, self._seed)
-        for (feature, plan), effect in zip(plans.items(), effects, strict=True):
-            self._rows[context.site, feature] = make_row(context, feature, plan, effect)
+        changes = {
+            feature: arm_change(context.clean, plan, found)
+            for (feature, plan), found in zip(plans.items(), scores, strict=True)
+        }
+        for feature, one in measure_arms(changes, self._sides, self._seed).items():
+            self._rows[context.site, feature] = make_row(context, feature, plans[feature], one)
         return count_work(context, list(plans.values()), scores)
 
 
@@ -271,25 +181,83 @@ def _wanted(features: IntsLike | Mapping[Site, IntsLike] | None, context: SiteCo
     return list(dict.fromkeys(check_features(listed, context.sae.d_sae)))
 
 
-def make_row(context: SiteContext, feature: int, plan: ArmPlan, effect: ArmEffect) -> ScreenRow:
-    """One feature's effect; p-values are adjusted once all are known."""
+def make_row(context: SiteContext, feature: int, plan: ArmPlan, measured: Measured) -> ScreenRow:
+    """One feature's effect; what follows from the family is known once all are."""
     return ScreenRow(
         site=context.site,
         feature=feature,
         firing_rate=plan.firing_rate,
         edit_size=plan.edit_size,
-        effect=effect,
+        effect=measured.effect,
+        flips=measured.flips,
+        folds=measured.folds,
     )
 
 
-def finish_rows(rows: Sequence[ScreenRow], contexts: Sequence[SiteContext], seed: int) -> tuple[ScreenRow, ...]:
-    """The rows with p-values adjusted over all of them, and each placed among features of its site that are like it."""
-    # One family over all sites: who looks at three layers has looked at three layers.
-    effects = adjust_effects([row.effect for row in rows])
+@dataclass(frozen=True)
+class JudgedRows:
+    """Rows of a screen with everything that follows from their family."""
+
+    rows: tuple[ScreenRow, ...]
+    """in the order given"""
+    selection: Selection
+    """what was selected and confirmed"""
+
+
+def judge_rows(
+    rows: Sequence[ScreenRow], sides: Sides, again: Callable[[Sequence[Any]], Again], seed: int
+) -> JudgedRows:
+    """Correct the family, confirm what it selects, and say what became of each row.
+
+    One family over all sites: who looks at three layers has looked at three layers.
+    """
+    measured = [Measured((row.site, row.feature), row.effect, row.flips, row.folds) for row in rows]
+    judged = judge(measured, sides, again, seed)
+    named = zip(
+        rows,
+        judged.effects,
+        judged.selected,
+        judged.selected_logprob,
+        judged.confirmations,
+        strict=True,
+    )
+    return JudgedRows(
+        rows=tuple(
+            replace(row, effect=effect, selected=a, selected_logprob=b, confirmation=confirmation)
+            for row, effect, a, b, confirmation in named
+        ),
+        selection=judged.selection,
+    )
+
+
+def run_again(
+    engine: FeatureInterventionEngine,
+    keys: Sequence[Key],
+    sides: Sides,
+    make_edit: Callable[[int], MovableEdit],
+    progress: Progress | None,
+) -> Again:
+    """The edits of some features on the problems that confirm: one clean pass, and these arms alone."""
+    assert sides.confirming is not None
+    changes: dict[Hashable, ArmChange] = {}
+    clean = None
+    advance = count_up(progress, "confirm", len(keys))
+    for site in dict.fromkeys(site for site, _ in keys):
+        context = engine.site_context(sides.confirming, site, progress)
+        here = [feature for where, feature in keys if where == site]
+        clean = context.clean
+        planned = ((feature, engine.plan(context, make_edit(feature))) for feature in here)
+        for group in group_by_rows(planned, lambda item: len(item[1].rows)):
+            for (feature, plan), found in zip(group, engine.score(context, [p for _, p in group]), strict=True):
+                changes[site, feature] = arm_change(clean, plan, found)
+            advance(len(group))
+    return Again(changes, 0 if clean is None else n_correct(clean))
+
+
+def place_rows(rows: Sequence[ScreenRow], contexts: Sequence[SiteContext], seed: int) -> tuple[ScreenRow, ...]:
+    """The rows, each placed among features of its site that are like it."""
     placed = {(row.site, row.feature): row for context in contexts for row in _placed(rows, context, seed)}
-    return tuple(
-        replace(placed[row.site, row.feature], effect=effect) for row, effect in zip(rows, effects, strict=True)
-    )
+    return tuple(placed[row.site, row.feature] for row in rows)
 
 
 def _placed(rows: Sequence[ScreenRow], context: SiteContext, seed: int) -> Iterator[ScreenRow]:
@@ -342,8 +310,3 @@ def _describe(context: SiteContext, rows: Sequence[ScreenRow], sae: str) -> Scre
         n_features=len(own),
         n_living=sum(row.n_touched > 0 for row in own),
     )
-
-
-def _strength(row: ScreenRow) -> tuple[float, float]:
-    # None (dead) sorts behind everything that was tested; equal p-values, of which exact tests make many, by size
-    return (1.0 if row.p_value is None else row.p_value, -abs(row.logprob))

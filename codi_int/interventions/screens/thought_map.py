@@ -5,7 +5,13 @@ from typing import Any
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.screens.additivity import Interaction
-from codi_int.records import Alias, ArmEffect, flatten
+from codi_int.interventions.screens.confirmed import (
+    CONFIRMATION_COLUMNS,
+    Confirmation,
+    FlatConfirmation,
+    Selection,
+)
+from codi_int.records import Alias, ArmEffect, Conclusion, flatten
 from codi_int.shown import Finding
 from codi_int.sites import as_sites
 from codi_int.types import Environment, RunCounts, Site
@@ -62,7 +68,7 @@ class MapPlan:
 
 
 @dataclass(frozen=True)
-class MapCell:
+class MapCell(FlatConfirmation):
     """What replacing the residual at one layer and position did; no numbers where nothing later reads it."""
 
     site: Site
@@ -75,6 +81,12 @@ class MapCell:
     """on the answers; p-values are corrected over all cells of the map that have a path, of all paths together"""
     note: str = ""
     """why there are no numbers, where there are none"""
+    selected: bool = False
+    """whether it is a finding of accuracy among all cells; see `Selection`"""
+    selected_logprob: bool = False
+    """the same for the log-probability"""
+    confirmation: Confirmation | None = None
+    """how what was selected did on problems that did not select it"""
 
     estimate = Alias[float | None]("effect.accuracy.value")
     low = Alias[float | None]("effect.accuracy.low")
@@ -90,6 +102,12 @@ class MapCell:
     logprob_high = Alias[float | None]("effect.logprob.high")
     logprob_p = Alias[float | None]("effect.logprob.p_value")
     logprob_p_adjusted = Alias[float | None]("effect.logprob.p_adjusted")
+    conclusion = Alias[Conclusion | None]("effect.conclusion")
+    bound = Alias[float | None]("effect.bound")
+    p_equivalence = Alias[float | None]("effect.p_equivalence")
+    p_equivalence_adjusted = Alias[float | None]("effect.p_equivalence_adjusted")
+    testable = Alias[bool | None]("effect.testable")
+    largest_possible = Alias[float | None]("effect.largest_possible")
 
     columns = (
         "site",
@@ -110,6 +128,13 @@ class MapCell:
         "logprob_p",
         "logprob_p_adjusted",
         "note",
+        "conclusion",
+        "bound",
+        "p_equivalence",
+        "p_equivalence_adjusted",
+        "testable",
+        "largest_possible",
+        *CONFIRMATION_COLUMNS,
     )
 
     @property
@@ -163,6 +188,8 @@ class ThoughtMap(Finding):
     """versions, hashes, time"""
     notes: tuple[str, ...] = ()
     """what a reader should know besides: warnings, in words"""
+    selection: Selection | None = None
+    """what was selected on which problems, and confirmed on which others; None in maps kept before there was any"""
 
     schema = "codi-int/map@1"
 
