@@ -60,6 +60,10 @@ class Effect(Shown):
     """share of the sum of absolute log-probability changes that the three largest hold"""
     n_clusters: int | None = None
     """problems that ask for the same calculations count as one: so many different ones"""
+    design_effect: float | None = None
+    """how many problems count as one at worst, by the sizes of the clusters (sum m^2 / sum m); 1 for single problems"""
+    testable: bool | None = None
+    """whether the edit touches enough clusters ever to be significant; what is not leaves the family"""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
             data=options.data,
             sae_name=sae_name,
             progress=report,
+            bound=options.bound,
         )
         return family_of(results)
 
@@ -96,6 +97,7 @@ def run_edit(edit: Edit, options: InterventionOptions, folder: RunFolder, report
         data=options.data,
         sae_name=sae_name,
         progress=report,
+        bound=options.bound,
     )
 
 
@@ -104,6 +106,9 @@ def _controls(options: InterventionOptions) -> Controls:
         features=options.controls,
         directions=options.directions,
         neurons=options.neurons,
+        covariance=options.directions,
+        dimensions=options.neurons,
+        components=options.neurons,
         # one option for both: they answer the same question, whether the SAE is needed at all
         mean_difference=options.neurons > 0,
     )

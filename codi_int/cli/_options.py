@@ -13,6 +13,7 @@ from codi_int.cli import _complete
 from codi_int.cli._parsing import MOST_COUNT as MOST_COUNT
 from codi_int.cli._parsing import MOST_SEED as MOST_SEED
 from codi_int.cli._parsing import number as number
+from codi_int.cli._parsing import parse_bound as parse_bound
 from codi_int.cli._parsing import parse_factors as parse_factors
 from codi_int.cli._parsing import parse_features as parse_features
 from codi_int.cli._parsing import whole as whole
@@ -195,6 +196,16 @@ Memory = Annotated[
 ]
 
 
+Bound = Annotated[
+    float,
+    evidence(
+        parser=parse_bound,
+        metavar="SHARE",
+        help="The smallest change of accuracy that matters, declared beforehand; half a point is 0.005.",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(RunOptions):
     """How an edit reaches the model, and what stands beside it."""
@@ -212,7 +223,9 @@ class EditOptions(RunOptions):
     directions: Annotated[
         int,
         evidence(
-            parser=whole("--directions", least=0), metavar="N", help="Random directions that move as many as far."
+            parser=whole("--directions", least=0),
+            metavar="N",
+            help="Random directions that move as many as far: isotropic, and with the residual's covariance.",
         ),
     ] = 0
     neurons: Annotated[
@@ -220,9 +233,10 @@ class EditOptions(RunOptions):
         evidence(
             parser=whole("--neurons", least=0),
             metavar="N",
-            help="Single neurons put to their mean, and the difference of means.",
+            help="Single neurons put to their mean and moved as far, principal components, the difference of means.",
         ),
     ] = 0
+    bound: Bound = 0.005
     memory: Memory = 2.0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from codi_int.errors import CodiError, ConfigError, FeatureError
 
+LARGEST_BOUND = 0.5
 MOST_COUNT = 10**9
 """largest count that an option takes; anything beyond is a slip of the pen, and some would fill the memory"""
 MOST_SEED = 2**63 - 1
@@ -52,6 +53,17 @@ def number(option: str, least: float | None = None) -> Callable[[str | float], f
         return value
 
     return parse
+
+
+def parse_bound(text: str | float) -> float:
+    """The smallest change of accuracy that matters, a share."""
+    value = number("--bound")(text)
+    if not 0.0 < value <= LARGEST_BOUND:
+        raise ConfigError(
+            f"--bound is {value:g}; it is a share above 0 and at most {LARGEST_BOUND:g}.",
+            "--bound 0.005 is half a point of accuracy.",
+        )
+    return value
 
 
 def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int, ...]:

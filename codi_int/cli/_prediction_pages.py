@@ -6,7 +6,7 @@ from rich.console import RenderableType
 
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import counted, fixed, nats, p_text, percentage, points
+from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points
 from codi_int.cli._tables import result_page
 from codi_int.interventions.patching.pairs import Pairing
 from codi_int.interventions.patching.patch import ValueContrast
@@ -131,7 +131,7 @@ def _side_by_side(results: Sequence[PredictedResult]) -> FittedTable:
     out.add_row("answers changed", *(f"{e.n_answer_changed or 0:,}" for e in effects))
     logs = [e.logprob for e in effects]
     out.add_row("log-probability of the clean answer, nats", *("-" if g is None else nats(g.estimate) for g in logs))
-    spans = ("-" if g is None else f"{nats(g.low)} to {nats(g.high)}" for g in logs)
+    spans = ("-" if g is None else interval_text(g.low, g.high, nats) for g in logs)
     out.add_row(f"{effects[0].confidence:.0%} interval of nats", *spans)
     out.add_row("p of nats", *("-" if g is None else p_text(g.p_value) for g in logs))
     return out

@@ -1,6 +1,6 @@
 """Results as people read them. Every command loads it, so the types that it shows are imported for checkers alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -8,12 +8,12 @@ from rich.console import RenderableType
 from codi_int.cli._console import untold
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import counted, fixed, nats, p_text, percentage, points, significant, span
+from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points, significant, span
 
 if TYPE_CHECKING:
     from codi_int.interventions.engine.summary import ResultFamily
     from codi_int.interventions.evaluation import AccuracyRow, Evaluation
-    from codi_int.types import ControlSet, Result
+    from codi_int.types import ControlSet, MeanEffect, OperationRow, Result, StepsRow
 
 
 def result_page(result: "Result") -> Page:
@@ -21,10 +21,11 @@ def result_page(result: "Result") -> Page:
     parts: list[RenderableType] = [_headline(result), "", _arms(result)]
     # where nothing was edited there is no test, and a table of zeros would look like a null result
     if result.effect.p_value is not None:
-        parts += ["", _effect(result), _flips(result)]
+        parts += ["", _effect(result), *_flips(result)]
         for name, group in result.controls.items():
-            parts += ["", _controls(name, group, result), _matched(group)]
-        parts += ["", _operations(result)]
+            parts += ["", _controls(name, group, result), *_matched(group)]
+        parts += ["", _operations(result)] if result.by_operation else []
+        parts += ["", _steps(result)] if result.by_steps else []
     parts += ["", Text(result.effect.verdict, style="bold")]
     parts += note_lines(result.notes)
     return Page(*parts, "", _footer(result))
@@ -139,7 +140,7 @@ def _family_logprobs(family: "ResultFamily") -> FittedTable:
         rank = None if group is None else group.rank_of_logprob
         share = "" if rank is None or group is None else f"{percentage(rank, 0)} % of {counted(group.draws, 'control')}"
         if log is not None:
-            interval = f"{nats(log.low)} to {nats(log.high)}"
+            interval = interval_text(log.low, log.high, nats)
             out.add_row(result.experiment.label, nats(log.estimate), interval, p_text(log.p_value), share)
     return out
 
@@ -148,27 +149,68 @@ def _effect(result: "Result") -> FittedTable:
     e = result.effect
     out = table("effect (intervened - clean)", "estimate", f"{e.confidence:.0%} interval", "p")
     out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
-    if e.logprob is not None:
-        log = e.logprob
-        interval = f"{nats(log.low)} to {nats(log.high)}"
-        out.add_row("log-probability of the clean answer, nats", nats(log.estimate), interval, p_text(log.p_value))
+    rows: "tuple[tuple[str, MeanEffect | None, Any], ...]" = (
+        ("probability of the clean answer, points", e.probability, points),
+        ("log-probability of the clean answer, nats", e.logprob, nats),
+        ("margin of the clean answer, logits", e.margin, nats),
+    )
+    for label, found, show in rows:
+        if found is not None:
+            interval = interval_text(found.low, found.high, show)
+            out.add_row(label, show(found.estimate), interval, p_text(found.p_value))
     return out
 
 
-def _flips(result: "Result") -> Text:
+def _flips(result: "Result") -> Iterator[Text]:
+    """What stands below the effect: the flips, and what the intervals and tests are of."""
     e = result.effect
     flips = f"{e.n_broken:,} broken, {e.n_fixed:,} fixed"
     touched = counted(e.n_touched or 0, "touched problem")
-    return Text(f"flips: {flips}; answers changed: {e.n_answer_changed or 0:,} on {touched}")
+    yield Text(f"flips: {flips}; answers changed: {e.n_answer_changed or 0:,} on {touched}")
+    if e.largest_possible is not None and e.largest_in_population is not None:
+        limit = f"accuracy can change by at most {percentage(e.largest_possible, 2)} points here"
+        more = f"by {percentage(e.largest_in_population, 2)} on other problems of the kind"
+        yield Text(f"{limit}, {more} ({e.confidence:.0%} upper limit)", style="dim")
+    if e.bound is not None and e.p_equivalence is not None:
+        within = f"a change of {percentage(e.bound, 2)} points or more, the bound declared: p"
+        yield Text(f"against {within} {_equals(e.p_equivalence)}", style="dim")
+    if e.n_effective is not None and e.share_of_largest is not None:
+        carry = f"{fixed(e.n_effective, 1)} problems carry the mean log-probability"
+        too_few = ": too few for an interval" if e.logprob is not None and e.logprob.low is None else ""
+        yield Text(f"{carry}, the three largest {percentage(e.share_of_largest, 0)} % of it{too_few}", style="dim")
+    yield Text(_methods(result), style="dim")
 
 
-def _matched(group: "ControlSet") -> Text:
+def _methods(result: "Result") -> str:
+    """The tests and intervals by name; what they have in common is said once."""
+    e = result.effect
+    made = [one.method for one in (e.probability, e.logprob, e.margin) if one is not None and one.low is not None]
+    names = dict.fromkeys(name.removesuffix(", by cluster") for name in (e.method, *made))
+    unit = "" if e.n_clusters in (None, e.n) else f", by cluster ({e.n_clusters:,} different calculations)"
+    return f"{'; '.join(names)}{unit}"
+
+
+def _equals(p_value: float) -> str:
+    text = p_text(p_value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _matched(group: "ControlSet") -> Iterator[Text]:
     # printed so that a reader can see whether controls are matched: as often, and by as much, as the edit itself
     rates, sizes = sorted(group.firing_rates), sorted(group.edit_sizes)
     who = "controls touch" if group.draws > 1 else "the control touches"
     touched = span((percentage(rates[0], 0), percentage(rates[-1], 0)), " %")
     norms = span((significant(sizes[0]), significant(sizes[-1])))
-    return Text(f"{who} {touched} of problems, norm of the edit {norms}", style="dim")
+    yield Text(f"{who} {touched} of problems, norm of the edit {norms}", style="dim")
+    if (matched := group.matched) is not None:
+        touched = f"{matched.touched:,} problems (controls' median {fixed(matched.touched_median, 0)})"
+        norms = f"{significant(matched.edit_size)} ({significant(matched.edit_size_median)})"
+        yield Text(f"the edit touches {touched}, norm {norms}", style="dim")
+    if (found := group.difference) is not None:
+        interval = f"{interval_text(found.low, found.high, points)}, p {_equals(found.p_value or 0.0)}"
+        yield Text(f"effect minus controls, problem by problem: {points(found.value)} points ({interval})")
+        # (1 + as strong) / (1 + draws): of so few draws it is a rank, and named so
+        yield Text(f"rank of the edit among them by accuracy: p {_equals(group.p_value or 1.0)}", style="dim")
 
 
 def _controls(name: str, group: "ControlSet", result: "Result") -> FittedTable:
@@ -193,28 +235,35 @@ def _controls(name: str, group: "ControlSet", result: "Result") -> FittedTable:
 
 
 def _operations(result: "Result") -> FittedTable:
+    return _subgroups("problems that use", "with - without", [(row.operation, row) for row in result.by_operation])
+
+
+def _steps(result: "Result") -> FittedTable:
+    return _subgroups("problems of", "these - others", [(counted(row.n_steps, "step"), row) for row in result.by_steps])
+
+
+def _subgroups(title: str, contrast: str, rows: "Sequence[tuple[str, OperationRow | StepsRow]]") -> FittedTable:
+    """The effect by kind of problem; what is tested is whether it differs from that on the others."""
     out = table(
-        "problems that use",
-        Column("n", rank=2),
+        title,
+        Column("n", rank=3),
         "change, points",
-        Column("interval", rank=1),
+        Column("interval", rank=2),
         Column("broken", rank=4),
         Column("fixed", rank=4),
-        Column("p", rank=3),
+        contrast,
+        Column("interval", rank=1, name=f"interval of {contrast}"),
         "p (Holm)",
     )
-    for row in result.by_operation:
+    for label, row in rows:
+        found = row.contrast
+        beside = ("-", "-", "-")
+        if found is not None:
+            interval = interval_text(found.low, found.high, points)
+            beside = (points(found.value), interval, p_text(found.p_adjusted))
         interval = f"{points(row.low)} to {points(row.high)}"
         flips = (f"{row.n_broken:,}", f"{row.n_fixed:,}")
-        out.add_row(
-            row.operation,
-            f"{row.n:,}",
-            points(row.estimate),
-            interval,
-            *flips,
-            p_text(row.p_value),
-            p_text(row.p_adjusted),
-        )
+        out.add_row(label, f"{row.n:,}", points(row.estimate), interval, *flips, *beside)
     return out
 
 

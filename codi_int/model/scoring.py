@@ -6,6 +6,7 @@ answer, so only the others have to be decoded token by token.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,6 +28,8 @@ class Verified:
 
     logprobs: Float[Tensor, " rows"]
     """log-probability of the clean answer, in nats"""
+    margins: Float[Tensor, " rows"]
+    """logit of the clean answer's token minus the best other one, the smallest over its tokens"""
     changed: Bool[Tensor, " rows"]
     """some greedy choice differs"""
     close: Bool[Tensor, " rows"]
@@ -54,8 +57,21 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
     on_the_way = counted & (differs.cumsum(1) - differs.long() == 0)
     # A row is too close to call where such a choice is: another batch shape may round it the other way, and then
     # whether it has changed would depend on what else ran beside it.
-    close = best.values[..., 0] - best.values[..., 1] < tolerance
-    return Verified((logprobs * counted).sum(1), differs.any(1), (close & on_the_way).any(1))
+    gap = best.values[..., 0] - best.values[..., 1]
+    close = (gap < tolerance) & on_the_way
+    return Verified((logprobs * counted).sum(1), _margins(logits, ids, best, counted), differs.any(1), close.any(1))
+
+
+def _margins(
+    logits: Float[Tensor, "rows t vocab"], ids: Int[Tensor, "rows t"], best: Any, counted: Bool[Tensor, "rows t"]
+) -> Float[Tensor, " rows"]:
+    """By how much each row prefers the clean answer where it prefers it least; negative where it does not."""
+    # filling may be an id without a column, as in `token_logprobs`
+    columns = ids.clamp(max=logits.shape[-1] - 1)[..., None]
+    own = logits.gather(2, columns)[..., 0].float()
+    chosen = best.indices[..., 0] == ids
+    rival = torch.where(chosen, best.values[..., 1], best.values[..., 0])
+    return (own - rival).masked_fill(~counted, torch.inf).amin(1)
 
 
 def token_logprobs(

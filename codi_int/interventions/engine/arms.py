@@ -71,6 +71,8 @@ class ArmScores:
     """rows that wrote other tokens than the clean arm"""
     rerun: Bool[Tensor, " m"]
     """rows that were too close to call and ran again in one canonical shape"""
+    margins: Float[Tensor, " m"]
+    """logit of the clean answer's token minus the best other one, the smallest over its tokens"""
 
 
 def plan_edit(

@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from codi_int.data.answers import is_right
+from codi_int.data.chains import cluster_problems
 from codi_int.errors import ConfigError, DataError
+from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import bytes_per_slot
 from codi_int.model.rollout import QuestionBatch, Rollout, usual_opening
@@ -99,12 +104,19 @@ class CleanPass:
     """at every site asked for, in the order of the problems"""
     logprobs: Float[Tensor, " n"]
     """log-probability of each problem's answer, in nats"""
+    margins: Float[Tensor, " n"]
+    """logit of the answer's token minus the best other one, the smallest over its tokens"""
     outcomes: tuple[Outcome, ...]
     """one for each problem"""
     batch_of: Int[Tensor, " n"]
     """which batch holds a problem"""
     row_of: Int[Tensor, " n"]
     """in which row of it"""
+
+    @cached_property
+    def clusters(self) -> NDArray[np.int64]:
+        """Which cluster each problem belongs to: equal chains of calculations are one."""
+        return cluster_problems(self.problems)
 
 
 def run_clean(
@@ -118,15 +130,18 @@ def run_clean(
 
     Raises:
         DataError: for no problems at all, or two of one id.
+        ConfigError: for several problems that all ask for one and the same calculations.
     """
     problems = tuple(problems)
     _check(problems)
+    # before the work: no test could be made of them
+    read_clusters(cluster_problems(problems), len(problems))
     batches = tuple(model.batches(problems))
     rollouts = RolloutCache(model, batches, tuple(sites), budget)
     batch_of, row_of = torch.empty(len(problems), dtype=torch.long), torch.empty(len(problems), dtype=torch.long)
     # in the model's dtype: an arm resumes from these very bits
     found = {site: torch.empty(len(problems), model.d_model, dtype=model.dtype, device=model.device) for site in sites}
-    logprobs = torch.empty(len(problems), device=model.device)
+    logprobs, margins = torch.empty(2, len(problems), device=model.device)
     outcomes: list[Outcome | None] = [None] * len(problems)
     done = 0
     # Batches group questions by length, so a batch's rows lie anywhere among the problems: everything is scattered back
@@ -134,11 +149,12 @@ def run_clean(
     for index, batch in enumerate(batches):
         rollout, rows = rollouts.at(index), list(batch.rows)
         batch_of[rows], row_of[rows] = index, torch.arange(len(rows))
-        logprobs[rows] = rollout.decoded.total_logprob
+        logprobs[rows], margins[rows] = rollout.decoded.total_logprob, rollout.decoded.margins.amin(1)
         for site in sites:
             found[site][rows] = rollout.captured[site]
         for row, completion in zip(rows, rollout.completions, strict=True):
-            outcomes[row] = make_outcome(problems[row], completion.answer, float(logprobs[row]), touched=False)
+            scores = (float(logprobs[row]), float(margins[row]))
+            outcomes[row] = make_outcome(problems[row], completion.answer, scores, touched=False)
         done += len(rows)
         if progress:
             progress("clean pass", done, len(problems))
@@ -150,15 +166,24 @@ def run_clean(
         rollouts=rollouts,
         activations=found,
         logprobs=logprobs,
+        margins=margins,
         outcomes=finished,
         batch_of=batch_of,
         row_of=row_of,
     )
 
 
-def make_outcome(problem: Problem, answer: Number | None, logprob: float, touched: bool) -> Outcome:
-    """How a problem went."""
-    return Outcome(problem.id, answer, is_right(answer, problem.answer), logprob, touched)
+def make_outcome(problem: Problem, answer: Number | None, scores: tuple[float, float], touched: bool) -> Outcome:
+    """How one problem went; `scores` are log-probability and margin of the clean answer."""
+    logprob, margin = scores
+    return Outcome(
+        problem_id=problem.id,
+        answer=answer,
+        correct=is_right(answer, problem.answer),
+        answer_logprob=logprob,
+        touched=touched,
+        answer_margin=margin,
+    )
 
 
 def _check(problems: tuple[Problem, ...]) -> None:

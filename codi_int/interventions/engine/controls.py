@@ -15,6 +15,7 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
+from codi_int.interventions.evidence.controlled import match_controls, nearest_controls
 from codi_int.model.resume import SiteChange
 from codi_int.notes import warn_caller
 
@@ -32,12 +33,18 @@ class Controls:
     """random directions that move the same problems as far, as controls that know no SAE"""
     neurons: int = 0
     """single coordinates of the residual that are put to their mean on the same problems"""
+    covariance: int = 0
+    """random directions with the residual's own covariance that move the same problems as far"""
+    dimensions: int = 0
+    """single coordinates of the residual along which the same problems are moved as far, towards the mean"""
+    components: int = 0
+    """the residual's first principal components, along which the same problems are moved as far, towards the mean"""
     mean_difference: bool = False
     """whether to move the same problems as far along the difference between the means of those on which the features
     fire and the others"""
 
     def __post_init__(self) -> None:
-        for name in ("features", "directions", "neurons"):
+        for name in ("features", "directions", "neurons", "covariance", "dimensions", "components"):
             number = getattr(self, name)
             # True is an int to Python, and one control is hardly what was meant by it
             if isinstance(number, bool) or not isinstance(number, Integral):
@@ -88,8 +95,9 @@ def matched_features(
 ) -> tuple[tuple[int, ...], ...]:
     """Draw control sets: for each edited feature a stand-in that is alive, like it, and itself not edited.
 
-    Stand-ins are drawn at random from the 3 x `draws` features nearest in log firing rate and log edit size. Fewer
-    sets come back where the SAE has too few living features; none twice.
+    Stand-ins are drawn at random from the features that fire as often and move the residual as far, within a factor of
+    1.5; where these are fewer than `draws`, the nearest of the others follow. Fewer sets come back where the SAE has
+    too few living features; none twice.
 
     Args:
         stats: of the run's problems.
@@ -104,8 +112,7 @@ def matched_features(
     # A dead stand-in would do nothing on every problem and make each effect look special.
     allowed = stats.alive.clone()
     allowed[list(features)] = False
-    generator = torch.Generator().manual_seed(seed)
-    columns = [_stand_ins(stats, feature, allowed, draws, generator) for feature in features]
+    columns = [_stand_ins(stats, feature, allowed, draws, (seed, i)) for i, feature in enumerate(features)]
     # Two features of a set may draw the same stand-in; such a set would edit fewer features than the one it imitates.
     rows = zip(*columns, strict=False)
     return tuple(row for row in dict.fromkeys(rows) if len(set(row)) == len(row))[:draws]
@@ -146,17 +153,17 @@ def check_draws(draws: int) -> None:
 
 
 def _stand_ins(
-    stats: FeatureStats, feature: int, allowed: Bool[Tensor, " d_sae"], draws: int, generator: torch.Generator
+    stats: FeatureStats, feature: int, allowed: Bool[Tensor, " d_sae"], draws: int, seed: Sequence[int]
 ) -> list[int]:
-    """Up to `draws` features in random order out of the nearest ones."""
-    # In logs, so that "twice as often" weighs the same for a rare feature as for a common one; rate and size are added
-    # because a control must match in both: one that fires as often but moves a tenth as far proves nothing.
-    distance = (_log(stats.firing_rate) - _log(stats.firing_rate[feature])).abs()
-    distance += (_log(stats.edit_size) - _log(stats.edit_size[feature])).abs()
-    pool = torch.where(allowed, distance, torch.inf).argsort(stable=True)[: POOL_FACTOR * draws]
-    pool = pool[allowed[pool]]  # where fewer are allowed than the pool holds, the rest of it lies at infinity
-    order = torch.randperm(len(pool), generator=generator)[:draws]
-    return [int(pool[i]) for i in order]
+    """Up to `draws` features in random order: those within the caliper, and the nearest beyond where these are few."""
+    # A control must match in both: one that fires as often but moves a tenth as far proves nothing. What is not allowed
+    # does nothing, and lies infinitely far away.
+    table = torch.stack([stats.firing_rate, stats.edit_size], 1).double() * allowed[:, None]
+    own = (float(stats.firing_rate[feature]), float(stats.edit_size[feature]))
+    pairs = [(float(rate), float(size)) for rate, size in table.tolist()]
+    chosen = match_controls(own, pairs, draws, seed).chosen
+    nearest = [i for i in nearest_controls(own, pairs) if i not in chosen]
+    return [*chosen, *nearest[: draws - len(chosen)]]
 
 
 def random_directions(arm: ArmPlan, draws: int, seed: int = 0) -> tuple[ArmPlan, ...]:
@@ -172,13 +179,72 @@ def random_directions(arm: ArmPlan, draws: int, seed: int = 0) -> tuple[ArmPlan,
     """
     check_draws(draws)
     generator = torch.Generator().manual_seed(seed)
-    norms = arm.delta.float().norm(dim=1, keepdim=True)
     directions = torch.randn(draws, arm.delta.shape[1], generator=generator).to(arm.delta.device)
     directions = directions / directions.norm(dim=1, keepdim=True)
+    return tuple(_along(arm, f"random direction {i}", direction) for i, direction in enumerate(directions))
+
+
+def covariance_directions(
+    arm: ArmPlan, activations: Float[Tensor, "n d_model"], draws: int, seed: int = 0
+) -> tuple[ArmPlan, ...]:
+    """As `random_directions`, with the covariance of the residual: along what varies from problem to problem.
+
+    An isotropic direction hardly touches the few dimensions that the model uses; these do.
+
+    Args:
+        arm: the arm to imitate.
+        activations: at the site, of all problems.
+        draws: how many.
+        seed: of the directions.
+    """
+    check_draws(draws)
+    x = activations.float() - activations.float().mean(0)
+    # a Gaussian mixture of the centred residuals has their covariance. [draws, n] @ [n, d_model]
+    mixture = torch.randn(draws, x.shape[0], generator=torch.Generator().manual_seed(seed)).to(x.device)
     return tuple(
-        ArmPlan(f"random direction {i}", arm.rows, (SiteChange(arm.site, norms * direction),), arm.edited)
-        for i, direction in enumerate(directions)
+        _along(arm, f"covariance direction {i}", direction / direction.norm().clamp(min=_FLOOR))
+        for i, direction in enumerate(mixture @ x)
     )
+
+
+def principal_components(arm: ArmPlan, activations: Float[Tensor, "n d_model"], draws: int) -> tuple[ArmPlan, ...]:
+    """Arms that move the same problems as far as `arm` does, along the first principal components, towards the mean."""
+    check_draws(draws)
+    x = activations.float()
+    # [d_model, d_model], rows in falling order of variance; at most as many as there are problems or dimensions
+    components = torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:draws]
+    return tuple(
+        _along(arm, f"principal component {i}", component, _towards_mean(arm, x, component))
+        for i, component in enumerate(components, 1)
+    )
+
+
+def single_dimensions(
+    arm: ArmPlan, activations: Float[Tensor, "n d_model"], draws: int, seed: int = 0
+) -> tuple[ArmPlan, ...]:
+    """Arms that move the same problems as far as `arm` does, along single coordinates, towards the mean; none twice."""
+    check_draws(draws)
+    x = activations.float()
+    order = torch.randperm(x.shape[1], generator=torch.Generator().manual_seed(seed))[:draws]
+    axes = torch.eye(x.shape[1], device=x.device)
+    return tuple(_along(arm, f"dimension {i}", axes[i], _towards_mean(arm, x, axes[i])) for i in order.tolist())
+
+
+def _towards_mean(
+    arm: ArmPlan, x: Float[Tensor, "n d_model"], direction: Float[Tensor, " d_model"]
+) -> Float[Tensor, " m"]:
+    """The sign, for each of the arm's rows, that leads towards the mean of all problems."""
+    beyond = (x[arm.rows.to(x.device)] - x.mean(0)) @ direction
+    return torch.where(beyond >= 0, -1.0, 1.0)
+
+
+def _along(
+    arm: ArmPlan, label: str, direction: Float[Tensor, " d_model"], signs: Float[Tensor, " m"] | None = None
+) -> ArmPlan:
+    """The arm's problems moved as far as the arm moves each, along one direction of length 1."""
+    norms = arm.delta.float().norm(dim=1)
+    norms = norms if signs is None else norms * signs
+    return ArmPlan(label, arm.rows, (SiteChange(arm.site, norms[:, None] * direction),), arm.edited)
 
 
 def difference_of_means(
@@ -207,9 +273,7 @@ def difference_of_means(
     direction = direction / direction.norm().clamp(min=_FLOOR)
     beyond = (x[arm.rows.to(x.device)] - x[~fires].mean(0)) @ direction
     sign = torch.where(beyond >= 0, -1.0, 1.0)
-    norms = arm.delta.float().norm(dim=1)
-    change = SiteChange(arm.site, (norms * sign)[:, None] * direction)
-    return ArmPlan("difference of means", arm.rows, (change,), arm.edited)
+    return _along(arm, "difference of means", direction, sign)
 
 
 def single_neurons(

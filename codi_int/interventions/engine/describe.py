@@ -1,5 +1,6 @@
 """The words and names of a result: what was done, with which SAEs, and what a reader should know besides."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,16 +9,16 @@ from torch import Tensor
 
 from codi_int.interventions.edits.adapt import as_edit
 from codi_int.interventions.edits.combined import AtSites
-from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.planning import SiteState
-from codi_int.interventions.engine.summary import control_set
+from codi_int.interventions.evidence.controlled import CALIPER
 from codi_int.model.hooked import CodiModel
 from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.notes import idle_edit_note, sae_notes
 from codi_int.sae.base import SAE
 from codi_int.sae.metrics import explained_variance
-from codi_int.types import Arm, ControlSet, Effect, Problem, Site
+from codi_int.types import Arm, Problem, Site
 
 ALIVE_NAMED = 5
 """features that the note on a dead one names"""
@@ -30,23 +31,6 @@ def name_of_saes(saes: Mapping[Site, SAE | None]) -> str:
     names = [sae.name for sae in saes.values() if sae is not None]
     # each name once, in the order of the sites (a set would shuffle them)
     return " + ".join(dict.fromkeys(names)) or "none"
-
-
-def control_sets(
-    clean: CleanPass,
-    sets: Mapping[str, Sequence[ArmPlan]],
-    scores: Sequence[ArmScores],
-    effect: Effect,
-) -> dict[str, ControlSet]:
-    """The control sets that hold any arm; their scores stand one set after the other."""
-    # the scores of all sets come from one run, side by side; empty sets have none there
-    out, start = {}, 0
-    for name, plans in sets.items():
-        stop = start + len(plans)
-        if plans:
-            out[name] = control_set(clean, plans, scores[start:stop], effect)
-        start = stop
-    return out
 
 
 def notes_on(
@@ -104,14 +88,27 @@ def _explained(place: SiteState) -> float | None:
     return explained_variance(x, x - place.sae.decode(place.latents).float())
 
 
-def controls_note(edit: AtSites, made: int, asked: int) -> tuple[str, ...]:
-    """Why there are fewer random-feature controls than were asked for."""
+def controls_note(edit: AtSites, arm: ArmPlan, plans: Sequence[ArmPlan], asked: int) -> tuple[str, ...]:
+    """Why there are fewer random-feature controls than were asked for, and how many of them are not like the edit."""
     # two reasons, told apart: the edit cannot move, or the SAE has nowhere to move it to
     if asked and not (edit.features and edit.movable):
         return ("No random-feature controls: the edit has no features, or no moved_to(features).",)
-    if 0 < made < asked:
-        return (f"Only {made} of {asked} controls: the SAE has too few other features that are alive.",)
-    return ()
+    notes = []
+    if len(plans) < asked:
+        notes.append(f"Only {len(plans)} of {asked} controls: the SAE has too few other features that are alive.")
+    alike = sum(_alike(plan, arm) for plan in plans)
+    if alike < len(plans):
+        notes.append(
+            f"{alike} of {len(plans)} controls touch as many problems and move the residual as far as the edit, within "
+            f"a factor of {math.exp(CALIPER):.1f}; the others are the nearest that there are."
+        )
+    return tuple(notes)
+
+
+def _alike(plan: ArmPlan, arm: ArmPlan) -> bool:
+    """Whether a control is within the caliper."""
+    pairs = ((plan.firing_rate, arm.firing_rate), (plan.edit_size, arm.edit_size))
+    return all(min(pair) > 0 and abs(math.log(pair[0] / pair[1])) <= CALIPER + 1e-6 for pair in pairs)
 
 
 def alive_note(site: Site, latents: Float[Tensor, "n d_sae"] | None) -> tuple[str, ...]:

@@ -17,15 +17,17 @@ from codi_int.interventions.engine import describe
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, rows_within, run_clean
+from codi_int.interventions.engine.comparison import beside_controls, control_sets
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
 from codi_int.interventions.engine.site_context import SiteContext
-from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE, MAX_ROWS, SuffixRunner, settle_rounding
-from codi_int.interventions.engine.summary import effect_between, operation_rows, outcomes_of_arms, summarize_arm
-from codi_int.interventions.evidence.compare import untested
-from codi_int.interventions.evidence.verdicts import dead_verdict
+from codi_int.interventions.engine.subgroups import operation_rows, steps_rows
+from codi_int.interventions.engine.suffix import MAX_ROWS, SuffixRunner, settle_rounding
+from codi_int.interventions.engine.summary import change_between, effect_of_edit, outcomes_of_arms, summarize_arm
+from codi_int.interventions.engine.summary import count_work as count_work
+from codi_int.interventions.evidence.equivalence import BOUND, check_bound
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import make_resume_point
 from codi_int.notes import give
@@ -34,9 +36,8 @@ from codi_int.progress import Progress
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
 from codi_int.shown import Shown
-from codi_int.types import Effect, Experiment, Outcome, Problem, Propagate, Result, RunCounts, Site, SiteLike, Splice
+from codi_int.types import Experiment, Problem, Propagate, Result, Site, SiteLike, Splice
 
-CONFIDENCE = 0.95
 AnyEdit = Edit | ResidualEdit | AtSites | Any
 """what the engine runs: an edit of latents, of the residual, or a table of them"""
 
@@ -112,6 +113,7 @@ class FeatureInterventionEngine(Shown):
         data: str | None = None,
         sae_name: str | None = None,
         progress: Progress | None = None,
+        bound: float = BOUND,
         **deprecated: Any,
     ) -> Result:
         """Do one edit on all problems, with its controls.
@@ -127,17 +129,19 @@ class FeatureInterventionEngine(Shown):
             data: what to call the problems in the result; default the name of `Problems`.
             sae_name: what to call the SAE in the result.
             progress: called with (stage, done, total).
+            bound: the smallest change of accuracy that matters, declared beforehand; 0.005 is half a point.
             deprecated: directions, neurons and mean_difference, which are fields of `Controls`.
 
         Raises:
             FeatureError: for a feature that the SAE does not have.
             SAEError: for an edit of latents at a site without an SAE.
             HookError: for an edit that returns something unusable.
-            ConfigError: for an edit that overflows, in the residual or inside the model.
+            ConfigError: for an edit that overflows, in the residual or inside the model, a bound outside (0, 0.5], or
+                problems that all ask for the same calculations.
         """
         started = time.perf_counter()
         edit, problems, seed = named_edit(edit), as_problems(problems), as_whole("seed", seed)
-        asked = as_controls(controls, deprecated)
+        asked, bound = as_controls(controls, deprecated), check_bound(bound)
         table = self._check_request(edit, site)
         context = self.site_context(problems, table.sites[0], progress)
         warned = self.warn_at(context, table.sites)
@@ -145,21 +149,15 @@ class FeatureInterventionEngine(Shown):
         # Controls of an edit that changes nothing would be compared with nothing.
         matched = asked.features if bool(arm.edited.any()) else 0
         sets = {"random_features": self._matched_controls(context, table, matched, seed)}
-        sets |= baseline_arms(
-            context,
-            arm,
-            table.features,
-            directions=asked.directions,
-            neurons=asked.neurons,
-            mean_difference=asked.mean_difference,
-            seed=seed,
-        )
+        sets |= baseline_arms(context, arm, table.features, asked, seed)
         # All arms are scored in one call, so that rows of the edit, of the reconstruction and of every control share
         # batches; the order of this list is the order in which `outcomes_of_arms` and `control_sets` read them.
         plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self.score(context, plans, progress)
         outcomes = outcomes_of_arms(context.clean, plans, scores)
-        effect = self._effect(context, edit, arm, outcomes, seed)
+        change = change_between(outcomes["clean"], outcomes["intervened"], context.clean.clusters)
+        beside = control_sets(context.clean, sets, scores[2:], arm=arm, change=change)
+        effect = beside_controls(effect_of_edit(edit, arm, change, seed, bound), beside)
         arms = {name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
         after = describe.doubts_after(
             edit, table, self.saes, arm=arm, arms=arms, n_problems=len(context.clean.problems)
@@ -176,8 +174,9 @@ class FeatureInterventionEngine(Shown):
             ),
             arms=arms,
             effect=effect,
-            controls=describe.control_sets(context.clean, sets, scores[2:], effect),
-            by_operation=operation_rows(context.clean.problems, outcomes["clean"], outcomes["intervened"]),
+            controls=beside,
+            by_operation=operation_rows(context.clean.problems, change, seed),
+            by_steps=steps_rows(context.clean.problems, change, seed),
             environment=describe_environment(self.model, self._saes_of(table), context.clean.problems, spent),
             counts=count_work(context, plans, scores),
             outcomes=outcomes,
@@ -185,7 +184,7 @@ class FeatureInterventionEngine(Shown):
                 *warned,
                 *self._warn(after),
                 *self._notes(context, table, arm),
-                *describe.controls_note(table, len(sets["random_features"]), matched),
+                *describe.controls_note(table, arm, sets["random_features"], matched),
             ),
         )
 
@@ -226,11 +225,9 @@ class FeatureInterventionEngine(Shown):
             scores = self._runner(context).run(plans, progress)
         for plan, found in zip(plans, scores, strict=True):
             check_scores(plan, found)
-        # A change of log-probability below what another batch shape makes of the same row is no change.
-        tolerance = LOGPROB_TOLERANCE[self.model.dtype]
-        return [
-            settle_rounding(plan, found, context.clean, tolerance) for plan, found in zip(plans, scores, strict=True)
-        ]
+        # A change below what another batch shape makes of the same row is no change.
+        dtype = self.model.dtype
+        return [settle_rounding(plan, found, context.clean, dtype) for plan, found in zip(plans, scores, strict=True)]
 
     def plan(self, context: SiteContext, edit: AnyEdit) -> ArmPlan:
         """What an edit adds to which problems of a context."""
@@ -325,14 +322,6 @@ class FeatureInterventionEngine(Shown):
         rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
         return tuple(self.plan_all(context, [table.moved_to(features) for features in rows]))
 
-    def _effect(
-        self, context: SiteContext, edit: AnyEdit, arm: ArmPlan, outcomes: Mapping[str, tuple[Outcome, ...]], seed: int
-    ) -> Effect:
-        # An edit that touches nothing is equal to the clean arm by construction: a plain answer, and no p-value of 1.
-        if bool(arm.edited.any()):
-            return effect_between(outcomes["clean"], outcomes["intervened"], seed)
-        return untested(len(context.clean.problems), CONFIDENCE, dead_verdict(edit, len(context.clean.problems)))
-
     def _saes_of(self, table: AtSites) -> list[SAE]:
         return [self.saes[site] for site in table.sites if site in self.saes]
 
@@ -384,14 +373,6 @@ def _table(edit: AnyEdit, site: Site) -> AtSites:
         return edit
     check_edit(edit)
     return AtSites(((site, edit),))
-
-
-def count_work(context: SiteContext, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]) -> RunCounts:
-    """What was run and what was not."""
-    # a pair is skipped because its edit leaves the latents as they are; nothing else is ever left out
-    pairs, rows = len(plans) * len(context.clean.problems), sum(len(plan.rows) for plan in plans)
-    changed, rerun = (sum(int(getattr(score, name).sum()) for score in scores) for name in ("changed", "rerun"))
-    return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -35,16 +35,19 @@ def rerun_plan(
         plan: what is done to which problems.
         propagate: by which paths the change may go on.
     """
-    logprobs, changed = torch.zeros(len(plan.rows)), torch.zeros(len(plan.rows), dtype=torch.bool)
+    logprobs, margins = torch.zeros(2, len(plan.rows))
+    changed = torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
     # places: (row of the batch, row of the plan) for the rows that the two share
     for index, edited, places in _iterate_rollouts(model, clean, plan, propagate):
         found = _compare(model, clean.rollouts.at(index), edited)
         numbers = read_answers(model, edited.decoded)
         for row, i in places:
-            logprobs[i], changed[i], answers[i] = found.logprobs[row], found.changed[row], numbers[row]
+            logprobs[i], margins[i] = found.logprobs[row], found.margins[row]
+            changed[i], answers[i] = found.changed[row], numbers[row]
     # `rerun` everywhere: these rows did run with the whole model
-    return ArmScores(logprobs, tuple(answers), changed, torch.ones(len(plan.rows), dtype=torch.bool))
+    rerun = torch.ones(len(plan.rows), dtype=torch.bool)
+    return ArmScores(logprobs, tuple(answers), changed=changed, rerun=rerun, margins=margins)
 
 
 def recapture(

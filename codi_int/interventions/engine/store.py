@@ -29,7 +29,7 @@ def save_result(result: Result, folder: str | Path, command: Sequence[str] = (),
     """
     folder = prepare_folder(folder)
     write_text(folder / RESULT, result.to_json(indent=1) + "\n")
-    write_table(folder / OUTCOMES, _outcome_rows(result), {"answer": "float64"})
+    write_table(folder / OUTCOMES, _outcome_rows(result), {"answer": "float64", "answer_margin": "float64"})
     # last: a folder with a manifest is a finished one, whose hashes are of the files beside it
     write_manifest(folder, [RESULT, OUTCOMES, *also], command)
     return folder
@@ -58,6 +58,7 @@ def _outcome_rows(result: Result) -> list[dict[str, Any]]:
             "answer": None if outcome.answer is None else float(outcome.answer),
             "correct": outcome.correct,
             "answer_logprob": outcome.answer_logprob,
+            "answer_margin": outcome.answer_margin,
             "touched": outcome.touched,
         }
         for arm, outcomes in result.outcomes.items()

@@ -6,7 +6,7 @@ arithmetic can be trusted: those run again in one canonical shape.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
@@ -62,6 +62,8 @@ class _Settled:
     """which"""
     logprobs: Float[Tensor, " some"]
     """log-probability of the clean answer, in nats"""
+    margins: Float[Tensor, " some"]
+    """by how much each of its tokens is preferred at least"""
     changed: Bool[Tensor, " some"]
     """whether other tokens were written"""
     answers: list[Number | None]
@@ -82,7 +84,8 @@ class SuffixRunner:
         """Scores of every row of every plan; `rerun` marks the rows that were too close to call."""
         changes = changes_of(plans)
         total = len(changes.problems)
-        logprobs, changed, close = torch.zeros(total), *torch.zeros(2, total, dtype=torch.bool)
+        logprobs, margins = torch.zeros(2, total)
+        changed, close = torch.zeros(2, total, dtype=torch.bool)
         # Clean answers to begin with: a row whose greedy choices all agree with the clean tokens writes the clean
         # answer, so only the others have to be decoded.
         answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
@@ -90,11 +93,8 @@ class SuffixRunner:
         def score(rollout: Rollout, chunk: Chunk) -> None:
             rows, pairs = chunk.branches.rows, chunk.pairs
             found = self._verify(rollout, self._state(rollout, chunk.branches, changes.of(pairs)), rows)
-            logprobs[pairs], changed[pairs], close[pairs] = (
-                found.logprobs.cpu(),
-                found.changed.cpu(),
-                found.close.cpu(),
-            )
+            logprobs[pairs], margins[pairs] = found.logprobs.cpu(), found.margins.cpu()
+            changed[pairs], close[pairs] = found.changed.cpu(), found.close.cpu()
 
         done = 0
         for count in self._each_chunk(changes.problems, score):
@@ -105,11 +105,13 @@ class SuffixRunner:
         # as they do beside any other rows.
         again = (changed | close).nonzero()[:, 0]
         for part in self._settled(changes, again):
-            logprobs[part.pairs], changed[part.pairs] = part.logprobs, part.changed
+            logprobs[part.pairs], margins[part.pairs] = part.logprobs, part.margins
+            changed[part.pairs] = part.changed
             close[part.pairs] |= part.close
             for pair, answer in zip(part.pairs.tolist(), part.answers, strict=True):
                 answers[pair] = answer
-        return _split_by_plan(plans, ArmScores(logprobs, tuple(answers), changed, close))
+        scores = ArmScores(logprobs, tuple(answers), changed=changed, rerun=close, margins=margins)
+        return _split_by_plan(plans, scores)
 
     @torch.no_grad()
     def capture(self, plans: Sequence[ArmPlan], site: Site) -> list[Float[Tensor, "m d_model"]]:
@@ -200,14 +202,23 @@ class SuffixRunner:
         state = self._state(rollout, rows, changes.of(filled))
         found = self._verify(rollout, state, rows)
         # a pair of choices may round either way here as well, but always the same way
-        found = Verified(found.logprobs[:n], found.changed[:n], found.close[:n])
+        found = Verified(*(getattr(found, field.name)[:n] for field in fields(Verified)))
         answers = [self._clean.outcomes[i].answer for i in changes.problems[pairs].tolist()]
         unsure, which = found.close.cpu().clone(), found.changed.nonzero()[:, 0]
         written, margins = decode_rows(self._model, state, which, rollout.decoded.ids[which])
         unsure[which.cpu()] |= (margins < self._tolerance).cpu()
         for row, answer in zip(which.tolist(), written, strict=True):
             answers[row] = answer
-        out.append(_Settled(pairs, found.logprobs.cpu(), found.changed.cpu(), answers, unsure))
+        out.append(
+            _Settled(
+                pairs=pairs,
+                logprobs=found.logprobs.cpu(),
+                margins=found.margins.cpu(),
+                changed=found.changed.cpu(),
+                answers=answers,
+                close=unsure,
+            )
+        )
 
     def _joined(self, problems: Int[Tensor, " rows"]) -> Rollout:
         """The clean pass of some problems in a row, of whatever batches, as wide as the widest of all batches."""
@@ -274,12 +285,20 @@ def _join_changes(changes: Sequence[SiteChange]) -> SiteChange:
     return SiteChange(site, delta, torch.cat(values))
 
 
-def settle_rounding(plan: ArmPlan, scores: ArmScores, clean: CleanPass, tolerance: float) -> ArmScores:
-    """The scores with the clean log-probability wherever theirs differs from it by no more than rounding."""
-    # [m], like the scores
-    before = clean.logprobs.cpu()[plan.rows]
-    same = (scores.logprobs - before).abs() <= tolerance
-    return replace(scores, logprobs=torch.where(same, before, scores.logprobs))
+def settle_rounding(plan: ArmPlan, scores: ArmScores, clean: CleanPass, dtype: torch.dtype) -> ArmScores:
+    """The scores with the clean log-probability and margin wherever theirs differ from these by mere rounding."""
+    return replace(
+        scores,
+        logprobs=_settle(scores.logprobs, clean.logprobs, plan.rows, LOGPROB_TOLERANCE[dtype]),
+        margins=_settle(scores.margins, clean.margins, plan.rows, MARGIN_TOLERANCE[dtype]),
+    )
+
+
+def _settle(
+    values: Float[Tensor, " m"], clean: Float[Tensor, " n"], rows: Int[Tensor, " m"], tolerance: float
+) -> Float[Tensor, " m"]:
+    before = clean.cpu()[rows]
+    return torch.where((values - before).abs() <= tolerance, before, values)
 
 
 def _split_by_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScores]:
@@ -288,6 +307,6 @@ def _split_by_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScore
     for plan in plans:
         # pairs are in the order of the plans, so each plan's are one stretch
         part = slice(start, start + len(plan.rows))
-        out.append(ArmScores(scores.logprobs[part], scores.answers[part], scores.changed[part], scores.rerun[part]))
+        out.append(ArmScores(*(getattr(scores, field.name)[part] for field in fields(ArmScores))))
         start = part.stop
     return out

@@ -1,20 +1,22 @@
 """From what the arms answered to the records of a result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass, make_outcome
-from codi_int.interventions.engine.controls import rank_among
-from codi_int.interventions.evidence.compare import compare_paired
+from codi_int.interventions.engine.site_context import SiteContext
+from codi_int.interventions.evidence.compare import conclude_effect, effect_of, untested
+from codi_int.interventions.evidence.conclusions import largest_possible
 from codi_int.interventions.evidence.families import adjust
-from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
-from codi_int.records import Estimate
+from codi_int.interventions.evidence.measure import CONFIDENCE, ArmChange
+from codi_int.interventions.evidence.verdicts import Tested, dead_verdict
 from codi_int.shown import Finding
-from codi_int.types import OPERATIONS, Arm, ControlSet, Effect, OperationRow, Outcome, Problem, Result
+from codi_int.types import Arm, Effect, Outcome, Result, RunCounts
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,35 +37,48 @@ class ResultFamily(Finding):
 
 
 def family_of(results: Sequence[Result]) -> ResultFamily:
-    """The results as the family of tests that they are."""
-    # Holm and not Benjamini-Hochberg: a handful of edits that somebody named, each of which will be read as a finding
-    return ResultFamily(tuple(results), tuple(adjust([result.effect.p_value for result in results])))
+    """The results as the family of tests that they are: each concludes by its corrected p-values."""
+    effects = [result.effect for result in results]
+    # Holm and not Benjamini-Hochberg: a handful of edits that somebody named, each of which will be read as a finding.
+    # What touches too few problems ever to be significant is no test.
+    changes = adjust([None if effect.testable is False else effect.p_value for effect in effects])
+    equivalences = adjust([effect.p_equivalence for effect in effects])
+    n_tests = max(sum(p is not None for p in changes), 1)
+    concluded = [
+        replace(result, effect=conclude_effect(result.effect, Tested(p, q, n_tests)))
+        for result, p, q in zip(results, changes, equivalences, strict=True)
+    ]
+    return ResultFamily(tuple(concluded), tuple(changes))
 
 
 def family_verdict(family: ResultFamily) -> str:
     """The finding of a family of tests in words."""
-    if all(p is None for p in family.p_adjusted):
-        return family.results[0].effect.verdict
-    alpha = 1.0 - family.results[0].effect.confidence
+    first, n = family.results[0].effect, len(family.results)
+    if all(result.effect.p_value is None for result in family.results):
+        return first.verdict
+    alpha = 1.0 - first.confidence
     # the estimate is the edit's own; only its p-value knows of the others
     found = [
         f"{result.experiment.label} ({100 * result.effect.estimate:+.1f} points)"
-        for result, p in zip(family.results, family.p_adjusted, strict=True)
-        if p is not None and p < alpha
+        for result in family.results
+        if result.effect.conclusion == "changed"
     ]
-    n = len(family.results)
+    bound = "" if first.bound is None else f" within {100 * first.bound:.2g} points"
+    others = [
+        f"{number:,} {words}"
+        for word, words in (("equivalent", f"stay{bound}"), ("unresolved", "unresolved"), ("untested", "untested"))
+        if (number := sum(result.effect.conclusion == word for result in family.results))
+    ]
+    rest = f" The others: {', '.join(others)}." if found and others else f" {', '.join(others)}." if others else ""
     if found:
-        return f"{len(found)} of {n} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}."
-    smallest = family.results[0].effect.minimum_detectable
+        return f"{len(found):,} of {n:,} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}.{rest}"
+    smallest = first.minimum_detectable
     power = (
         ""
         if smallest is None
-        else (f" Alone, a true change of {100 * smallest:.1f} points or more would be found with 80% power.")
+        else f" A true change of {100 * smallest:.1f} points or more would be found with 80% power."
     )
-    return (
-        f"None of {n} edits is shown to change accuracy (p < {alpha:.2g} after Holm); "
-        f"this does not show that none does.{power}"
-    )
+    return f"None of {n:,} edits is shown to change accuracy (p < {alpha:.2g} after Holm):{rest}{power}"
 
 
 def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Outcome, ...]:
@@ -71,9 +86,9 @@ def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Ou
     # Rows that the plan leaves alone are not run at all: their outcome is the clean one by construction, `touched`
     # False.
     outcomes = list(clean.outcomes)
-    logprobs = scores.logprobs.tolist()
+    measured = list(zip(scores.logprobs.tolist(), scores.margins.tolist(), strict=True))
     for i, problem in enumerate(plan.rows.tolist()):
-        outcomes[problem] = make_outcome(clean.problems[problem], scores.answers[i], logprobs[i], touched=True)
+        outcomes[problem] = make_outcome(clean.problems[problem], scores.answers[i], measured[i], touched=True)
     return tuple(outcomes)
 
 
@@ -94,19 +109,56 @@ def summarize_arm(outcomes: Sequence[Outcome]) -> Arm:
     return Arm(n_correct / len(outcomes), n_correct)
 
 
-def effect_between(
-    clean: Sequence[Outcome], other: Sequence[Outcome], seed: int = 0, test: str = "permutation"
-) -> Effect:
-    """The paired comparison of two arms."""
-    return compare_paired(
-        _correct(clean),
-        _correct(other),
-        seed,
-        touched=np.array([outcome.touched for outcome in other]),
-        answer_changed=np.array([a.answer != b.answer for a, b in zip(clean, other, strict=True)]),
-        logprob_change=logprob_changes(clean, other),
-        logprob_test=test,
+def effect_of_edit(edit: Any, arm: ArmPlan, change: ArmChange, seed: int, bound: float) -> Effect:
+    """What an edit did, in numbers and words."""
+    if bool(arm.edited.any()):
+        return effect_of(change, seed, bound=bound)
+    # An edit that touches nothing is equal to the clean arm by construction: a plain answer, and no p-value of 1.
+    n = change.accuracy.size
+    population = largest_possible(np.zeros(n, dtype=np.bool_), change.groups.codes).population
+    return replace(untested(n, CONFIDENCE, dead_verdict(edit, n), population), bound=bound)
+
+
+def count_work(context: SiteContext, plans: Sequence[ArmPlan], scores: Sequence[ArmScores]) -> RunCounts:
+    """What was run and what was not."""
+    # a pair is skipped because its edit leaves the latents as they are; nothing else is ever left out
+    pairs, rows = len(plans) * len(context.clean.problems), sum(len(plan.rows) for plan in plans)
+    changed, rerun = (sum(int(getattr(score, name).sum()) for score in scores) for name in ("changed", "rerun"))
+    return RunCounts(pairs=pairs, skipped=pairs - rows, suffix_rows=rows, decoded=changed, rerun=rerun)
+
+
+def change_between(
+    clean: Sequence[Outcome], other: Sequence[Outcome], clusters: NDArray[np.int64] | None = None
+) -> ArmChange:
+    """Another arm against the clean one, problem by problem."""
+    before, after = (np.array([outcome.correct for outcome in arm], dtype=np.float64) for arm in (clean, other))
+    logprobs = [[outcome.answer_logprob for outcome in arm] for arm in (clean, other)]
+    touched = np.array([outcome.touched for outcome in other], dtype=np.bool_)
+    return ArmChange(
+        accuracy=after - before,
+        logprob=logprob_changes(clean, other),
+        touched=touched,
+        answer=np.array([a.answer != b.answer for a, b in zip(clean, other, strict=True)], dtype=np.bool_),
+        margin=_margin_changes(clean, other),
+        probability=np.where(touched, probability_change(*map(np.array, logprobs)), 0.0),
+        clusters=clusters,
     )
+
+
+def probability_change(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of the clean answer's probability, from its log-probabilities in nats. [n]"""
+    # rounding may leave a log-probability a hair above 0
+    return np.asarray(np.exp(np.minimum(after, 0.0)) - np.exp(np.minimum(before, 0.0)))
+
+
+def _margin_changes(clean: Sequence[Outcome], other: Sequence[Outcome]) -> NDArray[np.float64] | None:
+    """Change of the clean answer's margin per problem, in logits; None where it was not measured."""
+    changes = []
+    for a, b in zip(clean, other, strict=True):
+        if a.answer_margin is None or b.answer_margin is None:
+            return None
+        changes.append(b.answer_margin - a.answer_margin if b.touched else 0.0)
+    return np.array(changes, dtype=np.float64)
 
 
 def logprob_changes(clean: Sequence[Outcome], other: Sequence[Outcome]) -> np.ndarray:
@@ -115,57 +167,3 @@ def logprob_changes(clean: Sequence[Outcome], other: Sequence[Outcome]) -> np.nd
     # tests drop exact zeros, and rounding must not pass for a change.
     changes = [b.answer_logprob - a.answer_logprob if b.touched else 0.0 for a, b in zip(clean, other, strict=True)]
     return np.array(changes, dtype=np.float64)
-
-
-def operation_rows(
-    problems: Sequence[Problem], clean: Sequence[Outcome], other: Sequence[Outcome]
-) -> tuple[OperationRow, ...]:
-    """The effect on the problems that use each operation, with Holm over the operations that occur.
-
-    A problem of several operations stands in several rows.
-    """
-    before, after = _correct(clean), _correct(other)
-    members = {
-        operation: np.array([any(step.operation == operation for step in p.steps) for p in problems], dtype=bool)
-        for operation in OPERATIONS
-    }
-    # operations that no problem uses are no tests, and do not make the others pay
-    used = {operation: rows for operation, rows in members.items() if rows.any()}
-    counts = {operation: count_flips(before[rows], after[rows]) for operation, rows in used.items()}
-    p_values = [mcnemar_exact(count) for count in counts.values()]
-    intervals = [score_interval(count) for count in counts.values()]
-    return tuple(
-        OperationRow(
-            operation=operation,
-            n=c.n,
-            accuracy=Estimate(c.estimate, i.low, i.high, p, adjusted),
-            n_broken=c.broken,
-            n_fixed=c.fixed,
-        )
-        for (operation, c), i, p, adjusted in zip(counts.items(), intervals, p_values, adjust(p_values), strict=True)
-    )
-
-
-def control_set(clean: CleanPass, plans: Sequence[ArmPlan], scores: Sequence[ArmScores], effect: Effect) -> ControlSet:
-    """What the controls did, and where the effect stands among them."""
-    arms = [arm_outcomes(clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
-    before = _correct(clean.outcomes)
-    # counted as the effect itself is: a difference of two means may miss a tie in the last digit
-    estimates = tuple(count_flips(before, _correct(arm)).estimate for arm in arms)
-    logprobs = tuple(float(logprob_changes(clean.outcomes, arm).mean()) for arm in arms)
-    # ranks compare magnitudes, so without a log-probability the effect is as small as can be
-    own = effect.logprob.estimate if effect.logprob else 0.0
-    return ControlSet(
-        draws=len(plans),
-        labels=tuple(plan.label for plan in plans),
-        firing_rates=tuple(plan.firing_rate for plan in plans),
-        edit_sizes=tuple(plan.edit_size for plan in plans),
-        estimates=estimates,
-        logprob_estimates=logprobs,
-        rank_of_effect=rank_among(effect.estimate, estimates),
-        rank_of_logprob=rank_among(own, logprobs),
-    )
-
-
-def _correct(outcomes: Sequence[Outcome]) -> np.ndarray:
-    return np.array([outcome.correct for outcome in outcomes], dtype=bool)

@@ -44,6 +44,11 @@ class Clusters:
         np.add.at(out, self.codes, array)
         return out
 
+    def within(self, chosen: NDArray[np.bool_]) -> "Clusters":
+        """The clusters of some of the problems."""
+        _, codes, sizes = np.unique(self.codes[chosen], return_inverse=True, return_counts=True)
+        return Clusters(codes.astype(np.int64), sizes.astype(np.int64))
+
     def named(self, method: str) -> str:
         """The name of a method, with the unit that it works on."""
         return method if self.singletons else f"{method}, by cluster"

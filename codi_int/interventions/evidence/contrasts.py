@@ -1,5 +1,7 @@
 """Subgroups as contrasts: the effect on problems of a kind minus the effect on the others, never two p-values."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -9,7 +11,7 @@ from codi_int.interventions.evidence.draws import interval_place, two_sided_p
 from codi_int.records import Estimate
 
 DRAWS = 9_999
-METHOD = "permutation of clusters"
+METHOD = "permutation"
 _SLACK = 1e-9
 
 
@@ -40,7 +42,7 @@ def contrast(
         draws: permutations.
 
     Returns:
-        the contrast; None where no stratum has both kinds.
+        the contrast; None where no stratum has both kinds. Without any change it has no interval.
 
     Raises:
         ConfigError: for arrays that do not fit, or a cluster of both kinds or of several strata.
@@ -63,14 +65,20 @@ def contrast(
     both = [layer for layer in np.unique(layers) if 0 < labels[layers == layer].sum() < (layers == layer).sum()]
     if not both:
         return None
-    keep = np.isin(layers, both)
-    sums, sizes, labels, layers = sums[keep], sizes[keep], labels[keep], layers[keep]
-    drawn = _permuted(labels, layers, draws, np.random.default_rng(seed))
-    table = np.concatenate([labels[None], drawn])  # the observed labels first
-    statistic = _difference(table, sums, sizes, layers)
-    # what the contrast would be were each member one higher: 1 for the observed labels, less for others
-    shifted = _difference(table, labels * sizes, sizes, layers)
-    return _invert(statistic, shifted, confidence)
+    if not sums[np.isin(layers, both)].any():
+        # nothing changed on either side: no permutation differs, and how far the two may be apart is not known
+        return Estimate(0.0, None, None, 1.0, method=groups.named(METHOD))
+    generator = np.random.default_rng(seed)
+    drawn = [
+        _draw_stratum(labels[here], sums[here], sizes[here], draws=draws, generator=generator)
+        for here in (layers == layer for layer in both)
+    ]
+    # of the observed labels first, then of the permuted ones
+    weight = np.sum([one.weight for one in drawn], axis=0)
+    statistic = np.sum([one.weight * one.difference for one in drawn], axis=0) / weight
+    shifted = np.sum([one.weight * one.shift for one in drawn], axis=0) / weight
+    found = _invert(statistic, shifted, confidence)
+    return replace(found, method=groups.named(METHOD))
 
 
 def _of_clusters(values: NDArray[np.generic], groups: Clusters, name: str) -> NDArray[np.int64]:
@@ -83,30 +91,49 @@ def _of_clusters(values: NDArray[np.generic], groups: Clusters, name: str) -> ND
     return out
 
 
-def _permuted(
-    labels: NDArray[np.float64], layers: NDArray[np.int64], draws: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Labels exchanged within each stratum. [draws, clusters]"""
-    out = np.tile(labels, (draws, 1))
-    for layer in np.unique(layers):
-        places = np.flatnonzero(layers == layer)
-        out[:, places] = generator.permuted(out[:, places], axis=1)
-    return out
+@dataclass(frozen=True)
+class _Stratum:
+    """One stratum under the observed labels and under permuted ones; everything [1 + draws]."""
+
+    weight: NDArray[np.float64]
+    """n1 n0 / (n1 + n0): problems, not clusters, for a permutation may give the members larger ones than they had"""
+    difference: NDArray[np.float64]
+    """mean change of the members minus that of the others"""
+    shift: NDArray[np.float64]
+    """what the difference would be were the change 1 for each observed member and 0 for the others"""
 
 
-def _difference(
-    labels: NDArray[np.float64], sums: NDArray[np.float64], sizes: NDArray[np.float64], layers: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The weighted difference of means for each row of labels. [draws]"""
-    total = weight = np.zeros(labels.shape[0])
-    for layer in np.unique(layers):
-        here = layers == layer
-        n1, s1 = labels[:, here] @ sizes[here], labels[:, here] @ sums[here]
-        n0, s0 = sizes[here].sum() - n1, sums[here].sum() - s1
-        # problems, not clusters: a permutation may give the members larger clusters than they had
-        share = n1 * n0 / (n1 + n0)
-        total, weight = total + share * (s1 / n1 - s0 / n0), weight + share
-    return np.asarray(total / weight)
+def _draw_stratum(
+    labels: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    *,
+    draws: int,
+    generator: np.random.Generator,
+) -> _Stratum:
+    """Labels dealt anew to the clusters of a stratum.
+
+    Only clusters that changed, or that hold several problems, have to be told apart: these get their labels one by one,
+    as from an urn. Of the others it is enough to know how many became members, and how many of these were members
+    before, which is hypergeometric.
+    """
+    # problems of members, the sum of their changes, and those of them that are members in truth
+    n1, s1, m1 = (np.concatenate([[labels @ x], np.zeros(draws)]) for x in (sizes, sums, labels * sizes))
+    apart = (sums != 0) | (sizes != 1)
+    to_deal, left = np.full(draws, labels.sum()), labels.size
+    for cluster in np.flatnonzero(apart):
+        member = generator.random(draws) * left < to_deal
+        to_deal, left = to_deal - member, left - 1
+        n1[1:] += member * sizes[cluster]
+        s1[1:] += member * sums[cluster]
+        m1[1:] += member * labels[cluster] * sizes[cluster]
+    before = int(labels[~apart].sum())
+    n1[1:] += to_deal
+    m1[1:] += generator.hypergeometric(before, left - before, to_deal.astype(np.int64))
+    problems, total, members = sizes.sum(), sums.sum(), labels @ sizes
+    n0 = problems - n1
+    difference = s1 / n1 - (total - s1) / n0
+    return _Stratum(n1 * n0 / problems, difference, m1 / n1 - (members - m1) / n0)
 
 
 def _invert(statistic: NDArray[np.float64], shifted: NDArray[np.float64], confidence: float) -> Estimate:

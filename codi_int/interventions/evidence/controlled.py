@@ -68,8 +68,8 @@ class Matching:
     """places of the candidates, in the order drawn"""
     n_within: int
     """candidates that lie within the caliper"""
-    touched: int
-    """problems that the edit touches"""
+    touched: float
+    """problems that the edit touches, or their share"""
     touched_median: float | None
     """median over the chosen; None without any"""
     size: float
@@ -86,15 +86,15 @@ class Matching:
             return None
         return (
             f"{len(self.chosen)} of {self.asked} controls: no more features touch about as many problems "
-            f"({self.touched}) and move the residual about as far ({self.size:.3g})."
+            f"({self.touched:g}) and move the residual about as far ({self.size:.3g})."
         )
 
 
 def match_controls(
-    edit: tuple[int, float],
-    candidates: Sequence[tuple[int, float]],
+    edit: tuple[float, float],
+    candidates: Sequence[tuple[float, float]],
     draws: int = 20,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     caliper: float = CALIPER,
 ) -> Matching:
     """Draw controls among the candidates that touch as many problems and move the residual as far, within a caliper.
@@ -103,7 +103,7 @@ def match_controls(
     the result says so. The distance is the larger of the two differences in logs.
 
     Args:
-        edit: (problems touched, mean norm of what is added) of the edit.
+        edit: (problems touched, or their share; mean norm of what is added) of the edit.
         candidates: the same of everything that may be drawn; the edit itself is not among them.
         draws: how many.
         seed: of the draw.
@@ -120,7 +120,7 @@ def match_controls(
     return Matching(
         chosen=tuple(order.tolist()),
         n_within=within.size,
-        touched=int(edit[0]),
+        touched=edit[0],
         touched_median=medians[0],
         size=float(edit[1]),
         size_median=medians[1],
@@ -128,7 +128,14 @@ def match_controls(
     )
 
 
-def _distance(table: NDArray[np.float64], edit: tuple[int, float]) -> NDArray[np.float64]:
+def nearest_controls(edit: tuple[float, float], candidates: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the candidates that do anything at all, the most alike first: where too few are within a caliper."""
+    distance = _distance(np.array(candidates, dtype=np.float64).reshape(-1, 2), edit)
+    order = distance.argsort(kind="stable")
+    return [int(i) for i in order if np.isfinite(distance[i])]
+
+
+def _distance(table: NDArray[np.float64], edit: tuple[float, float]) -> NDArray[np.float64]:
     """Larger difference of logs, in problems touched and in size; infinite for what does nothing."""
     if min(edit) <= 0:
         return np.full(table.shape[0], np.inf)

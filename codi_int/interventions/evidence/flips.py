@@ -36,9 +36,19 @@ def estimate_accuracy(
         ConfigError: for other values than -1, 0 and 1, or none.
     """
     values = read_flips(changes)
-    groups = read_clusters(clusters, values.size)
-    interval = cluster_score_interval(values, groups, confidence)
-    return Estimate(float(values.mean()), interval.low, interval.high, sign_flip_test(groups.sums(values)))
+    return accuracy_by_cluster(values, read_clusters(clusters, values.size), confidence)
+
+
+def accuracy_by_cluster(changes: NDArray[np.float64], groups: Clusters, confidence: float = 0.95) -> Estimate:
+    """`estimate_accuracy` where the clusters are known already, be it a single one, which has a p-value of 1."""
+    interval = cluster_score_interval(changes, groups, confidence)
+    return Estimate(
+        value=float(changes.mean()),
+        low=interval.low,
+        high=interval.high,
+        p_value=sign_flip_test(groups.sums(changes)),
+        method=groups.named(METHOD),
+    )
 
 
 def sign_flip_test(sums: ArrayLike) -> float:

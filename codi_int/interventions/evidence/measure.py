@@ -153,22 +153,10 @@ def _accuracy(change: ArmChange, groups: Clusters, tested: bool, confidence: flo
     # Where nothing at all happened the arm equals the clean one, here and in every population: no interval stays open.
     # With splice="replace" an edit that touches nothing may still differ by what the reconstruction costs; that has an
     # interval, but is no effect of the edit, so nothing is tested.
-    found = accuracy_by_cluster(change.accuracy, groups, confidence)
+    found = flips.accuracy_by_cluster(change.accuracy, groups, confidence)
     if not tested and not change.counts.discordant:
         return Estimate(0.0, 0.0, 0.0, method=_NOTHING)
     return _as_tested(found, found.method, tested)
-
-
-def accuracy_by_cluster(changes: NDArray[np.float64], groups: Clusters, confidence: float = CONFIDENCE) -> Estimate:
-    """`estimate_accuracy` for clusters that are known already, be it a single one."""
-    interval = flips.cluster_score_interval(changes, groups, confidence)
-    return Estimate(
-        value=float(changes.mean()),
-        low=interval.low,
-        high=interval.high,
-        p_value=flips.sign_flip_test(groups.sums(changes)),
-        method=groups.named(flips.METHOD),
-    )
 
 
 def _as_tested(found: Estimate, method: str, tested: bool) -> Estimate:

@@ -1,27 +1,37 @@
-"""What the numbers allow one to say, in words."""
+"""What the numbers allow one to say, in words. "No effect" is never among them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from codi_int.interventions.edits.adapt import AdaptedEdit, as_edit
-from codi_int.interventions.evidence.paired import Interval, PairedCounts, fewest_for_significance
-from codi_int.types import LogprobEffect
+from codi_int.interventions.evidence.equivalence import fewest_for_equivalence
+from codi_int.interventions.evidence.paired import PairedCounts, fewest_for_significance
+from codi_int.types import Effect
 
 
-def verdict_of(
-    counts: PairedCounts,
-    interval: Interval,
-    p_value: float,
-    smallest: float | None,
-    logprob: LogprobEffect | None,
-) -> str:
-    """One or two sentences; never "no effect", which only an equivalence test may claim."""
-    alpha = 1.0 - interval.confidence
-    accuracy = (
-        _word_finding(counts, interval, p_value)
-        if p_value < alpha
-        else _word_no_finding(counts, p_value, smallest, alpha)
-    )
-    return f"{accuracy} {_word_logprob(logprob, alpha)}".rstrip()
+@dataclass(frozen=True)
+class Tested:
+    """p-values as they are to be read: of one edit by itself, or corrected over several that were tried."""
+
+    p_change: float | None
+    """of the change of accuracy"""
+    p_equivalence: float | None
+    """that it stays below the bound"""
+    n_tests: int = 1
+    """edits that were tried together"""
+
+
+def verdict_of(effect: Effect, tested: Tested | None = None) -> str:
+    """What an effect's conclusion means, in two or three sentences.
+
+    Args:
+        effect: with its conclusion.
+        tested: corrected p-values, where it is one of several edits.
+    """
+    tested = tested or Tested(effect.p_value, effect.p_equivalence)
+    words = {"changed": _word_changed, "equivalent": _word_equivalent, "untested": _word_untested}
+    accuracy = words.get(effect.conclusion or "", _word_unresolved)(effect, tested)
+    return f"{accuracy} {_word_likelihood(effect)}".rstrip()
 
 
 def dead_verdict(edit: Any, n: int) -> str:
@@ -44,7 +54,7 @@ def untouched_verdict(counts: PairedCounts) -> str:
         return f"The edit changes nothing here. {_nothing_differs(counts.n)}"
     return (
         f"The edit changes nothing on any of the {counts.n:,} problems, so nothing is tested: the "
-        f"{counts.broken} broken and {counts.fixed} fixed answers have another cause."
+        f"{counts.broken:,} broken and {counts.fixed:,} fixed answers have another cause."
     )
 
 
@@ -59,46 +69,108 @@ def _only_moves_firing(edit: AdaptedEdit) -> bool:
     return edit.kind in ("amplify", "swap") or (edit.kind == "ablate" and edit.mode in ("zero", "mean"))
 
 
-def _word_finding(counts: PairedCounts, interval: Interval, p_value: float) -> str:
-    direction = "hurts" if counts.estimate < 0 else "helps"
+def _word_changed(effect: Effect, tested: Tested) -> str:
+    direction = "hurts" if effect.estimate < 0 else "helps"
+    small = _below(tested.p_equivalence, effect)
+    within = f" It changes by less than the bound of {_share(effect.bound)} points ({_p(tested.p_equivalence)})."
+    # the exact test and the score interval may disagree where p is close to the level
+    border = " The interval reaches 0: this is at the border." if effect.low <= 0.0 <= effect.high else ""
     return (
-        f"The intervention {direction}: accuracy changes by {_points(counts.estimate)} points "
-        f"({interval.confidence:.0%} interval {_points(interval.low)} to {_points(interval.high)}, "
-        f"{p_words(p_value)}; {counts.broken} broken, {counts.fixed} fixed)."
+        f"The intervention {direction}: accuracy changes by {_points(effect.estimate)} points "
+        f"({effect.confidence:.0%} interval {_points(effect.low)} to {_points(effect.high)}, "
+        f"{_p(tested.p_change)}{_family(tested)}; {_flips(effect)}).{border}{within if small else ''}"
     )
 
 
-def _word_no_finding(counts: PairedCounts, p_value: float, smallest: float | None, alpha: float) -> str:
-    power = (
-        ""
-        if smallest is None
-        else (f" A true change of {100 * smallest:.1f} points or more would be found with 80% power.")
-    )
-    needed = fewest_for_significance(alpha)
-    # Said apart from "not shown": here no data of this many flips could have been significant.
-    if counts.discordant < needed:
-        return (
-            f"Too few flips to tell: {counts.discordant} of {counts.n:,} answers flipped between right and wrong, and "
-            f"fewer than {needed} cannot reach p < {alpha:.2g} whichever way they go.{power}"
-        )
+def _word_equivalent(effect: Effect, tested: Tested) -> str:
     return (
-        f"No change of accuracy shown ({p_words(p_value)}; {counts.broken} broken, {counts.fixed} fixed); "
-        f"this does not show that there is none.{power}"
+        f"Accuracy stays within {_share(effect.bound)} points: a change as large as that is ruled out "
+        f"({_p(tested.p_equivalence)}{_family(tested)}; {_flips(effect)} of {effect.n:,})."
     )
 
 
-def _word_logprob(logprob: LogprobEffect | None, alpha: float) -> str:
-    if logprob is None or logprob.p_value is None:
+def _word_untested(effect: Effect, tested: Tested) -> str:
+    alpha = 1.0 - effect.confidence
+    touched = "few" if effect.n_touched is None else f"{effect.n_touched:,} of {effect.n:,}"
+    return (
+        f"Untested: the edit touches {touched} problems, and flips on fewer than {fewest_for_significance(alpha)} "
+        f"different ones cannot reach p < {alpha:.2g} whichever way they go ({_flips(effect)}).{_word_possible(effect)}"
+    )
+
+
+def _word_possible(effect: Effect) -> str:
+    if effect.largest_possible is None or effect.largest_in_population is None:
         return ""
-    numbers = f"{logprob.estimate:+.3g} nats, {p_words(logprob.p_value)}"
-    if logprob.p_value >= alpha:
-        return f"No shift of the clean answer's log-probability shown ({numbers})."
-    return f"The clean answer becomes {'less' if logprob.estimate < 0 else 'more'} likely ({numbers})."
+    return (
+        f" It can change accuracy by at most {_share(effect.largest_possible)} points here, and by "
+        f"{_share(effect.largest_in_population)} on other problems of the kind ({effect.confidence:.0%} upper limit)."
+    )
+
+
+def _word_unresolved(effect: Effect, tested: Tested) -> str:
+    power = (
+        "No change that this edit can make would be found with 80% power."
+        if effect.minimum_detectable is None
+        else f"A true change of {100 * effect.minimum_detectable:.1f} points or more would be found with 80% power."
+    )
+    bounded = "" if effect.bound is None else f", nor that it stays within {_share(effect.bound)} points"
+    bounded += f" ({_p(tested.p_equivalence)})" if bounded and tested.p_equivalence is not None else ""
+    return (
+        f"Unresolved: no change of accuracy is shown ({_p(tested.p_change)}{_family(tested)}; {_flips(effect)} of "
+        f"{effect.n:,}){bounded}. {power}{_word_too_few(effect)}"
+    )
+
+
+def _word_too_few(effect: Effect) -> str:
+    """Said where no data of so many problems could have shown equivalence."""
+    if effect.bound is None:
+        return ""
+    # in problems as they come here, of which several may count as one
+    needed = round(fewest_for_equivalence(effect.bound, 1.0 - effect.confidence) * (effect.design_effect or 1.0))
+    if effect.n >= needed:
+        return ""
+    return f" To show {_share(effect.bound)} points takes {needed:,} problems even without a flip."
+
+
+def _word_likelihood(effect: Effect) -> str:
+    alpha, log, probability = 1.0 - effect.confidence, effect.logprob, effect.probability
+    if log is not None and log.p_value is not None:
+        numbers = f"{log.estimate:+.3g} nats, {p_words(log.p_value)}"
+        if log.p_value >= alpha:
+            return f"No shift of the clean answer's log-probability shown ({numbers})."
+        return f"The clean answer becomes {'less' if log.estimate < 0 else 'more'} likely ({numbers})."
+    if probability is None or probability.p_value is None or probability.low is None or probability.high is None:
+        return ""
+    ends = f"{effect.confidence:.0%} interval {100 * probability.low:+.2f} to {100 * probability.high:+.2f}"
+    numbers = f"{100 * probability.estimate:+.2g} points of probability, {ends}"
+    if probability.p_value >= alpha:
+        return f"No shift of the clean answer's probability shown ({numbers})."
+    return f"The clean answer becomes {'less' if probability.estimate < 0 else 'more'} likely ({numbers})."
 
 
 def p_words(p_value: float) -> str:
     """`p = 0.032`, `p < 0.0001`."""
     return "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.2g}"
+
+
+def _p(p_value: float | None) -> str:
+    return "not tested" if p_value is None else p_words(p_value)
+
+
+def _family(tested: Tested) -> str:
+    return f" after Holm over {tested.n_tests:,} edits" if tested.n_tests > 1 else ""
+
+
+def _flips(effect: Effect) -> str:
+    return f"{effect.n_broken:,} broken, {effect.n_fixed:,} fixed"
+
+
+def _below(p_value: float | None, effect: Effect) -> bool:
+    return p_value is not None and p_value < 1.0 - effect.confidence
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2g}"
 
 
 def _points(share: float) -> str:

@@ -125,7 +125,7 @@ def run_patch(
     controls: Controls | int | None = 20,
     seed: int = 0,
     progress: Progress | None = None,
-    **names: str | None,
+    **names: Any,
 ) -> PredictedResult:
     """Patch all targets, with what was predicted and the controls.
 

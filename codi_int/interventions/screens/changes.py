@@ -1,15 +1,14 @@
 """What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
 
 from dataclasses import astuple, fields
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codi_int.data.answers import is_right
-from codi_int.data.chains import cluster_problems
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.summary import probability_change
 from codi_int.interventions.evidence.measure import ArmChange as ArmChange
 from codi_int.interventions.evidence.measure import measure_change as measure_change
 from codi_int.interventions.evidence.measure import measure_changes as measure_changes
@@ -18,26 +17,31 @@ from codi_int.types import RunCounts
 NO_WORK = RunCounts(0, 0, 0, 0, 0)
 
 
-@lru_cache(maxsize=2)
-def _clusters(problems):
-    return cluster_problems(problems)
-
-
 def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
     """What an arm changed on each problem of the clean pass."""
     places, n = plan.rows.tolist(), len(clean.problems)
-    accuracy, logprob = np.zeros(n), np.zeros(n)
+    accuracy, logprob, margin, probability = np.zeros((4, n))
     touched, answer = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
     before = [clean.outcomes[i] for i in places]
     right = [is_right(given, clean.problems[i].answer) for given, i in zip(scores.answers, places, strict=True)]
     # everything the arm does not touch stays exactly 0: it is equal to the clean run and was not run
     accuracy[places] = [float(r) - float(b.correct) for r, b in zip(right, before, strict=True)]
     # float64 before the difference: log-probabilities of some -20 nats differ in their fourth digit
-    logprob[places] = scores.logprobs.double().numpy() - np.array([b.answer_logprob for b in before])
+    was, now = np.array([b.answer_logprob for b in before]), scores.logprobs.double().numpy()
+    logprob[places], probability[places] = now - was, probability_change(was, now)
+    margin[places] = scores.margins.double().numpy() - clean.margins.cpu().double().numpy()[places]
     # not every row that was run: with splice="replace" all are, and the edit itself may have changed no latent of some
     touched[places] = plan.edited.cpu().numpy()[places]
     answer[places] = [given != b.answer for given, b in zip(scores.answers, before, strict=True)]
-    return ArmChange(accuracy, logprob, touched, answer, clusters=_clusters(clean.problems))
+    return ArmChange(
+        accuracy=accuracy,
+        logprob=logprob,
+        touched=touched,
+        answer=answer,
+        margin=margin,
+        probability=probability,
+        clusters=clean.clusters,
+    )
 
 
 def part_of(change: ArmChange, inside: NDArray[np.bool_]) -> ArmChange:

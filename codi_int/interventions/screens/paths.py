@@ -10,7 +10,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
-from codi_int.interventions.evidence.compare import compare_paired
+from codi_int.interventions.evidence.compare import effect_of
 from codi_int.interventions.screens.additivity import Interaction, departure_of, measure_interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.model.resume import make_resume_point
@@ -98,7 +98,7 @@ def split_effect(
     # "both" is the joint edit, the two single paths are its parts
     joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
     departure = departure_of(joint, parts)
-    effects = {path: _compare_arms(context, change, seed) for path, change in changes.items()}
+    effects = {path: effect_of(change, seed) for path, change in changes.items()}
     return EffectByPath(
         label=arm.label,
         site=context.site,
@@ -115,17 +115,3 @@ def _measure_path(engine: FeatureInterventionEngine, context: SiteContext, arm: 
     # the resume point alone decides which path is open
     open_here = replace(context, resume_point=make_resume_point(engine.model, context.site, path))
     return arm_change(context.clean, arm, engine.score(open_here, [arm])[0])
-
-
-def _compare_arms(context: SiteContext, change: ArmChange, seed: int) -> Effect:
-    before = [outcome.correct for outcome in context.clean.outcomes]
-    # a change is -1, 0 or 1 and starts from 0 or 1, so the sum is the other arm's right or wrong
-    after = [bool(b + c) for b, c in zip(before, change.accuracy.tolist(), strict=True)]
-    return compare_paired(
-        before,
-        after,
-        seed,
-        touched=change.touched,
-        answer_changed=change.answer,
-        logprob_change=change.logprob,
-    )
