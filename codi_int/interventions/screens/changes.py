@@ -1,6 +1,6 @@
 """What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
 
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def part_of(change: ArmChange, inside: NDArray[np.bool_]) -> ArmChange:
     """The change of some of the problems. `inside` is [n]."""
     values = {field.name: getattr(change, field.name) for field in fields(change)}
     # what was not measured is None in every part
-    return ArmChange(**{name: None if value is None else value[inside] for name, value in values.items()})
+    return replace(change, **{name: None if value is None else value[inside] for name, value in values.items()})
 
 
 def n_correct(clean: CleanPass) -> int:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from codi_int.interventions.screens.confirmed import Confirmation, Selection
 from codi_int.interventions.screens.sides import Sides
 from codi_int.records import ArmEffect, Estimate
 
+Key = TypeVar("Key", bound=Hashable)
 EQUIVALENCE = "bh"
 """corrects the equivalence tests of everything that was looked at, a family of their own"""
 
@@ -105,8 +106,8 @@ class _Choice:
 
 
 def measure_arms(
-    changes: Mapping[Hashable, ArmChange], sides: Sides, seed: int = 0, measures: Measures = EFFECTS
-) -> dict[Hashable, Measured]:
+    changes: Mapping[Key, ArmChange], sides: Sides, seed: int = 0, measures: Measures = EFFECTS
+) -> dict[Key, Measured]:
     """Every arm on the problems that select, and on either fold where these confirm each other."""
     arms, bound = list(changes.values()), sides.plan.bound
     effects = measures.arms(arms, seed, bound)
@@ -295,10 +296,10 @@ def _confirmation(effect: ArmEffect, n: int, accuracy: Confirmed | None, logprob
         n=n,
         n_broken=effect.n_broken,
         n_fixed=effect.n_fixed,
-        accuracy=replace(effect.accuracy, p_adjusted=accuracy and accuracy.p_adjusted),
-        logprob=replace(effect.logprob, p_adjusted=logprob and logprob.p_adjusted),
-        confirmed=accuracy and accuracy.confirmed,
-        confirmed_logprob=logprob and logprob.confirmed,
+        accuracy=replace(effect.accuracy, p_adjusted=None if accuracy is None else accuracy.p_adjusted),
+        logprob=replace(effect.logprob, p_adjusted=None if logprob is None else logprob.p_adjusted),
+        confirmed=None if accuracy is None else accuracy.confirmed,
+        confirmed_logprob=None if logprob is None else logprob.confirmed,
         power=None,
     )
 
