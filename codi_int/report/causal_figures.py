@@ -161,11 +161,12 @@ def curve_figures(document: Document, out: str | Path) -> list[Path]:
 def curve_figure(document: Document) -> "matplotlib.figure.Figure":
     """The strongest n features ablated together, with intervals, over the band of as many random ones."""
     site, draws = site_name(document["site"]), document["random"]
+    # earlier documents have sets of as many features, whatever these take out
+    alike = "that take out as much" if "comparisons" in document else "of as many features that fire"
     title = f"Features of {site} ablated together, ordered by {document['order']}"
     caption = (
         f"{document['model']} on {setting(document)}, SAE {document['sae']}. "
-        f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets of as many features "
-        "that fire; line: their median."
+        f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets {alike}; line: their median."
     )
     figure = new_figure(PAGE, 2.9, title, caption, title_share=0.55)
     axes = figure.subplots(1, 2)
@@ -189,7 +190,8 @@ def _curve_panel(
     mean, low, high, factor = measure.effect, measure.low, measure.high, measure.factor
     zero_line(axis, vertical=False)
     if draws:
-        ns = [point["n"] for point in draws[0]]
+        # random sets stand below the n that they are matched to, however many features they take for it
+        ns = [point["n"] for point in top]
         values = factor * np.array([[point[mean] for point in draw] for draw in draws])
         # least to most and the median, not an interval: ten draws are too few for the tails of one
         axis.fill_between(ns, values.min(0), values.max(0), color=PALE, linewidth=0, label="random, least to most")

@@ -169,7 +169,7 @@ def run_curve(
         progress: called with (stage, done, total); stage `curve` counts sets.
         names: `data` and `sae_name`, where problems and SAE go by other names than their own; `ranked_on`, the problems
             that gave the ranking, if they are other ones; `selection`, a `SelectionPlan`, whose bound and correction
-            are taken.
+            are taken; `besides`, what was tested on these problems to rank: it counts in the family.
 
     Raises:
         ConfigError: for a size below 1, a negative number of draws, a feature ranked twice, or no living feature.
@@ -190,10 +190,11 @@ def run_curve(
     # of these problems the sets are measured only; who ranked, if not they, is said beside
     plan = replace(names.pop("selection", None) or SelectionPlan(), confirm=NONE)
     ranked_on: Sequence[Problem] | None = names.pop("ranked_on", None)
+    besides: Sequence[Measured] = names.pop("besides", ())
     sides = take_sides(problems, plan)
     worker = _CurveWorker(engine, context, sides, seed, progress)
     worker.run([*first_of(ranked, sizes), *(one for line in lines for one in line)])
-    top, selection = worker.judged(first_of(ranked, sizes))
+    top, selection = worker.judged(first_of(ranked, sizes), besides)
     named = take_names(names, problems, engine.saes)
     return AblationCurve(
         site=context.site,
@@ -258,11 +259,13 @@ class _CurveWorker:
         """The points of some sets, once they have run."""
         return tuple(self._point(one, self._effects[one]) for one in sets)
 
-    def judged(self, sets: Sequence[tuple[int, ...]]) -> tuple[tuple[CurvePoint, ...], Selection]:
+    def judged(
+        self, sets: Sequence[tuple[int, ...]], besides: Sequence[Measured]
+    ) -> tuple[tuple[CurvePoint, ...], Selection]:
         """The points of the top sets, corrected over all of them."""
         distinct = list(dict.fromkeys(sets))
         measured = [Measured(one, self._effects[one], Flips.of(self._changes[one].accuracy)) for one in distinct]
-        found = judge(measured, self._sides, seed=self._seed)
+        found = judge(measured, self._sides, seed=self._seed, besides=besides)
         effects = dict(zip(distinct, found.effects, strict=True))
         return tuple(self._point(one, effects[one]) for one in sets), found.selection
 

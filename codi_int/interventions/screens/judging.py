@@ -93,6 +93,11 @@ class _Choice:
     logprob: tuple[float | None, ...]
     """adjusted p-values of the means"""
 
+    def first(self, n: int) -> "_Choice":
+        """The same choice, of the first n arms alone; the family stays what it was."""
+        family = replace(self.family, p_adjusted=self.family.p_adjusted[:n], found=self.family.found[:n])
+        return _Choice(family, self.logprob[:n])
+
     @property
     def found_logprob(self) -> tuple[bool, ...]:
         """Findings of the log-probability."""
@@ -128,6 +133,7 @@ def judge(
     again: Callable[[Sequence[Any]], Again] | None = None,
     seed: int = 0,
     measures: Measures = EFFECTS,
+    besides: Sequence[Measured] = (),
 ) -> Judged:
     """Correct the family, confirm what it selects, and conclude.
 
@@ -138,13 +144,15 @@ def judge(
             selected and a set of its own confirms.
         seed: of resampling.
         measures: how the changes of confirming problems are turned into numbers.
+        besides: what was looked at elsewhere, from which these were picked: it counts in the family, and no more.
     """
-    whole = _choose([(one.effect, one.flips) for one in measured], sides.groups, sides, seed)
+    everything, n = [*measured, *besides], len(measured)
+    whole = _choose([(one.effect, one.flips) for one in everything], sides.groups, sides, seed).first(n)
     started = time.perf_counter()
     confirmed: dict[int, Confirmation] = {}
     n_correct = None
     if sides.folds is not None:
-        choices = [_choose_in_fold(measured, sides, fold, seed) for fold in (0, 1)]
+        choices = [_choose_in_fold(everything, sides, fold, seed).first(n) for fold in (0, 1)]
         confirmed = _confirm_folds(measured, choices, _sizes(sides))
     else:
         choices = [whole]
@@ -153,8 +161,9 @@ def judge(
             confirmed, n_correct = _confirm_on_set(measured, whole, ran, sides, seed, measures), ran.n_correct
     selected = tuple(any(each) for each in zip(*(c.family.found for c in choices), strict=True))
     by_logprob = tuple(any(each) for each in zip(*(c.found_logprob for c in choices), strict=True))
-    effects = _concluded(measured, whole, selected, confirmed, sides)
-    summary = _summary(measured, whole, (selected, by_logprob), confirmed, sides)
+    equivalence = adjust([one.effect.p_equivalence for one in everything], EQUIVALENCE)
+    effects = _concluded(measured, whole, selected, confirmed, (sides, equivalence))
+    summary = _summary(everything, whole, (selected, by_logprob), confirmed, sides)
     smallest = [_detectable(n, choice.family.critical) for n, choice in zip(_sizes(sides), choices, strict=True)]
     return Judged(
         effects=effects,
@@ -309,10 +318,10 @@ def _concluded(
     whole: _Choice,
     selected: Sequence[bool],
     confirmed: Mapping[int, Confirmation],
-    sides: Sides,
+    more: tuple[Sides, Sequence[float | None]],
 ) -> tuple[ArmEffect, ...]:
-    """The effects with their adjusted p-values and a word for each."""
-    equivalence = adjust([one.effect.p_equivalence for one in measured], EQUIVALENCE)
+    """The effects with their adjusted p-values and a word for each; `more` has the equivalence tests'."""
+    sides, equivalence = more
     out = []
     for i, one in enumerate(measured):
         effect = replace(
