@@ -166,7 +166,8 @@ def curve_figure(document: Document) -> "matplotlib.figure.Figure":
     title = f"Features of {site} ablated together, ordered by {document['order']}"
     caption = (
         f"{document['model']} on {setting(document)}, SAE {document['sae']}. "
-        f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets {alike}; line: their median."
+        f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets {alike}; "
+        "line: their median."
     )
     figure = new_figure(PAGE, 2.9, title, caption, title_share=0.55)
     axes = figure.subplots(1, 2)
