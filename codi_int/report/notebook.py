@@ -64,7 +64,8 @@ def _effect_lines(effect: Any) -> Iterator[str]:
     yield f"change {_points(effect.estimate)} points ({interval}){p}: {flips}"
     if effect.logprob is not None:
         found = effect.logprob
-        yield f"log-probability {found.estimate:+.3f} nats ({found.low:+.3f} to {found.high:+.3f})"
+        interval = "too few problems carry it" if found.low is None else f"{found.low:+.3f} to {found.high:+.3f}"
+        yield f"log-probability {found.estimate:+.3f} nats ({interval})"
     yield effect.verdict
 
 

@@ -13,10 +13,10 @@ from codi_int.interventions.edits.basic import Ablate
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass, RolloutCache
+from codi_int.interventions.engine.comparison import control_set
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.engine.summary import control_set
-from codi_int.interventions.evidence.compare import compare_paired
+from codi_int.interventions.engine.summary import change_between
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange
 from codi_int.types import Outcome, Problem, Result, Site
@@ -147,13 +147,25 @@ def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:
         rollouts=RolloutCache(llama, (), (), 0),
         activations={},
         logprobs=torch.zeros(100),
+        margins=torch.zeros(100),
         outcomes=outcomes,
         batch_of=nowhere,
         row_of=nowhere,
     )
     fixes_one = torch.tensor([0])
     arm = ArmPlan("control", fixes_one, (SiteChange(SITE, torch.ones(1, 4)),), torch.arange(100) == 0)
-    scores = ArmScores(torch.tensor([-1.0]), (1,), torch.tensor([True]), torch.tensor([False]))
-    before = [o.correct for o in outcomes]
-    effect = compare_paired(before, [True, *before[1:]])
-    assert control_set(clean, [arm], [scores], effect).rank_of_effect == 0.5
+    scores = ArmScores(
+        logprobs=torch.tensor([-1.0]),
+        answers=(1,),
+        changed=torch.tensor([True]),
+        rerun=torch.tensor([False]),
+        margins=torch.tensor([2.0]),
+    )
+    # the edit breaks one that was right, and so does just as much
+    other = replace(outcomes[50], correct=False, touched=True)
+    change = change_between(outcomes, [*outcomes[:50], other, *outcomes[51:]])
+    found = control_set(clean, [arm], [scores], arm=arm, change=change)
+    assert found.rank_of_effect == 0.5
+    assert found.p_value == 1.0
+    assert found.difference is not None
+    assert found.difference.value == pytest.approx(-0.02)

@@ -1,8 +1,9 @@
 """Matched controls: who is drawn, and where an effect stands among them."""
 
+import math
+
 import pytest
 import torch
-from scipy.stats import ks_2samp
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
@@ -42,21 +43,24 @@ def test_controls_are_alive_unique_and_not_the_edited_feature() -> None:
     assert all(len(row) == 1 and row[0] != 50 and row[0] >= 20 for row in drawn)
 
 
-def test_controls_are_drawn_from_the_nearest() -> None:
-    rate = _stats().firing_rate
-    stats = FeatureStats(rate, (rate > 0).float())
-    chosen = [row[0] for row in matched_features(stats, [60], draws=20, seed=0)]
-    gaps = (rate[20:].log() - rate[60].log()).abs()
-    nearest = {int(i) + 20 for i in gaps.argsort()[: 3 * 20 + 1]} - {60}
-    assert set(chosen) <= nearest
-
-
-def test_controls_move_the_residual_as_far() -> None:
+def test_controls_fire_as_often_and_move_as_far_within_the_caliper() -> None:
     stats = _stats()
-    stats = FeatureStats((stats.firing_rate > 0) * 0.3, stats.edit_size)
     chosen = [row[0] for row in matched_features(stats, [60], draws=20, seed=0)]
-    gaps, everyone = ((stats.edit_size[rows] - stats.edit_size[60]).abs() for rows in (chosen, list(range(20, 200))))
-    assert ks_2samp(gaps, everyone, alternative="greater").pvalue < 1e-4
+    ratios = [values[chosen] / values[60] for values in (stats.firing_rate, stats.edit_size)]
+    assert all(bool(((ratio >= 1 / 1.5 - 1e-5) & (ratio <= 1.5 + 1e-5)).all()) for ratio in ratios)
+    # all that are within are as likely
+    within = sum(
+        bool(i != 60 and i >= 20 and all(abs((v[i] / v[60]).log()) <= math.log(1.5) for v in vars(stats).values()))
+        for i in range(200)
+    )
+    seen = {row[0] for seed in range(60) for row in matched_features(stats, [60], draws=20, seed=seed)}
+    assert len(seen) == within > 20
+
+
+def test_beyond_the_caliper_the_nearest_follow() -> None:
+    rate = torch.tensor([0.30, 0.31, 0.01, 0.02, 0.10, 0.0, 0.9])
+    stats = FeatureStats(rate, (rate > 0).float())
+    assert sorted(row[0] for row in matched_features(stats, [0], draws=3, seed=0)) == [1, 4, 6]
 
 
 def test_the_seed_decides_the_draw() -> None:

@@ -306,7 +306,29 @@ def test_json_has_the_contracts_fields(result: Result) -> None:
         "logprob",
         "minimum_detectable",
         "verdict",
+        "conclusion",
+        "bound",
+        "p_equivalence",
+        "largest_possible",
+        "largest_in_population",
+        "probability",
+        "margin",
+        "n_effective",
+        "share_of_largest",
+        "n_clusters",
+        "design_effect",
+        "testable",
     }
+    assert document["effect"]["conclusion"] in ("changed", "equivalent", "untested", "unresolved")
+    assert document["effect"]["bound"] == 0.005
+    mean = {"estimate", "low", "high", "p_value", "method"}
+    assert all(set(document["effect"][name]) == mean for name in ("logprob", "margin", "probability"))
+    assert set(document["by_operation"][0]["contrast"]) == {*mean, "p_adjusted"}
+    assert sum(row["n"] for row in document["by_steps"]) == 24
+    group = document["controls"]["random_features"]
+    assert group["p_value"] in [i / 6 for i in range(1, 7)]
+    assert group["difference"]["low"] <= group["difference"]["estimate"] <= group["difference"]["high"]
+    assert set(group["matched"]) == {"touched", "touched_median", "edit_size", "edit_size_median"}
     assert len(document["controls"]["random_features"]["estimates"]) == 5
     assert len(document["environment"]["model_sha256"]) == 64
     assert "outcomes" not in document

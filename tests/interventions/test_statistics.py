@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta
 from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.evidence.compare import compare_equivalence, compare_paired
-from codi_int.interventions.evidence.paired import PairedCounts, score_interval
-from codi_int.interventions.evidence.verdicts import p_words, verdict_of
+from codi_int.interventions.evidence.compare import compare_equivalence, compare_paired, conclude_effect
+from codi_int.interventions.evidence.mean import estimate_mean
+from codi_int.interventions.evidence.verdicts import Tested, p_words
 
 
 def _arms(n: int, broken: int, fixed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +77,7 @@ def test_what_differs_without_a_touch_is_shown_and_not_tested() -> None:
 
 @pytest.mark.parametrize("broken", range(6))
 def test_few_flips_are_called_too_few(broken: int) -> None:
-    clean, after = _arms(1000, broken, 0)
+    clean, after = _arms(500, broken, 0)
     effect = compare_paired(clean, after)
     assert effect.p_value is not None
     assert effect.p_value >= 0.05
@@ -86,7 +87,8 @@ def test_few_flips_are_called_too_few(broken: int) -> None:
 
 def test_many_balanced_flips_are_not_called_no_effect() -> None:
     effect = compare_paired(*_arms(1000, 30, 28))
-    assert "does not show that there is none" in effect.verdict
+    assert effect.conclusion == "unresolved"
+    assert "nor that it stays within 0.5 points" in effect.verdict
     assert "80% power" in effect.verdict
 
 
@@ -122,17 +124,99 @@ def test_bad_input_is_refused(clean: list, after: list, options: dict, says: str
 
 
 def test_equivalence_bound_in_points_is_refused() -> None:
-    with pytest.raises(ConfigError, match="bound is a share"):
+    with pytest.raises(ConfigError, match=r"a share above 0 and at most 0\.5"):
         compare_equivalence([True], [True], bound=5)
 
 
 def test_a_p_value_at_the_level_is_not_below_it() -> None:
     alpha = 1.0 - 0.95
-    counts = PairedCounts(200, 20, 6)
-    interval = score_interval(counts)
-    words = {p: verdict_of(counts, interval, p, 0.03, None) for p in (alpha, alpha - 1e-9)}
-    assert "hurts" in words[alpha - 1e-9]
-    assert "hurts" not in words[alpha]
+    effect = compare_paired(*_arms(200, 20, 6))
+    found = {p: conclude_effect(effect, Tested(p, effect.p_equivalence)) for p in (alpha, alpha - 1e-9)}
+    assert found[alpha - 1e-9].conclusion == "changed"
+    assert "hurts" in found[alpha - 1e-9].verdict
+    assert found[alpha].conclusion == "unresolved"
+    assert "hurts" not in found[alpha].verdict
+
+
+@pytest.mark.parametrize(
+    ("broken", "fixed", "touched", "options", "conclusion", "says"),
+    [
+        (20, 3, 400, {}, "changed", "20 broken, 3 fixed"),
+        (0, 20, 400, {}, "changed", "helps"),
+        # half a point is ruled out, in the order of the conclusions before "untested"
+        (0, 0, 400, {}, "equivalent", "stays within 0.5 points"),
+        (0, 0, 3, {}, "equivalent", "of 1,495)"),
+        # below 598 problems nothing can be shown within half a point, and three problems are never significant
+        (1, 0, 3, {"n": 500}, "untested", "touches 3 of 500 problems"),
+        (0, 0, 100, {"n": 500}, "unresolved", "takes 598 problems"),
+        (5, 3, 400, {}, "unresolved", "nor that it stays within 0.5 points"),
+        # a wider bound, declared beforehand
+        (5, 3, 400, {"bound": 0.02}, "equivalent", "stays within 2 points"),
+        # surely smaller than the bound, and a change all the same
+        (20, 3, 400, {"bound": 0.05}, "changed", "less than the bound of 5 points"),
+    ],
+)
+def test_conclusions_come_in_their_order(
+    broken: int, fixed: int, touched: int, options: dict, conclusion: str, says: str
+) -> None:
+    n = options.pop("n", 1495)
+    clean, after = _arms(n, broken, fixed)
+    flags = np.zeros(n, dtype=bool)
+    flags[clean != after] = True
+    flags[np.flatnonzero(~flags)[: touched - int(flags.sum())]] = True
+    effect = compare_paired(clean, after, touched=flags, **options)
+    assert (effect.conclusion, effect.n_touched) == (conclusion, touched)
+    assert says in effect.verdict
+    assert "no effect" not in effect.verdict.lower()
+    assert effect.largest_possible == pytest.approx(touched / n)
+    assert effect.largest_in_population == pytest.approx(beta.ppf(0.95, touched + 1, n - touched))
+
+
+def test_clusters_make_the_test_that_of_their_sums() -> None:
+    """Ten flips that are five problems told twice are five coins."""
+    clean = np.ones(600, dtype=bool)
+    after = clean.copy()
+    after[:10] = False
+    labels = np.arange(600) // 2
+    effect = compare_paired(clean, after, clusters=labels)
+    assert effect.p_value == pytest.approx(2 * 0.5**5)
+    assert (effect.n_clusters, effect.design_effect) == (300, 2.0)
+    assert effect.method.endswith("by cluster")
+    alone = compare_paired(clean, after)
+    assert alone.p_value == pytest.approx(2 * 0.5**10)
+    assert effect.high - effect.low > alone.high - alone.low
+    assert effect.minimum_detectable is not None
+    assert alone.minimum_detectable is not None
+    assert effect.minimum_detectable > alone.minimum_detectable
+
+
+def test_the_log_probability_has_an_interval_only_where_enough_problems_carry_it() -> None:
+    clean, after = _arms(400, 8, 4)
+    heavy = np.zeros(400)
+    heavy[:3] = -9.0
+    few = compare_paired(clean, after, logprob_change=heavy)
+    assert few.logprob is not None
+    assert (few.logprob.low, few.logprob.high, few.logprob.p_value) == (None, None, None)
+    assert few.logprob.estimate == pytest.approx(-27 / 400)
+    assert (few.n_effective, few.share_of_largest) == (pytest.approx(3.0), pytest.approx(1.0))
+    spread = np.random.default_rng(0).normal(-0.2, 1.0, 400)
+    many = compare_paired(clean, after, logprob_change=spread, seed=3)
+    own = estimate_mean(spread, seed=3, draws=9_999)
+    assert many.logprob is not None
+    assert (many.logprob.low, many.logprob.high, many.logprob.p_value) == (own.low, own.high, own.p_value)
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    effect = compare_paired(*_arms(300, 4, 1))
+    assert (effect.n_touched, effect.n_answer_changed, effect.logprob, effect.n_effective) == (None,) * 4
+    assert (effect.largest_possible, effect.largest_in_population) == (None, None)
+
+
+def test_effects_that_the_edit_cannot_have_are_no_detectable_ones() -> None:
+    clean, after = _arms(1495, 1, 0)
+    flags = np.zeros(1495, dtype=bool)
+    flags[:8] = True
+    assert compare_paired(clean, after, touched=flags).minimum_detectable is None
 
 
 def test_a_p_value_is_written_as_below_only_what_it_is_below() -> None:

@@ -16,6 +16,10 @@ CALIPER = math.log(1.5)
 """a control touches at most half as many problems again, or a third fewer, and moves the residual as nearly as far"""
 
 
+Pair = tuple[float | int, float | int]
+"""problems touched, or their share, and the mean norm of what is added"""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """An edit beside its controls."""
@@ -68,7 +72,7 @@ class Matching:
     """places of the candidates, in the order drawn"""
     n_within: int
     """candidates that lie within the caliper"""
-    touched: float
+    touched: float | int
     """problems that the edit touches, or their share"""
     touched_median: float | None
     """median over the chosen; None without any"""
@@ -91,8 +95,8 @@ class Matching:
 
 
 def match_controls(
-    edit: tuple[float, float],
-    candidates: Sequence[tuple[float, float]],
+    edit: Pair,
+    candidates: Sequence[Pair],
     draws: int = 20,
     seed: int | Sequence[int] = 0,
     caliper: float = CALIPER,
@@ -103,7 +107,7 @@ def match_controls(
     the result says so. The distance is the larger of the two differences in logs.
 
     Args:
-        edit: (problems touched, or their share; mean norm of what is added) of the edit.
+        edit: of the edit.
         candidates: the same of everything that may be drawn; the edit itself is not among them.
         draws: how many.
         seed: of the draw.
@@ -128,14 +132,14 @@ def match_controls(
     )
 
 
-def nearest_controls(edit: tuple[float, float], candidates: Sequence[tuple[float, float]]) -> list[int]:
+def nearest_controls(edit: Pair, candidates: Sequence[Pair]) -> list[int]:
     """Places of the candidates that do anything at all, the most alike first: where too few are within a caliper."""
     distance = _distance(np.array(candidates, dtype=np.float64).reshape(-1, 2), edit)
     order = distance.argsort(kind="stable")
     return [int(i) for i in order if np.isfinite(distance[i])]
 
 
-def _distance(table: NDArray[np.float64], edit: tuple[float, float]) -> NDArray[np.float64]:
+def _distance(table: NDArray[np.float64], edit: Pair) -> NDArray[np.float64]:
     """Larger difference of logs, in problems touched and in size; infinite for what does nothing."""
     if min(edit) <= 0:
         return np.full(table.shape[0], np.inf)

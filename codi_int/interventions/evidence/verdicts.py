@@ -115,9 +115,13 @@ def _word_unresolved(effect: Effect, tested: Tested) -> str:
     )
     bounded = "" if effect.bound is None else f", nor that it stays within {_share(effect.bound)} points"
     bounded += f" ({_p(tested.p_equivalence)})" if bounded and tested.p_equivalence is not None else ""
+    needed = fewest_for_significance(1.0 - effect.confidence)
+    # said apart: here no data of this many flips could have been significant
+    few = f", and fewer than {needed} cannot reach p < {1.0 - effect.confidence:.2g}"
     return (
         f"Unresolved: no change of accuracy is shown ({_p(tested.p_change)}{_family(tested)}; {_flips(effect)} of "
-        f"{effect.n:,}){bounded}. {power}{_word_too_few(effect)}"
+        f"{effect.n:,}{few if effect.n_broken + effect.n_fixed < needed else ''}){bounded}. "
+        f"{power}{_word_too_few(effect)}"
     )
 
 
