@@ -155,7 +155,7 @@ class _Found:
             if (test := result.prediction) is not None and test.n_tested:
                 found["the prediction"] = ((test.n_hits - test.n_hits_clean) / test.n_tested, test.p_value)
         if self.contrast is not None:
-            found["that the value matters"] = (self.contrast.estimate, self.contrast.p_value)
+            found["the difference between values"] = (self.contrast.estimate, self.contrast.p_value)
         return found
 
     def claims_confirmed(self) -> dict[str, bool]:
@@ -185,8 +185,7 @@ class _Found:
         if not found:
             return f"Nothing was found that {where} could confirm."
         words = (f"{name} is {'confirmed' if yes else 'not confirmed'}" for name, yes in found.items())
-        sentence = ", ".join(words)
-        return f"{sentence[0].upper()}{sentence[1:]} on {where} (Holm, same sign)."
+        return f"On {where} (Holm, same sign): {', '.join(words)}."
 
 
 @dataclass(frozen=True)
