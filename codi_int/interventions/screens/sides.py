@@ -133,7 +133,7 @@ def _check_apart(problems: Sequence[Problem], confirming: Problems) -> None:
     if not texts:
         return
     both = [problem.id for problem in confirming if problem.question in texts]
-    named = ", ".join(map(repr, both[:_NAMED])) + (", ..." if len(both) > _NAMED else "")
+    named = ", ".join(map(repr, both[:_NAMED])) + (" and others" if len(both) > _NAMED else "")
     raise ConfigError(
         f"{len(both):,} of the {len(confirming):,} problems of {confirming.name} that should confirm have selected: "
         f"{named}.",

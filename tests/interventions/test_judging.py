@@ -1,0 +1,183 @@
+"""From arms to findings on changes made by hand."""
+
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from codi_int.data.problems import Problems, load_problems
+from codi_int.interventions.evidence.measure import ArmChange
+from codi_int.interventions.evidence.paired import power
+from codi_int.interventions.screens.judging import Again, Judged, judge, measure_arms
+from codi_int.interventions.screens.sides import SelectionPlan, Sides
+
+N = 700
+PLAN = SelectionPlan(bound=0.02)
+
+
+def change(broken: Sequence[int], fixed: Sequence[int] = (), touched: int = N, n: int = N) -> ArmChange:
+    accuracy = np.zeros(n)
+    accuracy[list(broken)], accuracy[list(fixed)] = -1, 1
+    return ArmChange(accuracy, accuracy * 0.0, np.arange(n) < touched, accuracy != 0, clusters=np.arange(n))
+
+
+@pytest.fixture(scope="module")
+def problems() -> Problems:
+    """With a chain of calculations of its own each, so that every problem is a cluster."""
+    seen: dict[tuple, int] = {}
+    every = load_problems("stories:sae", limit=4 * N)
+    for i, problem in enumerate(every):
+        seen.setdefault(tuple((s.left, s.operation, s.right) for s in problem.steps), i)
+    return Problems([every[i] for i in seen.values()][: 2 * N], "made")
+
+
+@pytest.fixture(scope="module")
+def sides(problems: Problems) -> Sides:
+    return Sides(problems[:N], PLAN, confirming=problems[N:])
+
+
+ARMS = {
+    "holds": change(range(20), range(20, 23)),
+    "fades": change(range(30, 50)),
+    "turns": change(range(60, 80)),
+    "small": change([1], [2]),
+    "idle": change([]),
+    "wobbles": change(range(100, 125), range(130, 165)),
+    "rare": change(range(4), touched=5),
+}
+THERE = {"holds": change(range(12), [40]), "fades": change([3, 4], [5]), "turns": change([], range(20))}
+
+
+def again(asked: list[Hashable]) -> Callable[[Sequence[Hashable]], Again]:
+    def run(keys: Sequence[Hashable]) -> Again:
+        asked.extend(keys)
+        return Again({key: THERE[str(key)] for key in keys}, n_correct=650)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def judged(sides: Sides) -> Judged:
+    return judge(list(measure_arms(ARMS, sides).values()), sides, again([]))
+
+
+def test_only_what_was_selected_is_run_again(sides: Sides) -> None:
+    asked: list[Hashable] = []
+    judge(list(measure_arms(ARMS, sides).values()), sides, again(asked))
+    assert asked == ["holds", "fades", "turns"]
+
+
+def test_every_arm_gets_its_word(judged: Judged) -> None:
+    words = dict(zip(ARMS, (effect.conclusion for effect in judged.effects), strict=True))
+    assert words == {
+        "holds": "changed",
+        # selected and not confirmed; the second change is as sure, and goes the other way
+        "fades": "equivalent",
+        "turns": "unresolved",
+        "small": "equivalent",
+        "idle": "equivalent",
+        # 60 flips, 25 against 35: neither a change nor surely none
+        "wobbles": "unresolved",
+        "rare": "equivalent",
+    }
+
+
+def test_estimate_and_test_are_the_confirmation_s(judged: Judged) -> None:
+    holds, fades, turns, *rest = judged.confirmations
+    assert rest == [None] * 4
+    assert holds is not None
+    assert fades is not None
+    assert turns is not None
+    assert (holds.n_broken, holds.n_fixed, holds.accuracy.value) == (12, 1, pytest.approx(-11 / N))
+    # Holm over the three that were selected: the surest times 3, the next times 2
+    p_turns, p_holds = (binomtest(a, b).pvalue for a, b in ((0, 20), (1, 13)))
+    assert turns.accuracy.p_adjusted == pytest.approx(3 * p_turns)
+    assert holds.accuracy.p_adjusted == pytest.approx(2 * p_holds)
+    assert (holds.confirmed, fades.confirmed, turns.confirmed) == (True, False, False)
+    assert holds.power == pytest.approx(power(N, 20 / N, 3 / N, 0.05 / 3))
+
+
+def test_what_was_done_is_said(judged: Judged, problems: Problems) -> None:
+    s = judged.selection
+    assert (s.n_tested, s.n_untested, s.n_selected, s.n_confirmed) == (6, 1, 3, 1)
+    assert (s.selected_on, s.confirmed_on) == ("made[0:700]", "made[700:1400]")
+    assert (s.n_selecting, s.n_confirming, s.n_correct_confirming) == (N, len(problems) - N, 650)
+    assert (s.correction, s.bound, s.fewest_for_equivalence) == ("discrete", 0.02, 149)
+    assert s.confirmed_sha256 == problems[N:].sha256
+
+
+def test_too_few_touched_is_untested_where_nothing_bounds_it(problems: Problems) -> None:
+    few = Sides(problems[:100], SelectionPlan(bound=0.005), confirming=problems[N:])
+    arms = {"rare": change(range(4), touched=5, n=100), "broad": change(range(4), n=100)}
+    found = judge(list(measure_arms(arms, few).values()), few)
+    assert [effect.conclusion for effect in found.effects] == ["untested", "unresolved"]
+    assert [effect.accuracy.p_adjusted is None for effect in found.effects] == [True, False]
+
+
+def test_without_confirmation_the_family_decides(problems: Problems) -> None:
+    alone = Sides(problems[:N], PLAN)
+    found = judge(list(measure_arms(ARMS, alone).values()), alone)
+    assert [effect.conclusion for effect in found.effects[:3]] == ["changed"] * 3
+    assert (found.selection.n_confirmed, found.selection.confirmed_on) == (None, None)
+    assert found.confirmations == (None,) * 7
+
+
+def test_two_folds_select_for_each_other(problems: Problems) -> None:
+    folds = np.arange(N) % 2
+    sides = Sides(problems[:N], PLAN, folds=folds)
+    even, odd = range(0, 60, 2), range(1, 61, 2)
+    arms = {
+        "both": change(range(40)),
+        # strong in one fold, nothing in the other: selected there, refused here
+        "one": change(even),
+        # in one fold 20 of 20, in the other 8 of 8
+        "weak": change([*range(101, 141, 2), *range(200, 216, 2)]),
+        "other": change([*odd][:6], [*odd][6:12]),
+    }
+    found = judge(list(measure_arms(arms, sides).values()), sides)
+    assert found.selected == (True, True, True, False)
+    assert [one is not None and one.confirmed for one in found.confirmations] == [True, False, True, False]
+    both, one, weak, _ = found.confirmations
+    assert both is not None
+    assert one is not None
+    assert weak is not None
+    assert one.fold == 0
+    assert (one.n, one.n_broken) == (350, 0)
+    # both folds select `weak`; where the odd one confirms it, 20 of 20, is surer. There three were selected, of which
+    # two are as sure (Holm: both times 3), and every fold has half the level
+    assert (weak.fold, weak.n_broken) == (0, 20)
+    assert weak.accuracy.p_adjusted == pytest.approx(2 * 3 * binomtest(20, 20).pvalue)
+    assert found.selection.confirmed_on == "folds"
+    # the other fold shows that it changes less than the bound there
+    assert found.effects[1].conclusion == "equivalent"
+
+
+def test_what_was_looked_at_elsewhere_counts_in_the_family(problems: Problems) -> None:
+    alone = Sides(problems[:N], SelectionPlan(correction="bh", confirm="none", bound=0.02))
+    arms = measure_arms({"a": change(range(10), [20])}, alone)
+    others = measure_arms({i: change(range(3), range(3, 6)) for i in range(9)}, alone)
+    one, ten = (judge(list(arms.values()), alone, besides=more) for more in ((), list(others.values())))
+    p_value = binomtest(1, 11).pvalue
+    assert one.effects[0].accuracy.p_adjusted == pytest.approx(p_value)
+    assert ten.effects[0].accuracy.p_adjusted == pytest.approx(10 * p_value)
+    assert (len(ten.effects), ten.selection.n_tested) == (1, 10)
+    assert (one.effects[0].conclusion, ten.effects[0].conclusion) == ("changed", "unresolved")
+
+
+def test_chains_that_selected_are_left_out_beside(problems: Problems) -> None:
+    # the first 100 confirming problems ask for what selecting ones ask for, in other words
+    from dataclasses import replace
+
+    shared = [replace(p, id=f"again-{i}", question=f"{p.question} Say.") for i, p in enumerate(problems[:100])]
+    confirming = Problems([*shared, *problems[N + 100 :]], "shared")
+    sides = Sides(problems[:N], PLAN, confirming=confirming)
+    arms = {"holds": ARMS["holds"]}
+    there = change([*range(5), *range(300, 310)], n=len(confirming))
+    found = judge(list(measure_arms(arms, sides).values()), sides, lambda _: Again({"holds": there}, 0))
+    (confirmation,) = found.confirmations
+    assert confirmation is not None
+    assert confirmation.fresh is not None
+    assert (confirmation.n_broken, confirmation.n_fresh) == (15, len(confirming) - 100)
+    assert confirmation.fresh.value == pytest.approx(-10 / (len(confirming) - 100))
+    assert confirmation.fresh.p_value == pytest.approx(binomtest(10, 10).pvalue)
