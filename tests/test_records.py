@@ -96,7 +96,10 @@ def test_a_record_in_a_record_is_flattened_by_its_own_columns() -> None:
 
 def test_a_cell_without_an_effect_has_no_numbers() -> None:
     row = flatten(MapCell(Site(1, 6), "both", 0, note=NO_PATH))
-    assert {name for name, value in row.items() if value is not None} == {"site", "propagate", "n_replaced", "note"}
+    assert {name for name, value in row.items() if value is not None} == {"site", "propagate", "n_replaced", "note"} | {
+        "selected",
+        "selected_logprob",
+    }
 
 
 def test_a_point_of_a_curve_shows_the_accuracy_that_is_left_and_its_change() -> None:

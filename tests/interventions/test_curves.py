@@ -6,12 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from statsmodels.stats.multitest import multipletests
 
+from codi_int.data.problems import problems_sha256
 from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.screens.curves import AblationCurve, default_sizes, run_curve
+from codi_int.interventions.screens.ranked_curves import run_ranked_curve
 from codi_int.interventions.screens.rankings import rank_features
 from codi_int.interventions.screens.screen import run_screen
+from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.types import Problem, Site
 
 SITE = Site(2, 3)
@@ -54,25 +58,96 @@ def test_points_are_what_a_hook_does(
     assert found.n_living == 31
 
 
-def test_random_sets_grow_differ_and_come_from_the_seed(
+def test_random_sets_take_out_as_much_and_come_from_the_seed(
     engine: FeatureInterventionEngine, right: tuple[Problem, ...], found: AblationCurve
 ) -> None:
     assert [len(line) for line in found.random] == [3, 3, 3]
-    assert [point.n for point in found.random[0]] == [1, 3, 6]
-    assert len({line[2].logprob for line in found.random}) == 3
+    for i, (point, one) in enumerate(zip(found.top, found.comparisons, strict=True)):
+        others = [line[i] for line in found.random]
+        assert len({other.logprob for other in others}) > 1
+        near = [other for other in others if _near(other.latents, point.latents) and _near(other.norm, point.norm)]
+        assert (one.n, one.n_near) == (point.n, len(near))
+        assert one.latents_median == pytest.approx(np.median([other.latents for other in others]))
     again = run_curve(engine, right, RANKING, sizes=(1, 3, 6), draws=3, seed=2)
     assert (again.top, again.random) == (found.top, found.random)
     other = run_curve(engine, right, RANKING, sizes=(1,), draws=3, seed=3)
     assert [line[0] for line in other.random] != [line[0] for line in found.random]
 
 
+def _near(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and 1 / 1.5 <= one / other <= 1.5
+
+
+def test_what_a_set_takes_out_is_what_a_loop_adds_up(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], found: AblationCurve
+) -> None:
+    context = engine.site_context(right)
+    features = found.features[:3]
+    counts, norms = [], []
+    for row in context.latents:
+        parts = [float(row[f]) * context.sae.W_dec[f].detach() for f in features if row[f] != 0]
+        counts.append(len(parts))
+        norms.append(float(sum(parts).norm()) if parts else 0.0)
+    assert found.top[1].latents == pytest.approx(np.mean(counts))
+    assert found.top[1].norm == pytest.approx(np.mean(norms), rel=1e-5)
+
+
+def test_sets_are_compared_problem_by_problem(found: AblationCurve) -> None:
+    for point, one in zip(found.top, found.comparisons, strict=True):
+        others = [line[found.top.index(point)].estimate for line in found.random]
+        assert one.difference.value == pytest.approx(point.estimate - np.mean(others))
+        as_strong = sum(abs(other) >= abs(point.estimate) - 1e-12 for other in others)
+        assert one.rank_p == (1 + as_strong) / 4
+    adjusted = multipletests([one.difference.p_value for one in found.comparisons], method="holm")[1]
+    assert [one.difference.p_adjusted for one in found.comparisons] == pytest.approx(list(adjusted))
+
+
 def test_all_living_features_are_one_set(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
     found = run_curve(engine, right, range(32), sizes=(500, 31), draws=2)
     assert [point.n for point in found.top] == [31]
-    assert found.random == (found.top, found.top)
+    assert [line[0].estimate for line in found.random] == [found.top[0].estimate] * 2
+    # a comparison would be of the set with itself
+    assert found.comparisons == ()
     assert found.counts.pairs == len(right)  # run once
     everything = accuracy_without(engine, right, list(range(32)))
     assert found.top[0].accuracy == pytest.approx(everything)
+
+
+def test_a_curve_is_measured_on_other_problems_than_ranked_it(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    plan = SelectionPlan(confirm=right[12:])
+    found = run_ranked_curve(engine, right[:12], "frequency", selection=plan, sizes=(2,), draws=2)
+    assert found.n_problems == 12
+    assert found.ranked_sha256 == problems_sha256(right[:12])
+    assert found.environment.data_sha256 == problems_sha256(right[12:])
+    ranking = rank_features(engine, right[:12], "frequency")
+    expected = run_curve(engine, right[12:], ranking, sizes=(2,), draws=2)
+    assert found.top == expected.top
+
+
+def test_two_folds_rank_for_each_other(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = run_ranked_curve(engine, right, "frequency", sizes=(2,), draws=0)
+    other = found.exchanged
+    assert other is not None
+    assert found.n_problems + other.n_problems == len(right)
+    assert (found.ranked_sha256, other.ranked_sha256) == (
+        other.environment.data_sha256,
+        found.environment.data_sha256,
+    )
+    assert found.data.endswith("fold 2 of 2")
+
+
+def test_a_screen_that_ranks_the_same_problems_brings_its_family(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    plan = SelectionPlan(correction="bh", confirm="none")
+    by_screen = run_ranked_curve(engine, right, "screen", selection=plan, sizes=(2,), draws=0)
+    by_frequency = run_ranked_curve(engine, right, "frequency", selection=plan, sizes=(2,), draws=0)
+    assert by_screen.selection is not None
+    assert by_frequency.selection is not None
+    tested = sum(bool(row.testable) for row in run_screen(engine, right).rows)
+    assert (by_screen.selection.n_tested, by_frequency.selection.n_tested) == (tested + 1, 1)
 
 
 def test_default_sizes_double() -> None:

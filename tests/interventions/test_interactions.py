@@ -5,13 +5,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
-from scipy.stats import false_discovery_control, permutation_test, wilcoxon
+from scipy.stats import permutation_test
+from statsmodels.stats.multitest import multipletests
 
 from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.evidence.betting import estimate_bounded
+from codi_int.interventions.evidence.mean import estimate_mean
 from codi_int.interventions.screens import groups
 from codi_int.interventions.screens.additivity import PairRow, measure_interaction
 from codi_int.interventions.screens.interactions import run_pairs
+from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_screen
 from codi_int.types import Problem, Site
 
@@ -78,34 +82,42 @@ def test_only_problems_on_which_both_fire_can_depart(found: Screen) -> None:
     assert dead.estimate == dead.estimate_a
 
 
-def test_p_values_are_adjusted_over_the_pairs(found: Screen) -> None:
-    tested = [row.interaction_logprob for row in found.pairs if row.interaction_logprob.p_value is not None]
-    assert len(tested) == 3
-    expected = false_discovery_control([one.p_value for one in tested])
+def test_departures_are_a_family(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = run_pairs(engine, right, PAIRS, selection=SelectionPlan(correction="holm"))
+    tested = [row.interaction for row in found.pairs if row.additivity != "untested" and row.n_both]
+    expected = multipletests([one.p_value for one in tested], method="holm")[1]
     assert [one.p_adjusted for one in tested] == pytest.approx(list(expected))
+    assert found.pair_selection is not None
+    assert found.pair_selection.n_tested == len(tested)
+    # a pair that never fires together adds up exactly: nothing is tested
+    dead = next(row for row in found.pairs if row.b == 31)
+    assert (dead.additivity, dead.interaction.p_adjusted) == ("untested", None)
 
 
-def test_interaction_is_tested_as_scipy_does() -> None:
+def test_departures_are_tested_by_flipping_signs_and_by_bootstrap_t() -> None:
     generator = np.random.default_rng(0)
-    joint, a, b = generator.normal(0.3, 1, 60), generator.normal(0, 1, 60), generator.normal(0, 1, 60)
-    smooth = measure_interaction(joint, [a, b])
-    assert smooth.p_value == pytest.approx(wilcoxon(joint - a - b).pvalue)
-    assert smooth.estimate == pytest.approx((joint - a - b).mean())
-    assert smooth.low < smooth.estimate < smooth.high
-    flips = np.array([1.0, -1, 1, 1, 1, 0, 0, 1])
-    coarse = measure_interaction(flips, [np.zeros(8), np.zeros(8)], method="permutation")
+    smooth = generator.normal(0.3, 1, 60)
+    found = measure_interaction(smooth)
+    expected = estimate_mean(smooth)
+    assert (found.estimate, found.low, found.p_value) == (expected.value, expected.low, expected.p_value)
+    flips = np.array([1.0, -1, 2, 1, 1, 0, 0, 1])
+    coarse = measure_interaction(flips, "accuracy")
     exact = permutation_test((flips[flips != 0],), np.mean, permutation_type="samples", n_resamples=np.inf)
     assert coarse.p_value == pytest.approx(exact.pvalue)
-    assert measure_interaction(a + b, [a, b]).estimate == pytest.approx(0.0)
+    assert coarse.estimate == pytest.approx(flips.mean())
+    assert (coarse.low, coarse.high) == pytest.approx(
+        (lambda e: (e.low, e.high))(estimate_bounded(flips, 3.0))
+    )
+    assert measure_interaction(np.zeros(5)).p_value is None
 
 
 def test_an_interaction_that_is_not_there_is_rarely_found() -> None:
     generator = np.random.default_rng(1)
     p_values = []
-    for _ in range(400):  # of the interval nothing is asked here: two draws will do
-        a, b = generator.normal(size=40), generator.normal(size=40)
-        p_values.append(measure_interaction(a + b + generator.normal(size=40), [a, b], resamples=2).p_value)
-    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.03)
+    for _ in range(400):
+        flips = generator.choice([-2.0, -1, 0, 1, 2], 40, p=[0.05, 0.2, 0.5, 0.2, 0.05])
+        p_values.append(measure_interaction(flips, "accuracy").p_value)
+    assert np.mean(np.array(p_values) < 0.05) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
 
 
 def test_interrupted_pairs_go_on_where_they_stopped(

@@ -7,7 +7,7 @@ import pytest
 from codi_int.data.reexecution import number_range, put_result
 from codi_int.data.stories import load_stories
 from codi_int.errors import ConfigError, DataError
-from codi_int.interventions.patching.pairs import find_pairs, random_sources, read_pairs
+from codi_int.interventions.patching.pairs import find_pairs, random_sources, read_pairs, third_value_sources
 from codi_int.types import Problem
 
 STORIES = load_stories("validation", limit=200)
@@ -60,7 +60,7 @@ def test_files_that_are_wrong_name_the_line(tmp_path: Path, name: str, text: str
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_same_pairs_agree_in_the_step_and_differ_in_the_answer_where_they_can(step: int) -> None:
     pairing = find_pairs(STORIES, "same", step)
-    assert pairing.n_pairs > 20
+    assert pairing.n_pairs > 15
     pairs = [(STORIES[t], STORIES[s]) for t, s in enumerate(pairing.sources) if s >= 0]
     assert all(t.id != s.id and t.steps[step - 1].result == s.steps[step - 1].result for t, s in pairs)
     assert all(t.steps[step - 1].operation == s.steps[step - 1].operation for t, s in pairs)
@@ -106,6 +106,46 @@ def test_pairs_that_cannot_be_found_teach(kind: str, step: int, says: str) -> No
 def test_no_pair_at_all_is_said() -> None:
     with pytest.raises(ConfigError, match="No two problems have the same result in step 1"):
         find_pairs(STORIES[:1], "same", 1)
+
+
+def test_pairs_of_the_same_value_share_no_operand_unless_asked() -> None:
+    def sharing(shared: bool) -> list[bool]:
+        found = find_pairs(STORIES, "same", 1, shared_operands=shared)
+        ends = [(STORIES[t].steps[0], STORIES[s].steps[0]) for t, s in enumerate(found.sources) if s >= 0]
+        return [bool({a.left, a.right} & {b.left, b.right}) for a, b in ends]
+
+    assert len(sharing(False)) > 50
+    assert not any(sharing(False))
+    assert any(sharing(True))
+
+
+@pytest.mark.parametrize("kind", ["same", "different"])
+def test_control_sources_have_a_third_value_and_the_same_match(kind: str) -> None:
+    pairing = find_pairs(STORIES, kind, 1)
+    drawn = third_value_sources(STORIES, pairing.sources, 1, 5, seed=0)
+    in_class = 0
+    for sources in drawn:
+        for target, (real, control) in enumerate(zip(pairing.sources, sources, strict=True)):
+            assert (real < 0) == (control < 0)
+            if real < 0:
+                continue
+            results = {STORIES[row].steps[0].result for row in (target, real)}
+            assert STORIES[control].steps[0].result not in results
+            order = [[step.operation for step in STORIES[row].steps] for row in (target, real, control)]
+            if order[0] == order[1]:
+                # somebody of that order has a third result, so nobody else is taken
+                in_class += 1
+                assert order[2] == order[0]
+    assert in_class > 50
+    assert drawn == third_value_sources(STORIES, pairing.sources, 1, 5, seed=0)
+    assert len(set(drawn)) == 5
+
+
+def test_controls_that_cannot_be_teach() -> None:
+    two = [STORIES[row] for row in (0, 1)]
+    with pytest.raises(ConfigError, match="No problem has a third result of step 1"):
+        third_value_sources(two, (1, 0), 1, 1)
+    assert third_value_sources(two, (1, 0), 1, 0) == ()
 
 
 def test_random_sources_are_other_problems() -> None:

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from scipy.stats import false_discovery_control
+from scipy.stats import binomtest, false_discovery_control
 
 from codi_int.errors import FeatureError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens import groups
 from codi_int.interventions.screens.additivity import PairRow
-from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_screen
+from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_again, run_screen
+from codi_int.interventions.screens.sides import SelectionPlan, take_sides
 from codi_int.model.hooked import CodiModel
 from codi_int.records import table_row
 from codi_int.sae import TopKSAE
@@ -48,7 +51,7 @@ def test_a_row_is_what_the_engine_says_of_that_feature(
     assert row.feature == feature
     assert effect.logprob is not None
     for name in ("n_touched", "n_broken", "n_fixed", "n_answer_changed", "estimate", "low", "high", "p_value"):
-        assert getattr(row, name) == getattr(effect, name), name
+        assert getattr(row, name) == pytest.approx(getattr(effect, name), rel=1e-12), name
     # rows of all features share chunks, and another shape rounds in another way
     assert row.logprob == pytest.approx(effect.logprob.estimate, abs=3e-5)
 
@@ -62,13 +65,66 @@ def test_a_dead_feature_has_no_p_value_and_no_part_in_the_family(screen: Screen)
     assert (dead.n_touched, dead.p_value, dead.p_adjusted, dead.rank) == (0, None, None, None)
 
 
-def test_p_values_are_adjusted_over_all_alive_features(screen: Screen) -> None:
-    alive = [row for row in screen.rows if row.p_value is not None]
-    expected = false_discovery_control([row.p_value for row in alive])
-    assert [row.p_adjusted for row in alive] == pytest.approx(list(expected))
-    shifted = [row for row in screen.rows if row.logprob_p is not None]
-    expected = false_discovery_control([row.logprob_p for row in shifted])
-    assert [row.logprob_p_adjusted for row in shifted] == pytest.approx(list(expected))
+def test_p_values_are_adjusted_over_all_that_touch_enough(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], screen: Screen
+) -> None:
+    tested = [row for row in screen.rows if row.testable]
+    assert 10 < len(tested) < 31
+    supports = [np.unique([binomtest(k, m).pvalue for k in range(m + 1)]) for m in (_flips(row) for row in tested)]
+    expected = adjust([row.p_value for row in tested], "discrete-bh", supports=supports)
+    assert [row.p_adjusted for row in tested] == pytest.approx(expected)
+    assert all(row.p_adjusted is None for row in screen.rows if not row.testable)
+    plain = run_screen(engine, right, selection=SelectionPlan(correction="bh"))
+    expected = false_discovery_control([row.p_value for row in tested]).tolist()
+    assert [row.p_adjusted for row in plain.rows if row.testable] == pytest.approx(expected)
+
+
+def _flips(row: ScreenRow) -> int:
+    """Sign flips of clusters: here every problem has a chain of its own."""
+    return row.n_broken + row.n_fixed
+
+
+def test_what_confirms_is_what_the_engine_finds_there(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    sides = take_sides(right[:12], SelectionPlan(confirm=right[12:]))
+    keys = [(SITE, 17), (SITE, 4)]
+    found = run_again(engine, keys, sides, Ablate, None)
+    assert list(found.changes) == keys
+    for (_, feature), change in found.changes.items():
+        effect = engine.run(Ablate(feature), right[12:], controls=0).effect
+        assert (change.counts.broken, change.counts.fixed) == (effect.n_broken, effect.n_fixed)
+        assert effect.logprob is not None
+        assert change.logprob.mean() == pytest.approx(effect.logprob.estimate, abs=3e-5)
+    assert found.n_correct == sum(o.correct for o in engine.site_context(right[12:]).clean.outcomes)
+
+
+def test_a_screen_says_what_it_selected_on_what(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
+    found = run_screen(engine, right[:12], features=[4, 17, 31], selection=SelectionPlan(confirm=right[12:]))
+    selection = found.selection
+    assert selection is not None
+    assert (selection.n_selecting, selection.n_confirming, selection.n_selected) == (12, 12, 0)
+    assert (selection.selected_on, selection.confirmed_on) == ("unnamed", "unnamed")
+    assert {row.feature: row.conclusion for row in found.rows}[31] == "untested"
+    # folds keep the effect on either of them, so that a screen that was stopped can go on
+    in_folds = run_screen(engine, right, features=[4, 17])
+    for row in in_folds.rows:
+        assert sum(fold.n_broken for fold in row.folds) == row.n_broken
+        assert sum(fold.n_touched for fold in row.folds) == row.n_touched
+        assert len(row.flips.broken) == row.n_broken
+    assert in_folds.selection is not None
+    assert in_folds.selection.confirmed_on == "folds"
+
+
+def test_features_picked_from_another_screen_bring_its_family(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], screen: Screen
+) -> None:
+    plan = SelectionPlan(correction="bh")
+    alone = run_screen(engine, right, features=[17], selection=plan)
+    picked = run_screen(engine, right, features=[17], selection=plan, family=screen)
+    whole = run_screen(engine, right, selection=plan)
+    assert picked.rows[0].p_adjusted == whole.rows[17].p_adjusted != alone.rows[0].p_adjusted
+    assert len(picked.rows) == 1
 
 
 def test_pairs_that_no_feature_touches_are_not_run(screen: Screen) -> None:
@@ -134,7 +190,7 @@ def test_several_sites_are_screened_as_each_alone(
     assert [(row.site, row.feature) for row in double.rows] == [(s, f) for s in (SITE, OTHER) for f in range(32)]
 
     def without_family(rows: Iterable[ScreenRow]) -> list[dict]:
-        family = {"p_adjusted", "logprob_p_adjusted"}
+        family = {"p_adjusted", "logprob_p_adjusted", "p_equivalence_adjusted", "conclusion"}
         return [{k: v for k, v in table_row(row).items() if k not in family} for row in rows]
 
     assert without_family(double.rows) == without_family((*screen.rows, *alone.rows))
@@ -144,11 +200,12 @@ def test_several_sites_are_screened_as_each_alone(
 
 
 def test_the_family_is_all_features_of_all_sites(double: Screen, screen: Screen) -> None:
-    tested = [row for row in double.rows if row.logprob_p is not None]
-    expected = false_discovery_control([row.logprob_p for row in tested])
-    assert [row.logprob_p_adjusted for row in tested] == pytest.approx(list(expected))
-    of_one = [row.logprob_p_adjusted for row in screen.rows if row.logprob_p is not None]
-    assert [row.logprob_p_adjusted for row in tested][: len(of_one)] != of_one
+    tested = [row for row in double.rows if row.testable]
+    supports = [np.unique([binomtest(k, m).pvalue for k in range(m + 1)]) for m in (_flips(row) for row in tested)]
+    expected = adjust([row.p_value for row in tested], "discrete-bh", supports=supports)
+    assert [row.p_adjusted for row in tested] == pytest.approx(expected)
+    of_one = [row.p_adjusted for row in screen.rows if row.testable]
+    assert [row.p_adjusted for row in tested][: len(of_one)] != of_one
 
 
 def test_features_can_be_named_site_by_site(two: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:
