@@ -118,23 +118,9 @@ LogprobEffect = MeanEffect
 """the former name; goes with the next release"""
 
 
-class FlatEffect:
-    """The flat names of a row that holds `effect: ArmEffect`."""
+class FlatEvidence:
+    """Flat names of what is known besides of a row's `effect: ArmEffect`; None where a row has none."""
 
-    n_touched = Alias[int]("effect.n_touched")
-    n_broken = Alias[int]("effect.n_broken")
-    n_fixed = Alias[int]("effect.n_fixed")
-    n_answer_changed = Alias[int]("effect.n_answer_changed")
-    estimate = Alias[float]("effect.accuracy.value")
-    low = Alias[float]("effect.accuracy.low")
-    high = Alias[float]("effect.accuracy.high")
-    p_value = Alias[float | None]("effect.accuracy.p_value")
-    p_adjusted = Alias[float | None]("effect.accuracy.p_adjusted")
-    logprob = Alias[float]("effect.logprob.value")
-    logprob_low = Alias[float | None]("effect.logprob.low")
-    logprob_high = Alias[float | None]("effect.logprob.high")
-    logprob_p = Alias[float | None]("effect.logprob.p_value")
-    logprob_p_adjusted = Alias[float | None]("effect.logprob.p_adjusted")
     margin = Alias[float | None]("effect.margin.value")
     margin_low = Alias[float | None]("effect.margin.low")
     margin_high = Alias[float | None]("effect.margin.high")
@@ -152,6 +138,47 @@ class FlatEffect:
     largest_possible = Alias[float | None]("effect.largest_possible")
     largest_in_population = Alias[float | None]("effect.largest_in_population")
     conclusion = Alias[Conclusion | None]("effect.conclusion")
+
+
+EVIDENCE_COLUMNS = (
+    "margin",
+    "margin_low",
+    "margin_high",
+    "margin_p",
+    "probability",
+    "probability_low",
+    "probability_high",
+    "probability_p",
+    "n_effective",
+    "share_of_largest",
+    "bound",
+    "p_equivalence",
+    "p_equivalence_adjusted",
+    "testable",
+    "largest_possible",
+    "largest_in_population",
+    "conclusion",
+)
+"""all of them, in the order of a table"""
+
+
+class FlatEffect(FlatEvidence):
+    """The flat names of a row that holds `effect: ArmEffect`."""
+
+    n_touched = Alias[int]("effect.n_touched")
+    n_broken = Alias[int]("effect.n_broken")
+    n_fixed = Alias[int]("effect.n_fixed")
+    n_answer_changed = Alias[int]("effect.n_answer_changed")
+    estimate = Alias[float]("effect.accuracy.value")
+    low = Alias[float]("effect.accuracy.low")
+    high = Alias[float]("effect.accuracy.high")
+    p_value = Alias[float | None]("effect.accuracy.p_value")
+    p_adjusted = Alias[float | None]("effect.accuracy.p_adjusted")
+    logprob = Alias[float]("effect.logprob.value")
+    logprob_low = Alias[float | None]("effect.logprob.low")
+    logprob_high = Alias[float | None]("effect.logprob.high")
+    logprob_p = Alias[float | None]("effect.logprob.p_value")
+    logprob_p_adjusted = Alias[float | None]("effect.logprob.p_adjusted")
 
 
 def flatten(value: Any) -> Any:

@@ -146,38 +146,6 @@ class RunOptions(KeptOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionOptions:
-    """How a page that looks at many things decides which of them are findings."""
-
-    correction: Annotated[
-        c.Correction, evidence(help="Of the family: a discrete false discovery rate, or another.")
-    ] = "discrete"
-    confirm: Annotated[
-        str,
-        evidence(
-            metavar="NAME",
-            help="Where what is found is run again: default (stories:confirmation for stories, else two folds), folds, "
-            "none, or other problems.",
-        ),
-    ] = "default"
-    bound: Annotated[
-        float,
-        evidence(
-            parser=number("--bound", least=0.0),
-            metavar="SHARE",
-            help="The smallest change of accuracy that matters; half a point is 0.005.",
-        ),
-    ] = 0.005
-
-
-def selection_plan(options: SelectionOptions) -> Any:
-    """The options as the library takes them; ConfigError for a bound that is none."""
-    from codi_int.interventions.screens.sides import SelectionPlan
-
-    return SelectionPlan(correction=options.correction, confirm=options.confirm, bound=options.bound)
-
-
-@dataclass(frozen=True, kw_only=True)
 class SiteOptions:
     """One site with its SAE."""
 
@@ -204,6 +172,31 @@ Bound = Annotated[
         help="The smallest change of accuracy that matters, declared beforehand; half a point is 0.005.",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionOptions:
+    """How a page that looks at many things decides which of them are findings."""
+
+    correction: Annotated[
+        c.Correction, evidence(help="Of the family: a discrete false discovery rate, or another.")
+    ] = "discrete"
+    confirm: Annotated[
+        str,
+        evidence(
+            metavar="NAME",
+            help="Where what is found is run again: default (stories:confirmation for stories, else two folds), folds, "
+            "none, or other problems.",
+        ),
+    ] = "default"
+    bound: Bound = 0.005
+
+
+def selection_plan(options: SelectionOptions) -> Any:
+    """The options as the library takes them; ConfigError for a bound that is none."""
+    from codi_int.interventions.screens.sides import SelectionPlan
+
+    return SelectionPlan(correction=options.correction, confirm=options.confirm, bound=options.bound)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,10 +171,15 @@ def _agreement(found: Agreement) -> list[RenderableType]:
     head = f"{kind} against the exact effects at {found.site}: {features}, by size of nats"
     correlations = f"Spearman {_share(found.spearman)}, Kendall {_share(found.kendall)}"
     line = f"{correlations}, same sign {percentage(found.same_sign, 0)} %"
+    trivial = found.by_firing
+    if trivial is not None:
+        line += f"; by firing rate alone: Spearman {_share(trivial.spearman)}, Kendall {_share(trivial.kendall)}"
+    by_rate = {} if trivial is None else {one.k: f"{percentage(one.share, 0)} %" for one in trivial.recall}
     # recall beside what a random order of as many would find: 50 % of the top 20 is little among 30 features
-    recall = table("strongest k", "found among its top k", "by chance")
+    recall = table("strongest k", "found among its top k", "by firing rate", "by chance")
     for one in found.recall:
-        recall.add_row(str(one.k), f"{percentage(one.share, 0)} %", f"{percentage(one.by_chance, 0)} %")
+        shares = (f"{percentage(share, 0)} %" for share in (one.share, one.by_chance))
+        recall.add_row(str(one.k), next(shares), by_rate.get(one.k, "-"), next(shares))
     places = (Column("place predicted", rank=1), Column("place measured", rank=1))
     worst = table("furthest off", "predicted", "measured", *places)
     for row in found.worst:
@@ -195,6 +200,7 @@ def _agreements(found: Sequence[Agreement]) -> FittedTable:
         Column("features", rank=2),
         "Spearman",
         Column("Kendall", rank=3),
+        Column("by firing rate", rank=2, name="Spearman by firing rate"),
         Column("same sign", rank=1),
         # the shortest and the longest list last: of several, those between tell least
         *(Column(f"top {k}", rank=1 if k in (TOP[0], TOP[-1]) else 4) for k in TOP),
@@ -207,6 +213,7 @@ def _agreements(found: Sequence[Agreement]) -> FittedTable:
             f"{one.n:,}",
             _share(one.spearman),
             _share(one.kendall),
+            "-" if one.by_firing is None else _share(one.by_firing.spearman),
             f"{percentage(one.same_sign, 0)} %",
             *(shares.get(k, "") for k in TOP),
         )

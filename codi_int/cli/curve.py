@@ -13,19 +13,22 @@ from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import counted, fixed, percentage, points
+from codi_int.cli._numbers import counted, fixed, interval_text, p_text, percentage, points
+from codi_int.cli._selection_pages import conclusion_words
 from codi_int.cli._signature import with_options
 from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.documents import save_document
 from codi_int.run_folder import RunFolder
 
+CONFIDENCE = 0.95
+
 if TYPE_CHECKING:
     from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveOptions(o.SiteOptions, o.RunOptions):
+class CurveOptions(o.SelectionOptions, o.SiteOptions, o.RunOptions):
     """Which features go, and how many."""
 
     order: Annotated[
@@ -43,7 +46,9 @@ class CurveOptions(o.SiteOptions, o.RunOptions):
 
 @with_options
 def curve(options: CurveOptions) -> None:
-    """Ablate the top n features of a site together, for growing n, against random sets of as many alive features.
+    """Ablate the top n features of a site together, for growing n, against random sets that take out as much.
+
+    Features are ranked on --data and the sets measured where --confirm says: a ranking flatters its own problems.
 
     Example: codi-int curve --layer 14 --n 1,8,64 --limit 300
     """
@@ -53,6 +58,7 @@ def curve(options: CurveOptions) -> None:
     if options.sizes and min(options.sizes) < 1:
         raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1,8, for example.")
     check_draws(options.draws)
+    o.selection_plan(options)
     folder = run_folder(options)
     run_job(
         lambda report: _run(options, folder, report),
@@ -68,8 +74,7 @@ def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationC
     from codi_int.cli._sites import saes_for
     from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
-    from codi_int.interventions.screens.curves import run_curve
-    from codi_int.interventions.screens.rankings import rank_features
+    from codi_int.interventions.screens.ranked_curves import run_ranked_curve
     from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
     from codi_int.types import Site
@@ -82,16 +87,14 @@ def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationC
     sae = load_sae(name, device=options.device)
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
     engine = FeatureInterventionEngine(model, {site: sae})
-    ranking = rank_features(engine, problems, options.order, options.seed, progress=report)
-    return run_curve(
+    return run_ranked_curve(
         engine,
         problems,
-        ranking,
-        order=options.order,
+        options.order,
+        selection=o.selection_plan(options),
         sizes=options.sizes or None,
         draws=options.draws,
         seed=options.seed,
-        data=options.data,
         sae_name=name,
         progress=report,
     )
@@ -105,19 +108,35 @@ def _keep(found: "AblationCurve", out: Path) -> Kept:
 
 
 def curve_page(found: "AblationCurve") -> Page:
-    """The top features beside the random sets, for every n."""
+    """The top features beside the random sets, for every n; the second fold below the first."""
+    parts: list[RenderableType] = []
+    for one in (found, found.exchanged):
+        if one is not None:
+            parts += [*([""] if parts else []), *_curve_parts(one)]
+    c, env = found.counts, found.environment
+    seconds = env.seconds + (found.exchanged.environment.seconds if found.exchanged else 0.0)
+    rows = c.suffix_rows + (found.exchanged.counts.suffix_rows if found.exchanged else 0)
+    work = f"{counted(rows, 'row')} run from the site on"
+    footer = Text(f"{work} · {fixed(seconds, 1)} s on {counted(env.threads, 'thread')}", style="dim")
+    return Page(*parts, *note_lines(found.notes), "", footer)
+
+
+def _curve_parts(found: "AblationCurve") -> list[RenderableType]:
     alive = counted(found.n_living, "alive feature")
     head = Text(f"ablate the top n of {alive} by {found.order} at {found.site}", style="bold")
     right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
     head.append(f"\n{found.model} · SAE {found.sae} · {right} · seed {found.seed}", style="not bold")
-    c, env = found.counts, found.environment
-    work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
-    spent = f"{fixed(env.seconds, 1)} s on {counted(env.threads, 'thread')}"
-    footer = Text(f"{work}, {c.rerun:,} twice · {spent}", style="dim")
+    if found.ranked_on is not None:
+        same = found.ranked_on == found.data
+        ranked = "ranked on these very problems, which flatters the first" if same else f"ranked on {found.ranked_on}"
+        head.append(f"\n{ranked}", style="not bold")
     parts: list[RenderableType] = [head, "", _table(found)]
-    if found.random:
-        parts += ["", Text(_verdict(found), style="bold")]
-    return Page(*parts, *note_lines(found.notes), "", footer)
+    if found.comparisons:
+        parts += ["", _comparisons(found)]
+    parts += ["", Text(_verdict(found), style="bold")]
+    if found.selection is not None:
+        parts.append(Text(conclusion_words(found.top, found.selection), style="bold"))
+    return parts
 
 
 def _table(found: "AblationCurve") -> FittedTable:
@@ -127,10 +146,12 @@ def _table(found: "AblationCurve") -> FittedTable:
         Column("accuracy", rank=4),
         "change",
         Column("95% interval", rank=2, name="95% interval of accuracy"),
+        "p (family)",
         Column(draws, rank=1, name=f"accuracy of {draws}"),
-        "nats",
+        Column("nats", rank=1),
         Column("95% interval", rank=3, name="95% interval of nats"),
-        Column(draws, rank=1, name=f"nats of {draws}"),
+        Column(draws, rank=3, name=f"nats of {draws}"),
+        Column("conclusion", rank=2, text=True),
     )
     for i, point in enumerate(found.top):
         # Least and largest, not an interval: ten draws give no quantile worth the name.
@@ -141,11 +162,47 @@ def _table(found: "AblationCurve") -> FittedTable:
             f"{point.n:,}",
             f"{percentage(point.accuracy)} %",
             points(point.estimate),
-            f"{points(point.low)} to {points(point.high)}",
+            interval_text(point.low, point.high, points),
+            p_text(point.p_adjusted),
             " to ".join(accuracies),
             fixed(point.logprob, 3, "+"),
-            f"{fixed(point.logprob_low, 3, '+')} to {fixed(point.logprob_high, 3, '+')}",
+            interval_text(point.logprob_low, point.logprob_high, _nats),
             " to ".join(logprobs),
+            point.conclusion or "-",
+        )
+    return out
+
+
+def _nats(value: float) -> str:
+    return fixed(value, 3, "+")
+
+
+def _comparisons(found: "AblationCurve") -> FittedTable:
+    """The top sets minus the random ones, and how alike what they take out is."""
+    top = {point.n: point for point in found.top}
+    out = table(
+        "n",
+        "top - random",
+        Column("95% interval", name="95% interval of the difference"),
+        Column("p (Holm)", rank=1),
+        Column("near", rank=2, name="sets within a factor of 1.5"),
+        Column("latents", rank=3, name="latents taken out"),
+        Column("random", rank=3, name="latents that random sets take out"),
+        Column("norm", rank=3, name="norm taken out"),
+        Column("random", rank=3, name="norm that random sets take out"),
+    )
+    for one in found.comparisons:
+        point, difference = top[one.n], one.difference
+        out.add_row(
+            f"{one.n:,}",
+            points(difference.value),
+            interval_text(difference.low, difference.high, points),
+            p_text(difference.p_adjusted),
+            f"{one.n_near} of {len(found.random)}",
+            "-" if point.latents is None else fixed(point.latents, 2),
+            fixed(one.latents_median, 2),
+            "-" if point.norm is None else fixed(point.norm, 2),
+            fixed(one.norm_median, 2),
         )
     return out
 
@@ -157,17 +214,21 @@ def _ends(points_: "list[CurvePoint]", name: str) -> "list[CurvePoint]":
 
 
 def _verdict(found: "AblationCurve") -> str:
-    """How the top features compare with the random sets, where these are other sets."""
-    # At n = all of them every random set is the same set, so a comparison there would be of a thing with itself.
-    # Magnitudes: an ablation may raise the log-probability, and that too is a strong effect.
+    """How the top features compare with random sets that take out as much."""
+    if not found.comparisons:
+        return "Without random sets nothing says whether these features do more than others."
+    level = 1.0 - CONFIDENCE
     beyond = [
-        point.n
-        for i, point in enumerate(found.top)
-        if point.n < found.n_living and all(abs(point.logprob) > abs(line[i].logprob) for line in found.random)
+        one.n
+        for one in found.comparisons
+        if one.difference.p_adjusted is not None
+        and one.difference.p_adjusted < level
+        # magnitudes: a set may raise accuracy, and that too is more than nothing
+        and one.difference.value * next(p.estimate for p in found.top if p.n == one.n) > 0
     ]
-    named = ", ".join(map(str, beyond)) or "none"
-    draws = counted(len(found.random), "random set")
+    far = [str(one.n) for one in found.comparisons if one.n_near < len(found.random)]
+    unlike = f" For n = {', '.join(far)} not all random sets take out as much." if far else ""
     return (
-        f"The top n move the clean answer's log-probability further than each of {draws} of n for n = {named}. "
-        f"Nothing finer than 1 in {len(found.random) + 1} can be said."
+        f"The top n change accuracy by more than random sets that take out as many latents and as much norm for n = "
+        f"{', '.join(map(str, beyond)) or 'none'} (paired by problem, Holm over the sizes).{unlike}"
     )

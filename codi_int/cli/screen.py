@@ -48,6 +48,13 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
         ),
     ] = 1
     top: Annotated[int, o.output(parser=o.whole("--top", least=0), metavar="N", help="How many to show.")] = 20
+    family: Annotated[
+        Path | None,
+        o.evidence(
+            metavar="FOLDER",
+            help="A kept screen of these sites and problems from which --feature was picked: its features count too.",
+        ),
+    ] = None
     sae: o.Sae = None
 
 
@@ -219,6 +226,7 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
         data=options.data,
         sae_name=stage.names,
         selection=o.selection_plan(options),
+        family=None if options.family is None else _read_family(options.family, stage),
         checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
         progress=report,
     )
@@ -264,6 +272,30 @@ def _paired(
         selection=o.selection_plan(options),
     )
     return _Found(screen, (), stage.folder)
+
+
+def _read_family(folder: Path, stage: _Stage) -> "Screen":
+    """The screen from which features were picked; ConfigError where it is of other weights, sites or problems."""
+    from codi_int.data.problems import problems_sha256
+    from codi_int.interventions.kept import load_result
+    from codi_int.interventions.screens.screen import Screen
+
+    found = load_result(folder)
+    if not isinstance(found, Screen):
+        raise ConfigError(f"--family {folder} holds no screen.", "Give the folder of a screen that was kept.")
+    own = {site: sae.sha256 for site, sae in stage.engine.saes.items()}
+    other = {one.site: one.sae_sha256 for one in found.sites}
+    checks = (
+        ("model", found.environment.model_sha256 == stage.engine.model.sha256),
+        ("data", found.environment.data_sha256 == problems_sha256(stage.problems)),
+        ("SAE or site", all(other.get(site) == sae for site, sae in own.items())),
+    )
+    if wrong := next((name for name, same in checks if not same), None):
+        raise ConfigError(
+            f"--family {folder} is a screen with another {wrong} than this one.",
+            "Give the screen from which the features were picked, on the same problems.",
+        )
+    return found
 
 
 def _amount(done: "Finished") -> str:

@@ -5,7 +5,17 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from codi_int.report.documents import ACCURACY, ALPHA, LOGPROB, MEASURES, Document, Measure, setting, site_name
+from codi_int.report.documents import (
+    ACCURACY,
+    LOGPROB,
+    MEASURES,
+    Document,
+    Measure,
+    family_words,
+    is_finding,
+    setting,
+    site_name,
+)
 from codi_int.report.panels import Cells, Table, heatmap, signed_scale, zero_line
 from codi_int.report.style import BLUE, COLUMN, GREY, PAGE, PALE, SIGNED, new_figure, styled, write_figure
 
@@ -33,7 +43,7 @@ def map_figures(document: Document, out: str | Path) -> list[Path]:
 def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) -> "matplotlib.figure.Figure":
     """Heatmaps, positions to the right and layers upwards: one panel for each measure, or for each path of one measure.
 
-    White is no change. A dot: significant after Benjamini-Hochberg. Hatched: no path leads from there to the answer.
+    White is no change. A dot: found, and confirmed. Hatched: no path leads from there to the answer.
     """
     paths = _paths(document)
     panels = [(measure, path) for measure in measures for path in paths]
@@ -105,12 +115,12 @@ def _map_table(document: Document, measure: Measure, path: str, layers: Sequence
 
 
 def _significant(document: Document, measure: Measure, path: str, layers: Sequence[int]) -> list[tuple[int, int]]:
-    """(row, column) of the cells whose adjusted p-value is below 5 %."""
-    key, positions = measure.p_adjusted, _positions(document)
+    """(row, column) of the cells that were found."""
+    positions = _positions(document)
     return [
         (layers.index(_layer(cell)), positions.index(int(cell["site"]["position"])))
         for cell in document["cells"]
-        if cell["propagate"] == path and cell[key] is not None and cell[key] < ALPHA
+        if cell["propagate"] == path and is_finding(cell, measure)
     ]
 
 
@@ -124,12 +134,12 @@ def _map_title(document: Document) -> str:
 
 
 def _map_caption(document: Document) -> str:
-    # the number tested, not the number drawn: it is what Benjamini-Hochberg divides by
+    # the number tested, not the number drawn: it is the family
     with_path = sum(cell["estimate"] is not None for cell in document["cells"])
     path = "" if len(_paths(document)) > 1 else f", change passed on by {PATHS[_paths(document)[0]]}"
     parts = [
         f"{document['model']} on {setting(document)}{path}.",
-        f"Dots: p\u00a0<\u00a00.05 after Benjamini-Hochberg over {with_path} cells.",
+        f"Dots: found {family_words(document, f'{with_path} cells')}.",
     ]
     if with_path < len(document["cells"]):
         parts.append("Hatched: nothing that comes later reads this place.")
@@ -151,11 +161,13 @@ def curve_figures(document: Document, out: str | Path) -> list[Path]:
 def curve_figure(document: Document) -> "matplotlib.figure.Figure":
     """The strongest n features ablated together, with intervals, over the band of as many random ones."""
     site, draws = site_name(document["site"]), document["random"]
+    # earlier documents have sets of as many features, whatever these take out
+    alike = "that take out as much" if "comparisons" in document else "of as many features that fire"
     title = f"Features of {site} ablated together, ordered by {document['order']}"
     caption = (
         f"{document['model']} on {setting(document)}, SAE {document['sae']}. "
-        f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets of as many features "
-        "that fire; line: their median."
+        f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets {alike}; "
+        "line: their median."
     )
     figure = new_figure(PAGE, 2.9, title, caption, title_share=0.55)
     axes = figure.subplots(1, 2)
@@ -179,13 +191,17 @@ def _curve_panel(
     mean, low, high, factor = measure.effect, measure.low, measure.high, measure.factor
     zero_line(axis, vertical=False)
     if draws:
-        ns = [point["n"] for point in draws[0]]
+        # random sets stand below the n that they are matched to, however many features they take for it
+        ns = [point["n"] for point in top]
         values = factor * np.array([[point[mean] for point in draw] for draw in draws])
         # least to most and the median, not an interval: ten draws are too few for the tails of one
         axis.fill_between(ns, values.min(0), values.max(0), color=PALE, linewidth=0, label="random, least to most")
         axis.plot(ns, np.median(values, axis=0), color=GREY, linewidth=1, label="random, median")
     ns, ys = [point["n"] for point in top], [factor * point[mean] for point in top]
-    bars = [[factor * (p[mean] - p[low]) for p in top], [factor * (p[high] - p[mean]) for p in top]]
+    # a mean that too few problems carry has no interval: its bar has no length
+    ends = [(p[mean], p[mean]) if p[low] is None else (p[low], p[high]) for p in top]
+    bars = [[factor * (p[mean] - a) for p, (a, _) in zip(top, ends, strict=True)]]
+    bars.append([factor * (b - p[mean]) for p, (_, b) in zip(top, ends, strict=True)])
     # at least zero: rounding can put an estimate a hair outside its interval, and matplotlib refuses that
     axis.errorbar(ns, ys, yerr=np.maximum(bars, 0), color=BLUE, marker="o", elinewidth=0.8, label="first in the order")
     # base 2, for the sizes double; on a linear axis the first eight points would lie on one another

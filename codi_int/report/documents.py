@@ -27,7 +27,7 @@ class Measure:
     p: str
     """key of the p-value"""
     p_adjusted: str
-    """key of the p-value after Benjamini-Hochberg"""
+    """key of the p-value after correction over its family"""
     rank: str
     """key of the rank among matched controls"""
     factor: float
@@ -67,6 +67,29 @@ LOGPROB = Measure(
     short="log-prob. (nats)",
 )
 MEASURES = (ACCURACY, LOGPROB)
+
+
+_FOUND = {"accuracy": ("selected", "confirmed"), "logprob": ("selected_logprob", "confirmed_logprob")}
+
+
+def is_finding(row: Document, measure: Measure) -> bool:
+    """Whether a row of a screen or map is a finding: selected, and confirmed where anything confirms."""
+    selected, confirmed = _FOUND[measure.name]
+    # documents of earlier releases know adjusted p-values alone
+    if selected not in row:
+        p_value = row[measure.p_adjusted]
+        return p_value is not None and p_value < ALPHA
+    return bool(row[selected]) and row[confirmed] is not False
+
+
+def family_words(document: Document, what: str, key: str = "selection") -> str:
+    """How findings were found among `what`, for a caption."""
+    selection = document.get(key)
+    if not selection:
+        return f"at 5 % false discoveries (Benjamini-Hochberg over {what})"
+    on = selection["confirmed_on"]
+    again = "" if on is None else " and confirmed in the other fold" if on == "folds" else f" and confirmed on {on}"
+    return f"at 5 % over {what} ({selection['correction']}){again}"
 
 
 def setting(document: Document) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codi_int.report.documents import ALPHA, MEASURES, Document, Measure, setting, site_name
+from codi_int.report.documents import ALPHA, MEASURES, Document, Measure, family_words, is_finding, setting, site_name
 
 MOST_PANELS = 24
 """sites in one figure; the others are counted in the caption"""
@@ -30,7 +30,7 @@ class Dot:
     p: float
     """p-value"""
     significant: bool
-    """whether it is found at 5 % false discoveries over the whole screen"""
+    """whether it is found among everything that was screened, and confirmed where anything confirms"""
     rank: float | None
     """share of matched features that do less"""
 
@@ -58,10 +58,12 @@ def alive(document: Document, measure: Measure) -> list[Dot]:
     for row in document["rows"]:
         if not row["n_touched"]:
             continue
-        p, q = row[measure.p], row[measure.p_adjusted]
-        effect, low, high = (measure.factor * row[key] for key in (measure.effect, measure.low, measure.high))
+        p, effect = row[measure.p], measure.factor * row[measure.effect]
+        # where too few problems carry a mean it has no interval: a dot without a bar
+        ends = (row[key] for key in (measure.low, measure.high))
+        low, high = (effect if end is None else measure.factor * end for end in ends)
         # where no p-value exists the dot stands at the foot of the plot: untested, and certainly not found
-        significant = p is not None and q is not None and q < ALPHA
+        significant = is_finding(row, measure)
         place = row["feature"], _site(document, row), row["firing_rate"]
         found.append(Dot(*place, effect, low, high, 1.0 if p is None else p, significant, row.get(measure.rank)))
     return found
@@ -88,8 +90,7 @@ def sites(document: Document) -> list[str]:
 
 
 def border(found: Sequence[Dot]) -> float:
-    """-log10 of the p-value from which on Benjamini-Hochberg finds: the largest found, else that of a lone one."""
-    # With nothing found, the smallest p of m has to pass ALPHA / m, the first step of Benjamini-Hochberg.
+    """-log10 of the largest p-value that was found; with nothing found of what a lone one would have to pass."""
     p_found = [dot.p for dot in found if dot.significant]
     return -math.log10(max(*p_found, 1e-300)) if p_found else -math.log10(ALPHA / max(len(found), 1))
 
@@ -112,7 +113,7 @@ def caption_of_dots(document: Document) -> str:
     found = [sum(dot.significant for dot in alive(document, measure)) for measure in MEASURES]
     left = len(sites(document)) - MOST_PANELS
     return (
-        f"{caption(document)} Filled: found at 5 % false discoveries (Benjamini-Hochberg over all that fire), "
+        f"{caption(document)} Filled: found {family_words(document, 'all that fire')}, "
         f"{found[0]} for accuracy and {found[1]} for log-probability."
         + (f" {left} sites with fewer findings are not shown." if left > 0 else "")
     )

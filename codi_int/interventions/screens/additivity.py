@@ -21,7 +21,7 @@ from codi_int.interventions.screens.confirmed import (
 )
 from codi_int.interventions.screens.judging import Again, Measured, Measures, judge, measure_arms
 from codi_int.interventions.screens.sides import Sides
-from codi_int.records import Alias, ArmEffect, Conclusion, Estimate, FlatEffect
+from codi_int.records import EVIDENCE_COLUMNS, Alias, ArmEffect, Conclusion, Estimate, FlatEffect
 from codi_int.types import Site
 
 
@@ -185,6 +185,7 @@ class PairRow(FlatEffect, FlatConfirmation):
         "interaction",
         "interaction_logprob",
         "logprob_p",
+        *EVIDENCE_COLUMNS,
         "additivity",
         *CONFIRMATION_COLUMNS,
         "flips",

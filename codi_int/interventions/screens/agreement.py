@@ -41,6 +41,18 @@ class Misjudged:
 
 
 @dataclass(frozen=True)
+class TrivialRanking:
+    """How far one gets by how often features fire, without any gradient."""
+
+    spearman: float | None
+    """rank correlation of firing rate and measured size; None where one of them is the same for all"""
+    kendall: float | None
+    """Kendall's tau-b of the same"""
+    recall: tuple[Recall, ...]
+    """for each k that is smaller than the number of features"""
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Attribution against an exact screen of the same features; sizes of effects, whatever their sign."""
 
@@ -60,6 +72,8 @@ class Agreement:
     """for each k that is smaller than n"""
     worst: tuple[Misjudged, ...]
     """the features whose prediction misses by the most nats"""
+    by_firing: TrivialRanking | None = None
+    """the same features ordered by firing rate alone: what a prediction has to beat"""
 
 
 def agreement(attribution: Attribution, screen: Screen, site: Site | None = None) -> Agreement:
@@ -90,6 +104,7 @@ def agreement(attribution: Attribution, screen: Screen, site: Site | None = None
     # in one order from here on: position i of every list is the same feature
     features, measured = [row.feature for row in rows], [row.logprob for row in rows]
     predicted = attribution.effects[features].tolist()
+    rates = [row.firing_rate for row in rows]
     return Agreement(
         site=place,
         steps=attribution.steps,
@@ -99,6 +114,11 @@ def agreement(attribution: Attribution, screen: Screen, site: Site | None = None
         same_sign=sum((p < 0) == (m < 0) for p, m in zip(predicted, measured, strict=True)) / len(rows),
         recall=tuple(_measure_recall(predicted, measured, k) for k in TOP if k < len(rows)),
         worst=_find_worst(features, predicted, measured),
+        by_firing=TrivialRanking(
+            spearman=_correlate_ranks("spearmanr", rates, measured),
+            kendall=_correlate_ranks("kendalltau", rates, measured),
+            recall=tuple(_measure_recall(rates, measured, k) for k in TOP if k < len(rows)),
+        ),
     )
 
 

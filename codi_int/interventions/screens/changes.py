@@ -1,6 +1,7 @@
 """What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
 
 from dataclasses import astuple, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +47,10 @@ def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
 
 def part_of(change: ArmChange, inside: NDArray[np.bool_]) -> ArmChange:
     """The change of some of the problems. `inside` is [n]."""
-    values = {field.name: getattr(change, field.name) for field in fields(change)}
+    values: dict[str, Any] = {field.name: getattr(change, field.name) for field in fields(change)}
     # what was not measured is None in every part
-    return ArmChange(**{name: None if value is None else value[inside] for name, value in values.items()})
+    parts: dict[str, Any] = {name: None if value is None else value[inside] for name, value in values.items()}
+    return ArmChange(**parts)
 
 
 def n_correct(clean: CleanPass) -> int:

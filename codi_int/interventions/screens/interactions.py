@@ -210,10 +210,14 @@ def _filled(both: ArmChange, parts: tuple[ArmChange, ArmChange]) -> ArmChange:
     # touched by the joint arm = both fire; elsewhere at most one part differs from 0, so the sum is that part
     first, second = parts
     here = both.touched
-    return ArmChange(
-        accuracy=both.accuracy + (first.accuracy + second.accuracy) * ~here,
-        logprob=both.logprob + (first.logprob + second.logprob) * ~here,
+    values = {
+        name: whole + (getattr(first, name) + getattr(second, name)) * ~here
+        for name in ("accuracy", "logprob", "margin", "probability")
+        if (whole := getattr(both, name)) is not None
+    }
+    return replace(
+        both,
         touched=first.touched | second.touched,
         answer=both.answer | ((first.answer | second.answer) & ~here),
-        clusters=both.clusters,
+        **values,
     )

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from codi_int.interventions.screens.confirmed import Confirmation, Selection
 from codi_int.interventions.screens.sides import Sides
 from codi_int.records import ArmEffect, Estimate
 
+Key = TypeVar("Key", bound=Hashable)
 EQUIVALENCE = "bh"
 """corrects the equivalence tests of everything that was looked at, a family of their own"""
 
@@ -92,6 +93,11 @@ class _Choice:
     logprob: tuple[float | None, ...]
     """adjusted p-values of the means"""
 
+    def first(self, n: int) -> "_Choice":
+        """The same choice, of the first n arms alone; the family stays what it was."""
+        family = replace(self.family, p_adjusted=self.family.p_adjusted[:n], found=self.family.found[:n])
+        return _Choice(family, self.logprob[:n])
+
     @property
     def found_logprob(self) -> tuple[bool, ...]:
         """Findings of the log-probability."""
@@ -105,8 +111,8 @@ class _Choice:
 
 
 def measure_arms(
-    changes: Mapping[Hashable, ArmChange], sides: Sides, seed: int = 0, measures: Measures = EFFECTS
-) -> dict[Hashable, Measured]:
+    changes: Mapping[Key, ArmChange], sides: Sides, seed: int = 0, measures: Measures = EFFECTS
+) -> dict[Key, Measured]:
     """Every arm on the problems that select, and on either fold where these confirm each other."""
     arms, bound = list(changes.values()), sides.plan.bound
     effects = measures.arms(arms, seed, bound)
@@ -127,6 +133,7 @@ def judge(
     again: Callable[[Sequence[Any]], Again] | None = None,
     seed: int = 0,
     measures: Measures = EFFECTS,
+    besides: Sequence[Measured] = (),
 ) -> Judged:
     """Correct the family, confirm what it selects, and conclude.
 
@@ -137,13 +144,15 @@ def judge(
             selected and a set of its own confirms.
         seed: of resampling.
         measures: how the changes of confirming problems are turned into numbers.
+        besides: what was looked at elsewhere, from which these were picked: it counts in the family, and no more.
     """
-    whole = _choose([(one.effect, one.flips) for one in measured], sides.groups, sides, seed)
+    everything, n = [*measured, *besides], len(measured)
+    whole = _choose([(one.effect, one.flips) for one in everything], sides.groups, sides, seed).first(n)
     started = time.perf_counter()
     confirmed: dict[int, Confirmation] = {}
     n_correct = None
     if sides.folds is not None:
-        choices = [_choose_in_fold(measured, sides, fold, seed) for fold in (0, 1)]
+        choices = [_choose_in_fold(everything, sides, fold, seed).first(n) for fold in (0, 1)]
         confirmed = _confirm_folds(measured, choices, _sizes(sides))
     else:
         choices = [whole]
@@ -152,8 +161,9 @@ def judge(
             confirmed, n_correct = _confirm_on_set(measured, whole, ran, sides, seed, measures), ran.n_correct
     selected = tuple(any(each) for each in zip(*(c.family.found for c in choices), strict=True))
     by_logprob = tuple(any(each) for each in zip(*(c.found_logprob for c in choices), strict=True))
-    effects = _concluded(measured, whole, selected, confirmed, sides)
-    summary = _summary(measured, whole, (selected, by_logprob), confirmed, sides)
+    equivalence = adjust([one.effect.p_equivalence for one in everything], EQUIVALENCE)
+    effects = _concluded(measured, whole, selected, confirmed, (sides, equivalence))
+    summary = _summary(everything, whole, (selected, by_logprob), confirmed, sides)
     smallest = [_detectable(n, choice.family.critical) for n, choice in zip(_sizes(sides), choices, strict=True)]
     return Judged(
         effects=effects,
@@ -295,10 +305,10 @@ def _confirmation(effect: ArmEffect, n: int, accuracy: Confirmed | None, logprob
         n=n,
         n_broken=effect.n_broken,
         n_fixed=effect.n_fixed,
-        accuracy=replace(effect.accuracy, p_adjusted=accuracy and accuracy.p_adjusted),
-        logprob=replace(effect.logprob, p_adjusted=logprob and logprob.p_adjusted),
-        confirmed=accuracy and accuracy.confirmed,
-        confirmed_logprob=logprob and logprob.confirmed,
+        accuracy=replace(effect.accuracy, p_adjusted=None if accuracy is None else accuracy.p_adjusted),
+        logprob=replace(effect.logprob, p_adjusted=None if logprob is None else logprob.p_adjusted),
+        confirmed=None if accuracy is None else accuracy.confirmed,
+        confirmed_logprob=None if logprob is None else logprob.confirmed,
         power=None,
     )
 
@@ -308,10 +318,10 @@ def _concluded(
     whole: _Choice,
     selected: Sequence[bool],
     confirmed: Mapping[int, Confirmation],
-    sides: Sides,
+    more: tuple[Sides, Sequence[float | None]],
 ) -> tuple[ArmEffect, ...]:
-    """The effects with their adjusted p-values and a word for each."""
-    equivalence = adjust([one.effect.p_equivalence for one in measured], EQUIVALENCE)
+    """The effects with their adjusted p-values and a word for each; `more` has the equivalence tests'."""
+    sides, equivalence = more
     out = []
     for i, one in enumerate(measured):
         effect = replace(

@@ -6,7 +6,8 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.engine.controls import feature_stats
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.screens.attribution import attribute
-from codi_int.interventions.screens.screen import run_screen
+from codi_int.interventions.screens.screen import ScreenRow, run_screen
+from codi_int.interventions.screens.sides import NONE, SelectionPlan
 from codi_int.progress import Progress
 from codi_int.types import Problem, Site
 
@@ -42,9 +43,16 @@ def rank_features(
     if order == "attribution":
         return attribute(engine, context).order()
     if order == "screen":
-        # sorted is stable and the rows are in the order of the features, so equal ones stay by index
-        rows = run_screen(engine, problems, seed=seed, site=context.site, progress=progress).rows
-        return tuple(row.feature for row in sorted(rows, key=lambda row: -abs(row.logprob)))
+        # it ranks and claims nothing, so nothing is to be confirmed
+        plan = SelectionPlan(confirm=NONE)
+        found = run_screen(engine, problems, seed=seed, site=context.site, progress=progress, selection=plan)
+        return strongest(found.rows)
     # the SAE's decoder norms only serve the edit sizes, which are not used here
     rates = feature_stats(context.latents, context.sae.W_dec.detach().float().norm(dim=1)).firing_rate
     return tuple(rates.argsort(descending=True, stable=True).tolist())
+
+
+def strongest(rows: Sequence[ScreenRow]) -> tuple[int, ...]:
+    """Features of a screen of one site by the size of their mean change of the log-probability."""
+    # sorted is stable and the rows are in the order of the features, so equal ones stay by index
+    return tuple(row.feature for row in sorted(rows, key=lambda row: -abs(row.logprob)))

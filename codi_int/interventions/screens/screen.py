@@ -67,6 +67,7 @@ def run_screen(
         progress: called with (stage, done, total); the stage of a site counts its features.
         names: `data` and `sae_name`, where problems and SAEs go by other names than their own; the latter may be a
             table of sites. `selection`, a `SelectionPlan`: how the family is corrected and on what it is confirmed.
+            `family`, another screen of these problems from which the features were picked: its features count too.
 
     Raises:
         ConfigError: for problems that are all one cluster, or that would confirm and select at once.
@@ -76,6 +77,7 @@ def run_screen(
     started = time.perf_counter()
     problems = as_problems(problems)
     sides = take_sides(problems, names.pop("selection", None))
+    family: Screen | None = names.pop("family", None)
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
@@ -113,7 +115,13 @@ def run_screen(
         started=started,
     )
     # last, for the clean pass of the confirming problems takes the place of the other one
-    judged = judge_rows(rows_placed, sides, lambda keys: run_again(engine, keys, sides, make_edit, progress), seed)
+    judged = judge_rows(
+        rows_placed,
+        sides,
+        lambda keys: run_again(engine, keys, sides, make_edit, progress),
+        seed,
+        family=() if family is None else family.rows,
+    )
     return replace(
         found,
         rows=judged.rows,
@@ -194,6 +202,11 @@ def make_row(context: SiteContext, feature: int, plan: ArmPlan, measured: Measur
     )
 
 
+def as_measured(rows: Sequence[ScreenRow]) -> list[Measured]:
+    """Rows as members of a family."""
+    return [Measured((row.site, row.feature), row.effect, row.flips, row.folds) for row in rows]
+
+
 @dataclass(frozen=True)
 class JudgedRows:
     """Rows of a screen with everything that follows from their family."""
@@ -205,14 +218,20 @@ class JudgedRows:
 
 
 def judge_rows(
-    rows: Sequence[ScreenRow], sides: Sides, again: Callable[[Sequence[Any]], Again], seed: int
+    rows: Sequence[ScreenRow],
+    sides: Sides,
+    again: Callable[[Sequence[Any]], Again],
+    seed: int,
+    family: Sequence[ScreenRow] = (),
 ) -> JudgedRows:
     """Correct the family, confirm what it selects, and say what became of each row.
 
-    One family over all sites: who looks at three layers has looked at three layers.
+    One family over all sites: who looks at three layers has looked at three layers. Rows of another screen from which
+    these were picked (`family`) count as well.
     """
-    measured = [Measured((row.site, row.feature), row.effect, row.flips, row.folds) for row in rows]
-    judged = judge(measured, sides, again, seed)
+    here = {(row.site, row.feature) for row in rows}
+    besides = [row for row in family if (row.site, row.feature) not in here]
+    judged = judge(as_measured(rows), sides, again, seed, besides=as_measured(besides))
     named = zip(
         rows,
         judged.effects,

@@ -11,7 +11,7 @@ from codi_int.interventions.screens.confirmed import (
     FlatConfirmation,
     Selection,
 )
-from codi_int.records import ArmEffect, FlatEffect, flatten, table_row
+from codi_int.records import EVIDENCE_COLUMNS, ArmEffect, FlatEffect, flatten, table_row
 from codi_int.shown import Finding
 from codi_int.types import Environment, RunCounts, Site
 
@@ -66,12 +66,7 @@ class ScreenRow(FlatEffect, FlatConfirmation):
         "logprob_p_adjusted",
         "rank",
         "rank_logprob",
-        "conclusion",
-        "bound",
-        "p_equivalence",
-        "p_equivalence_adjusted",
-        "testable",
-        "largest_possible",
+        *EVIDENCE_COLUMNS,
         *CONFIRMATION_COLUMNS,
         "flips",
         "folds",

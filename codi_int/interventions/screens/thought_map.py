@@ -11,7 +11,7 @@ from codi_int.interventions.screens.confirmed import (
     FlatConfirmation,
     Selection,
 )
-from codi_int.records import Alias, ArmEffect, Conclusion, flatten
+from codi_int.records import EVIDENCE_COLUMNS, Alias, ArmEffect, FlatEvidence, flatten
 from codi_int.shown import Finding
 from codi_int.sites import as_sites
 from codi_int.types import Environment, RunCounts, Site
@@ -68,7 +68,7 @@ class MapPlan:
 
 
 @dataclass(frozen=True)
-class MapCell(FlatConfirmation):
+class MapCell(FlatEvidence, FlatConfirmation):
     """What replacing the residual at one layer and position did; no numbers where nothing later reads it."""
 
     site: Site
@@ -102,12 +102,6 @@ class MapCell(FlatConfirmation):
     logprob_high = Alias[float | None]("effect.logprob.high")
     logprob_p = Alias[float | None]("effect.logprob.p_value")
     logprob_p_adjusted = Alias[float | None]("effect.logprob.p_adjusted")
-    conclusion = Alias[Conclusion | None]("effect.conclusion")
-    bound = Alias[float | None]("effect.bound")
-    p_equivalence = Alias[float | None]("effect.p_equivalence")
-    p_equivalence_adjusted = Alias[float | None]("effect.p_equivalence_adjusted")
-    testable = Alias[bool | None]("effect.testable")
-    largest_possible = Alias[float | None]("effect.largest_possible")
 
     columns = (
         "site",
@@ -128,12 +122,7 @@ class MapCell(FlatConfirmation):
         "logprob_p",
         "logprob_p_adjusted",
         "note",
-        "conclusion",
-        "bound",
-        "p_equivalence",
-        "p_equivalence_adjusted",
-        "testable",
-        "largest_possible",
+        *EVIDENCE_COLUMNS,
         *CONFIRMATION_COLUMNS,
     )
 
