@@ -33,7 +33,7 @@ def path_figure(document: Document) -> "matplotlib.figure.Figure":
     """Effects with their intervals below each other, and what the two paths do not add up to."""
     text = (
         f"{document['model']} on {document['data']} (n = {document['n_problems']:,}). Bars: 95% intervals over "
-        "problems."
+        "problems, where enough of them carry the mean."
     )
     title = f"{document['label']} at {site_name(document['site'])}, by path"
     figure = new_figure(PAGE, 2.3, title, text)
@@ -42,8 +42,10 @@ def path_figure(document: Document) -> "matplotlib.figure.Figure":
         for y, key in enumerate(ROWS):
             found = _found(document, key, measure.name)
             color = RED if key == "both" else GREY if key == "rest" else BLUE
-            ends = [measure.factor * found["low"], measure.factor * found["high"]]
-            axis.plot(ends, [y, y], color=color, solid_capstyle="butt")
+            # where too few problems carry the mean there is no interval
+            if found["low"] is not None:
+                ends = [measure.factor * found["low"], measure.factor * found["high"]]
+                axis.plot(ends, [y, y], color=color, solid_capstyle="butt")
             axis.plot(measure.factor * found["estimate"], y, "o", color=color)
         axis.set_yticks(range(len(ROWS)), list(ROWS.values()))
         axis.set_ylim(len(ROWS) - 0.5, -0.5)
