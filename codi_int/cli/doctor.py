@@ -15,7 +15,6 @@ from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
-from codi_int.errors import ConfigError
 
 if TYPE_CHECKING:
     from codi_int.model.describe import ModelDescription
@@ -128,8 +127,6 @@ def examine(options: DoctorOptions) -> Checkup:
     from codi_int.model.loading import load_model
     from codi_int.model.parity import check_parity
 
-    if options.parity < 0:
-        raise ConfigError(f"--parity is {options.parity}; it is a number of problems.", "0 leaves the comparison out.")
     problems = load_problems(options.data, options.parity) if options.parity else ()
     model = load_model(
         options.model,
