@@ -35,24 +35,8 @@ class EvalOptions(o.KeptOptions):
             help="Shipped SAEs, folders in SAELens' format, folders of sweeps.",
         ),
     ]
-    layer: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--layer"),
-            metavar="N",
-            help="For SAEs that do not know theirs.  [default: as they say]",
-            autocompletion=_complete.layers,
-        ),
-    ] = None
-    position: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--position"),
-            metavar="N",
-            help="The same.  [default: as they say]",
-            autocompletion=_complete.positions,
-        ),
-    ] = None
+    layer: o.OwnLayer = None
+    position: o.OwnPosition = None
     splice: Annotated[
         bool, o.evidence("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
     ] = True
