@@ -111,7 +111,7 @@ def _typed(ctx: Any, name: str, otherwise: int) -> int:
     return int(number[0]) if number else otherwise
 
 
-def joined(words: Sequence[str], current: int) -> tuple[list[str], int, str]:
+def join_words(words: Sequence[str], current: int) -> tuple[list[str], int, str]:
     """Words that were broken at colons, joined again.
 
     Args:
@@ -141,7 +141,7 @@ def whole_names() -> Iterator[None]:
     if os.environ.get(COMPLETE) != "complete_bash":
         yield
         return
-    words, current, finished = joined(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
+    words, current, finished = join_words(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
     os.environ |= {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(current)}
     offered = StringIO()
     try:

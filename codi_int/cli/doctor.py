@@ -154,8 +154,10 @@ def _facts(model: "ModelDescription") -> RenderableType:
     ids = ", ".join(f"{name} {'none' if i is None else f'{i:,}'}" for name, i in model.special_ids.items())
     # weights and the keys and values of a whole batch; activations of one block are small beside both
     memory = model.weight_bytes + BATCH_SIZE * model.cache_bytes_per_problem
+    # documents call the native format by its former name, `own`
+    layout = "native format" if model.layout == "own" else f"{model.layout} layout"
     rows = {
-        "architecture": f"{model.architecture}, {model.layout} layout",
+        "architecture": f"{model.architecture}, {layout}",
         "layers": f"{model.n_layers}, width {model.d_model:,}, {model.n_heads} heads ({model.n_kv_heads} for keys)",
         "vocabulary": f"{model.vocab_size:,}{', input and output tied' if model.tied_embeddings else ''}",
         "longest text": f"{model.max_positions:,} tokens",

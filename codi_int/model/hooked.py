@@ -277,14 +277,14 @@ class CodiModel(Shown, Chain):
         thoughts = ThoughtBatch(batch.problem_ids, thinking.thoughts)
         cache = thinking.state.cache
         valid = cache.valid[:, : cache.length]
-        return CachedRun(thoughts, Activations(recorder.joined(), batch.ids.shape[1], valid))
+        return CachedRun(thoughts, Activations(recorder.join(), batch.ids.shape[1], valid))
 
     def to_transformer_lens(self, copy: bool = True) -> Any:
         """A TransformerBridge of the language model, see `bridge.to_bridge`."""
         return to_bridge(self.hf, self.tokenizer, copy)
 
     def save(self, folder: str | Path) -> None:
-        """Write the model in our own format, see `store.save_model`."""
+        """Write the model in the native format, see `store.save_model`."""
         save_model(folder, self.hf, self.projection, self.config, self.tokenizer)
 
     def think_tokens(
