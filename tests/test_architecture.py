@@ -15,7 +15,6 @@ PACKAGE = ROOT / "codi_int"
 LEVELS = (
     {
         *("catalog", "errors", "files", "notes", "numeric", "progress", "proportions", "records", "run_folder"),
-        "shipped",
         *("shown", "sites", "types"),
     },
     {"data"},

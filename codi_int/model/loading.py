@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.catalog import bundled_models
+from codi_int.catalog import ASSETS, shipped_models
 from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.building import torch_device, torch_dtype
 from codi_int.model.hooked import CodiModel
@@ -11,7 +11,6 @@ from codi_int.model.native import load_native
 from codi_int.model.official import OfficialSettings, has_architecture, load_official
 from codi_int.model.presets import preset_for
 from codi_int.model.store import is_native_format
-from codi_int.shipped import ASSETS
 
 CHECKPOINT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "tokenizer*")
 BASE_FILES = ("*.json", "tokenizer*", "vocab*", "merges*")
@@ -73,7 +72,7 @@ def find_folder(name_or_folder: str | Path, patterns: Sequence[str]) -> Path:
     name = str(name_or_folder)
     if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(
-            f"{name} is no folder and no model of ours (shipped: {', '.join(bundled_models()) or 'none'}).",
+            f"{name} is no folder and no model of ours (shipped: {', '.join(shipped_models()) or 'none'}).",
             "Give a folder, a shipped name, or a hub name such as zen-E/CODI-gpt2.",
         )
     return _from_hub(name, patterns)
