@@ -315,7 +315,9 @@ class CodiModel(Shown, Chain):
         recorder = SiteRecorder(sites)
         with torch.set_grad_enabled(grad):
             mask = None if attention_mask is None else attention_mask.to(self.device)
-            thinking = self._think(self.prefill(input_ids.to(self.device), mask, None, padding, recorder), recorder)
+            thinking = self._think(
+                self.prefill(input_ids.to(self.device), mask, padding=padding, recorder=recorder), recorder
+            )
             decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False).checked()
         names = thinking.state.problem_ids
         return ThoughtBatch(
@@ -381,13 +383,13 @@ class CodiModel(Shown, Chain):
     ) -> ThoughtBatch:
         """The thoughts of one batch, and its answers where there is a guess at them, if only an empty one."""
         recorder = SiteRecorder(sites) if sites else None
-        state = self.prefill(batch.ids, batch.mask, batch.problem_ids, padding, recorder)
+        state = self.prefill(batch.ids, batch.mask, batch.problem_ids, padding=padding, recorder=recorder)
         thinking = self._think(state, recorder)
         written: tuple[Completion, ...] = ()
         if guess is not None:
             written = self._completions(batch.problem_ids, self.decode(thinking.state, guess=guess).checked())
         captured = recorder.captured if recorder else {}
-        return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
+        return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, completions=written)
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
         return complete(decoded, problem_ids, self.texts_of, self.config.answer_rule)

@@ -199,13 +199,15 @@ def make_resume_point(
     if must_reach:
         _check_reach(model, site, propagate, start)
     if site.layer is None:
-        return ResumePoint(site, propagate, None, start, None)
+        return ResumePoint(site, propagate, base=None, start=start, hook=None)
     if site.component in ("attn_out", "resid_mid"):
         base = Site(site.layer, site.position, "resid_pre")
-        return ResumePoint(site, propagate, base, start, f"blocks.{site.layer}.hook_{site.component}")
+        hook = f"blocks.{site.layer}.hook_{site.component}"
+        return ResumePoint(site, propagate, base=base, start=start, hook=hook)
     # mlp_out is the last thing that its block adds, so its block need not run again: it starts from resid_post
     component: Literal["resid_pre", "resid_post"] = "resid_pre" if site.component == "resid_pre" else "resid_post"
-    return ResumePoint(site, propagate, Site(site.layer, site.position, component), start, None)
+    base = Site(site.layer, site.position, component)
+    return ResumePoint(site, propagate, base=base, start=start, hook=None)
 
 
 def _first_block(model: CodiModel, site: Site) -> int:

@@ -104,7 +104,13 @@ class Rollout:
             hidden=self.hidden[rows],
             thoughts=self.thoughts[rows],
             captured={site: values[rows] for site, values in self.captured.items()},
-            decoded=Decoded(d.ids[rows], d.counts[rows], d.ended[rows], d.logprobs[rows], d.margins[rows]),
+            decoded=Decoded(
+                ids=d.ids[rows],
+                counts=d.counts[rows],
+                ended=d.ended[rows],
+                logprobs=d.logprobs[rows],
+                margins=d.margins[rows],
+            ),
             completions=tuple(self.completions[i] for i in at),
         )
 

@@ -186,7 +186,9 @@ class _Stack:
             fired += step.fired
         mse, l0 = (total / n).tolist(), (fired.sum(dim=1) / n).tolist()
         dead = (fired == 0).double().mean(dim=1).tolist()
-        return tuple(EpochRecord(epoch + 1, ks[i], mse[i], l0[i], dead[i]) for i in range(len(ks)))
+        return tuple(
+            EpochRecord(epoch=epoch + 1, k=ks[i], mse=mse[i], l0=l0[i], dead_share=dead[i]) for i in range(len(ks))
+        )
 
     @torch.no_grad()
     def step(self, rows: Tensor, ks: list[int]) -> StepGradients:
