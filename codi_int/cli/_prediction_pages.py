@@ -42,6 +42,16 @@ def contrast_page(
     return Page(*parts, "", Text(f"{fixed(seconds, 1)} s on {threads}", style="dim"))
 
 
+def confirmed_page(pages: Sequence[Page], words: str | None) -> Page:
+    """A patch, the same where nothing was selected, and whether that confirms it."""
+    parts: list[RenderableType] = []
+    for page in pages:
+        parts += ["", "", page] if parts else [page]
+    if words is not None:
+        parts += ["", Text(words, style="bold")]
+    return Page(*parts)
+
+
 def prediction_parts(test: PredictionTest) -> list[RenderableType]:
     """What was predicted, what the answers became, controls, verdict."""
     head = Text(f"prediction: {test.claim}", style="bold")
@@ -94,7 +104,9 @@ def _controls(test: PredictionTest, controls: PredictionControls) -> FittedTable
         Column("controls' median", rank=1),
         Column("controls' range", rank=3),
         Column("as good", rank=2),
-        "p",
+        Column("rank p", rank=1, name="rank among the controls"),
+        "edit - controls",
+        Column("95% interval", name="interval of the difference"),
     )
     rates = sorted(controls.hit_rates)
     # the mean of the two middle rates, which for an odd number are the same one
@@ -106,6 +118,8 @@ def _controls(test: PredictionTest, controls: PredictionControls) -> FittedTable
         f"{percentage(rates[0])} to {percentage(rates[-1])} %",
         f"{controls.n_as_well:,}",
         p_text(controls.p_value),
+        "-" if (d := controls.difference) is None else points(d.value),
+        "-" if d is None else interval_text(d.low, d.high, points),
     )
     return out
 

@@ -123,7 +123,7 @@ def _pairs(rows: Sequence[PairRow]) -> FittedTable:
         "p (family)",
         Column("nats", rank=1, name="joint nats"),
         "nats - (a + b)",
-        "nats p (BH)",
+        "nats p (family)",
     )
     for r in rows:
         accuracy, logprob = r.interaction, r.interaction_logprob

@@ -1,8 +1,9 @@
 """`codi-int patch`: put a piece of one problem's thoughts into another's and see what becomes of the answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +14,14 @@ from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, command_line, run_folder, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
+from codi_int.files import write_json
 from codi_int.run_folder import RunFolder
+
+ALPHA, FOLDS, CONFIRMED = 0.05, "folds", "confirmation.json"
 
 if TYPE_CHECKING:
     from codi_int.cli._fitting import Page
+    from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.patching.pairs import Pairing
     from codi_int.interventions.patching.patch import Participants, ValueContrast
     from codi_int.interventions.patching.predicted import PredictedResult
@@ -56,12 +61,25 @@ class PatchOptions(o.RunOptions):
             parser=o.whole("--step", least=1), metavar="N", help="The step, from 1, whose result is thought to move."
         ),
     ] = None
+    shared_operands: Annotated[
+        bool, o.what("--shared-operands", help="Let pairs of the same result share operands of the step.")
+    ] = False
+    confirm: Annotated[
+        str,
+        o.evidence(
+            metavar="NAME",
+            help="Where the same patch is run again: default (stories:confirmation for stories with --auto), none, or "
+            "other problems.",
+        ),
+    ] = "default"
     underpowered: Annotated[bool, o.evidence("--underpowered", help="Run even with too few problems.")] = False
     sae: o.Sae = None
     controls: Annotated[
         int,
         o.evidence(
-            parser=o.whole("--controls", least=0), metavar="N", help="Draws of random other problems as sources."
+            parser=o.whole("--controls", least=0),
+            metavar="N",
+            help="Draws of sources with a third value (without --step: random ones).",
         ),
     ] = 20
 
@@ -70,25 +88,35 @@ class PatchOptions(o.RunOptions):
 def patch(options: PatchOptions) -> None:
     """Put a piece of one problem's thoughts into another's; with --step, say beforehand what should come out.
 
+    Pairs that --auto finds are found and patched again in stories:confirmation, where nobody looked for a site.
+
     Example: codi-int patch --what thought --position 1 --auto both --step 1
     """
-    from codi_int.cli._prediction_pages import contrast_page, predicted_page
+    from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
     from codi_int.data.problems import load_problems
 
     sites = _checked_sites(options)
     problems = load_problems(options.data, options.limit)
     # pairs are found before the model is loaded: too few of them is the commonest error, and it needs no weights
+    sides = _sides(options, problems)
     trials = [_trial(options, problems, kind) for kind in _kinds(options)]
-    pairings = [trial.pairing for trial in trials]
+    again = [] if sides is None else [_trial(options, sides, kind) for kind in _kinds(options)]
 
     def page(found: _Found) -> "Page":
-        if len(found.results) == 1:
-            return predicted_page(found.results[0], pairings[0])
-        return contrast_page(found.results, pairings, found.contrast)
+        pages = [one for one in (found, found.again) if one is not None]
+        return confirmed_page(
+            [
+                predicted_page(one.results[0], one_trials[0].pairing)
+                if len(one.results) == 1
+                else contrast_page(one.results, [trial.pairing for trial in one_trials], one.contrast)
+                for one, one_trials in zip(pages, (trials, again), strict=False)
+            ],
+            found.confirmation_words(),
+        )
 
     folder = run_folder(options)
     run_job(
-        lambda report: _run(options, sites, trials, folder, report),
+        lambda report: _run_both(options, sites, (trials, again), folder, report),
         document=_Found.document,
         page=page,
         as_json=options.as_json,
@@ -105,14 +133,59 @@ class _Found:
     """one, or two in the order of `KINDS`"""
     contrast: "ValueContrast | None"
     """how the two compare; None where there is one"""
+    again: "_Found | None" = None
+    """the same patch on problems that selected nothing; None where nothing is confirmed"""
 
     def document(self) -> dict[str, Any]:
         """Plain JSON types."""
         from codi_int.interventions.engine.summary import family_of
 
         if len(self.results) == 1:
-            return self.results[0].to_dict()
-        return {**family_of(self.results).to_dict(), "contrast": self.contrast and self.contrast.to_dict()}
+            found = self.results[0].to_dict()
+        else:
+            found = {**family_of(self.results).to_dict(), "contrast": self.contrast and self.contrast.to_dict()}
+        if self.again is None:
+            return found
+        return {**found, "confirmation": {**self.again.document(), "confirmed": self.claims_confirmed()}}
+
+    def claims(self) -> "dict[str, tuple[float, float | None]]":
+        """What is claimed, by name: its size and its p-value."""
+        found: dict[str, tuple[float, float | None]] = {}
+        for result in self.results:
+            if (test := result.prediction) is not None and test.n_tested:
+                found["the prediction"] = ((test.n_hits - test.n_hits_clean) / test.n_tested, test.p_value)
+        if self.contrast is not None:
+            found["the difference between values"] = (self.contrast.estimate, self.contrast.p_value)
+        return found
+
+    def claims_confirmed(self) -> dict[str, bool]:
+        """Claims that the first problems found, and whether the others confirm them (Holm, same sign)."""
+        from codi_int.interventions.evidence.confirmation import Candidate, confirm
+
+        if self.again is None:
+            return {}
+        there = self.again.claims()
+        (found,) = confirm(
+            [
+                [
+                    Candidate(name, size, *there.get(name, (0.0, None)))
+                    for name, (size, p) in self.claims().items()
+                    if p is not None and p < ALPHA
+                ]
+            ]
+        )
+        return {str(one.key): one.confirmed for one in found}
+
+    def confirmation_words(self) -> str | None:
+        """What was confirmed, in a sentence; None where nothing is run again."""
+        if self.again is None:
+            return None
+        where = self.again.results[0].experiment.data
+        found = self.claims_confirmed()
+        if not found:
+            return f"Nothing was found that {where} could confirm."
+        words = (f"{name} is {'confirmed' if yes else 'not confirmed'}" for name, yes in found.items())
+        return f"On {where} (Holm, same sign): {', '.join(words)}."
 
 
 @dataclass(frozen=True)
@@ -168,6 +241,22 @@ def _kinds(options: PatchOptions) -> tuple[str | None, ...]:
     return KINDS if options.auto == "both" else (options.auto,)
 
 
+def _sides(options: PatchOptions, problems: "Sequence[Problem]") -> "Sequence[Problem] | None":
+    """The problems that confirm; None where none do. Pairs from a file are pairs of its own problems alone."""
+    from codi_int.interventions.screens.sides import DEFAULT, NONE, SelectionPlan, take_sides
+
+    if options.auto is None:
+        if options.confirm not in (DEFAULT, NONE):
+            raise ConfigError(
+                f"--confirm {options.confirm} needs pairs that can be found there, and --pairs names those of a file.",
+                "Use --auto, or leave out --confirm.",
+            )
+        return None
+    if options.confirm == FOLDS:
+        raise ConfigError("--confirm folds does not divide pairs.", "Name other problems, or none.")
+    return take_sides(problems, SelectionPlan(confirm=options.confirm)).confirming
+
+
 def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | None) -> _Trial:
     """The pairs with their predictions, refused where they could show nothing."""
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
@@ -176,11 +265,11 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
     from codi_int.interventions.patching.predictions import name_sources, predict_patch
 
     if kind is not None and options.step is not None:
-        pairing = find_pairs(problems, kind, options.step, options.seed)
+        pairing = find_pairs(problems, kind, options.step, options.seed, options.shared_operands)
     else:
         assert options.pairs is not None
         pairing = read_pairs(options.pairs, problems)
-    found = participants(problems, pairing)
+    found = participants(problems, pairing, options.step)
     if options.step is None:
         return _Trial(pairing, found, name_sources(found.problems, found.sources))
     predictions = predict_patch(found.problems, found.sources, options.step)
@@ -195,13 +284,17 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
     return _Trial(pairing, found, predictions)
 
 
-def _run(
-    options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], folder: RunFolder, report: Report
+def _run_both(
+    options: PatchOptions,
+    sites: "Sequence[Site]",
+    trials: tuple[Sequence[_Trial], Sequence[_Trial]],
+    folder: RunFolder,
+    report: Report,
 ) -> _Found:
+    """The patch, and the same on the problems that confirm, where there are any."""
     from codi_int.cli._sites import saes_for
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
-    from codi_int.interventions.patching.patch import contrast_values, run_patch
     from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
 
@@ -211,8 +304,8 @@ def _run(
     features = options.features if options.what == "features" else None
     name = None if features is None else saes_for(options.model, options.sae, sites)[sites[0]]
     sae = None if name is None else load_sae(name, device=options.device)
-    everybody = [problem for trial in trials for problem in trial.participants.problems]
-    sources = str([trial.participants.sources for trial in trials])
+    everybody = [problem for trial in chain(*trials) for problem in trial.participants.problems]
+    sources = str([trial.participants.sources for trial in chain(*trials)])
     folder.claim(
         model=model.sha256,
         sae="" if sae is None else sae.sha256,
@@ -221,22 +314,42 @@ def _run(
     )
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
     engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))
+    found, again = (_run(options, engine, sites, some, (name, report)) if some else None for some in trials)
+    assert found is not None
+    return replace(found, again=again)
+
+
+def _run(
+    options: PatchOptions,
+    engine: "FeatureInterventionEngine",
+    sites: "Sequence[Site]",
+    trials: Sequence[_Trial],
+    more: tuple[str | None, Report],
+) -> _Found:
+    """All trials on their problems; `more` is the name of the SAE and what shows progress."""
+    from codi_int.data.problems import name_of_problems
+    from codi_int.interventions.patching.patch import contrast_values, run_patch
+
+    name, report = more
     results = [
         run_patch(
             engine,
             trial.participants,
             sites,
             predictions=trial.predictions,
-            features=features,
+            features=options.features if options.what == "features" else None,
             controls=options.controls,
             seed=options.seed,
-            data=options.data,
+            data=name_of_problems(trial.participants.problems),
             sae_name=name,
             progress=report,
         )
         for trial in trials
     ]
-    return _Found(results, contrast_values(results[0], results[1]) if len(results) == 2 else None)
+    if len(results) != 2:
+        return _Found(results, None)
+    everybody = {p.id: p for trial in trials for p in trial.participants.problems}
+    return _Found(results, contrast_values(results[0], results[1], problems=list(everybody.values())))
 
 
 def _keep(found: _Found, out: Path) -> Kept:
@@ -244,12 +357,15 @@ def _keep(found: _Found, out: Path) -> Kept:
     from codi_int.interventions.patching.pairs import KINDS
     from codi_int.interventions.patching.predicted_store import CONTRAST, save_contrast, save_predicted
 
+    if found.again is not None:
+        write_json(out / CONFIRMED, found.document()["confirmation"], indent=1)
+    also = [] if found.again is None else [CONFIRMED]
     folders = [out / kind for kind in KINDS] if len(found.results) == 2 else [out]
     for result, folder in zip(found.results, folders, strict=True):
         save_predicted(result, folder, command_line())
     if found.contrast is not None:
         save_contrast(found.contrast, out)
     names = ("result.json", "outcomes.parquet", "predictions.parquet", "manifest.json")
-    files = [str((folder / name).relative_to(out)) for folder in folders for name in names]
+    files = also + [str((folder / name).relative_to(out)) for folder in folders for name in names]
     drawings = [(result.to_dict(), folder) for result, folder in zip(found.results, folders, strict=True)]
     return Kept(names, drawings, [*files, CONTRAST] if len(found.results) == 2 else files)

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from codi_int.cli._paths import paths_page
-from codi_int.cli._prediction_pages import contrast_page, predicted_page
+from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
 from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
 from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
@@ -39,11 +39,16 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "screen": lambda: screen_page(made.SCREEN, (made.AGREEMENT,), top=20),
     "screen-sites": lambda: screen_page(made.SITES_SCREEN, made.SITES_AGREEMENTS, top=2),
     "curve": lambda: curve_page(made.CURVE),
+    "curve-folds": lambda: curve_page(made.FOLDS_CURVE),
     "map": lambda: map_page(made.MAP),
     "map-cumulative": lambda: map_page(made.CUMULATIVE_MAP),
     "map-split": lambda: map_page(made.SPLIT_MAP),
     "swap-predicted": lambda: predicted_page(made.PREDICTED_SWAP),
     "patch": lambda: predicted_page(made.PATCH, made.PAIRING),
+    "patch-confirmed": lambda: confirmed_page(
+        [predicted_page(made.PATCH, made.PAIRING), predicted_page(made.PATCH, made.OTHER_PAIRING)],
+        "On stories:confirmation (Holm, same sign): the prediction is confirmed.",
+    ),
     "patch-contrast": lambda: contrast_page(
         (made.SAME_VALUE, made.OTHER_VALUE), (made.PAIRING, made.OTHER_PAIRING), made.CONTRAST
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codi_int.data.answers import is_right
 from codi_int.data.reexecution import NumberRange, number_range
@@ -79,8 +80,13 @@ def read_pairs(path: str | Path, problems: Sequence[Problem]) -> Pairing:
     return Pairing(tuple(sources), f"pairs of {path}", {})
 
 
-def find_pairs(problems: Sequence[Problem], kind: str, step: int, seed: int = 0) -> Pairing:
+def find_pairs(
+    problems: Sequence[Problem], kind: str, step: int, seed: int = 0, shared_operands: bool = False
+) -> Pairing:
     """A seeded source for every problem that has one: its result of a step is the same, or another one.
+
+    A source of the same result has other operands in that step: 3 * 20 from another 3 * 20 would exchange nothing, and
+    an answer that stays would say nothing of where the result is.
 
     A source of another result is taken only where the target's predicted answer differs from its true one. Of both
     kinds those are taken first that can tell a computed answer from a copied one: their own answer is neither the
@@ -92,6 +98,7 @@ def find_pairs(problems: Sequence[Problem], kind: str, step: int, seed: int = 0)
         kind: `same` or `different`.
         step: which step's result, counted from 1.
         seed: of the choice.
+        shared_operands: let sources of the same result have operands of the target's step.
 
     Raises:
         ConfigError: for a step or kind that does not exist, or where no problem has a source.
@@ -104,7 +111,14 @@ def find_pairs(problems: Sequence[Problem], kind: str, step: int, seed: int = 0)
         most = max((len(problem.steps) for problem in problems), default=0)
         raise ConfigError(f"No problem has a step {step}; the longest has {most}.", "Steps are counted from 1.")
     # one generator through all targets in their order: one seed, one set of pairs
-    search = _Search(problems, able, kind == "same", step, np.random.default_rng(seed))
+    search = _Search(
+        problems,
+        able,
+        same=kind == "same",
+        step=step,
+        generator=np.random.default_rng(seed),
+        shared_operands=shared_operands,
+    )
     sources, matched = [-1] * len(problems), Counter[str]()
     for row in able:
         source, match = search.source_of(row)
@@ -125,9 +139,16 @@ class _Search:
     """Looks for sources; holds problems grouped by everything that a match asks for."""
 
     def __init__(
-        self, problems: Sequence[Problem], able: Sequence[int], same: bool, step: int, generator: np.random.Generator
+        self,
+        problems: Sequence[Problem],
+        able: Sequence[int],
+        same: bool,
+        step: int,
+        generator: np.random.Generator,
+        shared_operands: bool,
     ) -> None:
         self._problems, self._same, self._step, self._generator = problems, same, step, generator
+        self._shared_operands = shared_operands
         # of all problems of the run, not only of those able: the range says what a model of these data may write
         self._numbers: NumberRange = number_range(problems)
         self._groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
@@ -171,6 +192,8 @@ class _Search:
         if mine.id == theirs.id:
             return 0
         if self._same:
+            if not self._shared_operands and _operands(mine, self._step) & _operands(theirs, self._step):
+                return 0
             # The same value: the answer should stay. If the source's own answer is that very number, copying the source
             # and computing with its value cannot be told apart.
             return 1 if is_right(theirs.answer, mine.answer) else 2
@@ -179,6 +202,77 @@ class _Search:
         if not prediction.informative or prediction.answer is None:
             return 0
         return 1 if is_right(theirs.answer, prediction.answer) else 2
+
+
+def _operands(problem: Problem, step: int) -> set[float]:
+    """What a step calculates with."""
+    return {float(problem.steps[step - 1].left), float(problem.steps[step - 1].right)}
+
+
+def third_value_sources(
+    problems: Sequence[Problem], sources: Sequence[int], step: int, draws: int, seed: int = 0
+) -> tuple[tuple[int, ...], ...]:
+    """Other sources for the same targets, as like them as the real ones are, with a third value: controls of a patch.
+
+    A control comes from the match class (see `MATCHES`) of target and source; where nobody there has a third result of
+    the step, from the next wider one, and from all problems with such a result in the end. Random problems would also
+    differ in everything that sources share with their targets, and be beaten for that.
+
+    Args:
+        problems: of the run, with steps.
+        sources: for each problem the row of its source, or -1.
+        step: whose result is exchanged, from 1.
+        draws: how many sets.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: where a target has no third problem at all.
+    """
+    generator, thirds = np.random.default_rng(seed), _Thirds(problems, step - 1)
+    pools: list[NDArray[np.int64]] = []
+    for row, source in enumerate(sources):
+        pools.append(np.empty(0, dtype=np.int64) if source < 0 else thirds.of(row, source))
+        if draws and source >= 0 and not pools[-1].size:
+            raise ConfigError(
+                f"No problem has a third result of step {step} beside those of {problems[row].id!r} and its source.",
+                "Take more problems, or --controls 0.",
+            )
+    return tuple(tuple(int(generator.choice(pool)) if pool.size else -1 for pool in pools) for _ in range(draws))
+
+
+class _Thirds:
+    """Problems with another result of a step than two others have, by match class."""
+
+    def __init__(self, problems: Sequence[Problem], index: int) -> None:
+        self._problems, self._index = problems, index
+        self._able = np.array([row for row, p in enumerate(problems) if len(p.steps) > index], dtype=np.int64)
+        self._results = np.full(len(problems), np.nan)
+        self._results[self._able] = [float(problems[row].steps[index].result) for row in self._able.tolist()]
+        self._groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for row in self._able.tolist():
+            for key in self._keys(row):
+                self._groups[key].append(row)
+
+    def of(self, target: int, source: int) -> NDArray[np.int64]:
+        """Those of the strictest class that both are in and that has any; else all."""
+        ends = (target, source)
+        if all(len(self._problems[row].steps) > self._index for row in ends):
+            for mine, theirs in zip(self._keys(target), self._keys(source), strict=True):
+                alike = np.array(self._groups[mine], dtype=np.int64)
+                if mine == theirs and (found := self._third(alike, ends)).size:
+                    return found
+        return self._third(self._able, ends)
+
+    def _keys(self, row: int) -> list[tuple[object, ...]]:
+        # the level keeps apart the groups of two ways of matching whose keys look alike
+        return [(level, *key(self._problems[row], self._index)) for level, (_, key) in enumerate(MATCHES)]
+
+    def _third(self, rows: NDArray[np.int64], ends: tuple[int, int]) -> NDArray[np.int64]:
+        kept = ~np.isin(rows, ends)
+        for end in ends:
+            # relative, as an answer is right; an end without the step has no result, which nothing equals
+            kept &= ~np.isclose(self._results[rows], self._results[end], rtol=1e-6, atol=0.0)
+        return rows[kept]
 
 
 def random_sources(sources: Sequence[int], draws: int, seed: int = 0) -> tuple[tuple[int, ...], ...]:

@@ -2,8 +2,8 @@
 
 If a site holds the result of a step, a patch from a problem with another result there should turn the answer into the
 one that the target's own steps give with that result; a patch from a problem with the same result should change
-nothing. The two are each other's control. A third control puts random other problems in the sources' place and counts
-how often that gives the answers that were predicted for the real ones.
+nothing. The two are each other's control. A third control puts problems with a third result in the sources' place, as
+like the targets as the sources are, and counts how often that gives the answers that were predicted for the real ones.
 """
 
 import time
@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codi_int.data.answers import is_right
+from codi_int.data.chains import cluster_problems
 from codi_int.data.problems import Problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites
@@ -22,9 +24,10 @@ from codi_int.interventions.edits.residual import InterchangeResidual
 from codi_int.interventions.edits.values import Interchange
 from codi_int.interventions.engine.controls import Controls, as_controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, score_interval
+from codi_int.interventions.evidence.clusters import read_clusters
+from codi_int.interventions.evidence.flips import accuracy_by_cluster
 from codi_int.interventions.evidence.verdicts import p_words
-from codi_int.interventions.patching.pairs import Pairing, random_sources
+from codi_int.interventions.patching.pairs import Pairing, random_sources, third_value_sources
 from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
 from codi_int.interventions.patching.predicted_run import edited_outcomes, with_prediction
 from codi_int.interventions.patching.predictions import Predictions
@@ -32,7 +35,7 @@ from codi_int.progress import Progress
 from codi_int.records import Alias, Estimate, flatten
 from codi_int.types import Outcome, Problem, Site
 
-RANDOM_SOURCES = "random sources"
+RANDOM_SOURCES, THIRD_VALUE = "random sources", "sources with a third value"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Participants:
     """in the order in which they stood"""
     sources: tuple[int, ...]
     """for each of them the row of its source, or -1 for one that only lends"""
+    step: int | None = None
+    """the step whose result is exchanged, from 1; None where none was named"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class ValueContrast:
     n_changed_same: int
     """the same under the patch of the same value"""
     difference: Estimate
-    """of the two shares; exact McNemar test, by problem"""
+    """of the two shares; exact sign flips, by problem and cluster"""
     confidence: float
     """level of the interval"""
     verdict: str
@@ -84,8 +89,8 @@ class ValueContrast:
         return dict(flatten(self))
 
 
-def participants(problems: Sequence[Problem], pairing: Pairing) -> Participants:
-    """Targets and sources of some pairs."""
+def participants(problems: Sequence[Problem], pairing: Pairing, step: int | None = None) -> Participants:
+    """Targets and sources of some pairs; `step` is the one whose result they exchange."""
     targets = [row for row, source in enumerate(pairing.sources) if source >= 0]
     # in the order of the data, so that a patch runs on the same problems in the same order whatever the pairing
     needed = sorted({*targets, *(pairing.sources[row] for row in targets)})
@@ -94,7 +99,7 @@ def participants(problems: Sequence[Problem], pairing: Pairing) -> Participants:
     chosen = tuple(problems[row] for row in needed)
     if isinstance(problems, Problems):
         chosen = Problems(chosen, problems.name)
-    return Participants(chosen, tuple(place[pairing.sources[row]] for row in needed))
+    return Participants(chosen, tuple(place[pairing.sources[row]] for row in needed), step)
 
 
 def patch_edit(sites: Sequence[Site], sources: Sequence[int], features: Sequence[int] | None = None) -> Any:
@@ -135,7 +140,8 @@ def run_patch(
         sites: where; a site of the component `thought` takes the whole vector that is fed next.
         predictions: what the answers should become, one for each problem of `members`; see `predict_patch`.
         features: the latents that are exchanged, `()` for all; None for the activation itself.
-        controls: how many times random other problems take the sources' place, and where features are named, how many
+        controls: how many times problems with a third result (without a step: random ones) take the sources' place, and
+            where features are named, how many
             matched ones are exchanged instead; a record asks for the engine's other controls besides.
         seed: of the controls.
         progress: called with (stage, done, total).
@@ -148,9 +154,9 @@ def run_patch(
     asked = as_controls(controls)
     edit = patch_edit(sites, members.sources, features)
     predicts = predictions is not None and predictions.n_informative > 0
-    # Random sources answer "does any other problem's activation bring the predicted answer?"; they are no arms of the
+    # Control sources answer "does any other problem's activation bring the predicted answer?"; they are no arms of the
     # effect and are drawn only where something was predicted.
-    drawn = random_sources(members.sources, asked.features, seed) if predicts else ()
+    drawn = _control_sources(members, asked.features, seed) if predicts else ()
     place = sites[0] if len(sites) == 1 else None
     result = engine.run(
         edit,
@@ -168,30 +174,56 @@ def run_patch(
             engine, members.problems, [patch_edit(sites, sources, features) for sources in drawn], place, progress
         )
         arms = result.outcomes
-        tested = score_prediction(predictions, arms["clean"], arms["intervened"], matched_controls, RANDOM_SOURCES)
+        tested = score_prediction(
+            predictions,
+            arms["clean"],
+            arms["intervened"],
+            controls=matched_controls,
+            control_kind=RANDOM_SOURCES if members.step is None else THIRD_VALUE,
+            clusters=cluster_problems(members.problems),
+        )
     return with_prediction(result, predictions, tested, started, _sources_note(members))
 
 
+def _control_sources(members: Participants, draws: int, seed: int) -> tuple[tuple[int, ...], ...]:
+    if members.step is None:
+        return random_sources(members.sources, draws, seed)
+    return third_value_sources(members.problems, members.sources, members.step, draws, seed)
+
+
 def contrast_values(
-    same: PredictedResult, different: PredictedResult, confidence: float = 0.95
+    same: PredictedResult,
+    different: PredictedResult,
+    confidence: float = 0.95,
+    problems: Sequence[Problem] | None = None,
 ) -> ValueContrast | None:
-    """How many more answers change when the value is another one; None where no problem got both patches."""
+    """How many more answers change when the value is another one; None where no problem got both patches.
+
+    Where the problems are given, those that ask for the same calculations are one cluster.
+    """
     changes = [_changed(result) for result in (same, different)]
     both = [problem for problem in changes[0] if problem in changes[1]]
     if not both:
         return None
-    before, after = (np.array([change[problem] for problem in both], dtype=bool) for change in changes)
-    # "answer changed" takes the place of "right": McNemar compares any two yes-or-no outcomes of the same problems
-    counts = count_flips(before, after)
-    interval, p_value = score_interval(counts, confidence), mcnemar_exact(counts)
+    before, after = (np.array([change[problem] for problem in both], dtype=np.float64) for change in changes)
+    labels = None if problems is None else _labels(problems, both)
+    # "answer changed" takes the place of "right": sign flips compare any two yes-or-no outcomes of the same problems
+    found = accuracy_by_cluster(after - before, read_clusters(labels, len(both)), confidence)
+    p_value = 1.0 if found.p_value is None else found.p_value
     return ValueContrast(
-        n=counts.n,
+        n=len(both),
         n_changed_different=int(after.sum()),
         n_changed_same=int(before.sum()),
-        difference=Estimate(counts.estimate, interval.low, interval.high, p_value),
+        difference=found,
         confidence=confidence,
-        verdict=_contrast_words(counts.n, int(after.sum()), int(before.sum()), p_value, 1.0 - confidence),
+        verdict=_contrast_words(len(both), int(after.sum()), int(before.sum()), p_value, 1.0 - confidence),
     )
+
+
+def _labels(problems: Sequence[Problem], ids: Sequence[str]) -> NDArray[np.int64]:
+    """The clusters of some problems by their ids."""
+    known = dict(zip((problem.id for problem in problems), cluster_problems(problems).tolist(), strict=True))
+    return np.array([known[name] for name in ids], dtype=np.int64)
 
 
 def _changed(result: PredictedResult) -> dict[str, bool]:

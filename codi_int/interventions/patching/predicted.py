@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
-from codi_int.interventions.evidence.paired import count_flips, mcnemar_exact, power
+from codi_int.interventions.evidence.clusters import read_clusters
+from codi_int.interventions.evidence.controlled import compare_with_controls
+from codi_int.interventions.evidence.flips import sign_flip_test
+from codi_int.interventions.evidence.paired import power
 from codi_int.interventions.evidence.verdicts import p_words
 from codi_int.interventions.patching.predictions import Prediction, Predictions
 from codi_int.proportions import wilson_interval
+from codi_int.records import Estimate
 from codi_int.types import Number, Outcome, Result
 
 HIT_RATE, CHANCE, POWER, ALPHA = 0.10, 0.01, 0.80, 0.05
@@ -38,7 +42,10 @@ class PredictionControls:
     n_as_well: int
     """controls whose share is at least the edit's"""
     p_value: float | None
-    """share of controls, the edit itself counted among them, that did at least as well; None without controls"""
+    """share of controls, the edit itself counted among them, that did at least as well; None without controls. A rank,
+    not a test"""
+    difference: Estimate | None = None
+    """share of predicted answers of the edit minus that of the controls' mean, paired by problem; betting interval"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class PredictionTest:
     n_hits_clean: int
     """the clean model gave that answer already: agreement by chance"""
     p_value: float | None
-    """exact McNemar test of n_hits against n_hits_clean, by problem"""
+    """exact sign flips of n_hits against n_hits_clean, by problem and cluster"""
     method: str
     """the test"""
     n_needed: int
@@ -161,6 +168,7 @@ def score_prediction(
     control_kind: str = "controls",
     hit_rate: float = HIT_RATE,
     confidence: float = 0.95,
+    clusters: NDArray[np.int64] | None = None,
 ) -> PredictionTest:
     """Count and test the predicted answers.
 
@@ -172,6 +180,7 @@ def score_prediction(
         control_kind: what the controls are.
         hit_rate: the share for which the needed number of problems is worked out.
         confidence: of the interval.
+        clusters: label of each problem's cluster; tests work on clusters.
     """
     # masks over the problems of the run, [n] each
     rows, informative = predictions.rows, np.array([row.informative for row in predictions.rows], dtype=bool)
@@ -181,7 +190,8 @@ def score_prediction(
     n_tested, n_hits = int(tested.sum()), int(hits.sum())
     # Paired by problem: "gives the predicted answer" before against after. A hit of the clean model is agreement by
     # chance, and only what flips between the two counts.
-    flips = count_flips(before[tested], hits[tested]) if n_tested else None
+    changes = hits[tested].astype(np.float64) - before[tested]
+    groups = read_clusters(None, 1) if not n_tested else read_clusters(clusters, len(rows)).within(tested)
     low, high = wilson(n_hits, n_tested, confidence)
     # a source's own answer may be the predicted one; copying it would look like computing with its value
     distinct = _mark_distinct(rows) & tested
@@ -189,7 +199,12 @@ def score_prediction(
     matched_controls = _score_controls(
         rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None
     )
-    needed, p_value = needed_problems(hit_rate), None if flips is None else mcnemar_exact(flips)
+    if matched_controls is not None and n_tested:
+        others = np.stack([_mark_hits(rows, outcomes)[tested] for outcomes in controls]).astype(np.float64)
+        own = hits[tested].astype(np.float64)
+        beside = compare_with_controls(own, others, clusters=groups.codes, confidence=confidence)
+        matched_controls = replace(matched_controls, difference=beside.difference)
+    needed, p_value = needed_problems(hit_rate), sign_flip_test(groups.sums(changes)) if n_tested else None
     return PredictionTest(
         claim=predictions.claim,
         n=len(rows),
@@ -205,7 +220,7 @@ def score_prediction(
         confidence=confidence,
         n_hits_clean=int(before.sum()),
         p_value=p_value,
-        method="mcnemar-exact",
+        method=groups.named("exact sign flips"),
         n_needed=needed,
         assumed_hit_rate=hit_rate,
         became=_count_became(rows, clean, intervened, tested),
@@ -301,6 +316,17 @@ def _classify_answer(row: Prediction, before: Number | None, after: Number | Non
     return next((name for value, name in references if value is not None and is_right(after, value)), "another")
 
 
+def _beside(controls: PredictionControls | None) -> str:
+    """Whether the edit does more than its controls, problem by problem."""
+    difference = None if controls is None else controls.difference
+    if difference is None or difference.low is None or difference.high is None:
+        return ""
+    by = f"{100 * difference.value:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    if difference.low > 0:
+        return f" It exceeds its controls by {by}."
+    return f" That it exceeds its controls is not shown: {by}."
+
+
 def _word_verdict(
     n: int,
     hits: int,
@@ -322,13 +348,7 @@ def _word_verdict(
         )
     # the test is two-sided: significantly fewer hits than before is no success
     if p_value < ALPHA and hits > clean:
-        doubt = (
-            matched_controls is not None
-            and matched_controls.n_as_well > 0
-            and (matched_controls.p_value or 0.0) >= ALPHA
-        )
-        but = " So do too many control edits to credit this one." if doubt else ""
-        return f"The prediction comes true on {hits / n:.0%} of the problems: {counts}.{but}"
+        return f"The prediction comes true on {hits / n:.0%} of the problems: {counts}.{_beside(matched_controls)}"
     # after the finding: a significant result stands whatever n is, but its absence means nothing below the needed
     # number
     if n < needed:
