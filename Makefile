@@ -19,6 +19,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 demo: $(READY)  ## ablate one feature of a continuous thought and see what it does to 1,495 answers
 	$(BIN)/codi-int ablate --feature 449 --layer 14
+	@echo
+	@echo "A feature that does change answers, at another site:"
+	@echo "    $(BIN)/codi-int ablate --feature 449 --layer 10 --position 5"
 
 # one thread for each worker: the models of the tests are too small to gain from a second one
 test: $(READY)  ## the whole test suite

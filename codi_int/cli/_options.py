@@ -53,6 +53,25 @@ Position = Annotated[
         autocompletion=_complete.positions,
     ),
 ]
+# of commands that take SAEs first of all, most of which say where they were trained
+OwnLayer = Annotated[
+    int | None,
+    where(
+        parser=whole("--layer"),
+        metavar="N",
+        help="Block, counted from 0.  [default: the SAE's own]",
+        autocompletion=_complete.layers,
+    ),
+]
+OwnPosition = Annotated[
+    int | None,
+    where(
+        parser=whole("--position"),
+        metavar="N",
+        help="0 is the bot token, 1 to 6 are the thoughts.  [default: the SAE's own]",
+        autocompletion=_complete.positions,
+    ),
+]
 # These need a parser of the whole list, which Typer cannot do: `with_options` takes the third item of an Annotated.
 Layers = Annotated[
     tuple[int, ...],
@@ -236,3 +255,44 @@ class EditOptions(RunOptions):
 @dataclass(frozen=True, kw_only=True)
 class InterventionOptions(SiteOptions, EditOptions):
     """An edit of features at one site."""
+
+
+Captures = Annotated[
+    Path | None,
+    where(
+        metavar="FOLDER", help="Folder of captures `train` and `held-out`, made where missing.  [default: in memory]"
+    ),
+]
+"""captures of a model's rows, of commands that train or measure SAEs"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ModelOptions):
+    """By which recipe, and on what rows."""
+
+    epochs: Annotated[
+        int | None,
+        what(
+            parser=whole("--epochs", least=1),
+            metavar="N",
+            help="Passes over the rows.  [default: 25, or the recipe's]",
+        ),
+    ] = None
+    products: Annotated[
+        c.CaptureType | None,
+        what(help="dtype of matrix products.  [default: float32, or the recipe's]"),
+    ] = None
+    recipe: Annotated[
+        Path | None,
+        what(
+            metavar="FILE", help="JSON file with further fields of SAETrainingConfig.  [default: the published recipe]"
+        ),
+    ] = None
+    captures: Captures = None
+    data: Annotated[str, where(metavar="NAME", help="Problems to train on.", autocompletion=_complete.data)] = (
+        "stories:sae"
+    )
+    held_out: Annotated[
+        str,
+        where("--held-out", metavar="NAME", help="Problems to measure on.", autocompletion=_complete.data),
+    ] = "stories:validation"

@@ -7,7 +7,7 @@ from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import nats, p_text, points
+from codi_int.cli._numbers import interval_text, nats, p_text, points
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import note_lines
@@ -66,14 +66,14 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Page:
         counts = (f"{effect.n_broken:,}", f"{effect.n_fixed:,}")
         accuracy.add_row(NAMES[path], points(effect.estimate), f"{low} to {high}", *counts, p_text(effect.p_value))
         log = effect.logprob
-        logprob.add_row(NAMES[path], nats(log.estimate), f"{nats(log.low)} to {nats(log.high)}", p_text(log.p_value))
+        logprob.add_row(NAMES[path], nats(log.estimate), interval_text(log.low, log.high, nats), p_text(log.p_value))
     # The interaction: what both paths do beyond the sum of each alone, from the same problems and so with an interval
     # of its own. Flips do not add up, so those two cells stay empty. (`rest` is the document's older key for it.)
     interaction, nats_left = found.interaction, found.interaction_logprob
-    interval = f"{points(interaction.low)} to {points(interaction.high)}"
+    interval = interval_text(interaction.low, interaction.high, points)
     accuracy.add_row(
         "both - (cache + recurrence)", points(interaction.estimate), interval, "", "", p_text(interaction.p_value)
     )
-    interval = f"{nats(nats_left.low)} to {nats(nats_left.high)}"
+    interval = interval_text(nats_left.low, nats_left.high, nats)
     logprob.add_row("both - (cache + recurrence)", nats(nats_left.estimate), interval, p_text(nats_left.p_value))
     return Page(head, "", accuracy, "", logprob, *note_lines(found.notes))

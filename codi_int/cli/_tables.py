@@ -41,7 +41,7 @@ def family_page(family: "ResultFamily") -> Page:
     parts: list[RenderableType] = [head.append(details, style="not bold"), "", _arms(first, "clean", "reconstructed")]
     parts += ["", _family(family)]
     if any(result.effect.p_value is not None for result in family.results):
-        parts += ["", _family_logprobs(family)]
+        parts += ["", _family_likelihoods(family)]
     parts += ["", Text(family_verdict(family), style="bold")]
     # the same note for each of a family is said once, in the order of its first appearance
     notes = note_lines(note for result in family.results for note in result.notes)
@@ -118,30 +118,37 @@ def _family(family: "ResultFamily") -> FittedTable:
         Column("fixed", rank=4),
         Column("p", rank=3),
         "p (Holm)",
+        Column("", text=True),
     )
     for result, adjusted in zip(family.results, family.p_adjusted, strict=True):
         e = result.effect
         flips = (f"{e.n_broken:,}", f"{e.n_fixed:,}", p_text(e.p_value), p_text(adjusted))
         interval = f"{points(e.low)} to {points(e.high)}"
-        out.add_row(result.experiment.label, f"{e.n_touched:,}", points(e.estimate), interval, *flips)
+        cells = (f"{e.n_touched:,}", points(e.estimate), interval, *flips)
+        out.add_row(result.experiment.label, *cells, e.conclusion or "")
     return out
 
 
-def _family_logprobs(family: "ResultFamily") -> FittedTable:
+def _family_likelihoods(family: "ResultFamily") -> FittedTable:
+    """The clean answer's probability, which always has an interval, and its log-probability."""
     out = table(
+        "the clean answer's",
+        "probability, points",
+        Column("interval", rank=1, name="interval of points"),
         "log-probability, nats",
-        "change",
-        Column("interval", rank=1, name="interval of nats"),
+        Column("interval", rank=2, name="interval of nats"),
         "p",
-        Column("does more than", rank=2),
+        Column("does more than", rank=3),
     )
     for result in family.results:
-        log, group = result.effect.logprob, result.controls.get("random_features")
+        log, found, group = result.effect.logprob, result.effect.probability, result.controls.get("random_features")
+        if log is None:
+            continue
         rank = None if group is None else group.rank_of_logprob
         share = "" if rank is None or group is None else f"{percentage(rank, 0)} % of {counted(group.draws, 'control')}"
-        if log is not None:
-            interval = interval_text(log.low, log.high, nats)
-            out.add_row(result.experiment.label, nats(log.estimate), interval, p_text(log.p_value), share)
+        chance = ("-", "-") if found is None else (points(found.estimate), interval_text(found.low, found.high, points))
+        interval = interval_text(log.low, log.high, nats)
+        out.add_row(result.experiment.label, *chance, nats(log.estimate), interval, p_text(log.p_value), share)
     return out
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codi_int.catalog import SAE_CONFIG, is_sae
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
-from codi_int.cli import _sae_options as s
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._signature import with_options
@@ -36,24 +36,8 @@ class EvalOptions(o.KeptOptions):
             help="Shipped SAEs, folders in SAELens' format, folders of sweeps.",
         ),
     ]
-    layer: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--layer"),
-            metavar="N",
-            help="For SAEs that do not know theirs.  [default: as they say]",
-            autocompletion=_complete.layers,
-        ),
-    ] = None
-    position: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--position"),
-            metavar="N",
-            help="The same.  [default: as they say]",
-            autocompletion=_complete.positions,
-        ),
-    ] = None
+    layer: o.OwnLayer = None
+    position: o.OwnPosition = None
     splice: Annotated[
         bool, o.evidence("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
     ] = True
@@ -61,7 +45,7 @@ class EvalOptions(o.KeptOptions):
         str,
         o.evidence(metavar="NAME", help="For the dead share on training rows; none leaves it out."),
     ] = "stories:sae"
-    captures: s.Captures = None
+    captures: o.Captures = None
 
 
 @with_options
@@ -87,19 +71,15 @@ def evaluate(options: EvalOptions) -> None:
 
 def sae_names(given: Sequence[str]) -> tuple[str, ...]:
     """Every SAE that names and folders stand for, each once; a folder of a sweep stands for all its SAEs."""
-    from codi_int.sae.store import CONFIG_FILE, bundled_saes
-
     names: list[str] = []
     for name in given:
-        if name in bundled_saes() or not Path(name).is_dir() or (Path(name) / CONFIG_FILE).exists():
+        if is_sae(name) or not Path(name).is_dir():
             names.append(name)
             continue
         # sorted, for the order in which a disk lists folders differs between machines, and the table's would with it
-        inside = sorted(path.parent for path in Path(name).rglob(CONFIG_FILE))
+        inside = sorted(path.parent for path in Path(name).rglob(SAE_CONFIG))
         if not inside:
-            raise SAEError(
-                f"{name} holds no SAE: no {CONFIG_FILE} in it or below.", "Give a folder of an SAE or sweep."
-            )
+            raise SAEError(f"{name} holds no SAE: no {SAE_CONFIG} in it or below.", "Give a folder of an SAE or sweep.")
         names += map(str, inside)
     return tuple(dict.fromkeys(names))
 

@@ -1,11 +1,10 @@
 """The figure of one edit by both paths and by each alone."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import MEASURES, Document, site_name
 from codi_int.report.panels import few_ticks, zero_line
-from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled, write_figure
+from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -19,21 +18,12 @@ ROWS = {
 """key of a document to what the axis calls it"""
 
 
-def path_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/roads@1` document as `paths`.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    return write_figure(path_figure(document), out, "paths")
-
-
 @styled
 def path_figure(document: Document) -> "matplotlib.figure.Figure":
     """Effects with their intervals below each other, and what the two paths do not add up to."""
     text = (
         f"{document['model']} on {document['data']} (n = {document['n_problems']:,}). Bars: 95% intervals over "
-        "problems."
+        "problems, where enough of them carry the mean."
     )
     title = f"{document['label']} at {site_name(document['site'])}, by path"
     figure = new_figure(PAGE, 2.3, title, text)
@@ -42,8 +32,10 @@ def path_figure(document: Document) -> "matplotlib.figure.Figure":
         for y, key in enumerate(ROWS):
             found = _found(document, key, measure.name)
             color = RED if key == "both" else GREY if key == "rest" else BLUE
-            ends = [measure.factor * found["low"], measure.factor * found["high"]]
-            axis.plot(ends, [y, y], color=color, solid_capstyle="butt")
+            # where too few problems carry the mean there is no interval
+            if found["low"] is not None:
+                ends = [measure.factor * found["low"], measure.factor * found["high"]]
+                axis.plot(ends, [y, y], color=color, solid_capstyle="butt")
             axis.plot(measure.factor * found["estimate"], y, "o", color=color)
         axis.set_yticks(range(len(ROWS)), list(ROWS.values()))
         axis.set_ylim(len(ROWS) - 0.5, -0.5)

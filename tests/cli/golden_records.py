@@ -43,12 +43,14 @@ from codi_int.types import (
     Effect,
     Environment,
     Experiment,
-    LogprobEffect,
+    Matched,
+    MeanEffect,
     OperationRow,
     Problem,
     Result,
     RunCounts,
     Site,
+    StepsRow,
 )
 
 SITE = Site(14, 3)
@@ -117,14 +119,14 @@ EXPERIMENT = Experiment(
     label="ablate 449 (mean)",
     sites=(SITE,),
 )
-LOGPROB = LogprobEffect(estimate=0.06172, low=-0.02345, high=0.14689, p_value=0.0271, method="Wilcoxon")
+LOGPROB = MeanEffect(estimate=0.06172, low=-0.02345, high=0.14689, p_value=0.0271, method="bootstrap-t, by cluster")
 EFFECT = Effect(
     estimate=-0.04321,
     low=-0.06543,
     high=-0.02109,
     confidence=0.95,
     p_value=0.00314,
-    method="exact McNemar",
+    method="exact sign flips, by cluster",
     n=1_319,
     n_touched=1_042,
     n_broken=68,
@@ -133,6 +135,18 @@ EFFECT = Effect(
     logprob=LOGPROB,
     minimum_detectable=0.0271,
     verdict="Accuracy falls by 4.3 points (a verdict made by hand).",
+    conclusion="changed",
+    bound=0.0123,
+    p_equivalence=0.0783,
+    largest_possible=0.7899,
+    largest_in_population=0.8177,
+    probability=MeanEffect(estimate=-0.02919, low=-0.05057, high=-0.01441, p_value=0.0049, method="betting interval"),
+    margin=MeanEffect(estimate=-0.4242, low=-0.9393, high=0.2525, p_value=0.1818, method="bootstrap-t, by cluster"),
+    n_effective=17.38,
+    share_of_largest=0.2936,
+    n_clusters=1_234,
+    design_effect=1.21,
+    testable=True,
 )
 RANDOM_FEATURES = ControlSet(
     draws=4,
@@ -143,6 +157,9 @@ RANDOM_FEATURES = ControlSet(
     logprob_estimates=(-0.0313, 0.0217, -0.0019, 0.0092),
     rank_of_effect=0.875,
     rank_of_logprob=0.625,
+    p_value=0.4,
+    difference=Estimate(value=-0.03717, low=-0.07171, high=-0.00808, p_value=0.0144, method="betting interval"),
+    matched=Matched(touched=1_042, touched_median=588.5, edit_size=1.66, edit_size_median=1.64),
 )
 ONE_DIRECTION = ControlSet(
     draws=1,
@@ -156,6 +173,18 @@ ONE_DIRECTION = ControlSet(
 )
 
 
+def contrast(n: int) -> Estimate:
+    """Another number in every field, from one."""
+    return Estimate(
+        value=0.00102 * n,
+        low=0.00102 * n - 0.0707,
+        high=0.00102 * n + 0.0808,
+        p_value=0.00007 * n,
+        p_adjusted=0.00029 * n,
+        method="permutation, by cluster",
+    )
+
+
 def operation_row(name: str, numbers: tuple[float, float, float], flips: tuple[int, int], n: int) -> OperationRow:
     value, low, high = numbers
     return OperationRow(
@@ -164,6 +193,19 @@ def operation_row(name: str, numbers: tuple[float, float, float], flips: tuple[i
         accuracy=Estimate(value=value, low=low, high=high, p_value=0.00001 * n, p_adjusted=0.00003 * n),
         n_broken=flips[0],
         n_fixed=flips[1],
+        contrast=contrast(n // 10) if n > 10 else None,
+    )
+
+
+def steps_row(n_steps: int, numbers: tuple[float, float, float], flips: tuple[int, int], n: int) -> StepsRow:
+    row = operation_row("addition", numbers, flips, n)
+    return StepsRow(
+        n_steps=n_steps,
+        n=n,
+        accuracy=row.accuracy,
+        n_broken=row.n_broken,
+        n_fixed=row.n_fixed,
+        contrast=contrast(n // 20),
     )
 
 
@@ -179,6 +221,10 @@ RESULT = Result(
     by_operation=(
         operation_row("addition", (-0.03112, -0.05223, 0.01334), (31, 13), 1_021),
         operation_row("division", (0.02445, -0.00556, 0.04667), (7, 19), 3),
+    ),
+    by_steps=(
+        steps_row(1, (-0.01909, -0.03434, 0.00414), (17, 5), 303),
+        steps_row(2, (0.00919, -0.02323, 0.04141), (9, 15), 1_016),
     ),
     environment=ENVIRONMENT,
     counts=COUNTS,
@@ -196,10 +242,14 @@ DEAD_RESULT = replace(
         p_value=None,
         n_touched=0,
         logprob=None,
+        probability=None,
+        margin=None,
+        conclusion="untested",
         verdict="Feature 31 never fires on these problems: nothing was tested.",
     ),
     controls={},
     by_operation=(),
+    by_steps=(),
     notes=(),
 )
 
@@ -214,7 +264,18 @@ SWAP_RESULT = replace(
         propagate="both",
         seed=12,
     ),
-    effect=replace(EFFECT, p_value=0.00004, confidence=0.9, n_broken=1_007),
+    # too few problems carry the mean, and each is a calculation of its own
+    effect=replace(
+        EFFECT,
+        p_value=0.00004,
+        confidence=0.9,
+        n_broken=1_007,
+        method="exact sign flips",
+        logprob=replace(LOGPROB, low=None, high=None, p_value=None, method="none"),
+        margin=None,
+        n_effective=2.71,
+        n_clusters=1_319,
+    ),
     controls={"random_features": RANDOM_FEATURES},
     environment=replace(ENVIRONMENT, sae_sha256="", seconds=9.04),
 )
@@ -235,6 +296,8 @@ FAMILY = ResultFamily(
                 n_broken=21,
                 n_fixed=41,
                 n_answer_changed=153,
+                conclusion="unresolved",
+                probability=None,
                 logprob=replace(LOGPROB, estimate=-0.00913, low=-0.01826, high=0.00457, p_value=0.00007),
             ),
             arms={
@@ -623,7 +686,7 @@ PREDICTION = PredictionTest(
     confidence=0.95,
     n_hits_clean=6,
     p_value=0.0017,
-    method="exact McNemar",
+    method="exact sign flips, by cluster",
     n_needed=88,
     assumed_hit_rate=0.1,
     became={"predicted": 187, "as before": 601, "the source's own": 39, "another": 181, "none": 1},

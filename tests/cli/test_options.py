@@ -11,18 +11,14 @@ from typing import Any, get_args
 
 import pytest
 
-from codi_int.cli import _choices, features, main, sae
-from codi_int.cli._bash import joined
+from codi_int.cli import _choices
+from codi_int.cli._complete import join_words
 from codi_int.cli._lazy import PANELS, Entry, _loaded
 from codi_int.cli._parsing import parse_factors, parse_features, whole_numbers
+from codi_int.cli.main import all_commands
 from codi_int.errors import ConfigError, FeatureError
 
-ENTRIES = [
-    (f"{group}{entry.name}", entry)
-    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS), ("features ", features.COMMANDS))
-    for entry in entries
-    if not entry.target.endswith(":make_app")
-]
+ENTRIES = list(all_commands())
 NO_DEFAULT = {"--value", "--predict", "--pairs", "--auto", "--step", "--problem", "--base", "--save"}
 """options that may be left out and then stand for nothing; so does --layer of a patch of whole thoughts"""
 
@@ -184,7 +180,7 @@ def test_a_shell_completes_names_and_choices(words: tuple[str, ...], expected: l
     ],
 )
 def test_words_that_bash_broke_are_joined(words: list[str], current: int, expected: tuple[list[str], int, str]) -> None:
-    assert joined(words, current) == expected
+    assert join_words(words, current) == expected
 
 
 def test_sites_features_and_saes_of_folders_are_completed(shelf, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import permutation_test
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.evidence.contrasts import contrast
+from codi_int.interventions.evidence.contrasts import contrast, contrast_accuracy
+from codi_int.interventions.evidence.paired import PairedCounts, score_interval
 from codi_int.records import Estimate
 
 
@@ -113,3 +114,53 @@ def test_a_cluster_is_of_one_kind_and_stratum(members: list, strata: list, says:
         contrast([0.0, 1.0, 2.0], members, strata, ["a", "a", "b"])
     with pytest.raises(ConfigError, match="one value per problem"):
         contrast([0.0, 1.0], [1, 0, 1])
+
+
+def test_members_in_smaller_clusters_are_not_found_for_that() -> None:
+    """One flip among 30 single problems, the others in 35 pairs: whoever had it, it had to be someone."""
+    changes, members = np.zeros(100), np.arange(100) < 30
+    changes[3] = -1.0
+    labels = np.concatenate([np.arange(30), 30 + np.arange(70) // 2])
+    assert _found(changes, members, None, labels).p_value == 1.0
+
+
+def test_a_single_flip_lies_where_it_lies_by_chance() -> None:
+    changes, members = np.zeros(400), np.arange(400) < 100
+    changes[3] = -1.0
+    # in a quarter of all draws it is a member's: two-sided, twice that
+    assert _found(changes, members, draws=20_000).p_value == pytest.approx(0.5, abs=0.02)
+    nothing = _found(np.zeros(400), members)
+    assert (nothing.value, nothing.low, nothing.high, nothing.p_value) == (0.0, None, None, 1.0)
+
+
+def test_flips_have_an_interval_of_two_score_intervals() -> None:
+    changes, members = np.zeros(400), np.arange(400) < 100
+    changes[[0, 1, 2]], changes[[200]] = -1.0, 1.0
+    found = contrast_accuracy(changes, members)
+    assert found is not None
+    one, other = score_interval(PairedCounts(100, 3, 0)), score_interval(PairedCounts(300, 0, 1))
+    e1, e0 = -3 / 100, 1 / 300
+    assert found.value == pytest.approx(e1 - e0)
+    assert found.low == pytest.approx(e1 - e0 - np.hypot(e1 - one.low, other.high - e0))
+    assert found.high == pytest.approx(e1 - e0 + np.hypot(one.high - e1, e0 - other.low))
+    assert found.p_value == _found(changes, members).p_value
+    # nothing flipped, and the two sides may differ all the same
+    nothing = contrast_accuracy(np.zeros(400), members)
+    assert nothing is not None
+    assert nothing.low is not None
+    assert nothing.low < -0.01
+    assert contrast_accuracy(np.zeros(8), np.ones(8)) is None
+
+
+def test_intervals_of_rare_flips_cover() -> None:
+    generator = np.random.default_rng(4)
+    covered = 0
+    for _ in range(300):
+        members, steps = generator.random(300) < 0.4, generator.integers(1, 3, 300)
+        broken = generator.random(300) < np.where(members, 0.05, 0.02)
+        found = contrast_accuracy(-broken.astype(float), members, steps)
+        assert found is not None
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= -0.03 <= found.high
+    assert covered / 300 >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300)

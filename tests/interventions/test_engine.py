@@ -1,6 +1,7 @@
 """The engine against plain Hugging Face loops and hooks on the whole model; what it reports and what it refuses."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -58,8 +59,9 @@ def changed_layer(
 
 def plain_loop(
     model: CodiModel, problem: Problem, fn: Callable[[Tensor], Tensor], site: Site, force: tuple[int, ...]
-) -> tuple[list[int], float]:
-    """One problem by Hugging Face alone: (greedy ids, log-probability of `force`), with the block's output changed."""
+) -> tuple[list[int], float, float]:
+    """One problem by Hugging Face alone, with the block's output changed: greedy ids, and of `force` log-probability
+    and margin."""
     body = model.hf.model if model.hf.config.model_type == "llama" else model.hf.transformer
     table, cache, switch = body.get_input_embeddings(), DynamicCache(), {"on": False}
 
@@ -74,9 +76,10 @@ def plain_loop(
             switch["on"] = False
         ids: list[int] = []
         logits = model.hf.lm_head(step(table(torch.tensor([[model.config.eot_id]]))))[0, -1]
-        total = 0.0
+        total, margins = 0.0, []
         for forced in force:
             total += float(logits.log_softmax(-1)[forced])
+            margins.append(float(logits[forced] - torch.cat([logits[:forced], logits[forced + 1 :]]).max()))
             logits = model.hf.lm_head(step(table(torch.tensor([[forced]]))))[0, -1]
         cache.crop(-len(force) - 1)
         token = model.config.eot_id
@@ -85,7 +88,7 @@ def plain_loop(
             if token == model.config.eos_id:
                 break
             ids.append(token)
-    return ids, total
+    return ids, total, min(margins)
 
 
 @pytest.mark.parametrize("edit", [Ablate(4), Amplify(4, 8.0), Swap(4, 9)], ids=lambda e: e.label)
@@ -99,8 +102,11 @@ def test_answers_and_logprobs_are_those_of_a_plain_loop(
     for problem, before, outcome in zip(some, clean, result.outcomes["intervened"], strict=True):
         ended = len(before.ids) < model.config.max_new_tokens
         force = (*before.ids, eos) if ended and eos is not None else before.ids
-        ids, total = plain_loop(model, problem, lambda x: x + difference(sae, edit, x[:, -1])[:, None], SITE, force)
+        ids, total, margin = plain_loop(
+            model, problem, lambda x: x + difference(sae, edit, x[:, -1])[:, None], SITE, force
+        )
         assert outcome.answer_logprob == pytest.approx(total, abs=1e-4)
+        assert outcome.answer_margin == pytest.approx(margin, abs=1e-3)
         assert outcome.answer == answer_of(model, ids)
     assert any(outcome.answer != c.answer for outcome, c in zip(result.outcomes["intervened"], clean, strict=True))
 
@@ -174,6 +180,7 @@ def test_the_naive_method_is_the_same_engine_and_agrees(
         pairs = list(zip(fast.outcomes[arm], slow.outcomes[arm], strict=True))
         assert [a.answer for a, _ in pairs] == [b.answer for _, b in pairs]
         assert max(abs(a.answer_logprob - b.answer_logprob) for a, b in pairs) < 1e-4
+        assert max(abs(a.answer_margin - b.answer_margin) for a, b in pairs) < 1e-3
     assert fast.controls["random_features"].estimates == slow.controls["random_features"].estimates
     assert fast.counts.rerun < fast.counts.suffix_rows / 10
 
@@ -244,6 +251,11 @@ def test_the_effect_is_that_of_the_outcomes(result: Result) -> None:
     changes = [b.answer_logprob - a.answer_logprob for a, b in zip(clean, after, strict=True)]
     assert result.effect.logprob is not None
     assert result.effect.logprob.estimate == pytest.approx(sum(changes) / len(changes), abs=1e-5)
+    margins = [b.answer_margin - a.answer_margin for a, b in zip(clean, after, strict=True)]
+    chances = [math.exp(b.answer_logprob) - math.exp(a.answer_logprob) for a, b in zip(clean, after, strict=True)]
+    assert result.effect.margin.estimate == pytest.approx(sum(margins) / len(margins), abs=1e-3)
+    assert result.effect.probability.estimate == pytest.approx(sum(chances) / len(chances), abs=1e-6)
+    assert result.effect.probability.low < result.effect.probability.estimate < result.effect.probability.high
 
 
 def test_random_directions_are_a_second_kind_of_control(

@@ -1,5 +1,6 @@
 """Findings are saved and read back as they were, also from folders that the command line has written."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from codi_int.interventions.engine.summary import family_of
 from codi_int.interventions.evaluation import evaluate
 from codi_int.types import Site
 
+FORMER_EFFECT = {
+    *("estimate", "low", "high", "confidence", "p_value", "method", "n", "n_touched", "n_broken", "n_fixed"),
+    *("n_answer_changed", "logprob", "minimum_detectable", "verdict"),
+}
 PLACE = Site(2, 3)
 
 
@@ -66,11 +71,35 @@ def test_screens_maps_curves_and_evaluations_come_back_equal(
 
 def test_a_family_is_kept_edit_by_edit(engine_at: Callable[..., Any], right: Any, tmp_path: Path) -> None:
     results = engine_at(PLACE).run_many([ci.Amplify(3, 2), ci.Amplify(3, 5)], right, controls=0)
-    family_of(results).save(tmp_path)
-    assert [ci.load_result(tmp_path / name) for name in ("1", "2")] == list(results)
+    family = family_of(results)
+    family.save(tmp_path)
+    assert [ci.load_result(tmp_path / name) for name in ("1", "2")] == list(family.results)
     with pytest.raises(DataError, match="a family of edits has a folder for each"):
         ci.load_result(tmp_path)
-    assert list(family_of(results).to_frame()["factor"]) == [2.0, 5.0]
+    assert list(family.to_frame()["factor"]) == [2.0, 5.0]
+
+
+def test_results_of_the_former_schema_are_still_read(tmp_path: Path, engine_at: Callable, right: tuple) -> None:
+    result = engine_at(PLACE).run(ci.Ablate(3), right, controls=2)
+    result.save(tmp_path)
+    document = json.loads((tmp_path / "result.json").read_text())
+    document["schema"] = "codi-int/result@1"
+    for name in set(document["effect"]) - FORMER_EFFECT:
+        del document["effect"][name]
+    for row in document["by_operation"]:
+        del row["contrast"]
+    for name in ("p_value", "difference", "matched"):
+        del document["controls"]["random_features"][name]
+    del document["by_steps"]
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    table = pq.read_table(tmp_path / "outcomes.parquet").drop_columns(["answer_margin"])
+    pq.write_table(table, tmp_path / "outcomes.parquet")
+    back = ci.load_result(tmp_path)
+    assert (back.effect.estimate, back.effect.p_value) == (result.effect.estimate, result.effect.p_value)
+    assert (back.effect.conclusion, back.effect.probability, back.by_steps) == (None, None, ())
+    assert back.outcomes["intervened"][3].answer == result.outcomes["intervened"][3].answer
+    assert back.effect.verdict in repr(back)
+    assert back.plot() is not None
 
 
 def test_another_finding_is_refused_and_the_same_is_not(result: Any, screen: Any, tmp_path: Path) -> None:

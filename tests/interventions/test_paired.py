@@ -10,10 +10,8 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.paired import (
     PairedCounts,
     count_flips,
-    equivalence,
     fewest_for_significance,
     mcnemar_exact,
-    minimum_detectable,
     power,
     score_interval,
 )
@@ -115,36 +113,6 @@ def test_power_equals_the_simulated_share(n: int, loss: float, gain: float) -> N
     draws = _draw(np.random.default_rng(3), n, loss, gain, 4000)
     found = {c: mcnemar(_table(c), exact=True).pvalue < 0.05 for c in set(draws)}
     assert power(n, loss, gain) == pytest.approx(np.mean([found[c] for c in draws]), abs=0.025)
-
-
-def test_minimum_detectable_is_found_four_times_in_five() -> None:
-    counts = PairedCounts(1495, 12, 30)
-    smallest = minimum_detectable(counts)
-    assert smallest is not None
-    noise = 12 / 1495
-    draws = _draw(np.random.default_rng(4), 1495, noise + smallest, noise, 4000)
-    found = {c: binomtest(c.broken, c.discordant, 0.5).pvalue < 0.05 for c in set(draws)}
-    assert np.mean([found[c] for c in draws]) == pytest.approx(0.8, abs=0.02)
-
-
-def test_five_problems_can_detect_nothing() -> None:
-    assert minimum_detectable(PairedCounts(5, 0, 0)) is None
-
-
-def test_equivalence_at_the_bound_is_claimed_no_more_often_than_the_level() -> None:
-    draws = _draw(np.random.default_rng(5), 1000, 0.03, 0.01, 4000)
-    claimed = {c: equivalence(c, 0.02).equivalent for c in set(draws)}
-    assert np.mean([claimed[c] for c in draws]) <= 0.05 + 0.012
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("bound", [0.01, 0.05, 0.2])
-def test_equivalence_means_that_the_ninety_percent_interval_lies_within(
-    case: tuple[int, int, int], bound: float
-) -> None:
-    counts = PairedCounts(*case)
-    interval = score_interval(counts, 0.90)
-    assert equivalence(counts, bound).equivalent == (-bound < interval.low and interval.high < bound)
 
 
 @pytest.mark.parametrize("bad", [(0, 0, 0), (5, 3, 3), (5, -1, 0)])

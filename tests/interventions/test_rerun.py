@@ -36,6 +36,7 @@ def test_rows_that_run_again_are_those_of_the_whole_model(
         whole = rerun_plan(engine.model, context.clean, plan)
         assert scores.rerun.all()
         torch.testing.assert_close(scores.logprobs, whole.logprobs, atol=3e-5, rtol=0)
+        torch.testing.assert_close(scores.margins, whole.margins, atol=2e-4, rtol=0)
         assert torch.equal(scores.changed, whole.changed)
         assert scores.answers == whole.answers
     assert any(scores.changed.any() for scores in found)
@@ -54,5 +55,6 @@ def test_what_runs_again_does_not_depend_on_the_chunks(
     for a, b in ((large[1], small[1]), (large[1], alone[0]), (large[0], small[0])):
         again = a.changed | a.rerun
         assert torch.equal(a.logprobs[again], b.logprobs[again])
+        assert torch.equal(a.margins[again], b.margins[again])
         assert a.answers == b.answers
         torch.testing.assert_close(a.logprobs, b.logprobs, atol=3e-5, rtol=0)

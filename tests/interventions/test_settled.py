@@ -23,6 +23,7 @@ def test_an_arm_that_adds_nothing_changes_nothing(llama: CodiModel, problems: tu
     assert max(float((s.logprobs - context.clean.logprobs).abs().max()) for s in raw) < LOGPROB_TOLERANCE[torch.float32]
     for scores in engine.score(context, plans):
         assert torch.equal(scores.logprobs, context.clean.logprobs)
+        assert torch.equal(scores.margins, context.clean.margins)
 
 
 def test_a_change_beyond_rounding_stays(llama: CodiModel, problems: tuple[Problem, ...]) -> None:

@@ -47,6 +47,18 @@ def test_logprob_is_that_of_the_clean_tokens() -> None:
     assert torch.allclose(found.logprobs, torch.tensor(by_hand), atol=1e-6)
 
 
+def test_margin_is_the_least_preference_for_a_clean_token() -> None:
+    logits = torch.zeros(2, 3, 5)
+    # [3, 1, 0]: preferred by 2, by 0.5, and not at all: another word is better by 0.25
+    logits[0, 0, 3], logits[0, 0, 1] = 3.0, 1.0
+    logits[0, 1, 1] = 0.5
+    logits[0, 2, 0], logits[0, 2, 4] = 1.0, 1.25
+    # [2, 0]; behind it is filling
+    logits[1, 0, 2], logits[1, 1, 0], logits[1, 2, 4] = 4.0, 1.5, 99.0
+    found = verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1)
+    assert found.margins.tolist() == [-0.25, 1.5]
+
+
 def test_close_choices_count_up_to_the_first_that_differs() -> None:
     logits = logits_that_choose([[3, 1, 0], [4, 0, 0]])
     logits[1, 1, 1] = 0.999

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codi_int.interventions.evidence.contrasts import contrast
+from codi_int.interventions.evidence.contrasts import contrast_accuracy
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.flips import accuracy_by_cluster, count_changes
 from codi_int.interventions.evidence.measure import ArmChange
@@ -59,7 +59,8 @@ def _groups(
     groups, flips = change.groups, change.accuracy
     estimates = [accuracy_by_cluster(flips[rows], groups.within(rows)) for rows in used.values()]
     contrasts = [
-        contrast(flips, rows, strata, clusters=groups.codes, seed=seed + i) for i, rows in enumerate(used.values())
+        contrast_accuracy(flips, rows, strata, clusters=groups.codes, seed=seed + i)
+        for i, rows in enumerate(used.values())
     ]
     return {
         kind: _Group(

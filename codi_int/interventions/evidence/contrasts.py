@@ -8,10 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.clusters import ClusterLabels, Clusters, read_clusters
 from codi_int.interventions.evidence.draws import interval_place, two_sided_p
+from codi_int.interventions.evidence.flips import cluster_score_interval, read_flips
 from codi_int.records import Estimate
 
 DRAWS = 9_999
 METHOD = "permutation"
+INTERVAL = "interval of two score intervals"
 _SLACK = 1e-9
 
 
@@ -27,9 +29,9 @@ def contrast(
 ) -> Estimate | None:
     """Mean change of the members minus that of the others, stratum by stratum, with a permutation test by cluster.
 
-    Within a stratum the labels of whole clusters are exchanged. The strata's differences are averaged with weights
-    n1 n0 / (n1 + n0), so that a stratum without one of the kinds says nothing; an effect that grows with the number of
-    steps is then no effect of an operation that long problems use more often. The interval inverts the same
+    Within a stratum the labels of whole clusters of one size are exchanged. The strata's differences are averaged with
+    weights n1 n0 / (n1 + n0), so that a stratum without one of the kinds says nothing; an effect that grows with the
+    number of steps is then no effect of an operation that long problems use more often. The interval inverts the same
     permutations under a shift: it holds every difference that, taken off the members, would not be rejected.
 
     Args:
@@ -74,11 +76,50 @@ def contrast(
         for here in (layers == layer for layer in both)
     ]
     # of the observed labels first, then of the permuted ones
-    weight = np.sum([one.weight for one in drawn], axis=0)
+    weight = sum(one.weight for one in drawn)
     statistic = np.sum([one.weight * one.difference for one in drawn], axis=0) / weight
     shifted = np.sum([one.weight * one.shift for one in drawn], axis=0) / weight
     found = _invert(statistic, shifted, confidence)
     return replace(found, method=groups.named(METHOD))
+
+
+def contrast_accuracy(
+    flips: ArrayLike,
+    members: ArrayLike,
+    strata: ArrayLike | None = None,
+    clusters: ClusterLabels | None = None,
+    seed: int = 0,
+    *,
+    confidence: float = 0.95,
+) -> Estimate | None:
+    """`contrast` of changes of -1, 0 and 1, with an interval that stays open where hardly anything flips.
+
+    A shift of everything, which `contrast` inverts, is no model of rare flips. The interval is made of the two sides'
+    score intervals in each stratum: with d their difference and l, u their limits, d - sqrt((e1 - l1)^2 + (u0 - e0)^2)
+    and its mirror image, weighted like the contrast itself.
+
+    Source: G. Zou and A. Donner, Statistics in Medicine 27 (2008) 1693-1702 (MOVER).
+    """
+    values, inside = read_flips(flips), np.asarray(members, dtype=np.bool_)
+    found = contrast(values, inside, strata, clusters, seed, confidence=confidence)
+    if found is None:
+        return None
+    groups = read_clusters(clusters, values.size)
+    layers = np.zeros(values.size, dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
+    weights, below, above = [], [], []
+    for layer in np.unique(layers):
+        sides = [(layers == layer) & side for side in (inside, ~inside)]
+        if not all(side.any() for side in sides):
+            continue
+        one, other = (cluster_score_interval(values[side], groups.within(side), confidence) for side in sides)
+        e1, e0 = (float(values[side].mean()) for side in sides)
+        n1, n0 = (int(side.sum()) for side in sides)
+        weights.append(n1 * n0 / (n1 + n0))
+        below.append((e1 - one.low) ** 2 + (other.high - e0) ** 2)
+        above.append((one.high - e1) ** 2 + (e0 - other.low) ** 2)
+    shares = (np.array(weights) / sum(weights)) ** 2
+    low, high = found.value - np.sqrt(shares @ below), found.value + np.sqrt(shares @ above)
+    return replace(found, low=float(low), high=float(high), method=f"{found.method}; {INTERVAL}")
 
 
 def _of_clusters(values: NDArray[np.generic], groups: Clusters, name: str) -> NDArray[np.int64]:
@@ -93,14 +134,14 @@ def _of_clusters(values: NDArray[np.generic], groups: Clusters, name: str) -> ND
 
 @dataclass(frozen=True)
 class _Stratum:
-    """One stratum under the observed labels and under permuted ones; everything [1 + draws]."""
+    """One stratum under the observed labels and under permuted ones."""
 
-    weight: NDArray[np.float64]
-    """n1 n0 / (n1 + n0): problems, not clusters, for a permutation may give the members larger ones than they had"""
+    weight: float
+    """n1 n0 / (n1 + n0), of problems"""
     difference: NDArray[np.float64]
-    """mean change of the members minus that of the others"""
+    """mean change of the members minus that of the others. [1 + draws]"""
     shift: NDArray[np.float64]
-    """what the difference would be were the change 1 for each observed member and 0 for the others"""
+    """what the difference would be were the change 1 for each observed member and 0 for the others. [1 + draws]"""
 
 
 def _draw_stratum(
@@ -111,29 +152,40 @@ def _draw_stratum(
     draws: int,
     generator: np.random.Generator,
 ) -> _Stratum:
-    """Labels dealt anew to the clusters of a stratum.
+    """Labels dealt anew to the clusters of a stratum, among clusters of one size.
 
-    Only clusters that changed, or that hold several problems, have to be told apart: these get their labels one by one,
-    as from an urn. Of the others it is enough to know how many became members, and how many of these were members
-    before, which is hypergeometric.
+    Were labels exchanged between clusters of different sizes, the number of members would change with every draw, and
+    where one kind has the larger clusters no draw would come out like the observed labels.
     """
-    # problems of members, the sum of their changes, and those of them that are members in truth
-    n1, s1, m1 = (np.concatenate([[labels @ x], np.zeros(draws)]) for x in (sizes, sums, labels * sizes))
-    apart = (sums != 0) | (sizes != 1)
+    # the sum of the members' changes, and those of them that are members in truth
+    s1, m1 = np.zeros((2, 1 + draws))
+    for size in np.unique(sizes):
+        here = sizes == size
+        dealt = _deal(labels[here], sums[here], draws, generator)
+        s1, m1 = s1 + dealt[0], m1 + size * dealt[1]
+    n1, n0 = labels @ sizes, (1.0 - labels) @ sizes
+    difference = s1 / n1 - (sums.sum() - s1) / n0
+    return _Stratum(float(n1 * n0 / (n1 + n0)), difference, m1 / n1 - (n1 - m1) / n0)
+
+
+def _deal(
+    labels: NDArray[np.float64], sums: NDArray[np.float64], draws: int, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(sum over the members' clusters, how many of these are members in truth), observed first. [1 + draws] each
+
+    Only clusters that changed have to be told apart: they get their labels one by one, as from an urn. Of the others it
+    is enough to know how many became members, and how many of these were members before, which is hypergeometric.
+    """
+    total, before = np.zeros(draws), np.zeros(draws)
     to_deal, left = np.full(draws, labels.sum()), labels.size
-    for cluster in np.flatnonzero(apart):
+    for cluster in np.flatnonzero(sums):
         member = generator.random(draws) * left < to_deal
         to_deal, left = to_deal - member, left - 1
-        n1[1:] += member * sizes[cluster]
-        s1[1:] += member * sums[cluster]
-        m1[1:] += member * labels[cluster] * sizes[cluster]
-    before = int(labels[~apart].sum())
-    n1[1:] += to_deal
-    m1[1:] += generator.hypergeometric(before, left - before, to_deal.astype(np.int64))
-    problems, total, members = sizes.sum(), sums.sum(), labels @ sizes
-    n0 = problems - n1
-    difference = s1 / n1 - (total - s1) / n0
-    return _Stratum(n1 * n0 / problems, difference, m1 / n1 - (members - m1) / n0)
+        total += member * sums[cluster]
+        before += member * labels[cluster]
+    members = int(labels[sums == 0].sum())
+    before += generator.hypergeometric(members, left - members, to_deal.astype(np.int64))
+    return np.concatenate([[labels @ sums], total]), np.concatenate([[labels.sum()], before])
 
 
 def _invert(statistic: NDArray[np.float64], shifted: NDArray[np.float64], confidence: float) -> Estimate:

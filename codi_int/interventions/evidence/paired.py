@@ -1,11 +1,10 @@
-"""Paired right-or-wrong data: exact McNemar, a score interval for the difference, power, equivalence.
+"""Paired right-or-wrong data: exact McNemar, a score interval for the difference, power.
 
 Everything here works on four counts. Only the discordant problems (right in one arm, wrong in the other) say anything
 about a difference; how many problems agree decides how large that difference is.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,29 +182,6 @@ def _score_variance(counts: PairedCounts | DeflatedCounts, delta: float) -> floa
     return max(n * (2 * (root - linear) / (4 * n) + delta * (1 - delta)), 0.0)
 
 
-def equivalence(counts: PairedCounts, bound: float, alpha: float = 0.05) -> Equivalence:
-    """Test that the true change of accuracy lies within +-`bound`, by two one-sided score tests.
-
-    Raises:
-        ConfigError: for a bound outside (0, 1).
-    """
-    from scipy.stats import norm
-
-    if not 0.0 < bound < 1.0:
-        raise ConfigError(f"An equivalence bound is a share between 0 and 1, got {bound}.", "One point is 0.01.")
-    # Two one-sided tests (D. Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15 (1987) 657-680): both "a
-    # loss as large as bound" and "a gain as large" must be rejected, so the larger p-value decides, and two tests need
-    # no correction.
-    p_value = max(float(norm.sf(_score_z(counts, edge, sign))) for edge, sign in ((-bound, 1.0), (bound, -1.0)))
-    return Equivalence(bound, p_value, p_value < alpha, alpha, "two one-sided tango-score tests")
-
-
-def _score_z(counts: PairedCounts, delta: float, sign: float) -> float:
-    """How far the estimate lies from `delta`, towards `sign`, in standard errors under `delta`."""
-    # the variance is 0 only at -1, 0 and 1, and a bound lies strictly between
-    return sign * _correct_gap(counts, delta) / math.sqrt(_score_variance(counts, delta))
-
-
 def power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
     """Chance that the exact McNemar test finds a difference, by summing over the number of discordant pairs.
 
@@ -228,24 +204,3 @@ def power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
     # given m, the flips one way are Binomial(m, loss / rate); by symmetry the other tail begins at m - critical
     reject = binom.cdf(critical, m, loss / rate) + binom.sf(m - critical - 1, m, loss / rate)
     return float((binom.pmf(m, n, rate) * reject).sum())
-
-
-def minimum_detectable(counts: PairedCounts, alpha: float = 0.05, target: float = 0.8) -> float | None:
-    """The smallest true change of accuracy that this many pairs find with power `target`.
-
-    Flips against the effect are as frequent as the rarer kind was here: noise of that size has to be outweighed.
-    None where even the largest possible change would not be found.
-    """
-    noise = min(counts.broken, counts.fixed) / counts.n
-    return _find_smallest(lambda change: power(counts.n, noise + change, noise, alpha) - target, 1.0 - 2 * noise)
-
-
-def _find_smallest(shortfall: Callable[[float], float], largest: float) -> float | None:
-    """The change at which `shortfall` turns positive, up to `largest`."""
-    from scipy.optimize import brentq
-
-    if largest <= 0 or shortfall(largest) < 0:
-        return None
-    # Power rises with the change, for a further broken problem never undoes a rejection towards loss; so there is one
-    # root. 1e-5 is a thousandth of a point of accuracy.
-    return float(brentq(shortfall, 1e-9, largest, xtol=1e-5))
