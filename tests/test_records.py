@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from codi_int.interventions.evidence.family import Flips
 from codi_int.interventions.screens.additivity import Interaction, PairRow
+from codi_int.interventions.screens.confirmed import CONFIRMATION_COLUMNS, Confirmation
 from codi_int.interventions.screens.curves import CurvePoint
 from codi_int.interventions.screens.screen import ScreenRow
 from codi_int.interventions.screens.thought_map import NO_PATH, MapCell
-from codi_int.records import ArmEffect, Estimate, differing_key, flatten, table_row, unflatten
+from codi_int.records import EVIDENCE_COLUMNS, ArmEffect, Estimate, differing_key, flatten, table_row, unflatten
 from codi_int.types import Site
 
 EFFECT = ArmEffect(
@@ -50,6 +52,12 @@ FLAT = {
     "logprob_p_adjusted": 0.03,
     "rank": 0.6,
     "rank_logprob": 0.7,
+    **dict.fromkeys(EVIDENCE_COLUMNS),
+    **dict.fromkeys(CONFIRMATION_COLUMNS),
+    "selected": False,
+    "selected_logprob": False,
+    "flips": {"broken": [], "fixed": []},
+    "folds": [],
 }
 PAIR = PairRow(
     site=Site(2, 3),
@@ -72,9 +80,31 @@ def test_a_row_of_a_table_has_the_flat_names_in_the_order_of_the_columns() -> No
 
 
 def test_flat_names_read_the_nested_values() -> None:
-    assert {name: getattr(ROW, name) for name in FLAT if name != "site"} == {
-        k: v for k, v in FLAT.items() if k != "site"
+    nested = ("site", "flips", "folds")
+    assert {name: getattr(ROW, name) for name in FLAT if name not in nested} == {
+        k: v for k, v in FLAT.items() if k not in nested
     }
+
+
+def test_a_confirmation_has_flat_names_and_comes_back() -> None:
+    found = Confirmation(
+        n=90,
+        n_broken=8,
+        n_fixed=1,
+        accuracy=Estimate(-0.07, -0.1, -0.02, 0.03, 0.06),
+        logprob=Estimate(-0.5, None, None),
+        confirmed=False,
+        confirmed_logprob=None,
+        power=0.4,
+        fresh=Estimate(-0.06, -0.09, 0.0, 0.07),
+        n_fresh=80,
+        fold=1,
+    )
+    row = replace(ROW, confirmation=found, selected=True, flips=Flips((1, 4), (9,)), folds=(EFFECT, EFFECT))
+    flat = json.loads(json.dumps(table_row(row)))
+    assert flat["confirmation_estimate"] == -0.07
+    assert (flat["fresh_n"], flat["fresh_p"], flat["confirmation_fold"]) == (80, 0.07, 1)
+    assert unflatten(ScreenRow, {**flat, "site": Site.parse(flat["site"])}) == row
 
 
 @pytest.mark.parametrize("record", [ROW, PAIR], ids=["screen", "pair"])

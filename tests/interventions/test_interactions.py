@@ -15,8 +15,8 @@ from codi_int.interventions.evidence.mean import estimate_mean
 from codi_int.interventions.screens import groups
 from codi_int.interventions.screens.additivity import PairRow, measure_interaction
 from codi_int.interventions.screens.interactions import run_pairs
-from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_screen
+from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.types import Problem, Site
 
 SITE = Site(2, 3)
@@ -105,9 +105,7 @@ def test_departures_are_tested_by_flipping_signs_and_by_bootstrap_t() -> None:
     exact = permutation_test((flips[flips != 0],), np.mean, permutation_type="samples", n_resamples=np.inf)
     assert coarse.p_value == pytest.approx(exact.pvalue)
     assert coarse.estimate == pytest.approx(flips.mean())
-    assert (coarse.low, coarse.high) == pytest.approx(
-        (lambda e: (e.low, e.high))(estimate_bounded(flips, 3.0))
-    )
+    assert (coarse.low, coarse.high) == pytest.approx((lambda e: (e.low, e.high))(estimate_bounded(flips, 3.0)))
     assert measure_interaction(np.zeros(5)).p_value is None
 
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import false_discovery_control
+from statsmodels.stats.multitest import multipletests
 
 from codi_int.errors import ConfigError, SiteError
+from codi_int.interventions.evidence.family import Family, Member
 from codi_int.interventions.screens import mapping
 from codi_int.interventions.screens.mapping import run_map, whole_grid
+from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.interventions.screens.thought_map import MapCell, MapPlan, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Site
@@ -187,9 +189,7 @@ def test_selected_cells_are_run_again_with_the_same_vectors(
         with torch.no_grad(), llama.hooks({cell.site: lambda resid, _, v=vector: v.to(resid).expand_as(resid)}):
             answers = llama.answer(right[12:])
         clean = llama.answer(right[12:])
-        broken = sum(
-            c.answer == p.answer != a.answer for a, c, p in zip(answers, clean, right[12:], strict=True)
-        )
+        broken = sum(c.answer == p.answer != a.answer for a, c, p in zip(answers, clean, right[12:], strict=True))
         assert cell.confirmation_broken == broken
 
 

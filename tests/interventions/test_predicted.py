@@ -6,6 +6,7 @@ from scipy.stats import binom, binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
+from codi_int.interventions.evidence.betting import estimate_bounded
 from codi_int.interventions.patching.predicted import check_power, needed_problems, score_prediction, wilson
 from codi_int.interventions.patching.predictions import Prediction, Predictions
 from codi_int.types import Number, Outcome
@@ -91,10 +92,14 @@ def test_verdicts() -> None:
     missed = score_prediction(claim, before, few)
     assert "does not come true beyond chance" in missed.verdict
     assert missed.verdict.endswith(f"The interval ends at {binomtest(2, 200).proportion_ci(method='wilson').high:.1%}.")
-    beaten = score_prediction(claim, before, many, [many] * 20).verdict
-    assert "20 of 20 control edits did as well. So do too many" in beaten
-    unbeaten = score_prediction(claim, before, many, [none] * 20).verdict
-    assert "none of 20 control edits did as well" in unbeaten
+    beaten = score_prediction(claim, before, many, [many] * 20)
+    assert "20 of 20 control edits did as well. That it exceeds its controls is not shown: +0.0 points" in beaten.verdict
+    unbeaten = score_prediction(claim, before, many, [none] * 19 + [many])
+    assert "1 of 20 control edits did as well. It exceeds its controls by +19.0 points" in unbeaten.verdict
+    # problem by problem: 40 problems on which one control of twenty does it too
+    assert unbeaten.controls is not None
+    difference = np.repeat([1 - 1 / 20, 0.0], [40, 160])
+    assert unbeaten.controls.difference == estimate_bounded(difference, 2.0)
     short = score_prediction(predicted(*[5] * 9), outcomes(*[1] * 9), outcomes(*[1] * 9)).verdict
     assert short.startswith("Too few problems to tell: 0 of 9")
 

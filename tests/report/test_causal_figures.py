@@ -38,7 +38,7 @@ def cell(site: Site, effect: float | None, path: str = "both", p: float = 0.5) -
         n_fixed=1,
         n_answer_changed=7,
     )
-    return MapCell(site, path, 1, found)
+    return MapCell(site, path, 1, found, selected=p < 0.05, selected_logprob=p < 0.05)
 
 
 def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False) -> dict:

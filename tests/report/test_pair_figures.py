@@ -35,6 +35,8 @@ def pair(a: int, b: int, interaction: float, p: float | None) -> dict:
         logprob_b=-0.5,
         interaction=found,
         interaction_logprob=found,
+        selected=p is not None and p < 0.05,
+        selected_logprob=p is not None and p < 0.05,
     )
     return table_row(row)
 

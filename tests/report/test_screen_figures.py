@@ -62,6 +62,8 @@ def row(feature: int, estimate: float, p: float, logprob: float, logprob_p: floa
             "logprob_p_adjusted": 0.01 if logprob_p < 0.01 else 0.9,
             "rank": 0.25,
             "rank_logprob": 0.75,
+            "selected": q < 0.05,
+            "selected_logprob": logprob_p < 0.01,
         },
     )
 
@@ -125,7 +127,31 @@ def test_the_volcano_has_effects_across_and_p_upwards() -> None:
     assert same_color(found[0.25, round(-np.log10(0.004), 6)][:3], BLUE)
 
 
-def test_the_dashed_line_is_benjamini_hochberg() -> None:
+def test_what_was_not_confirmed_is_no_finding() -> None:
+    found = document(*ROWS)
+    found["rows"][3]["confirmed"] = False
+    assert not any(dot.significant for dot in alive(found, ACCURACY))
+    found["rows"][3]["confirmed"] = True
+    assert [dot.feature for dot in alive(found, ACCURACY) if dot.significant] == [4]
+
+
+def test_documents_of_earlier_releases_are_read_by_their_adjusted_p_values() -> None:
+    found = document(*ROWS)
+    for one in found["rows"]:
+        for name in ("selected", "selected_logprob", "confirmed", "confirmed_logprob"):
+            del one[name]
+    assert [dot.feature for dot in alive(found, ACCURACY) if dot.significant] == [4]
+    assert [dot.feature for dot in alive(found, LOGPROB) if dot.significant] == [1, 2]
+
+
+def test_a_mean_without_an_interval_is_a_dot_without_a_bar() -> None:
+    found = document(*ROWS)
+    found["rows"][0] |= {"logprob_low": None, "logprob_high": None}
+    (dot,) = [dot for dot in alive(found, LOGPROB) if dot.feature == 1]
+    assert dot.low == dot.high == dot.effect
+
+
+def test_the_dashed_line_is_the_border_of_what_was_found() -> None:
     accuracy, logprob = volcano_figure(document(*ROWS)).axes
     lines = [next(line for line in axis.lines if line.get_linestyle() == "--") for axis in (accuracy, logprob)]
     assert lines[0].get_ydata()[0] == pytest.approx(4)  # the largest p that was found

@@ -158,7 +158,7 @@ def judge(
         choices = [whole]
         if sides.confirming is not None and whole.places and again is not None:
             ran = again([measured[i].key for i in whole.places])
-            confirmed, n_correct = _confirm_on_set(measured, whole, ran, sides, seed, measures), ran.n_correct
+            confirmed, n_correct = _confirm_on_set(measured, whole, ran, sides, (seed, measures)), ran.n_correct
     selected = tuple(any(each) for each in zip(*(c.family.found for c in choices), strict=True))
     by_logprob = tuple(any(each) for each in zip(*(c.found_logprob for c in choices), strict=True))
     equivalence = adjust([one.effect.p_equivalence for one in everything], EQUIVALENCE)
@@ -210,10 +210,10 @@ def _choose_in_fold(measured: Sequence[Measured], sides: Sides, fold: int, seed:
 
 
 def _confirm_on_set(
-    measured: Sequence[Measured], choice: _Choice, ran: Again, sides: Sides, seed: int, measures: Measures
+    measured: Sequence[Measured], choice: _Choice, ran: Again, sides: Sides, how: tuple[int, Measures]
 ) -> dict[int, Confirmation]:
     """What problems of their own say of everything selected."""
-    places, clusters = choice.places, sides.confirming_clusters
+    (seed, measures), places, clusters = how, choice.places, sides.confirming_clusters
     changes = [ran.changes[measured[i].key] for i in places]
     effects = measures.arms(changes, seed, sides.plan.bound)
     here = _Arms([measured[i].effect for i in places], len(sides.problems))
