@@ -65,8 +65,13 @@ def test_several_factors_are_one_family(run: Callable, shelf, base: tuple[str, .
     assert document["schema"] == "codi-int/results@1"
     alone = json.loads(run(*words, "--factor", "6", "--json").out)
     assert alone["schema"] == "codi-int/result@2"
-    for part in ("experiment", "arms", "effect", "controls", "by_operation", "counts", "notes"):
+    for part in ("experiment", "arms", "controls", "by_operation", "by_steps", "counts", "notes"):
         assert document["results"][1][part] == alone[part]
+    # what a test may conclude, and what it can find, is the family's
+    concluded = {"conclusion", "verdict", "minimum_detectable"}
+    same = [{k: v for k, v in r["effect"].items() if k not in concluded} for r in (document["results"][1], alone)]
+    assert same[0] == same[1]
+    assert "after Holm over 3 edits" in document["results"][1]["effect"]["verdict"]
     p_values = [result["effect"]["p_value"] for result in document["results"]]
     assert document["p_adjusted"] == multipletests(p_values, method="holm")[1].tolist()
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == document
