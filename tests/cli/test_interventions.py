@@ -295,3 +295,20 @@ def test_edits_that_cannot_work_teach(
 ) -> None:
     filled = [word.format(living=shelf.living) for word in words]
     assert says in refused(run, [filled[0], "--feature", str(shelf.living), *filled[1:], *base])
+
+
+@pytest.mark.parametrize("value", ["0", "0.6", "-0.1", "nan"])
+def test_a_bound_that_bounds_nothing_is_refused(run: Callable, base: tuple[str, ...], value: str) -> None:
+    ran = run("ablate", "--feature", "3", *base, "--bound", value)
+    assert ran.code == 2
+    assert ran.err.startswith("--bound")
+    assert len(ran.err.strip().splitlines()) == 2
+    assert not ran.out
+
+
+def test_the_bound_decides_what_is_equivalent(run: Callable, shelf, base: tuple[str, ...]) -> None:
+    words = ("ablate", "--feature", str(shelf.living), *base, "--controls", "0", "--json")
+    narrow, wide = (json.loads(run(*words, *more).out)["effect"] for more in ((), ("--bound", "0.5")))
+    assert (narrow["bound"], wide["bound"]) == (0.005, 0.5)
+    assert narrow["p_equivalence"] > wide["p_equivalence"]
+    assert narrow["estimate"] == wide["estimate"]
