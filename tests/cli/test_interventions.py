@@ -301,7 +301,7 @@ def test_edits_that_cannot_work_teach(
 def test_a_bound_that_bounds_nothing_is_refused(run: Callable, base: tuple[str, ...], value: str) -> None:
     ran = run("ablate", "--feature", "3", *base, "--bound", value)
     assert ran.code == 2
-    assert ran.err.startswith("--bound")
+    assert ran.err.startswith("codi-int: --bound")
     assert len(ran.err.strip().splitlines()) == 2
     assert not ran.out
 
