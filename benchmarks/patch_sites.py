@@ -2,10 +2,10 @@
 
     python benchmarks/patch_sites.py
 
-codi-mini, the first 200 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, and in every cell
-sources with a third value of the same match class as controls. One row per site and step. All cells are one family: exact
-sign flips of predicted answers after and before, corrected by the discrete false discovery rate; the difference to the
-controls, paired by problem, by Holm.
+codi-mini, the first 200 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, and in every
+cell sources with a third value of the same match class as controls. One row per site and step. All cells are one
+family: exact sign flips of predicted answers after and before, corrected by the discrete false discovery rate; the
+difference to the controls, paired by problem, by Holm.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from codi_int.interventions.patching.patch import Participants, participants, pa
 from codi_int.interventions.patching.predicted import score_prediction
 from codi_int.interventions.patching.predicted_run import edited_outcomes
 from codi_int.interventions.patching.predictions import Predictions, predict_patch
-from codi_int.report.panels import amount_scale, heatmap, panel_grid
+from codi_int.report.panels import Cells, amount_scale, heatmap, panel_grid
 from codi_int.report.style import AMOUNT, PAGE, new_figure, styled, write_figure
 from codi_int.types import Outcome, Site
 
@@ -128,8 +128,8 @@ def draw(rows: Sequence[dict[str, Any]], limit: int) -> Any:
     ]
     caption = (
         f"codi-mini, the first {limit} problems of stories:validation: the activation there comes from a problem whose "
-        "result of that step is another one. Dot: more often than before the patch (exact, discrete false discovery rate "
-        "over all cells) and than with sources of a third value (paired, Holm). Hatched: not patched."
+        "result of that step is another one. Dot: more often than before the patch (exact, discrete false discovery "
+        "rate over all cells) and than with sources of a third value (paired, Holm). Hatched: not patched."
     )
     figure = new_figure(PAGE, 1.5 + 0.2 * len(layers), "How often the answer becomes the predicted one", caption)
     norm, names = amount_scale(tables), [*(str(layer) for layer in layers[:-1]), "thought fed next"]
@@ -138,9 +138,8 @@ def draw(rows: Sequence[dict[str, Any]], limit: int) -> Any:
         dots = [
             (i, j) for i, layer in enumerate(layers) for j, p in enumerate(positions) if true_at(found, step, layer, p)
         ]
-        image = heatmap(
-            axis, table, norm=norm, cmap=AMOUNT, rows=names, columns=[str(p) for p in positions], marked=dots
-        )
+        cells = Cells(table, rows=names, columns=[str(p) for p in positions], marked=dots)
+        image = heatmap(axis, cells, norm=norm, cmap=AMOUNT)
         axis.set_title(f"result of step {step}")
         axis.set_xlabel("position")
     axes[0].set_ylabel("layer")
@@ -163,7 +162,7 @@ def main() -> None:
     """Patch everywhere, print the sites at which predictions come true, write all."""
     quick = common.arguments(__doc__).parse_args().quick
     sites = all_sites((9,), (1, 3)) if quick else all_sites(LAYERS, POSITIONS)
-    problems = ci.load_problems("stories:validation", limit=24 if quick else LIMIT)
+    problems = ci.load_problems("stories:validation", limit=60 if quick else LIMIT)
     engine = ci.FeatureInterventionEngine(ci.load_model("codi-mini"), dict.fromkeys(sites))
     watch = common.Stopwatch()
     with watch.at("all"):

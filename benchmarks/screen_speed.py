@@ -10,8 +10,8 @@ on a seeded sample of the features that fire and extrapolated, in three strength
   shared batches     firing problems only, and rows of many features share a batch (no hook library does this)
 
 A screen is timed without its confirmation and with it, the default: what is found is run again on stories:confirmation.
-The first re-run is what is done today and what the ratio in the docs refers to. Every answer of the sample is compared with
-the screen's. The arithmetic floor is the multiplications and additions of the matrix products that the suffix rows
+The first re-run is what is done today and what the ratio in the docs refers to. Every answer of the sample is compared
+with the screen's. The arithmetic floor is the multiplications and additions of the matrix products that the suffix rows
 need, divided by the rate of a large float32 product on this machine.
 """
 
