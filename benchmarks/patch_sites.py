@@ -2,8 +2,10 @@
 
     python benchmarks/patch_sites.py
 
-codi-mini, the first 200 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, no controls
-but the patch of the same value. One row per site and step; p-values are adjusted (Benjamini-Hochberg) over all of them.
+codi-mini, the first 200 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, and in every
+cell sources with a third value of the same match class as controls. One row per site and step. All cells are one
+family: exact sign flips of predicted answers after and before, corrected by the discrete false discovery rate; the
+difference to the controls, paired by problem, by Holm.
 """
 
 from collections.abc import Sequence
@@ -11,20 +13,26 @@ from typing import Any
 
 import _common as common
 import numpy as np
+from numpy.typing import NDArray
 
 import codi_int as ci
 from codi_int.data.answers import is_right
+from codi_int.data.chains import cluster_problems
+from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.interventions.evidence.families import adjust
-from codi_int.interventions.patching.pairs import KINDS, find_pairs
+from codi_int.interventions.evidence.family import Member, find
+from codi_int.interventions.patching.pairs import KINDS, find_pairs, third_value_sources
 from codi_int.interventions.patching.patch import Participants, participants, patch_edit
 from codi_int.interventions.patching.predicted import score_prediction
 from codi_int.interventions.patching.predicted_run import edited_outcomes
-from codi_int.interventions.patching.predictions import predict_patch
-from codi_int.report.panels import amount_scale, heatmap, panel_grid
+from codi_int.interventions.patching.predictions import Predictions, predict_patch
+from codi_int.report.panels import Cells, amount_scale, heatmap, panel_grid
 from codi_int.report.style import AMOUNT, PAGE, new_figure, styled, write_figure
 from codi_int.types import Outcome, Site
 
 LIMIT, STEPS, LAYERS, POSITIONS = 200, (1, 2, 3), (3, 7, 11, 15), (1, 2, 3, 4, 5, 6)
+DRAWS = 5
+"""control sources in every cell"""
 THOUGHTS = tuple(Site(None, position, "thought") for position in range(6))
 """the vector that is fed after each position; the one after the last is read by nobody"""
 
@@ -44,20 +52,36 @@ def changed(people: Participants, clean: Sequence[Outcome], after: Sequence[Outc
     }
 
 
-def step_rows(engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Problem], step: int) -> list[dict[str, Any]]:
-    """Every site for the result of one step."""
+def hits_of(predictions: Predictions, outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
+    """1 where an informative problem got the predicted answer. [n]"""
+    pairs = zip(predictions.rows, outcomes, strict=True)
+    return np.array([float(row.informative and is_right(o.answer, row.answer)) for row, o in pairs])
+
+
+def step_rows(
+    engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Problem], step: int, members: list[Member]
+) -> list[dict[str, Any]]:
+    """Every site for the result of one step; `members` gets their tests."""
     after: dict[str, dict[Site, dict[str, bool]]] = {}
     rows = []
     for kind in KINDS:
-        people = participants(problems, find_pairs(problems, kind, step))
+        people = participants(problems, find_pairs(problems, kind, step), step)
         predictions = predict_patch(people.problems, people.sources, step)
+        groups = read_clusters(cluster_problems(people.problems), len(people.problems))
+        thirds = third_value_sources(people.problems, people.sources, step, DRAWS) if kind == "different" else ()
         after[kind] = {}
         for site in engine.sites:
             clean = engine.site_context(people.problems, site).clean.outcomes
-            (outcomes,) = edited_outcomes(engine, people.problems, [patch_edit([site], people.sources)], site)
+            edits = [patch_edit([site], sources) for sources in (people.sources, *thirds)]
+            outcomes, *controls = edited_outcomes(engine, people.problems, edits, site)
             after[kind][site] = changed(people, clean, outcomes)
             if kind == "different":
-                test = score_prediction(predictions, clean, outcomes)
+                test = score_prediction(predictions, clean, outcomes, controls, clusters=groups.codes)
+                before, hits = (hits_of(predictions, some) for some in (clean, outcomes))
+                members.append(Member.of(test.p_value, hits - before, groups))
+                assert test.controls is not None
+                difference = test.controls.difference
+                assert difference is not None
                 rows.append(
                     {
                         "step": step,
@@ -73,6 +97,11 @@ def step_rows(engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Proble
                         "p": test.p_value,
                         "copies": test.became["the source's"],
                         "as_before": test.became["as before"],
+                        "controls": float(np.mean(test.controls.hit_rates)),
+                        "difference": difference.value,
+                        "difference_low": difference.low,
+                        "difference_high": difference.high,
+                        "difference_p": difference.p_value,
                     }
                 )
     for row, site in zip(rows, engine.sites, strict=True):
@@ -99,8 +128,8 @@ def draw(rows: Sequence[dict[str, Any]], limit: int) -> Any:
     ]
     caption = (
         f"codi-mini, the first {limit} problems of stories:validation: the activation there comes from a problem whose "
-        "result of that step is another one. Dot: more often than before the patch (exact McNemar, Benjamini-Hochberg "
-        "over all cells). Hatched: not patched."
+        "result of that step is another one. Dot: more often than before the patch (exact, discrete false discovery "
+        "rate over all cells) and than with sources of a third value (paired, Holm). Hatched: not patched."
     )
     figure = new_figure(PAGE, 1.5 + 0.2 * len(layers), "How often the answer becomes the predicted one", caption)
     norm, names = amount_scale(tables), [*(str(layer) for layer in layers[:-1]), "thought fed next"]
@@ -109,9 +138,8 @@ def draw(rows: Sequence[dict[str, Any]], limit: int) -> Any:
         dots = [
             (i, j) for i, layer in enumerate(layers) for j, p in enumerate(positions) if true_at(found, step, layer, p)
         ]
-        image = heatmap(
-            axis, table, norm=norm, cmap=AMOUNT, rows=names, columns=[str(p) for p in positions], marked=dots
-        )
+        cells = Cells(table, rows=names, columns=[str(p) for p in positions], marked=dots)
+        image = heatmap(axis, cells, norm=norm, cmap=AMOUNT)
         axis.set_title(f"result of step {step}")
         axis.set_xlabel("position")
     axes[0].set_ylabel("layer")
@@ -127,20 +155,25 @@ def ordered(rows: Sequence[dict[str, Any]], key: str) -> list[Any]:
 def true_at(found: dict[tuple[Any, ...], dict[str, Any]], *place: Any) -> bool:
     """Whether predictions come true in a cell, corrected for all cells."""
     row = found.get(place)
-    return row is not None and row["p_adjusted"] < 0.05 and row["hits"] > row["hits_clean"]
+    return row is not None and bool(row["true"])
 
 
 def main() -> None:
     """Patch everywhere, print the sites at which predictions come true, write all."""
     quick = common.arguments(__doc__).parse_args().quick
     sites = all_sites((9,), (1, 3)) if quick else all_sites(LAYERS, POSITIONS)
-    problems = ci.load_problems("stories:validation", limit=24 if quick else LIMIT)
+    problems = ci.load_problems("stories:validation", limit=60 if quick else LIMIT)
     engine = ci.FeatureInterventionEngine(ci.load_model("codi-mini"), dict.fromkeys(sites))
     watch = common.Stopwatch()
     with watch.at("all"):
-        rows = [row for step in (STEPS[:1] if quick else STEPS) for row in step_rows(engine, problems, step)]
-    for row, p_value in zip(rows, adjust([row["p"] for row in rows], "benjamini-hochberg"), strict=True):
-        row["p_adjusted"] = p_value
+        members: list[Member] = []
+        steps = STEPS[:1] if quick else STEPS
+        rows = [row for step in steps for row in step_rows(engine, problems, step, members)]
+    family, paired = find(members), adjust([row["difference_p"] for row in rows], "holm")
+    for row, p_value, is_found, q in zip(rows, family.p_adjusted, family.found, paired, strict=True):
+        exceeds = q is not None and q < 0.05 and row["difference"] > 0
+        row |= {"p_adjusted": p_value, "found": is_found, "difference_p_adjusted": q}
+        row["true"] = is_found and row["hits"] > row["hits_clean"] and exceeds
     best = sorted(rows, key=lambda row: -row["share"])
     columns = {
         "step": "step",
@@ -150,7 +183,12 @@ def main() -> None:
         "share": "share",
         "low": "low",
         "high": "high",
-        "p_adjusted": "p (BH)",
+        "p_adjusted": "p (family)",
+        "controls": "controls",
+        "difference": "- controls",
+        "difference_low": "low",
+        "difference_high": "high",
+        "difference_p_adjusted": "p (Holm)",
         "hits_clean": "before",
         "copies": "copied",
         "as_before": "as before",
@@ -159,8 +197,12 @@ def main() -> None:
         "n_both": "of",
     }
     common.show(best[:24], columns)
-    found = int(np.sum([row["p_adjusted"] < 0.05 and row["hits"] > row["hits_clean"] for row in rows]))
-    print(f"{found} of {len(rows)} (site, step) cells have predictions come true at 5% false discoveries")
+    above = int(np.sum([row["found"] and row["hits"] > row["hits_clean"] for row in rows]))
+    true = int(np.sum([row["true"] for row in rows]))
+    print(
+        f"{above} of {len(rows)} (site, step) cells have predictions come true at 5% false discoveries, "
+        f"{true} of them beyond sources with a third value"
+    )
     path = common.write(
         "patch_sites", {"n_problems": len(problems), "rows": rows, "seconds": watch.seconds["all"]}, quick
     )

@@ -9,8 +9,9 @@ on a seeded sample of the features that fire and extrapolated, in three strength
   firing problems    the same, on the problems on which the feature fires (what the exact skip alone gives)
   shared batches     firing problems only, and rows of many features share a batch (no hook library does this)
 
-The first is what is done today and what the ratio in the docs refers to. Every answer of the sample is compared with
-the screen's. The arithmetic floor is the multiplications and additions of the matrix products that the suffix rows
+A screen is timed without its confirmation and with it, the default: what is found is run again on stories:confirmation.
+The first re-run is what is done today and what the ratio in the docs refers to. Every answer of the sample is compared
+with the screen's. The arithmetic floor is the multiplications and additions of the matrix products that the suffix rows
 need, divided by the rate of a large float32 product on this machine.
 """
 
@@ -33,6 +34,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.suffix import SuffixRunner
 from codi_int.interventions.screens.screen import run_screen
+from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext
 from codi_int.types import Number, Problem, Site
@@ -98,14 +100,16 @@ def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem],
     again = watch.around("rows written again", SuffixRunner._write_again)
     timed = watch.around("suffix", scored)
     with patch.object(SuffixRunner, "_write_again", again), patch.object(engine, "score", timed):
-        screen = run_screen(engine, problems)
+        screen = run_screen(engine, problems, selection=SelectionPlan(confirm="none"))
     total = time.perf_counter() - started
+    confirming = time_confirmation(engine, problems, total)
     parts = dict(watch.seconds)
     parts["suffix"] -= parts.get("rows written again", 0.0)
     parts["plans and statistics"] = total - sum(parts.values())
     flops = suffix_flops(engine.model, context, touched, changed)
     return {
         "seconds": total,
+        "confirmation": confirming,
         "parts_s": parts,
         "counts": asdict(screen.counts),
         "features": len(screen.rows),
@@ -114,6 +118,29 @@ def timed_screen(engine: FeatureInterventionEngine, problems: Sequence[Problem],
         "matmul_gflop_per_s": rate / 1e9,
         "floor_s": flops / rate,
         "share_of_floor": flops / rate / parts["suffix"],
+    }
+
+
+def time_confirmation(
+    engine: FeatureInterventionEngine, problems: Sequence[Problem], without: float
+) -> dict[str, object]:
+    """What confirming adds to a screen: telling the stories, one clean pass, and the arms that were selected."""
+    watch = common.Stopwatch()
+    with watch.at("stories"):
+        confirming = ci.load_problems("stories:confirmation", limit=len(problems))
+    with watch.at("screen, selections and all"):
+        found = run_screen(engine, problems)
+    selection = found.selection
+    assert selection is not None
+    # nothing is run again where nothing was selected
+    added = watch.seconds["stories"] + selection.seconds
+    return {
+        "n_confirming": len(confirming),
+        "n_selected": sum(row.confirmation is not None for row in found.rows),
+        "n_confirmed": selection.n_confirmed,
+        "stories_s": watch.seconds["stories"],
+        "run_again_s": selection.seconds,
+        "ratio": (without + added) / without,
     }
 
 
@@ -221,7 +248,7 @@ def extrapolated(screen: dict, rerun: dict) -> list[dict[str, object]]:
 
 def report(screen: dict, rerun: dict, rows: list[dict[str, object]]) -> None:
     """The tables of this benchmark."""
-    counts = screen["counts"]
+    counts, confirming = screen["counts"], screen["confirmation"]
     print(f"\n{screen['features']} features x {screen['n_problems']} problems at {SITE}\n")
     common.show(rows, {"how": "how", "seconds": "seconds", "ratio": "times the screen's"})
     print(
@@ -230,6 +257,11 @@ def report(screen: dict, rerun: dict, rows: list[dict[str, object]]) -> None:
     )
     common.show(
         [{"part": name, "s": value} for name, value in screen["parts_s"].items()], {"part": "part", "s": "seconds"}
+    )
+    print(
+        f"\nconfirmation on {confirming['n_confirming']:,} stories: {confirming['stories_s']:.1f} s to tell them, "
+        f"{confirming['run_again_s']:.1f} s to run {confirming['n_selected']} of {screen['features']} features again; "
+        f"a screen takes {confirming['ratio']:.2f} times its time without"
     )
     skipped = counts["skipped"] / counts["pairs"]
     print(

@@ -93,9 +93,7 @@ def test_verdicts() -> None:
     assert "does not come true beyond chance" in missed.verdict
     assert missed.verdict.endswith(f"The interval ends at {binomtest(2, 200).proportion_ci(method='wilson').high:.1%}.")
     beaten = score_prediction(claim, before, many, [many] * 20)
-    assert (
-        "20 of 20 control edits did as well. That it exceeds its controls is not shown: +0.0 points" in beaten.verdict
-    )
+    assert "20 of 20 control edits did as well. That it exceeds its controls is not shown: +0.0" in beaten.verdict
     unbeaten = score_prediction(claim, before, many, [none] * 19 + [many])
     assert "1 of 20 control edits did as well. It exceeds its controls by +19.0 points" in unbeaten.verdict
     # problem by problem: 40 problems on which one control of twenty does it too
