@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from codi_int.cli import _choices as c
 from codi_int.cli import _complete
@@ -328,6 +328,7 @@ def _run(
 ) -> _Found:
     """All trials on their problems; `more` is the name of the SAE and what shows progress."""
     from codi_int.data.problems import name_of_problems
+    from codi_int.interventions.engine.summary import family_of
     from codi_int.interventions.patching.patch import contrast_values, run_patch
 
     name, report = more
@@ -349,7 +350,9 @@ def _run(
     if len(results) != 2:
         return _Found(results, None)
     everybody = {p.id: p for trial in trials for p in trial.participants.problems}
-    return _Found(results, contrast_values(results[0], results[1], problems=list(everybody.values())))
+    contrast = contrast_values(results[0], results[1], problems=list(everybody.values()))
+    # two tests of one question are a family: what is kept of each is what the page says of it
+    return _Found(cast(Any, family_of(results).results), contrast)
 
 
 def _keep(found: _Found, out: Path) -> Kept:

@@ -26,11 +26,15 @@ def test_neurons_and_means_stand_beside_the_controls(run: Callable, shelf, comma
         "3",
     )
     found = json.loads(run(*words, "--json").out)
-    assert found["controls"].keys() == {"random_features", "single_neurons", "difference_of_means"}
+    assert found["controls"].keys() == {
+        *("random_features", "single_neurons", "single_dimensions", "principal_components", "difference_of_means"),
+    }
     edit = ci.Ablate(shelf.living) if command == ("ablate",) else ci.Amplify(shelf.living, 5)
     engine = ci.FeatureInterventionEngine(ci.load_model(shelf.model), {ci.Site(2, 3): ci.load_sae(shelf.sae)})
     expected = engine.run(
-        edit, ci.load_problems(shelf.data), controls=ci.Controls(2, neurons=3, mean_difference=True)
+        edit,
+        ci.load_problems(shelf.data),
+        controls=ci.Controls(2, neurons=3, mean_difference=True, dimensions=3, components=3),
     ).to_dict()
     assert found["controls"] == expected["controls"]
     page = run(*words).page

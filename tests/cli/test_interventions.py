@@ -65,8 +65,13 @@ def test_several_factors_are_one_family(run: Callable, shelf, base: tuple[str, .
     assert document["schema"] == "codi-int/results@1"
     alone = json.loads(run(*words, "--factor", "6", "--json").out)
     assert alone["schema"] == "codi-int/result@2"
-    for part in ("experiment", "arms", "effect", "controls", "by_operation", "counts", "notes"):
+    for part in ("experiment", "arms", "controls", "by_operation", "by_steps", "counts", "notes"):
         assert document["results"][1][part] == alone[part]
+    # what a test may conclude, and what it can find, is the family's
+    concluded = {"conclusion", "verdict", "minimum_detectable"}
+    same = [{k: v for k, v in r["effect"].items() if k not in concluded} for r in (document["results"][1], alone)]
+    assert same[0] == same[1]
+    assert "after Holm over 3 edits" in document["results"][1]["effect"]["verdict"]
     p_values = [result["effect"]["p_value"] for result in document["results"]]
     assert document["p_adjusted"] == multipletests(p_values, method="holm")[1].tolist()
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == document
@@ -290,3 +295,20 @@ def test_edits_that_cannot_work_teach(
 ) -> None:
     filled = [word.format(living=shelf.living) for word in words]
     assert says in refused(run, [filled[0], "--feature", str(shelf.living), *filled[1:], *base])
+
+
+@pytest.mark.parametrize("value", ["0", "0.6", "-0.1", "nan"])
+def test_a_bound_that_bounds_nothing_is_refused(run: Callable, base: tuple[str, ...], value: str) -> None:
+    ran = run("ablate", "--feature", "3", *base, "--bound", value)
+    assert ran.code == 2
+    assert ran.err.startswith("codi-int: --bound")
+    assert len(ran.err.strip().splitlines()) == 2
+    assert not ran.out
+
+
+def test_the_bound_decides_what_is_equivalent(run: Callable, shelf, base: tuple[str, ...]) -> None:
+    words = ("ablate", "--feature", str(shelf.living), *base, "--controls", "0", "--json")
+    narrow, wide = (json.loads(run(*words, *more).out)["effect"] for more in ((), ("--bound", "0.5")))
+    assert (narrow["bound"], wide["bound"]) == (0.005, 0.5)
+    assert narrow["p_equivalence"] > wide["p_equivalence"]
+    assert narrow["estimate"] == wide["estimate"]

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,11 +10,14 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import (
     FeatureStats,
+    covariance_directions,
     difference_of_means,
     feature_stats,
     matched_features,
+    principal_components,
     random_directions,
     rank_among,
+    single_dimensions,
     single_neurons,
 )
 from codi_int.model.resume import SiteChange
@@ -161,3 +165,51 @@ def test_neurons_come_from_those_that_move_as_far(scattered: tuple) -> None:
     assert len(single_neurons(arm, x, 50)) == 8
     with pytest.raises(ConfigError, match="cannot be negative"):
         single_neurons(arm, x, -1)
+
+
+def test_baselines_move_each_problem_as_far_as_the_edit_does(scattered: tuple) -> None:
+    arm, x, _ = scattered
+    plans = [
+        *covariance_directions(arm, x, 3, seed=1),
+        *principal_components(arm, x, 3),
+        *single_dimensions(arm, x, 3, seed=1),
+    ]
+    assert len({plan.label for plan in plans}) == 9
+    for plan in plans:
+        assert torch.equal(plan.rows, arm.rows)
+        assert torch.allclose(plan.delta.norm(dim=1), arm.delta.norm(dim=1), rtol=1e-5)
+        # one direction for all problems, which may be taken either way
+        units = plan.delta / plan.delta.norm(dim=1, keepdim=True)
+        assert torch.allclose((units @ units[0]).abs(), torch.ones(15), atol=1e-5)
+    for made in (covariance_directions, single_dimensions, principal_components):
+        assert made(arm, x, 0) == ()
+        with pytest.raises(ConfigError, match="cannot be negative"):
+            made(arm, x, -1)
+
+
+def test_covariance_directions_have_the_covariance_of_the_residual() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 5.0
+    arm = ArmPlan("edit", torch.arange(4), (SiteChange(SITE, torch.ones(4, 6)),), torch.arange(400) < 4)
+    units = torch.stack([plan.delta[0] / plan.delta[0].norm() for plan in covariance_directions(arm, x, 3000)])
+    # directions of a Gaussian with that covariance
+    expected = np.random.default_rng(0).multivariate_normal(np.zeros(6), np.cov(x.numpy().T), 20_000)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert (units.T @ units / 3000).numpy() == pytest.approx(expected.T @ expected / 20_000, abs=0.03)
+
+
+def test_principal_components_are_numpys_and_lead_towards_the_mean(scattered: tuple) -> None:
+    arm, x, _ = scattered
+    _, vectors = np.linalg.eigh(np.cov(x.numpy().T))
+    for rank, plan in enumerate(principal_components(arm, x, 2), 1):
+        unit = plan.delta[0] / plan.delta[0].norm()
+        assert abs(float(unit @ torch.tensor(vectors[:, -rank], dtype=torch.float32))) == pytest.approx(1.0, abs=1e-4)
+        beyond = (x[arm.rows] - x.mean(0)) @ unit
+        assert bool((beyond * (plan.delta @ unit) < 0).all())
+    assert len(principal_components(arm, x, 50)) == 8
+
+
+def test_single_dimensions_are_drawn_without_repeating(scattered: tuple) -> None:
+    arm, x, _ = scattered
+    axes = [plan.delta.abs().sum(0).nonzero()[:, 0].tolist() for plan in single_dimensions(arm, x, 8, seed=2)]
+    assert sorted(axes) == [[i] for i in range(8)]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -474,3 +475,36 @@ def test_a_replacing_run_says_that_the_reconstruction_is_in_its_effect(
     }
     assert any(note.startswith("splice=replace: the effect includes") for note in notes["replace"])
     assert not any("splice" in note for note in notes["add"])
+
+
+def test_problems_of_a_single_calculation_are_refused_before_the_work(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama, "prefill", lambda *_, **__: pytest.fail("the model ran"))
+    alike = [replace(problem, steps=problems[0].steps) for problem in problems[:5]]
+    with pytest.raises(ConfigError, match="All 5 problems have one and the same chain") as caught:
+        FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)}).run(Ablate(4), alike)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.51, float("nan")])
+def test_a_bound_outside_its_range_is_refused(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, bound: float
+) -> None:
+    with pytest.raises(ConfigError, match="above 0 and at most") as caught:
+        FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)}).run(Ablate(4), problems, bound=bound)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_effect_minus_controls_is_the_difference_of_their_means(result: Result) -> None:
+    group = result.controls["random_features"]
+    assert group.difference is not None
+    mean = sum(group.estimates) / group.draws
+    assert group.difference.value == pytest.approx(result.effect.estimate - mean)
+    as_strong = sum(abs(one) >= abs(result.effect.estimate) - 1e-12 for one in group.estimates)
+    assert group.p_value == pytest.approx((1 + as_strong) / (1 + group.draws))
+    assert group.matched is not None
+    assert group.matched.touched == result.effect.n_touched
+    n = result.effect.n
+    assert group.matched.touched_median == pytest.approx(float(np.median(group.firing_rates)) * n, abs=1e-4)
+    assert group.matched.edit_size_median == pytest.approx(float(np.median(group.edit_sizes)))

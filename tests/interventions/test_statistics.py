@@ -7,9 +7,16 @@ from scipy.stats import beta
 from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.evidence.compare import compare_equivalence, compare_paired, conclude_effect
+from codi_int.interventions.evidence.compare import (
+    beside_controls,
+    compare_equivalence,
+    compare_paired,
+    conclude_effect,
+)
 from codi_int.interventions.evidence.mean import estimate_mean
 from codi_int.interventions.evidence.verdicts import Tested, p_words
+from codi_int.records import Estimate
+from codi_int.types import ControlSet
 
 
 def _arms(n: int, broken: int, fixed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -223,3 +230,39 @@ def test_a_p_value_is_written_as_below_only_what_it_is_below() -> None:
     assert p_words(1e-4) == "p = 0.0001"
     assert p_words(0.99e-4) == "p < 0.0001"
     assert p_words(0.0321) == "p = 0.032"
+
+
+def _beside(low: float, high: float) -> ControlSet:
+    return ControlSet(
+        draws=20,
+        labels=(),
+        firing_rates=(),
+        edit_sizes=(),
+        estimates=(),
+        logprob_estimates=(),
+        rank_of_effect=None,
+        rank_of_logprob=None,
+        difference=Estimate((low + high) / 2, low, high, 0.01),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arms", "low", "high", "says"),
+    [
+        ((200, 20, 3), -0.2, -0.05, "exceeds that of its 20 controls (-12.5 points beyond their mean"),
+        ((200, 20, 3), -0.2, 0.05, "is not shown to exceed"),
+        # beyond the controls, and in the other direction
+        ((200, 20, 3), 0.05, 0.2, "is not shown to exceed"),
+        ((200, 3, 20), 0.05, 0.2, "exceeds that of its 20 controls"),
+        ((200, 2, 1), -0.2, -0.05, None),
+    ],
+)
+def test_a_change_says_whether_it_exceeds_its_controls(
+    arms: tuple[int, int, int], low: float, high: float, says: str | None
+) -> None:
+    effect = compare_paired(*_arms(*arms))
+    verdict = beside_controls(
+        effect, {"random_directions": _beside(-1.0, 1.0), "random_features": _beside(low, high)}
+    ).verdict
+    assert verdict == effect.verdict if says is None else f"The change {says}" in verdict
+    assert beside_controls(effect, {}) == effect

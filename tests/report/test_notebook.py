@@ -32,7 +32,7 @@ BATCH = ThoughtBatch(("a", "b"), torch.zeros(2, 6, 96), {Site(14, 3): torch.zero
         ),
         (
             ci.compare_paired([True] * 9 + [False], [False] * 3 + [True] * 7),
-            "Effect on 10 problems (mcnemar-exact)\n"
+            "Effect on 10 problems (exact sign flips)\n"
             "change -20.0 points (-63.4 to +31.9), p = 0.625: 3 broken, 1 fixed\n",
         ),
         (

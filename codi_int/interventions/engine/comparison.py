@@ -13,7 +13,7 @@ from codi_int.interventions.engine.summary import arm_outcomes, change_between
 from codi_int.interventions.evidence.betting import METHOD
 from codi_int.interventions.evidence.controlled import compare_with_controls
 from codi_int.interventions.evidence.measure import ArmChange
-from codi_int.types import ControlSet, Effect, Matched
+from codi_int.types import ControlSet, Matched
 
 
 def control_sets(
@@ -73,23 +73,3 @@ def control_set(
             edit_size_median=float(median(plan.edit_size for plan in plans)),
         ),
     )
-
-
-def beside_controls(effect: Effect, controls: Mapping[str, ControlSet]) -> Effect:
-    """A change says whether it exceeds what its controls do: a model that is nearly always right loses by anything."""
-    # the matched features where there are some, for they are what the edit is most like
-    group = controls.get("random_features") or next(iter(controls.values()), None)
-    if effect.conclusion != "changed" or group is None or group.difference is None:
-        return effect
-    found = group.difference
-    if found.low is None or found.high is None or found.p_value is None:
-        return effect
-    numbers = (
-        f"{100 * found.value:+.1f} points beyond their mean, {effect.confidence:.0%} interval {100 * found.low:+.1f} "
-        f"to {100 * found.high:+.1f}"
-    )
-    of = f"{group.draws:,} control{'s' * (group.draws != 1)}"
-    # beyond the controls in the effect's own direction
-    exceeds = found.low > 0.0 if effect.estimate > 0 else found.high < 0.0
-    words = f"exceeds that of its {of}" if exceeds else f"is not shown to exceed that of its {of}"
-    return replace(effect, verdict=f"{effect.verdict} The change {words} ({numbers}).")

@@ -17,7 +17,7 @@ from codi_int.interventions.engine import describe
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, rows_within, run_clean
-from codi_int.interventions.engine.comparison import beside_controls, control_sets
+from codi_int.interventions.engine.comparison import control_sets
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.naive import recapture, rerun_plan
@@ -27,6 +27,7 @@ from codi_int.interventions.engine.subgroups import operation_rows, steps_rows
 from codi_int.interventions.engine.suffix import MAX_ROWS, SuffixRunner, settle_rounding
 from codi_int.interventions.engine.summary import change_between, effect_of_edit, outcomes_of_arms, summarize_arm
 from codi_int.interventions.engine.summary import count_work as count_work
+from codi_int.interventions.evidence.compare import beside_controls
 from codi_int.interventions.evidence.equivalence import BOUND, check_bound
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import make_resume_point

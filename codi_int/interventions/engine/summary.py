@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass, make_outcome
 from codi_int.interventions.engine.site_context import SiteContext
-from codi_int.interventions.evidence.compare import conclude_effect, effect_of, untested
+from codi_int.interventions.evidence.compare import beside_controls, conclude_effect, effect_of, untested
 from codi_int.interventions.evidence.conclusions import largest_possible
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.measure import CONFIDENCE, ArmChange
@@ -45,7 +45,7 @@ def family_of(results: Sequence[Result]) -> ResultFamily:
     equivalences = adjust([effect.p_equivalence for effect in effects])
     n_tests = max(sum(p is not None for p in changes), 1)
     concluded = [
-        replace(result, effect=conclude_effect(result.effect, Tested(p, q, n_tests)))
+        replace(result, effect=beside_controls(conclude_effect(result.effect, Tested(p, q, n_tests)), result.controls))
         for result, p, q in zip(results, changes, equivalences, strict=True)
     ]
     return ResultFamily(tuple(concluded), tuple(changes))

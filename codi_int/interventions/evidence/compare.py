@@ -1,6 +1,7 @@
 """From outcomes in two arms to an `Effect`: the statistics, without a model."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from codi_int.interventions.evidence.measure import CONFIDENCE, ArmChange, measu
 from codi_int.interventions.evidence.paired import Equivalence, PairedCounts, count_flips
 from codi_int.interventions.evidence.verdicts import Tested, untouched_verdict, verdict_of
 from codi_int.records import Estimate
-from codi_int.types import Effect, MeanEffect
+from codi_int.types import ControlSet, Effect, MeanEffect
 
 DRAWS = 9_999
 """of the bootstrap of a single comparison; families, whose p-values are corrected, draw more"""
@@ -131,6 +132,26 @@ def conclude_effect(effect: Effect, tested: Tested) -> Effect:
     )
     whole = replace(effect, conclusion=found.conclusion, minimum_detectable=smallest)
     return replace(whole, verdict=verdict_of(whole, tested))
+
+
+def beside_controls(effect: Effect, controls: Mapping[str, ControlSet]) -> Effect:
+    """A change says whether it exceeds what its controls do: a model that is nearly always right loses by anything."""
+    # the matched features where there are some, for they are what the edit is most like
+    group = controls.get("random_features") or next(iter(controls.values()), None)
+    if effect.conclusion != "changed" or group is None or group.difference is None:
+        return effect
+    found = group.difference
+    if found.low is None or found.high is None or found.p_value is None:
+        return effect
+    numbers = (
+        f"{100 * found.value:+.1f} points beyond their mean, {effect.confidence:.0%} interval {100 * found.low:+.1f} "
+        f"to {100 * found.high:+.1f}"
+    )
+    of = f"{group.draws:,} control{'s' * (group.draws != 1)}"
+    # beyond the controls in the effect's own direction
+    exceeds = found.low > 0.0 if effect.estimate > 0 else found.high < 0.0
+    words = f"exceeds that of its {of}" if exceeds else f"is not shown to exceed that of its {of}"
+    return replace(effect, verdict=f"{effect.verdict} The change {words} ({numbers}).")
 
 
 def _deflate(counts: PairedCounts, design_effect: float) -> PairedCounts:
