@@ -46,6 +46,57 @@ def test_out_is_kept_and_taken_up_again(run: Callable, words: tuple[str, ...], t
     assert json.loads((tmp_path / "screen.json").read_text()) == document
 
 
+def test_other_data_are_confirmed_in_two_folds_and_stories_where_said(run: Callable, words: tuple[str, ...]) -> None:
+    picked = (*words, "--feature", "1,2,3")
+    folds = json.loads(run(*picked, "--json").out)
+    assert (folds["selection"]["confirmed_on"], folds["selection"]["n_confirming"]) == ("folds", None)
+    assert all(len(row["folds"]) == 2 for row in folds["rows"])
+    named = json.loads(run(*picked, "--confirm", "stories:confirmation", "--json").out)
+    assert (named["selection"]["confirmed_on"], named["selection"]["n_confirming"]) == ("stories:confirmation", 12)
+    none = run(*picked, "--confirm", "none", "--correction", "holm", "--bound", "0.1")
+    assert none.code == 0, none.err
+    assert "tested at 5 % (Holm). Selected, and confirmed nowhere" in none.page
+    assert "equivalent within 10.00 points" in none.page
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--confirm", "no-such-set"), "There is no data set 'no-such-set'"),
+        (("--correction", "best"), "discrete, heyse, max-t, holm, bh"),
+        (("--bound", "0"), "--bound"),
+        (("--bound", "0.6"), "0.5"),
+        (("--family", "nowhere"), "nowhere holds no result"),
+    ],
+)
+def test_evidence_that_cannot_be_had_teaches(
+    run: Callable, words: tuple[str, ...], more: tuple[str, ...], says: str
+) -> None:
+    ran = run(*words, "--feature", "1", *more)
+    assert ran.code == 2
+    assert says in ran.err
+    assert len(ran.err.strip().splitlines()) == 2
+
+
+def test_problems_that_selected_cannot_confirm(run: Callable, words: tuple[str, ...], shelf) -> None:
+    ran = run(*words, "--feature", "1", "--confirm", shelf.data)
+    assert ran.code == 2
+    assert f"12 of the 12 problems of {shelf.data} that should confirm have selected" in ran.err
+
+
+def test_features_picked_from_a_kept_screen_bring_its_family(
+    run: Callable, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    whole = json.loads(run(*words, "--out", str(tmp_path / "all"), "--json").out)
+    alone = json.loads(run(*words, "--feature", "4", "--json").out)
+    picked = json.loads(run(*words, "--feature", "4", "--family", str(tmp_path / "all"), "--json").out)
+    assert picked["selection"]["n_tested"] == whole["selection"]["n_tested"] > alone["selection"]["n_tested"]
+    assert picked["rows"][0]["p_adjusted"] == whole["rows"][4]["p_adjusted"]
+    other = run(*words, "--feature", "4", "--limit", "8", "--family", str(tmp_path / "all"))
+    assert other.code == 2
+    assert "is a screen with another data than this one" in other.err
+
+
 def test_rows_of_another_screen_are_not_mixed_in(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
     run(*words, "--out", str(tmp_path), "--feature", "1")
     ran = run(*words, "--out", str(tmp_path), "--feature", "1", "--seed", "5")

@@ -174,22 +174,22 @@ def test_p_values_are_adjusted_over_all_cells_with_a_road(llama: CodiModel, prob
 
 
 def test_selected_cells_are_run_again_with_the_same_vectors(
-    llama: CodiModel, right: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
+    llama: CodiModel, own: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from codi_int.interventions.screens import judging
 
-    # of twelve problems next to nothing can be found: everything that changes an answer is to count here
+    # of six problems next to nothing can be found: everything that changes an answer is to count here
     monkeypatch.setattr(judging, "find", lambda members, correction, seed: _all_found(members))
-    plan, sites = SelectionPlan(confirm=right[12:]), (Site(1, 1), Site(2, 3))
-    found = run_map(llama, right[:12], MapPlan(sites), selection=plan)
+    plan, sites = SelectionPlan(confirm=own[6:]), (Site(1, 1), Site(2, 3))
+    found = run_map(llama, own[:6], MapPlan(sites), selection=plan)
     assert found.selection is not None
-    assert (found.selection.n_selected, found.selection.n_confirming) == (2, 12)
+    assert (found.selection.n_selected, found.selection.n_confirming) == (2, 6)
     for cell in found.cells:
-        vector = llama.think(right[:12], capture=[cell.site]).at(cell.site).values.mean(0)
+        vector = llama.think(own[:6], capture=[cell.site]).at(cell.site).values.mean(0)
         with torch.no_grad(), llama.hooks({cell.site: lambda resid, _, v=vector: v.to(resid).expand_as(resid)}):
-            answers = llama.answer(right[12:])
-        clean = llama.answer(right[12:])
-        broken = sum(c.answer == p.answer != a.answer for a, c, p in zip(answers, clean, right[12:], strict=True))
+            answers = llama.answer(own[6:])
+        clean = llama.answer(own[6:])
+        broken = sum(c.answer == p.answer != a.answer for a, c, p in zip(answers, clean, own[6:], strict=True))
         assert cell.confirmation_broken == broken
 
 
