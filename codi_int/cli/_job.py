@@ -166,9 +166,19 @@ def _tell(kept: Kept, out: Path) -> list[str]:
     """Say what lies in the folder, then draw, for drawing takes seconds and the files are safe by then; the figures."""
     if kept.names:
         tell(f"Kept in {out}: {', '.join(kept.names)}")
-    if not kept.drawings:
-        return []
-    from codi_int.cli._figures import keep_figures  # matplotlib takes half a second to load
-
     drawn = [path for document, folder in kept.drawings for path in keep_figures(document, folder)]
     return [str(path.relative_to(out)) for path in drawn]
+
+
+def keep_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
+    """Draw a document into the folder that keeps it, and say so; returns the files."""
+    from codi_int.report.figures import left_out, save_figures  # matplotlib takes half a second to load
+
+    paths = save_figures(document, out)
+    # PNG and SVG share a stem; a dict keeps the order in which they were drawn, a set would not
+    names = ", ".join(dict.fromkeys(path.stem for path in paths))
+    if names:
+        tell(f"Figures in {out}, as PNG and SVG: {names}")
+    for words in left_out(document):
+        tell(f"left out: {words}")
+    return paths

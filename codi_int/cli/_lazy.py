@@ -20,9 +20,11 @@ class Entry(NamedTuple):
     name: str
     """as it is typed"""
     target: str
-    """`module:function`; the function is a command, or `make_app` of a group"""
+    """`module:function` of a command; empty for a group"""
     help: str
     """the first paragraph of the command's docstring, written again here so that listing it costs no import"""
+    entries: tuple["Entry", ...] = ()
+    """the commands of a group"""
 
     def load(self) -> Any:
         """The function itself; imports its module."""
@@ -79,13 +81,13 @@ def lazy_app(callback: Callable[..., None], entries: Sequence[Entry], **settings
     """A group that lists `entries` and loads one of them when it is called.
 
     Args:
-        callback: the group's own function; its docstring is the group's help.
+        callback: the group's own function; its docstring is the group's help where `settings` have none.
         entries: the commands, in the order of the help.
         settings: further settings of `typer.Typer`.
     """
     # Typer makes the group of its class alone, so the entries travel as an attribute of a class made for them.
     kind = type("LazyGroup", (LazyGroup,), {"entries": tuple(entries)})
-    app = typer.Typer(cls=kind, help=callback.__doc__, rich_markup_mode=MARKUP, **settings)
+    app = typer.Typer(cls=kind, **{"help": callback.__doc__, "rich_markup_mode": MARKUP, **settings})
     app.callback()(callback)
     for entry in entries:
         app.command(entry.name, help=entry.help)(_placeholder)
@@ -96,14 +98,16 @@ def _placeholder() -> None:
     """Stands for a command in help; never called, for `resolve_command` exchanges it."""
 
 
+def _nothing() -> None:
+    """What a group does by itself, before its command."""
+
+
 def _loaded(entry: Entry) -> Any:
-    """What Typer makes of the function: a command, or a group."""
-    function = entry.load()
-    # groups give a function that makes their app, for a group lists its own entries without loading them
-    if function.__name__ == "make_app":
-        return get_command(function())
+    """What Typer makes of the entry: a command, or a group."""
+    if entry.entries:
+        return get_command(lazy_app(_nothing, entry.entries, name=entry.name, help=entry.help, add_completion=False))
     # A typer.Typer with one command becomes that command, not a group of one: so `get_command` returns what the
     # placeholder stood for, under the name that usage lines show.
     app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    app.command(entry.name, cls=PanelCommand)(function)
+    app.command(entry.name, cls=PanelCommand)(entry.load())
     return get_command(app)

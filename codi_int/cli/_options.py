@@ -236,3 +236,44 @@ class EditOptions(RunOptions):
 @dataclass(frozen=True, kw_only=True)
 class InterventionOptions(SiteOptions, EditOptions):
     """An edit of features at one site."""
+
+
+Captures = Annotated[
+    Path | None,
+    where(
+        metavar="FOLDER", help="Folder of captures `train` and `held-out`, made where missing.  [default: in memory]"
+    ),
+]
+"""captures of a model's rows, of commands that train or measure SAEs"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ModelOptions):
+    """By which recipe, and on what rows."""
+
+    epochs: Annotated[
+        int | None,
+        what(
+            parser=whole("--epochs", least=1),
+            metavar="N",
+            help="Passes over the rows.  [default: 25, or the recipe's]",
+        ),
+    ] = None
+    products: Annotated[
+        c.CaptureType | None,
+        what(help="dtype of matrix products.  [default: float32, or the recipe's]"),
+    ] = None
+    recipe: Annotated[
+        Path | None,
+        what(
+            metavar="FILE", help="JSON file with further fields of SAETrainingConfig.  [default: the published recipe]"
+        ),
+    ] = None
+    captures: Captures = None
+    data: Annotated[str, where(metavar="NAME", help="Problems to train on.", autocompletion=_complete.data)] = (
+        "stories:sae"
+    )
+    held_out: Annotated[
+        str,
+        where("--held-out", metavar="NAME", help="Problems to measure on.", autocompletion=_complete.data),
+    ] = "stories:validation"

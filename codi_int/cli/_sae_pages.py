@@ -1,7 +1,8 @@
 """Tables of SAEs as people read them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 
@@ -9,6 +10,7 @@ from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import amount, counted, fixed, nats, percentage
 from codi_int.cli._tables import note_lines
+from codi_int.sae.base import SAE
 from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
 from codi_int.sae.grid import SweepRow
 from codi_int.sae.site_sweep import SweepPlan
@@ -269,3 +271,32 @@ def _small(part: float) -> str:
 def recovered(part: float | None) -> str:
     """Where a value lies between two ends, in percent; `-` where the ends are equal."""
     return "-" if part is None else percentage(part)
+
+
+def file_document(sae: SAE, out: Path) -> dict[str, Any]:
+    """What an SAE that was imported or exported is, as plain JSON types."""
+    config, known = sae.config, sae.config.provenance
+    return {
+        "schema": "codi-int/sae-file@1",
+        "folder": str(out),
+        "architecture": config.architecture,
+        "rule": config.rule if config.architecture == "topk" else None,
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "k": config.k,
+        "site": str(known.site) if known.site else known.hook_name,
+        "model": known.model,
+        "sha256": sae.sha256,
+    }
+
+
+def file_page(document: Mapping[str, Any]) -> FittedTable:
+    """The same as a table, a fact a row."""
+    out = table("SAE", Column("", text=True))
+    for key, value in document.items():
+        if key == "schema":
+            continue
+        # digits of a hash that tell it from another; more do not fit beside their name
+        shown = value[:12] if key == "sha256" else f"{value:,}" if isinstance(value, int) else str(value)
+        out.add_row("SHA-256 begins" if key == "sha256" else key, "unknown" if value is None else shown)
+    return out

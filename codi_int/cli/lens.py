@@ -111,14 +111,13 @@ def _look_over_all(options: LensOptions) -> None:
 
 
 def _chosen(options: LensOptions) -> "Problem":
-    from codi_int.cli._traces import asked
-    from codi_int.data.problems import load_problems
+    from codi_int.data.problems import as_problems, load_problems
 
     question, index = options.question, options.problem
     if question is not None and index is not None:
         raise ConfigError("A question and --problem cannot go together.", "Give one of them.")
     if index is None:
-        return asked([question or ""])[0]
+        return as_problems(question or "")[0]
     problems = load_problems(options.data, options.limit)
     if not 0 <= index < len(problems):
         raise DataError(f"Problem {index} does not exist: there are 0 to {len(problems) - 1}.", "Choose another one.")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from codi_int.cli._bash import whole_names
+from codi_int.cli._complete import whole_names
 from codi_int.cli._console import tell
 from codi_int.cli._errors import two_lines, usage_lines
 from codi_int.cli._lazy import Entry, lazy_app
@@ -98,15 +98,60 @@ COMMANDS = (
     ),
     Entry(
         "features",
-        "codi_int.cli.features:make_app",
+        "",
         "What the features of an SAE respond to.",
+        (
+            Entry(
+                "rank",
+                "codi_int.cli.features_rank:rank",
+                "The living features of an SAE, the most frequent first: how often they fire, and how strongly.",
+            ),
+        ),
     ),
     Entry(
         "sae",
-        "codi_int.cli.sae:make_app",
+        "",
         "Train, measure and exchange sparse autoencoders on continuous thoughts.",
+        (
+            Entry(
+                "train",
+                "codi_int.cli.sae_train:train",
+                "Train an SAE at one site, by the published recipe unless told otherwise, and measure it on held-out "
+                "problems.",
+            ),
+            Entry(
+                "sweep",
+                "codi_int.cli.sae_sweep:sweep",
+                "Train and measure every combination of layers, positions, k, features and seeds; the default is a "
+                "published grid.",
+            ),
+            Entry(
+                "eval",
+                "codi_int.cli.sae_eval:evaluate",
+                "Reconstruction, sparsity, dead features, decoder structure, cost to the model, and stability under "
+                "another seed.",
+            ),
+            Entry(
+                "import",
+                "codi_int.cli.sae_import:import_sae",
+                "Bring an SAE into a folder that every command takes.",
+            ),
+            Entry(
+                "export",
+                "codi_int.cli.sae_export:export_sae",
+                "Write an SAE in SAELens' format or in the published layout.",
+            ),
+        ),
     ),
 )
+
+
+def all_commands() -> Iterator[tuple[str, Entry]]:
+    """Every command with the words that call it: `ablate`, `sae train`."""
+    for entry in COMMANDS:
+        yield from (
+            ((f"{entry.name} {one.name}", one) for one in entry.entries) if entry.entries else ((entry.name, entry),)
+        )
 
 
 def _print_version(wanted: bool | None) -> bool:

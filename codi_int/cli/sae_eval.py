@@ -9,7 +9,6 @@ import typer
 
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
-from codi_int.cli import _sae_options as s
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._signature import with_options
@@ -61,7 +60,7 @@ class EvalOptions(o.KeptOptions):
         str,
         o.evidence(metavar="NAME", help="For the dead share on training rows; none leaves it out."),
     ] = "stories:sae"
-    captures: s.Captures = None
+    captures: o.Captures = None
 
 
 @with_options

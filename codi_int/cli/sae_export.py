@@ -8,6 +8,9 @@ import typer
 from codi_int.cli import _choices as c
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
+from codi_int.cli._console import tell
+from codi_int.cli._job import show
+from codi_int.errors import ConfigError
 
 
 def export_sae(
@@ -20,6 +23,19 @@ def export_sae(
 
     Example: codi-int sae export codi-mini/L14.P3 --format published --out L14.P3.pt
     """
-    from codi_int.cli._sae_files import export_and_print
+    from codi_int.cli._sae_pages import file_document, file_page
+    from codi_int.sae.published import export_published, published_site
+    from codi_int.sae.store import load_sae, save_sae
 
-    export_and_print(sae, out, format, as_json)
+    found = load_sae(sae)
+    if format == "published":
+        if out.suffix != ".pt":
+            raise ConfigError(f"--out {out} is no .pt file.", "The published layout is one file, such as L14.P3.pt.")
+        export_published(found, out)
+        # that layout has a position and a layer and nothing else: the site of a fed thought cannot be written in it
+        if found.site is not None and not published_site(found.site):
+            tell(f"warning: the published layout has no words for {found.site}; it was left out.")
+    else:
+        save_sae(found, out)
+    document = file_document(found, out)
+    show(lambda: document, lambda: file_page(document), as_json)

@@ -1,24 +1,30 @@
 """`codi-int sae sweep`: a grid of TopK SAEs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from codi_int.cli import _options as o
+from codi_int.cli._console import progress
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
-from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
 
 if TYPE_CHECKING:
-    from codi_int.cli._sae_progress import SweepProgress
+    from codi_int.cli._progress import Shown
     from codi_int.sae.grid import SweepRow
+    from codi_int.sae.many import GridEpoch
     from codi_int.sae.site_sweep import SweepCallbacks, SweepPlan
+    from codi_int.types import Site
+
+STAGE = "SAE epochs"
+"""how the training of the SAEs is called while it runs"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions(TrainingOptions):
+class SweepOptions(o.TrainingOptions):
     """The grid and where it goes."""
 
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of SAEs, tables and figures.")]
@@ -55,7 +61,6 @@ def sweep(options: SweepOptions) -> None:
     Example: codi-int sae sweep --k 5,10,20,100 --features 512,1024 --seed 0,1 --out runs/sweep
     """
     from codi_int.cli._sae_pages import sweep_page
-    from codi_int.cli._sae_progress import sweep_progress
     from codi_int.data.problems import problems_sha256
     from codi_int.model.loading import load_model
     from codi_int.sae.site_sweep import sweep_sites
@@ -79,7 +84,7 @@ def sweep(options: SweepOptions) -> None:
         done = sum((folder / CONFIG_FILE).exists() for folder in folders)
         return f"{done} of {len(folders)} SAEs are kept in {plan.out}"
 
-    def work(bars: "SweepProgress") -> "Sequence[SweepRow]":
+    def work(bars: "_SweepProgress") -> "Sequence[SweepRow]":
         model = load_model(options.model, device=options.device)
         folder.claim(model=model.sha256, data=problems_sha256(plan.training), held_out=problems_sha256(plan.held_out))
         with keep_on_interrupt(kept):
@@ -92,7 +97,7 @@ def sweep(options: SweepOptions) -> None:
         as_json=options.as_json,
         out=folder,
         keep=lambda rows, out: _keep(plan),
-        watch=lambda: sweep_progress(epochs),
+        watch=lambda: _sweep_progress(epochs),
     )
 
 
@@ -134,7 +139,7 @@ def _folders(plan: "SweepPlan") -> list[Path]:
     return [sae_folder(plan.out, site, config) for site in plan.sites for config in plan.grid.configs()]
 
 
-def _callbacks(bars: "SweepProgress") -> "SweepCallbacks":
+def _callbacks(bars: "_SweepProgress") -> "SweepCallbacks":
     from codi_int.sae.site_sweep import SweepCallbacks
 
     return SweepCallbacks(bars.stage, bars.epoch, bars.saved)
@@ -171,3 +176,41 @@ def sweep_document(options: SweepOptions, plan: "SweepPlan", rows: "Sequence[Swe
         "epochs": plan.grid.recipe.epochs,
         "rows": table_rows(rows, plan.out),
     }
+
+
+class _SweepProgress:
+    """Turns a sweep's callbacks into (stage, done, total, words) for what shows them."""
+
+    def __init__(self, n_epochs: int, shown: "Shown") -> None:
+        """
+        Args:
+            n_epochs: epochs of all SAEs that are to be trained, summed.
+            shown: bars or lines.
+        """
+        self._shown = shown
+        self._n_epochs, self._epochs, self._saved = n_epochs, 0, 0
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """Called by captures and splicing."""
+        self._shown.show(stage, done, total, "")
+
+    def epoch(self, site: "Site", finished: "GridEpoch") -> None:
+        """Called by a stack in training."""
+        # a stack trains many SAEs at once, so one call stands for one epoch of each of them
+        self._epochs += len(finished.records)
+        losses = sorted(record.mse for record in finished.records)
+        # the spread over the stack: a single mean would hide the one that diverges
+        mse = f"{losses[0]:.4g}" if len(losses) == 1 else f"{losses[0]:.4g} to {losses[-1]:.4g}"
+        words = f"{site}, epoch {finished.records[0].epoch}, mse {mse}, {self._saved} SAEs done"
+        self._shown.show(STAGE, self._epochs, self._n_epochs, words)
+
+    def saved(self, row: "SweepRow") -> None:
+        """One SAE is on the disk."""
+        self._saved += 1
+
+
+@contextmanager
+def _sweep_progress(n_epochs: int) -> Iterator[_SweepProgress]:
+    """Bars on a terminal, lines elsewhere."""
+    with progress() as shown:
+        yield _SweepProgress(n_epochs, shown)

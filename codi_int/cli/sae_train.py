@@ -11,7 +11,6 @@ from codi_int.cli._fitting import Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import fixed
-from codi_int.cli._sae_options import TrainingOptions
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 from codi_int.run_folder import RunFolder
@@ -25,7 +24,7 @@ D_SAE, K = 512, 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(TrainingOptions):
+class TrainOptions(o.TrainingOptions):
     """One SAE; None wherever the recipe decides."""
 
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the SAE, in SAELens' format.")]

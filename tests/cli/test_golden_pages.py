@@ -18,12 +18,12 @@ from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
 from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
-from codi_int.cli._traces import traces_page
 from codi_int.cli.capture import capture_page
 from codi_int.cli.curve import curve_page
 from codi_int.cli.lens import _grid_page, _report_page
 from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
+from codi_int.cli.think import traces_page
 from tests.cli import golden_records as made
 
 FOLDER = Path(__file__).parent / "golden"

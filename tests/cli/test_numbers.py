@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from typer.main import get_command
 
-from codi_int.cli import features, main, sae
 from codi_int.cli._lazy import _loaded
+from codi_int.cli.main import COMMANDS, all_commands
 
 ABSURD = str(10**30)
 FREE = {"--value", "--factor", "--lora-alpha", "--memory-gib", "--minutes"}
@@ -15,16 +14,13 @@ FREE = {"--value", "--factor", "--lora-alpha", "--memory-gib", "--minutes"}
 
 def numeric_options() -> Iterator[tuple[str, str, str]]:
     """(command, option, absurd text) for all options that show N or a number as what they take."""
-    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS), ("features ", features.COMMANDS)):
-        for entry in entries:
-            if entry.target.endswith(":make_app"):
-                continue
-            for parameter in _loaded(entry).params:
-                name = parameter.opts[0]
-                if name.startswith("--") and name in FREE and name != "--minutes":
-                    yield f"{group}{entry.name}", name, "nan"
-                elif name.startswith("--") and parameter.metavar == "N":
-                    yield f"{group}{entry.name}", name, ABSURD
+    for command, entry in all_commands():
+        for parameter in _loaded(entry).params:
+            name = parameter.opts[0]
+            if name.startswith("--") and name in FREE and name != "--minutes":
+                yield command, name, "nan"
+            elif name.startswith("--") and parameter.metavar == "N":
+                yield command, name, ABSURD
 
 
 def needed(command: str) -> list[str]:
@@ -64,7 +60,9 @@ def test_a_range_of_too_many_and_five_thousand_digits_are_refused(run: Callable)
 
 
 def test_the_group_itself_has_no_numbers() -> None:
-    assert not [parameter for parameter in get_command(sae.make_app()).params if parameter.metavar == "N"]
+    groups = [_loaded(entry) for entry in COMMANDS if entry.entries]
+    assert len(groups) == 2
+    assert not [parameter for group in groups for parameter in group.params if parameter.metavar == "N"]
 
 
 @pytest.mark.parametrize("feature", ["-1", "99", "1,1", "1,-2"])

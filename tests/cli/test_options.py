@@ -11,18 +11,14 @@ from typing import Any, get_args
 
 import pytest
 
-from codi_int.cli import _choices, features, main, sae
-from codi_int.cli._bash import joined
+from codi_int.cli import _choices
+from codi_int.cli._complete import joined
 from codi_int.cli._lazy import PANELS, Entry, _loaded
 from codi_int.cli._parsing import parse_factors, parse_features, whole_numbers
+from codi_int.cli.main import all_commands
 from codi_int.errors import ConfigError, FeatureError
 
-ENTRIES = [
-    (f"{group}{entry.name}", entry)
-    for group, entries in (("", main.COMMANDS), ("sae ", sae.COMMANDS), ("features ", features.COMMANDS))
-    for entry in entries
-    if not entry.target.endswith(":make_app")
-]
+ENTRIES = list(all_commands())
 NO_DEFAULT = {"--value", "--predict", "--pairs", "--auto", "--step", "--problem", "--base", "--save"}
 """options that may be left out and then stand for nothing; so does --layer of a patch of whole thoughts"""
 

@@ -78,13 +78,13 @@ def test_json_splice_and_several_sites(run: Callable, words: tuple[str, ...]) ->
 def test_a_stopped_sweep_says_how_to_go_on_and_does(
     run: Callable, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi_int.cli import _sae_progress
+    from codi_int.cli import sae_sweep
 
-    def stop(self: _sae_progress.SweepProgress, row: object) -> None:
+    def stop(self: sae_sweep._SweepProgress, row: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_sae_progress.SweepProgress, "saved", stop)
+        patch.setattr(sae_sweep._SweepProgress, "saved", stop)
         ran = run(*words)
     assert ran.code == 130
     assert f"1 of 4 SAEs are kept in {tmp_path / 'sweep'}; the command goes on there" in ran.err
