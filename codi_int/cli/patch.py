@@ -198,14 +198,13 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
 def _run(
     options: PatchOptions, sites: "Sequence[Site]", trials: Sequence[_Trial], folder: RunFolder, report: Report
 ) -> _Found:
-    from codi_int.cli._sites import saes_for
+    from codi_int.cli._sites import open_model, saes_for
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.patching.patch import contrast_values, run_patch
-    from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
 
-    model = load_model(options.model, device=options.device)
+    model = open_model(options.model, options.device)
     for site in sites:
         model.check_site(site)
     features = options.features if options.what == "features" else None
@@ -220,7 +219,7 @@ def _run(
         pairs=sha256(sources.encode()).hexdigest(),
     )
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
-    engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))
+    engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget)
     results = [
         run_patch(
             engine,
