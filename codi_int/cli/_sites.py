@@ -81,7 +81,7 @@ def kept_warm() -> Iterator[None]:
         _warm = None
 
 
-def open_model(name: str, device: str | None) -> CodiModel:
+def open_model(name: str, device: str) -> CodiModel:
     """The model, loaded or kept from an earlier command."""
     if _warm is None:
         return load_model(name, device=device)
