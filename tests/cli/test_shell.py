@@ -1,4 +1,4 @@
-"""`codi-int shell`: what it keeps between commands, and that nothing it keeps changes a result."""
+"""`codi-int shell` and `--memory`: what is kept, between commands and within one, and that it changes no result."""
 
 import io
 import json
@@ -89,3 +89,23 @@ def test_a_folder_that_changed_is_loaded_anew(shelf: Shelf) -> None:
         finally:
             Path(shelf.model, "note.txt").unlink()
     assert _sites.open_model(shelf.model, "cpu") is not _sites.open_model(shelf.model, "cpu")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("curve", "--n", "1", "--draws", "1", "--layer", "2"),
+        ("map", "--layer", "2", "--position", "3"),
+        ("patch", "--auto", "different", "--step", "1", "--underpowered", "--controls", "1", "--layer", "2"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_small_memory_costs_time_and_no_result(run: Callable[..., Ran], shelf: Shelf, words: tuple[str, ...]) -> None:
+    common = (*words, "--model", shelf.model, "--data", shelf.data, "--json")
+    more = ("--sae", shelf.sae) if words[0] == "curve" else ()
+    plenty, none = (run(*common, *more, "--memory", memory) for memory in ("2", "0"))
+    assert (plenty.code, none.code) == (0, 0), plenty.err + none.err
+    assert documents(plenty) == documents(none)
+    ran = run(*common, *more, "--memory", "0.00001")
+    assert ran.code == 2
+    assert "--memory" in ran.err
