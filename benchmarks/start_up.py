@@ -18,11 +18,11 @@ LIMIT = 1.5
 """most CPU seconds of a command before the clean pass"""
 WHOLE = """
 import sys, time
-from codi_int.interventions.engine import engine
+from codi_int.interventions.engine import clean
 def stop(*args, **settings):
     print(time.process_time())
     raise SystemExit(0)
-engine.run_clean = stop
+clean.run_clean = stop
 sys.argv = ["codi-int", "ablate", "--feature", "449", "--layer", "14"]
 from codi_int.cli.main import main
 main()

@@ -25,7 +25,7 @@ Document = Mapping[str, Any]
 
 NAMES = ("model", "base", "sae", "saes", "data", "limit", "train_data", "held_out")
 """options that name what is read: two runs are the same where the hashes of that are"""
-NOT_COMPARED = ("out", "force", "as_json", "device", "captures", "save", "memory_gib")
+NOT_COMPARED = ("out", "force", "as_json", "device", "captures", "save", "memory", "memory_gib")
 """options that change nothing of what a run finds"""
 
 

@@ -155,13 +155,29 @@ class KeptOptions(ModelOptions):
     force: Force = False
 
 
+Memory = Annotated[
+    float,
+    where(
+        parser=number("--memory", least=0.0),
+        metavar="GIB",
+        help="Keys and values held at once; what does not fit is computed again, 0 keeps none.",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(KeptOptions):
-    """A run that draws at random, too."""
+    """A run on a clean pass that draws at random, too."""
 
     seed: Annotated[
         int, evidence(parser=whole("--seed", least=0, most=MOST_SEED), metavar="N", help="Of everything random.")
     ] = 0
+    memory: Memory = 2.0
+
+    @property
+    def memory_budget(self) -> int:
+        """The same in bytes, as an engine takes it."""
+        return int(self.memory * 2**30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,16 +187,6 @@ class SiteOptions:
     layer: Layer
     position: Position = 3
     sae: Sae = None
-
-
-Memory = Annotated[
-    float,
-    where(
-        parser=number("--memory", least=0.0),
-        metavar="GIB",
-        help="Keys and values held at once; what does not fit is computed again, 0 keeps none.",
-    ),
-]
 
 
 Bound = Annotated[
@@ -249,7 +255,6 @@ class EditOptions(RunOptions):
         ),
     ] = 0
     bound: Bound = 0.005
-    memory: Memory = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

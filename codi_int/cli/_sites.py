@@ -1,7 +1,9 @@
 """What a command's options name: engine, problems, and which SAEs belong to its sites."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from codi_int.catalog import (
@@ -20,6 +22,7 @@ from codi_int.cli._job import command_line
 from codi_int.cli._options import InterventionOptions
 from codi_int.data.problems import load_problems, problems_sha256
 from codi_int.errors import SAEError
+from codi_int.interventions.engine.clean import CleanPasses
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.hooked import CodiModel
 from codi_int.model.loading import load_model
@@ -35,7 +38,7 @@ def prepare(
     # Site and problems are read first: a slip in them costs milliseconds, found after the model it would cost its load.
     site = Site(options.layer, options.position)
     problems = load_problems(options.data, options.limit)
-    model = load_model(options.model, device=options.device)
+    model = open_model(options.model, options.device)
     model.check_site(site)
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
@@ -44,10 +47,64 @@ def prepare(
         {site: sae},
         splice=options.splice,
         propagate=options.propagate,
-        memory_budget=int(options.memory * 2**30),
+        memory_budget=options.memory_budget,
     )
+    begin_warm(engine, len(problems))
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
     return engine, problems, name
+
+
+@dataclass(frozen=True)
+class _Warm:
+    """What stays in memory from one command to the next."""
+
+    models: dict[Hashable, CodiModel] = field(default_factory=dict)
+    """by name, device and, of a folder, the state of its files"""
+    passes: dict[int, CleanPasses] = field(default_factory=dict)
+    """by the identity of a model of `models`"""
+
+
+MOST_CAPTURED = 2**28
+"""bytes of activations that a clean pass keeps for commands to come; of a larger model only those asked for are kept"""
+_warm: _Warm | None = None
+"""None where a process runs a single command, which has nothing to keep anything for"""
+
+
+@contextmanager
+def kept_warm() -> Iterator[None]:
+    """Models and clean passes stay in memory between the commands that run inside."""
+    global _warm
+    _warm = _Warm()
+    try:
+        yield
+    finally:
+        _warm = None
+
+
+def open_model(name: str, device: str) -> CodiModel:
+    """The model, loaded or kept from an earlier command."""
+    if _warm is None:
+        return load_model(name, device=device)
+    # a folder may be written anew between two commands
+    files = [(str(path), path.stat()) for path in sorted(Path(name).glob("*"))]
+    key = (name, device, tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in files))
+    # one at a time: a second model need not fit beside the first
+    if key not in _warm.models:
+        _warm.models.clear()
+        _warm.passes.clear()
+        _warm.models[key] = load_model(name, device=device)
+    return _warm.models[key]
+
+
+def begin_warm(engine: FeatureInterventionEngine, n_problems: int) -> None:
+    """Let an engine begin from the clean pass of an earlier command, and later ones from its own."""
+    if _warm is None:
+        return
+    model = engine.model
+    # all that an SAE may be trained at, so that a command at another site finds its activations in the same pass
+    sites = [Site(layer, position) for layer in range(model.n_layers) for position in range(model.n_thoughts + 1)]
+    size = n_problems * len(sites) * model.d_model * model.dtype.itemsize
+    engine.share(_warm.passes.setdefault(id(model), CleanPasses(sites if size <= MOST_CAPTURED else ())))
 
 
 def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, str]:

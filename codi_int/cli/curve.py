@@ -71,22 +71,22 @@ def curve(options: CurveOptions) -> None:
 
 
 def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationCurve":
-    from codi_int.cli._sites import saes_for
+    from codi_int.cli._sites import begin_warm, open_model, saes_for
     from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.screens.ranked_curves import run_ranked_curve
-    from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
     from codi_int.types import Site
 
     site, problems = Site(options.layer, options.position), load_problems(options.data, options.limit)
-    model = load_model(options.model, device=options.device)
+    model = open_model(options.model, options.device)
     model.check_site(site)
     # one site was asked for, so there is one name; none is an error that `saes_for` raises
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
-    engine = FeatureInterventionEngine(model, {site: sae})
+    engine = FeatureInterventionEngine(model, {site: sae}, memory_budget=options.memory_budget)
+    begin_warm(engine, len(problems))
     return run_ranked_curve(
         engine,
         problems,

@@ -97,6 +97,11 @@ COMMANDS = (
         "Models, SAEs and data at hand: how large they are, where they lie, how good they are.",
     ),
     Entry(
+        "shell",
+        "codi_int.cli.shell:shell",
+        "Type commands one after the other; model and clean pass stay in memory from one to the next.",
+    ),
+    Entry(
         "features",
         "",
         "What the features of an SAE respond to.",
@@ -184,12 +189,16 @@ def make_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with 0, 2 for a user's error, 130 for Ctrl-C, 1 for a bug of ours."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    with whole_names(), _collecting_rarely():
+        code = run_words(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(code)
+
+
+def run_words(given: Sequence[str]) -> int:
+    """Run one command line, whose errors go to stderr; returns the exit code."""
     # taken out by hand and not an option of the root: so it may stand anywhere, after the command as well
     debug = "--debug" in given
-    with whole_names(), _collecting_rarely():
-        code = _run([word for word in given if word != "--debug"], debug)
-    sys.exit(code)
+    return _run([word for word in given if word != "--debug"], debug)
 
 
 @contextmanager

@@ -86,14 +86,21 @@ def map_thoughts(options: MapOptions) -> None:
 
 
 def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap":
+    from codi_int.cli._sites import open_model
     from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.screens.mapping import run_map
     from codi_int.interventions.screens.thought_map import MapPlan
-    from codi_int.model.loading import load_model
 
     problems = load_problems(options.data, options.limit)
-    model = load_model(options.model, device=options.device)
-    plan = MapPlan(_sites(options, model), options.mode, options.propagate, options.cumulative, options.direction)
+    model = open_model(options.model, options.device)
+    plan = MapPlan(
+        sites=_sites(options, model),
+        kind=options.mode,
+        propagate=options.propagate,
+        cumulative=options.cumulative,
+        direction=options.direction,
+        memory_budget=options.memory_budget,
+    )
     folder.claim(model=model.sha256, data=problems_sha256(problems))
     return run_map(
         model,

@@ -292,13 +292,12 @@ def _run_both(
     report: Report,
 ) -> _Found:
     """The patch, and the same on the problems that confirm, where there are any."""
-    from codi_int.cli._sites import saes_for
+    from codi_int.cli._sites import open_model, saes_for
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
-    from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
 
-    model = load_model(options.model, device=options.device)
+    model = open_model(options.model, options.device)
     for site in sites:
         model.check_site(site)
     features = options.features if options.what == "features" else None
@@ -313,7 +312,7 @@ def _run_both(
         pairs=sha256(sources.encode()).hexdigest(),
     )
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
-    engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae))
+    engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget)
     found, again = (_run(options, engine, sites, some, (name, report)) if some else None for some in trials)
     assert found is not None
     return replace(found, again=again)

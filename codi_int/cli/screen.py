@@ -37,7 +37,6 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
     ] = ()
     layers: o.Layers
     positions: o.Positions = (3,)
-    memory: o.Memory = 2.0
     pairs: Annotated[
         Path | None,
         o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
@@ -175,24 +174,24 @@ def _keep(found: _Found, out: Path) -> Kept:
 
 def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
     """Load what the options name, cheapest errors first."""
-    from codi_int.cli._sites import reaching, saes_for
+    from codi_int.cli._sites import begin_warm, open_model, reaching, saes_for
     from codi_int.data.problems import load_problems
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
-    from codi_int.model.loading import load_model
     from codi_int.sae.store import load_sae
     from codi_int.types import Site
 
     sites = [Site(layer, position) for layer in options.layers for position in options.positions]
     problems = load_problems(options.data, options.limit)
-    model = load_model(options.model, device=options.device)
+    model = open_model(options.model, options.device)
     for site in sites:
         model.check_site(site)
     names = reaching(model, saes_for(options.model, options.sae, sites))
     engine = FeatureInterventionEngine(
         model,
         {site: load_sae(name, device=options.device) for site, name in names.items()},
-        memory_budget=int(options.memory * 2**30),
+        memory_budget=options.memory_budget,
     )
+    begin_warm(engine, len(problems))
     return _Stage(engine, names, problems, _rows(options, folder, engine, problems))
 
 

@@ -15,6 +15,7 @@ from transformers import DynamicCache
 
 from codi_int.errors import CodiError, ConfigError, DataError, FeatureError, HookError, SAEError, SiteError
 from codi_int.interventions.edits.basic import Ablate, Amplify, Edit, Swap
+from codi_int.interventions.engine.clean import CleanPasses
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.hooked import CodiModel
@@ -365,6 +366,56 @@ def test_the_clean_pass_runs_once(
     monkeypatch.setattr(llama, "prefill", lambda *_, **__: pytest.fail("the questions were read again"))
     monkeypatch.setattr("codi_int.interventions.engine.suffix.MARGIN_TOLERANCE", {torch.float32: 0.0})
     assert engine.run(Ablate(4), problems, controls=0).effect == first.effect
+
+
+def test_engines_may_share_a_clean_pass(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, elsewhere = Site(1, 2), Site(1, 4)
+    saes = {site: sae_at(llama, site) for site in (SITE, other, elsewhere)}
+    want = FeatureInterventionEngine(llama, {other: saes[other]}).run(Ablate(4), problems, controls=2)
+    passes = CleanPasses([other])
+    first = FeatureInterventionEngine(llama, {SITE: saes[SITE]})
+    first.share(passes)
+    first.run(Ablate(4), problems, controls=0)
+    read: list[int] = []
+    plain = llama.prefill
+    monkeypatch.setattr(llama, "prefill", lambda *given, **named: read.append(1) or plain(*given, **named))
+    monkeypatch.setattr("codi_int.interventions.engine.suffix.MARGIN_TOLERANCE", {torch.float32: 0.0})
+    second = FeatureInterventionEngine(llama, {other: saes[other]})
+    second.share(passes)
+    got = second.run(Ablate(4), problems, controls=2)
+    assert (read, got.outcomes, got.effect) == ([], want.outcomes, want.effect)
+    # a site that the pass did not capture needs a new one
+    third = FeatureInterventionEngine(llama, {elsewhere: saes[elsewhere]})
+    third.share(passes)
+    third.run(Ablate(4), problems, controls=0)
+    assert read
+
+
+def test_a_reconstruction_is_remembered_by_what_it_does(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sae = sae_at(llama, SITE)
+    engine = FeatureInterventionEngine(llama, {SITE: sae})
+    first = engine.run(Ablate(4), problems, controls=0)
+    scored: list[str] = []
+    plain = FeatureInterventionEngine.score
+
+    def counted(self: FeatureInterventionEngine, context: Any, plans: Any, progress: Any = None) -> Any:
+        scored.extend(plan.label for plan in plans)
+        return plain(self, context, plans, progress)
+
+    monkeypatch.setattr(FeatureInterventionEngine, "score", counted)
+    again = engine.run(Ablate(4), problems, controls=0)
+    assert scored == ["ablate 4"]
+    assert again.outcomes == first.outcomes
+    sae.b_dec.data += 3.0
+    changed = engine.run(Ablate(4), problems, controls=0)
+    assert scored[1:] == ["reconstructed", "ablate 4"]
+    assert changed.outcomes["reconstructed"] != first.outcomes["reconstructed"]
+    fresh = FeatureInterventionEngine(llama, {SITE: sae}).run(Ablate(4), problems, controls=0)
+    assert changed.outcomes == fresh.outcomes
 
 
 def test_without_memory_the_clean_pass_is_made_again_and_nothing_changes(

@@ -126,7 +126,7 @@ def test_many_edits_are_single_runs_on_one_clean_pass(
 ) -> None:
     edits = [Amplify(4, factor) for factor in (2.0, 5.0, -8.0)]
     alone = [engine.run(edit, problems, seed=1, controls=2, site=LATE) for edit in edits]
-    monkeypatch.setattr("codi_int.interventions.engine.engine.run_clean", lambda *_: pytest.fail("a second clean pass"))
+    monkeypatch.setattr("codi_int.interventions.engine.clean.run_clean", lambda *_: pytest.fail("a second clean pass"))
     results = engine.run_many(edits, problems, seed=1, controls=2, site=LATE)
     assert [r.outcomes for r in results] == [r.outcomes for r in alone]
     assert [r.effect for r in results] == [r.effect for r in alone]

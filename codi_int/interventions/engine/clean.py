@@ -1,6 +1,6 @@
 """The clean pass: run once, kept, and the place from which every edited pass starts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from codi_int.data.answers import is_right
 from codi_int.data.chains import cluster_problems
 from codi_int.errors import ConfigError, DataError
+from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import bytes_per_slot
@@ -171,6 +172,68 @@ def run_clean(
         batch_of=batch_of,
         row_of=row_of,
     )
+
+
+class CleanPasses:
+    """The last clean pass of a model, with what ran on it and is asked for again; several engines may share one."""
+
+    def __init__(self, sites: Sequence[Site] = ()) -> None:
+        """
+        Args:
+            sites: what every pass captures besides the sites it is asked for, so that a later engine at one of these
+                finds it there.
+        """
+        self._sites = tuple(sites)
+        self._pass: CleanPass | None = None
+        self._key: Hashable = None
+        self._arms: list[tuple[Hashable, ArmPlan, ArmScores]] = []
+
+    def get(
+        self,
+        model: CodiModel,
+        problems: Sequence[Problem],
+        sites: Sequence[Site],
+        budget: int,
+        progress: Progress | None,
+    ) -> CleanPass:
+        """The last pass where it is the one asked for, else a new one in its place; errors are those of `run_clean`."""
+        # Hooks and weights belong to the key as problems do: a pass that was run inside `with model.hooks(...)`, or
+        # before a weight was changed, is the clean arm of no later run.
+        key = (model.state_key(), tuple(problems), budget)
+        if self._pass is None or self._key != key or not set(sites) <= set(self._pass.activations):
+            self._pass = None  # the old pass and the new one need not fit into memory together
+            self._arms = []
+            self._pass = run_clean(model, problems, tuple(dict.fromkeys((*sites, *self._sites))), budget, progress)
+            self._key = key
+        return self._pass
+
+    def scored(self, plan: ArmPlan, how: Hashable, score: Callable[[], ArmScores]) -> ArmScores:
+        """Scores of an arm on the last pass, remembered or found by `score`.
+
+        Args:
+            plan: the arm; told from another one by what it adds, not by what it is called, so that an SAE that was
+                changed in the meantime is seen.
+            how: everything else that decides what comes out, such as the paths.
+            score: finds them.
+        """
+        for kept_how, kept, scores in self._arms:
+            if kept_how == how and _same_changes(kept, plan):
+                return scores
+        scores = score()
+        self._arms.append((how, plan, scores))
+        return scores
+
+
+def _same_changes(a: ArmPlan, b: ArmPlan) -> bool:
+    """Whether two arms do the same, bit for bit, to the same problems."""
+    if [change.site for change in a.changes] != [change.site for change in b.changes] or not a.rows.equal(b.rows):
+        return False
+    pairs = zip(a.changes, b.changes, strict=True)
+    return all(one.delta.equal(other.delta) and _same(one.value, other.value) for one, other in pairs)
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b or (a is not None and b is not None and a.equal(b))
 
 
 def make_outcome(problem: Problem, answer: Number | None, scores: tuple[float, float], touched: bool) -> Outcome:

@@ -1,7 +1,7 @@
 """The intervention engine: one edit of a continuous thought on many problems, with its evidence."""
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine import describe
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
 from codi_int.interventions.engine.baselines import baseline_arms
-from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, rows_within, run_clean
+from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, CleanPasses, rows_within
 from codi_int.interventions.engine.comparison import control_sets
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
 from codi_int.interventions.engine.environment import describe_environment
@@ -33,7 +33,7 @@ from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import make_resume_point
 from codi_int.notes import give
 from codi_int.numeric import IntLike, as_whole
-from codi_int.progress import Progress
+from codi_int.progress import Progress, rename_stage
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
 from codi_int.shown import Shown
@@ -99,8 +99,7 @@ class FeatureInterventionEngine(Shown):
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
         self.memory_budget, self.method = memory_budget, method
         self.max_rows = rows_within(model, memory_budget, max_rows)
-        self._clean: CleanPass | None = None
-        self._clean_key: Hashable = None
+        self._passes = CleanPasses()
         self._warned: set[str] = set()
 
     @torch.no_grad()
@@ -151,10 +150,9 @@ class FeatureInterventionEngine(Shown):
         matched = asked.features if bool(arm.edited.any()) else 0
         sets = {"random_features": self._matched_controls(context, table, matched, seed)}
         sets |= baseline_arms(context, arm, table.features, asked, seed)
-        # All arms are scored in one call, so that rows of the edit, of the reconstruction and of every control share
-        # batches; the order of this list is the order in which `outcomes_of_arms` and `control_sets` read them.
+        # the order of this list is the order in which `outcomes_of_arms` and `control_sets` read the scores
         plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
-        scores = self.score(context, plans, progress)
+        scores = self._score_arms(context, plans, progress)
         outcomes = outcomes_of_arms(context.clean, plans, scores)
         change = change_between(outcomes["clean"], outcomes["intervened"], context.clean.clusters)
         beside = control_sets(context.clean, sets, scores[2:], arm=arm, change=change)
@@ -188,6 +186,10 @@ class FeatureInterventionEngine(Shown):
                 *describe.controls_note(table, arm, sets["random_features"], matched),
             ),
         )
+
+    def share(self, passes: CleanPasses) -> None:
+        """Take clean passes from, and leave them in, what other engines of the model share."""
+        self._passes = passes
 
     def run_many(self, edits: Sequence[AnyEdit], problems: ProblemsLike, **settings: Any) -> tuple[Result, ...]:
         """`run` for several edits on one clean pass; see `family_of` for p-values adjusted over them.
@@ -229,6 +231,19 @@ class FeatureInterventionEngine(Shown):
         # A change below what another batch shape makes of the same row is no change.
         dtype = self.model.dtype
         return [settle_rounding(plan, found, context.clean, dtype) for plan, found in zip(plans, scores, strict=True)]
+
+    def _score_arms(self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None) -> list[ArmScores]:
+        """Scores of an edit, of the reconstruction, and of the edit's controls, in this order."""
+        edit, reconstruction, *controls = plans
+        # The reconstruction by itself and not beside the others: the next edit of the site finds it done, and the
+        # edit's rows then share batches with the same ones whether it was or not.
+        rebuilt = self._passes.scored(
+            reconstruction,
+            (self.propagate, self.method, self.max_rows),
+            lambda: self.score(context, [reconstruction], rename_stage(progress, "reconstruction"))[0],
+        )
+        found, *others = self.score(context, [edit, *controls], progress)
+        return [found, rebuilt, *others]
 
     def plan(self, context: SiteContext, edit: AnyEdit) -> ArmPlan:
         """What an edit adds to which problems of a context."""
@@ -274,18 +289,10 @@ class FeatureInterventionEngine(Shown):
         return site
 
     def _clean_pass(self, problems: Sequence[Problem], progress: Progress | None) -> CleanPass:
-        # Hooks and weights belong to the key as problems do: a pass that was run inside `with model.hooks(...)`, or
-        # before a weight was changed, is the clean arm of no later run.
-        key = (self.model.state_key(), tuple(problems))
-        if self._clean is None or self._clean_key != key:
-            # for components inside a block also the residual before it, from which the block is run again
-            bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
-            sites = tuple(dict.fromkeys((*self.sites, *bases)))
-            self._clean = None  # the old pass and the new one need not fit into memory together
-            kept = self.memory_budget * (SHARES - 1) // SHARES
-            self._clean = run_clean(self.model, problems, sites, kept, progress)
-            self._clean_key = key
-        return self._clean
+        # for components inside a block also the residual before it, from which the block is run again
+        bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
+        kept = self.memory_budget * (SHARES - 1) // SHARES
+        return self._passes.get(self.model, problems, (*self.sites, *bases), kept, progress)
 
     def _place(self, clean: CleanPass, site: Site) -> SiteState:
         sae, activations = self.saes.get(site), clean.activations[site]

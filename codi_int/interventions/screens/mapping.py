@@ -165,7 +165,11 @@ class _Run:
         if sites:
             # made here and dropped at the end: with a clean pass for each path memory would be needed three times
             engine = FeatureInterventionEngine(
-                self._model, dict.fromkeys(sites), propagate=self.path, method=self._method
+                self._model,
+                dict.fromkeys(sites),
+                propagate=self.path,
+                memory_budget=self._plan.memory_budget,
+                method=self._method,
             )
             replacements = self._replacements(engine, sites)
         without_path = sum(not group for group in self.replaced.values())

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.errors import ConfigError
+from codi_int.interventions.engine.clean import MEMORY_BUDGET
 from codi_int.interventions.screens.additivity import Interaction
 from codi_int.interventions.screens.confirmed import (
     CONFIRMATION_COLUMNS,
@@ -37,6 +38,8 @@ class MapPlan:
     """replace several positions together, at the same layer"""
     direction: str = "onwards"
     """which ones: `onwards` from the cell's own position to the last, or `upto` it from thought 1 on"""
+    memory_budget: int = MEMORY_BUDGET
+    """bytes of keys and values that are held at once; changes no result"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sites", as_sites(self.sites))
