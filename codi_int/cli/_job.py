@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from click import get_current_context
 from rich.console import RenderableType
 
 from codi_int.cli import _console
 from codi_int.cli._console import print_json, stdout, tell
+from codi_int.cli._lazy import called
 from codi_int.cli._signature import option_values
 from codi_int.files import prepare_folder, write_json
 from codi_int.run_folder import Run, RunFolder
@@ -55,7 +55,7 @@ def run_folder(
     values = option_values(options)
     compared = {name: pair for name, pair in values.items() if name not in (*NOT_COMPARED, *free)}
     run = Run(
-        command=_command_name(),
+        command=called(),
         settings=dict(pair for name, pair in compared.items() if name not in NAMES),
         names=dict(pair for name, pair in compared.items() if name in NAMES),
         growing=tuple(values[name][0] for name in growing),
@@ -63,12 +63,6 @@ def run_folder(
         words=tuple(command_line()),
     )
     return RunFolder(options.out, run, options.force)
-
-
-def _command_name() -> str:
-    """`ablate`, `sae eval`: what the command is called, without the program."""
-    context = get_current_context(silent=True)
-    return "" if context is None else " ".join(context.command_path.split()[1:])
 
 
 def keep_as(name: str, document: Callable[[Found], dict[str, Any]]) -> Callable[[Found, Path], Kept]:
