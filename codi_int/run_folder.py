@@ -130,13 +130,17 @@ class RunFolder:
                 if self._made:
                     self.path.rmdir()
 
-    def clear(self) -> None:
-        """Remove the files of the run that is there, where it is to be replaced."""
+    def clear(self, keep: Sequence[str] = ()) -> None:
+        """Remove the files of the run that is there, where it is to be replaced.
+
+        Args:
+            keep: files that this run has put in the place of the other's.
+        """
         kept = self._kept()
         if self.path is None or kept is None or not self._force or self._cleared:
             return
         self._cleared = True  # what comes later is this run's own
-        for name in (*kept.files, MANIFEST):
+        for name in {*kept.files, MANIFEST} - set(keep):
             (self.path / name).unlink(missing_ok=True)
         for folder in sorted({(self.path / name).parent for name in kept.files} - {self.path}, reverse=True):
             with suppress(OSError):  # files that are none of the run's are in it
