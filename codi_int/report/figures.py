@@ -17,7 +17,7 @@ from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figures, lens_grid_figures
 from codi_int.report.literal import literal_document
 from codi_int.report.model_figures import accuracy_figure, doctor_figures, evaluation_figures, thoughts_figures
-from codi_int.report.path_figures import path_figures
+from codi_int.report.path_figures import path_figure, path_figures
 from codi_int.report.prediction_figures import prediction_figure
 from codi_int.report.screen_figures import (
     firing_figure,
@@ -48,6 +48,7 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/result@1": {"effect": result_figure, "prediction": prediction_figure},
     "codi-int/results@1": {"dose": dose_figure},
     "codi-int/evaluation@1": {"accuracy": accuracy_figure},
+    "codi-int/roads@1": {"paths": path_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
