@@ -24,6 +24,7 @@ LEVELS = (
     {"features", "interventions", "probes"},
     {"runs", "report"},
     {"cli"},
+    {"__main__"},
 )
 # The same inside the largest room.
 INNER_LEVELS = ({"edits"}, {"evidence"}, {"engine"}, {"screens", "patching"})

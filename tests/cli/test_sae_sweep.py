@@ -87,7 +87,8 @@ def test_a_stopped_sweep_says_how_to_go_on_and_does(
         patch.setattr(sae_sweep._SweepProgress, "saved", stop)
         ran = run(*words)
     assert ran.code == 130
-    assert f"1 of 4 SAEs are kept in {tmp_path / 'sweep'}; the command goes on there" in ran.err
+    (last,) = [line for line in ran.err.splitlines() if "Stopped" in line or "kept" in line]
+    assert last == f"codi-int: Stopped. 1 of 4 SAEs are kept in {tmp_path / 'sweep'}; the command goes on there."
     again = run(*words)
     assert again.code == 0
     assert "SAE epochs: 6 of 6" in again.err, "the finished one is not trained again"
