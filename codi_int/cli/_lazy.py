@@ -73,7 +73,7 @@ class PanelCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """As Typer's; `called` knows the command by then."""
-        # noted here and not asked of click: Typer brings a click of its own, whose contexts the installed one never sees
+        # noted here, not asked of click: Typer brings a click of its own, whose contexts the installed one never sees
         before = _CALLED.set(" ".join(ctx.command_path.split()[1:]))
         try:
             return super().invoke(ctx)

@@ -108,7 +108,7 @@ def curve_page(found: "AblationCurve") -> Page:
     """The top features beside the random sets, for every n."""
     alive = counted(found.n_living, "alive feature")
     head = Text(f"ablate the top n of {alive} by {found.order} at {found.site}", style="bold")
-    right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+    right = f"{counted(found.n_problems, 'problem')} of {found.data}, {found.n_correct:,} right"
     head.append(f"\n{found.model} · SAE {found.sae} · {right} · seed {found.seed}", style="not bold")
     c, env = found.counts, found.environment
     work = f"{c.pairs:,} pairs: {c.skipped:,} proved unchanged, {c.suffix_rows:,} run from the site on"
