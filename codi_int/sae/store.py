@@ -123,8 +123,8 @@ def find_sae(name: str | Path) -> Path:
     folder = shipped_folder(str(name)) or Path(name)
     if not folder.is_dir():
         raise SAEError(
-            f"No SAE {str(name)!r}: it is neither a folder nor bundled (bundled: {in_short(bundled_saes())}).",
-            f"Give a bundled name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
+            f"{name} is neither a folder nor a shipped SAE (shipped: {in_short(bundled_saes())}).",
+            f"Give a shipped name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
         )
     # asked only where the folder itself is none, for looking through a sweep takes a while
     inside = () if (folder / CONFIG_FILE).exists() else saes_below(folder)

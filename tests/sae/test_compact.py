@@ -151,7 +151,7 @@ def test_a_site_that_is_not_there(assets):
     with pytest.raises(SAEError, match=r"There is no SAE for L3\.P3 .*L0\.P0 to L10\.P1, 3 in all") as caught:
         load_sae("mini/L3.P3")
     assert caught.value.remedy == "Choose another layer or position."
-    with pytest.raises(SAEError, match=r"No SAE 'other/L3\.P3'.*bundled: mini/L0\.P0, mini/L2\.P3, mini/L10\.P1\)"):
+    with pytest.raises(SAEError, match=r"other/L3\.P3 is neither.*shipped: mini/L0\.P0, mini/L2\.P3, mini/L10\.P1\)"):
         load_sae("other/L3.P3")
 
 

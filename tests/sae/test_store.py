@@ -164,7 +164,7 @@ def test_broken_files(tmp_path, name):
 
 
 def test_unknown_name_lists_the_bundled_ones(tmp_path):
-    with pytest.raises(SAEError, match="neither a folder nor bundled") as caught:
+    with pytest.raises(SAEError, match="neither a folder nor a shipped SAE") as caught:
         load_sae(str(tmp_path / "nowhere"))
     assert CONFIG_FILE in caught.value.remedy
 
