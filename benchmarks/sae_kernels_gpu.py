@@ -136,7 +136,7 @@ def train_step(encode_decode: Callable[[Tensor, list[Tensor]], Tensor], x: Tenso
 
 
 def our_step(k: int, impl: str) -> Callable[[Tensor, list[Tensor]], Tensor]:
-    """Encode and decode through the door."""
+    """Encode and decode through the entry point."""
 
     def run(x: Tensor, weights: list[Tensor]) -> Tensor:
         W_enc, b_enc, W_dec, b_dec = (weight.to(x.dtype) for weight in weights)

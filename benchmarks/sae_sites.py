@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import codi_int as ci
+from codi_int.catalog import ASSETS
 from codi_int.sae.base import SAE
 from codi_int.sae.captures import open_capture
 from codi_int.sae.compact import STACK_FILE, rounded, save_compact
 from codi_int.sae.metrics import measure
-from codi_int.shipped import ASSETS
 
 SAES = ASSETS / "codi-mini" / "sae"
 TABLE = Path(__file__).parents[1] / "docs" / "results" / "sae-sites.csv"

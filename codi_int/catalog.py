@@ -1,15 +1,25 @@
 """What is at hand, told without loading any of it: models and SAEs of the package, data sets by name, SAEs in folders.
 
+A shipped model's folder of assets has a folder `sae`. In it an SAE lies in a folder of its own, in SAELens' format
+(`sae/L14.P3/`), or together with others in one compact file (`sae/sites.safetensors`, whose index `sae/sites.json` says
+of which sites). A folder of its own wins.
+
 Nothing here imports torch, for the command line lists and completes names in a fraction of a second.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from codi_int.shipped import ASSETS, SAE_CONFIG, read_quietly, shipped_config, shipped_folder, shipped_saes
+ASSETS = Path(__file__).resolve().parent / "assets"
+SAE_CONFIG = "cfg.json"
+"""the settings of an SAE in a folder of its own, in SAELens' words"""
+INDEX_FILE = "sites.json"
+"""the settings of all SAEs of a compact file, and their hashes"""
 
 DEFAULT_MODEL = "codi-mini"
 """the model where none is named"""
@@ -51,14 +61,68 @@ def data_names() -> tuple[str, ...]:
     return (*(f"stories:{split}" for split in (*STORY_SPLITS, CONFIRMATION, "train")), *hub)
 
 
-def bundled_models() -> tuple[str, ...]:
+def shipped_models() -> tuple[str, ...]:
     """Names of the models that come with the package."""
     return tuple(sorted(path.parent.name for path in ASSETS.glob("*/config.json")))
 
 
-def bundled_saes() -> tuple[str, ...]:
-    """Names of the SAEs that come with the package, such as `codi-mini/L14.P3`."""
-    return shipped_saes()
+def shipped_saes() -> tuple[str, ...]:
+    """The name of every SAE that comes with the package, such as `codi-mini/L14.P3`; by model, layer and position."""
+    return _names(ASSETS)
+
+
+def shipped_folder(name: str) -> Path | None:
+    """The folder of a shipped SAE that has one of its own; None for any other name."""
+    model, _, site = name.partition("/")
+    folder = ASSETS / model / "sae" / site
+    return folder if name in shipped_saes() and (folder / SAE_CONFIG).is_file() else None
+
+
+def compact_folder(name: str) -> tuple[Path, str] | None:
+    """Where the compact file with a shipped SAE lies, and its site there; None for any other name.
+
+    Also for a site that the file does not hold, or whose index is broken, so that whoever loads it says so: None only
+    where a folder has the SAE, or where the model has no compact file.
+    """
+    model, _, site = name.partition("/")
+    folder = ASSETS / model / "sae"
+    if not model or not site or (folder / site / SAE_CONFIG).is_file():
+        return None
+    # a name of a shipped model and a site, and not a path that happens to lead here
+    plain = re.fullmatch(r"[\w-]+", model) and re.fullmatch(r"L\d+\.P\d+", site)
+    return (folder, site) if plain and (folder / INDEX_FILE).is_file() else None
+
+
+def shipped_config(name: str) -> dict[str, Any]:
+    """The settings of a shipped SAE in SAELens' words; empty where there is none or its file is broken."""
+    # a listing goes on past a broken file; whoever loads it gets the error
+    if folder := shipped_folder(name):
+        return read_quietly(folder / SAE_CONFIG)
+    packed = compact_folder(name)
+    return config_in(read_quietly(packed[0] / INDEX_FILE), packed[1]) if packed else {}
+
+
+def config_in(index: dict[str, Any], site: str) -> dict[str, Any]:
+    """The `cfg.json` of one SAE of an index: what all share, and what is its own; empty where it is not there."""
+    shared, own = index.get("cfg"), sites_in(index).get(site)
+    if not isinstance(shared, dict) or not isinstance(own, dict):
+        return {}
+    return {**shared, "metadata": {**shared.get("metadata", {}), **own.get("metadata", {})}}
+
+
+def sites_in(index: dict[str, Any]) -> dict[str, Any]:
+    """The entries of an index by site, in the order in which the compact file holds them."""
+    sites = index.get("sites")
+    return sites if isinstance(sites, dict) else {}
+
+
+def read_quietly(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def in_short(names: Sequence[str]) -> str:
@@ -69,8 +133,8 @@ def in_short(names: Sequence[str]) -> str:
 
 
 def sae_of_model(model: str, site: str) -> str:
-    """The SAE that belongs to a model at a site: bundled as `codi-mini/L14.P3`, or beside a model's own files."""
-    # a model's own folder wins over a bundled name: the SAEs in it were made for these weights
+    """The SAE that belongs to a model at a site: shipped as `codi-mini/L14.P3`, or beside a model's own files."""
+    # a model's own folder wins over a shipped name: the SAEs in it were made for these weights
     beside = Path(model) / "sae" / site
     return str(beside) if beside.is_dir() else f"{model}/{site}"
 
@@ -82,7 +146,7 @@ def sites_with_sae(model: str, sae: str | None) -> tuple[str, ...]:
     folder = Path(model) / "sae" if sae is None else Path(sae)
     found = [path.relative_to(folder).parts[0] for path in saes_below(folder)]
     if sae is None:
-        found += [name.split("/")[1] for name in bundled_saes() if name.split("/")[0] == model]
+        found += [name.split("/")[1] for name in shipped_saes() if name.split("/")[0] == model]
     # L2 before L10
     return tuple(sorted(set(found), key=lambda site: ([int(digits) for digits in re.findall(r"\d+", site)], site)))
 
@@ -101,7 +165,7 @@ class ModelShape:
 
 def model_folder(name: str) -> Path:
     """Where a shipped model, or one in a folder, lies."""
-    return ASSETS / name if name in bundled_models() else Path(name).expanduser()
+    return ASSETS / name if name in shipped_models() else Path(name).expanduser()
 
 
 def shape_of_model(name: str) -> ModelShape:
@@ -114,14 +178,14 @@ def shape_of_model(name: str) -> ModelShape:
     return ModelShape(n_layers, d_model, codi.get("n_thoughts", 6))
 
 
-def bundled_folder(name: str) -> Path:
-    """Where the SAE with a bundled name lies: in a folder of its own, or in one with those of other sites."""
+def assets_folder(name: str) -> Path:
+    """Where a shipped SAE lies: in a folder of its own, or in one with those of other sites."""
     return shipped_folder(name) or ASSETS / name.split("/")[0] / "sae"
 
 
 def is_sae(name: str | Path) -> bool:
-    """Whether a name is that of a bundled SAE, or a folder is one."""
-    return str(name) in bundled_saes() or (Path(name) / SAE_CONFIG).is_file()
+    """Whether a name is that of a shipped SAE, or a folder is one."""
+    return str(name) in shipped_saes() or (Path(name) / SAE_CONFIG).is_file()
 
 
 def saes_below(folder: Path) -> tuple[Path, ...]:
@@ -139,4 +203,18 @@ def site_noted(name: str | Path) -> str | None:
 
 def about_sae(name: str | Path) -> dict[str, Any]:
     """The settings of an SAE as they stand in its file; empty where they cannot be read, which loading reports."""
-    return shipped_config(str(name)) if str(name) in bundled_saes() else read_quietly(Path(name) / SAE_CONFIG)
+    return shipped_config(str(name)) if str(name) in shipped_saes() else read_quietly(Path(name) / SAE_CONFIG)
+
+
+# Asked for every site of a map: what comes with the package does not change while it runs.
+@cache
+def _names(assets: Path) -> tuple[str, ...]:
+    found = {(path.parents[2].name, path.parent.name) for path in assets.glob(f"*/sae/*/{SAE_CONFIG}")}
+    for index in assets.glob(f"*/sae/{INDEX_FILE}"):
+        found |= {(index.parents[1].name, site) for site in sites_in(read_quietly(index))}
+    return tuple(f"{model}/{site}" for model, site in sorted(found, key=_place))
+
+
+def _place(name: tuple[str, str]) -> tuple[str, list[int]]:
+    # L2 before L10
+    return name[0], [int(digits) for digits in re.findall(r"\d+", name[1])]

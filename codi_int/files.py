@@ -1,8 +1,8 @@
 """Files: written whole or not at all, read with errors that name file, line and rule.
 
-Every file of the package goes through `replace_file` or one of its short forms. A failure is an `OutputError` that
-says which place, what it needed where that is known, and what is kept. Every JSON, JSONL and CSV file that a user may
-have written goes through one of the readers; `error=` chooses the class of their errors, `remedy=` the second line.
+Every file goes through `replace_file` or a short form of it, but for two that grow: captures, and the curve of a
+training. A failure is an `OutputError` that says which place, what it needed where that is known, and what is kept.
+JSON, JSONL and CSV that a user may have written have one reader each; `error=` is its error, `remedy=` the second line.
 """
 
 import csv

@@ -1,7 +1,8 @@
 """How long work tells how far it is: one callable type for the whole package, and two helpers.
 
 Every `progress=` (and a sweep's `SweepCallbacks.stage`) takes a `Progress` or None. What shows it, a bar or lines, lies
-in the CLI; a library function never prints.
+in the CLI; a library function never prints. Only the workers of `training`, processes of their own that no callable
+reaches, write their lines on stderr themselves, where `RunOptions.verbose` asks for it.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The shape of the code: which room may import which, and that importing does nothing but import."""
+"""The shape of the code: which package may import which, and that importing does nothing but import."""
 
 import ast
 import tokenize
@@ -11,7 +11,7 @@ import codi_int
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "codi_int"
-# A room may import the rooms of its own level and of the levels before it.
+# A package may import the packages of its own level and of the levels before it.
 LEVELS = (
     {
         *("catalog", "errors", "files", "notes", "numeric", "progress", "proportions", "records", "run_folder"),
@@ -26,9 +26,9 @@ LEVELS = (
     {"cli"},
     {"__main__"},
 )
-# The same inside the largest room.
+# The same inside the largest package.
 INNER_LEVELS = ({"edits"}, {"evidence"}, {"engine"}, {"screens", "patching"})
-ALLOWED = {room: set().union(*LEVELS[: i + 1]) for i, level in enumerate(LEVELS) for room in level}
+ALLOWED = {package: set().union(*LEVELS[: i + 1]) for i, level in enumerate(LEVELS) for package in level}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = ("codi_int", "tests", "benchmarks", "scripts")
 SOURCES = [path for name in FOLDERS for path in sorted((ROOT / name).rglob("*.py"))]
@@ -45,7 +45,7 @@ DEVICE_WORDS = {"cuda", "mps", "xpu", "accelerator", "is_available", "device_cou
 """parts of a call's dotted name that tell that it asks for hardware"""
 
 
-def room_of(path):
+def package_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -75,7 +75,7 @@ def imports_of(source: str, modules: set[str]) -> Iterator[tuple[str, int]]:
                     yield f"codi_int.{codi_int._HOMES[alias.name]}", node.lineno
 
 
-def imported_rooms(source: str, modules: set[str]) -> Iterator[tuple[str, int]]:
+def imported_packages(source: str, modules: set[str]) -> Iterator[tuple[str, int]]:
     for name, line in imports_of(source, modules):
         first, *rest = name.split(".")
         assert first not in {"tests", "benchmarks"}
@@ -152,26 +152,26 @@ def positional(source: str) -> list[int]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path):
-    if room_of(path) == "__init__":
+    if package_of(path) == "__init__":
         return
-    for room, line in imported_rooms(path.read_text(), {name_of(module) for module in MODULES}):
-        assert room in ALLOWED[room_of(path)], f"{path}:{line}: {room_of(path)} must not import {room}"
+    for package, line in imported_packages(path.read_text(), {name_of(module) for module in MODULES}):
+        assert package in ALLOWED[package_of(path)], f"{path}:{line}: {package_of(path)} must not import {package}"
 
 
-def test_the_rooms_of_interventions_go_one_way():
+def test_the_packages_of_interventions_go_one_way():
     inner = PACKAGE / "interventions"
     for i, level in enumerate(INNER_LEVELS):
-        later = {room for rest in INNER_LEVELS[i + 1 :] for room in rest}
-        for path in (path for room in level for path in (inner / room).glob("*.py")):
-            siblings = {room for room in level if not path.is_relative_to(inner / room)}
+        later = {package for rest in INNER_LEVELS[i + 1 :] for package in rest}
+        for path in (path for package in level for path in (inner / package).glob("*.py")):
+            siblings = {package for package in level if not path.is_relative_to(inner / package)}
             text = path.read_text()
-            for room in later | siblings:
-                assert f"codi_int.interventions.{room}." not in text, f"{path} must not import {room}"
+            for package in later | siblings:
+                assert f"codi_int.interventions.{package}." not in text, f"{path} must not import {package}"
     assert {path.name for path in inner.iterdir() if path.is_dir()} - {"__pycache__"} == set().union(*INNER_LEVELS)
 
 
-def test_every_room_has_a_level():
-    assert {room_of(path) for path in MODULES} - {"__init__"} <= set(ALLOWED)
+def test_every_package_has_a_level():
+    assert {package_of(path) for path in MODULES} - {"__init__"} <= set(ALLOWED)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -182,7 +182,7 @@ def test_nothing_runs_at_import(path):
             pytest.fail(f"{path}:{node.lineno}: a call at module level")
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id != "print" or room_of(path) == "cli", f"{path}:{node.lineno}: print outside the CLI"
+            assert node.func.id != "print" or package_of(path) == "cli", f"{path}:{node.lineno}: print outside the CLI"
 
 
 def test_files_stay_readable():
@@ -191,10 +191,10 @@ def test_files_stay_readable():
 
 
 def test_tests_mirror_the_source():
-    """Every test module stands in the folder of a room that exists."""
+    """Every test module stands in the folder of a package that exists."""
     for path in Path(__file__).parent.rglob("test_*.py"):
-        room = path.parent.name
-        assert path.parent == Path(__file__).parent or (PACKAGE / room).is_dir(), path
+        package = path.parent.name
+        assert path.parent == Path(__file__).parent or (PACKAGE / package).is_dir(), path
 
 
 def test_no_module_imports_itself_by_a_detour():
@@ -214,9 +214,9 @@ def test_cycles_are_found_in_functions_and_under_type_checking():
 
 def test_imports_from_the_package_are_resolved():
     modules = {"codi_int.types", "codi_int.cli"}
-    assert [room for room, _ in imported_rooms("from codi_int import types, cli", modules)] == ["types", "cli"]
-    assert [room for room, _ in imported_rooms("from codi_int import load_model", modules)] == ["model"]
-    assert list(imported_rooms("from codi_int import __version__", modules)) == []
+    assert [package for package, _ in imported_packages("from codi_int import types, cli", modules)] == ["types", "cli"]
+    assert [package for package, _ in imported_packages("from codi_int import load_model", modules)] == ["model"]
+    assert list(imported_packages("from codi_int import __version__", modules)) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from codi_int import catalog
-from codi_int.shipped import SAE_CONFIG
 
 Items = list[str | tuple[str, str]]
 """words, or words with what a shell shows beside them"""
@@ -27,15 +26,15 @@ def models(incomplete: str) -> Items:
     """Shipped models, known checkpoints of the hub, and folders here that are models."""
     from codi_int.model.presets import PRESETS
 
-    shipped: Items = [(name, "comes with the package") for name in catalog.bundled_models()]
+    shipped: Items = [(name, "comes with the package") for name in catalog.shipped_models()]
     local: Items = [(str(path.parent), "a folder here") for path in _below("*/codi.json", "*/*/codi.json")]
     return _starting([*shipped, *local, *((name, "on the hub") for name in PRESETS)], incomplete)
 
 
 def saes(incomplete: str) -> Items:
     """Shipped SAEs, and folders here that are SAEs or hold one for each site."""
-    shipped: Items = [(name, "comes with the package") for name in catalog.bundled_saes()]
-    single = [path.parent for path in _below(*(f"{depth}{SAE_CONFIG}" for depth in ("*/", "*/*/")))]
+    shipped: Items = [(name, "comes with the package") for name in catalog.shipped_saes()]
+    single = [path.parent for path in _below(*(f"{depth}{catalog.SAE_CONFIG}" for depth in ("*/", "*/*/")))]
     folders = dict.fromkeys(path.parent for path in single if path.parent != Path())
     many: Items = [(str(path), "SAEs of several sites") for path in folders]
     return _starting([*shipped, *many, *((str(path), "an SAE here") for path in single)], incomplete)
@@ -111,7 +110,7 @@ def _typed(ctx: Any, name: str, otherwise: int) -> int:
     return int(number[0]) if number else otherwise
 
 
-def joined(words: Sequence[str], current: int) -> tuple[list[str], int, str]:
+def join_words(words: Sequence[str], current: int) -> tuple[list[str], int, str]:
     """Words that were broken at colons, joined again.
 
     Args:
@@ -141,7 +140,7 @@ def whole_names() -> Iterator[None]:
     if os.environ.get(COMPLETE) != "complete_bash":
         yield
         return
-    words, current, finished = joined(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
+    words, current, finished = join_words(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
     os.environ |= {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(current)}
     offered = StringIO()
     try:

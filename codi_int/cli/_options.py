@@ -52,6 +52,25 @@ Position = Annotated[
         autocompletion=_complete.positions,
     ),
 ]
+# of commands that take SAEs first of all, most of which say where they were trained
+OwnLayer = Annotated[
+    int | None,
+    where(
+        parser=whole("--layer"),
+        metavar="N",
+        help="Block, counted from 0.  [default: the SAE's own]",
+        autocompletion=_complete.layers,
+    ),
+]
+OwnPosition = Annotated[
+    int | None,
+    where(
+        parser=whole("--position"),
+        metavar="N",
+        help="0 is the bot token, 1 to 6 are the thoughts.  [default: the SAE's own]",
+        autocompletion=_complete.positions,
+    ),
+]
 # These need a parser of the whole list, which Typer cannot do: `with_options` takes the third item of an Annotated.
 Layers = Annotated[
     tuple[int, ...],

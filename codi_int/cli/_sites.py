@@ -7,11 +7,11 @@ from pathlib import Path
 from codi_int.catalog import (
     DEFAULT_MODEL,
     SAES_FOLDER,
-    bundled_saes,
     in_short,
     is_sae,
     sae_of_model,
     saes_below,
+    shipped_saes,
     site_noted,
     sites_with_sae,
 )
@@ -121,9 +121,9 @@ def _none_there(model: str, sae: str | None, sites: Sequence[Site]) -> SAEError:
         return SAEError(f"{model} has no SAE for {_listed(sites)}: {there}.", two_commands(model, sites, SAES_FOLDER))
     folder = Path(sae)
     if not folder.is_dir():
-        # a name such as codi-mini/L10.P5 that is not bundled is no folder to train into
+        # a name such as codi-mini/L10.P5 that is not shipped is no folder to train into
         into = SAES_FOLDER if folder.parent.name == model else sae
-        rule = f"--sae {sae} is neither a folder nor a shipped SAE (shipped: {in_short(bundled_saes())})."
+        rule = f"--sae {sae} is neither a folder nor a shipped SAE (shipped: {in_short(shipped_saes())})."
         shipped = _shipped_there(model, sites) if into == SAES_FOLDER else ""
         return SAEError(rule, shipped or two_commands(model, sites, into))
     there = ", ".join(str(path.relative_to(folder)) for path in saes_below(folder)[:6]) or "none at all"

@@ -15,7 +15,6 @@ from codi_int.cli._job import keep_as, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
-from codi_int.errors import ConfigError
 
 if TYPE_CHECKING:
     from codi_int.model.describe import ModelDescription
@@ -128,8 +127,6 @@ def examine(options: DoctorOptions) -> Checkup:
     from codi_int.model.loading import load_model
     from codi_int.model.parity import check_parity
 
-    if options.parity < 0:
-        raise ConfigError(f"--parity is {options.parity}; it is a number of problems.", "0 leaves the comparison out.")
     problems = load_problems(options.data, options.parity) if options.parity else ()
     model = load_model(
         options.model,
@@ -157,8 +154,10 @@ def _facts(model: "ModelDescription") -> RenderableType:
     ids = ", ".join(f"{name} {'none' if i is None else f'{i:,}'}" for name, i in model.special_ids.items())
     # weights and the keys and values of a whole batch; activations of one block are small beside both
     memory = model.weight_bytes + BATCH_SIZE * model.cache_bytes_per_problem
+    # documents call the native format by its former name, `own`
+    layout = "native format" if model.layout == "own" else f"{model.layout} layout"
     rows = {
-        "architecture": f"{model.architecture}, {model.layout} layout",
+        "architecture": f"{model.architecture}, {layout}",
         "layers": f"{model.n_layers}, width {model.d_model:,}, {model.n_heads} heads ({model.n_kv_heads} for keys)",
         "vocabulary": f"{model.vocab_size:,}{', input and output tied' if model.tied_embeddings else ''}",
         "longest text": f"{model.max_positions:,} tokens",

@@ -1,4 +1,4 @@
-"""`codi-int features rank`: the living features of an SAE."""
+"""`codi-int features rank`: the alive features of an SAE."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.console import RenderableType
 
 from codi_int.catalog import is_sae, site_noted
-from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
@@ -36,24 +35,8 @@ LAYER, POSITION = 14, 3
 class RankOptions(o.KeptOptions):
     """Which SAE, and how much of it to show."""
 
-    layer: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--layer"),
-            metavar="N",
-            help="Block, counted from 0.  [default: the SAE's own, else 14]",
-            autocompletion=_complete.layers,
-        ),
-    ] = None
-    position: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--position"),
-            metavar="N",
-            help="0 is the bot token, 1 to 6 are the thoughts.  [default: the SAE's own, else 3]",
-            autocompletion=_complete.positions,
-        ),
-    ] = None
+    layer: o.OwnLayer = None
+    position: o.OwnPosition = None
     sae: o.Sae = None
     ranks: Annotated[
         tuple[int, ...],
@@ -73,9 +56,9 @@ class Ranking:
     """Profiles, and of what they are."""
 
     profiles: "tuple[FeatureProfile, ...]"
-    """the living features, or those of them that were asked for"""
+    """the alive features, or those of them that were asked for"""
     n_alive: int
-    """living features"""
+    """alive features"""
     d_sae: int
     """features"""
     site: "Site"
@@ -98,8 +81,9 @@ class Ranking:
 
 @with_options
 def rank(options: RankOptions) -> None:
-    """The living features of an SAE, the most frequent first: how often they fire, and how strongly.
+    """The alive features of an SAE, the most frequent first: how often they fire, and how strongly.
 
+    Without --sae, --layer and --position: those of the shipped SAE at layer 14, position 3.
     Example: codi-int features rank --layer 14 --position 3 --top 10
     """
     if options.ranks and min(options.ranks) < 1:

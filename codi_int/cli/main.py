@@ -108,7 +108,7 @@ COMMANDS = (
             Entry(
                 "rank",
                 "codi_int.cli.features_rank:rank",
-                "The living features of an SAE, the most frequent first: how often they fire, and how strongly.",
+                "The alive features of an SAE, the most frequent first: how often they fire, and how strongly.",
             ),
         ),
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codi_int.catalog import SAE_CONFIG, is_sae
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
@@ -35,24 +36,8 @@ class EvalOptions(o.KeptOptions):
             help="Shipped SAEs, folders in SAELens' format, folders of sweeps.",
         ),
     ]
-    layer: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--layer"),
-            metavar="N",
-            help="For SAEs that do not know theirs.  [default: as they say]",
-            autocompletion=_complete.layers,
-        ),
-    ] = None
-    position: Annotated[
-        int | None,
-        o.where(
-            parser=o.whole("--position"),
-            metavar="N",
-            help="The same.  [default: as they say]",
-            autocompletion=_complete.positions,
-        ),
-    ] = None
+    layer: o.OwnLayer = None
+    position: o.OwnPosition = None
     splice: Annotated[
         bool, o.evidence("--splice/--no-splice", help="Run the model with every SAE spliced in, too.")
     ] = True
@@ -86,19 +71,15 @@ def evaluate(options: EvalOptions) -> None:
 
 def sae_names(given: Sequence[str]) -> tuple[str, ...]:
     """Every SAE that names and folders stand for, each once; a folder of a sweep stands for all its SAEs."""
-    from codi_int.sae.store import CONFIG_FILE, bundled_saes
-
     names: list[str] = []
     for name in given:
-        if name in bundled_saes() or not Path(name).is_dir() or (Path(name) / CONFIG_FILE).exists():
+        if is_sae(name) or not Path(name).is_dir():
             names.append(name)
             continue
         # sorted, for the order in which a disk lists folders differs between machines, and the table's would with it
-        inside = sorted(path.parent for path in Path(name).rglob(CONFIG_FILE))
+        inside = sorted(path.parent for path in Path(name).rglob(SAE_CONFIG))
         if not inside:
-            raise SAEError(
-                f"{name} holds no SAE: no {CONFIG_FILE} in it or below.", "Give a folder of an SAE or sweep."
-            )
+            raise SAEError(f"{name} holds no SAE: no {SAE_CONFIG} in it or below.", "Give a folder of an SAE or sweep.")
         names += map(str, inside)
     return tuple(dict.fromkeys(names))
 

@@ -28,14 +28,8 @@ def import_sae(
             autocompletion=_complete.models,
         ),
     ] = None,
-    layer: Annotated[
-        int | None,
-        o.where(parser=o.whole("--layer"), metavar="N", help="Where the source does not say.  [default: as it says]"),
-    ] = None,
-    position: Annotated[
-        int | None,
-        o.where(parser=o.whole("--position"), metavar="N", help="The same.  [default: as it says]"),
-    ] = None,
+    layer: o.OwnLayer = None,
+    position: o.OwnPosition = None,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:

@@ -45,9 +45,9 @@ def train_codi(
     progress = train(loaded, RunOptions(out, workers=workers, stop_after_seconds=limit, verbose=True))
     done, total = progress.batch, loaded.total_batches
     if done < total:
-        typer.echo(f"Stopped after {done} of {total} batches; the same command goes on from there.", err=True)
+        tell(f"Stopped after {done} of {total} batches; the same command goes on from there.")
     else:
-        typer.echo(f"All {total} batches of the recipe are done.", err=True)
+        tell(f"All {total} batches of the recipe are done.")
     # a run may have been stopped between its last checkpoint and this, or its model thrown away since
     if not is_exported(out, loaded, model, name):
         export(out, loaded, model, name)

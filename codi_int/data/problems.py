@@ -163,7 +163,7 @@ def read_jsonl(path: Path, limit: int | None = None) -> Problems:
 
 
 def write_jsonl(problems: Sequence[Problem], path: Path) -> None:
-    """Write problems in our own format, which `read_jsonl` reads back."""
+    """Write problems as JSON lines, which `read_jsonl` reads back."""
     rows = [
         {
             "id": p.id,

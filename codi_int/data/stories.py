@@ -289,10 +289,10 @@ def confirmation_stories(draw: int = 1) -> tuple[Problem, ...]:
     `sae`. One-step stories keep theirs: there are only some hundreds of likely single calculations, and without these
     the split would be another population.
     """
-    rivals = [story for split in held_out().values() for story in split]
-    texts = {story.question for story in rivals}
+    taken = [story for split in held_out().values() for story in split]
+    texts = {story.question for story in taken}
     texts.update(story.question for earlier in range(1, draw) for story in confirmation_stories(earlier))
-    chains = {chain_of(story) for story in rivals if len(story.steps) > 1}
+    chains = {chain_of(story) for story in taken if len(story.steps) > 1}
     stories: list[Problem] = []
     stream = CONFIRMATION if draw == 1 else f"{CONFIRMATION}/{draw}"
     for index in count():

@@ -27,7 +27,7 @@ def vocabulary() -> tuple[str, ...]:
     # one token for each number, so that an answer is decided by one choice
     numbers = tuple(str(n) for n in range(MAX_NUMBER + 1))
     signs = ("<<", ">>", "+", "-", "*", "/", "=")
-    # sorted, for a set has no fixed order and ids must be those that the bundled model was trained with
+    # sorted, for a set has no fixed order and ids must be those that the shipped model was trained with
     return (*SPECIAL_TOKENS, *numbers, *signs, *sorted(words - set(signs) - set(numbers)))
 
 

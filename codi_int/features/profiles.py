@@ -21,7 +21,7 @@ from codi_int.types import Problem, Site
 
 @dataclass(frozen=True)
 class FeatureProfile:
-    """One living feature on one set of problems."""
+    """One alive feature on one set of problems."""
 
     rank: int
     """1 for the feature that fires most often; equal ones by index"""
@@ -56,7 +56,7 @@ def profile_features(
         progress: called with (stage, done, total).
 
     Returns:
-        one profile for each living feature; none for a feature that fires on none of the problems.
+        one profile for each alive feature; none for a feature that fires on none of the problems.
 
     Raises:
         SAEError: an SAE that does not know its site, where none is given, or that belongs elsewhere.

@@ -29,9 +29,9 @@ class NameRecorder:
         # a copy: a later hook may write into the tensor, which is also what the next block reads
         self._parts[name].append(tensor.clone())
 
-    def joined(self) -> dict[str, Tensor]:
+    def join(self) -> dict[str, Tensor]:
         """All steps of each name, one after the other along the tokens."""
-        return {name: _joined(name, parts) for name, parts in self._parts.items()}
+        return {name: _join(name, parts) for name, parts in self._parts.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def chosen_names(names_filter: NamesFilter, known: Sequence[str]) -> tuple[str, 
     return names
 
 
-def _joined(name: str, parts: list[Tensor]) -> Tensor:
+def _join(name: str, parts: list[Tensor]) -> Tensor:
     if not name.endswith("hook_pattern"):
         return torch.cat(parts, 1)
     width = parts[-1].shape[-1]

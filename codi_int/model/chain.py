@@ -356,4 +356,10 @@ class _Written:
     def decoded(self) -> Decoded:
         """The answers, cut to the longest."""
         n = int(self.counts.max())
-        return Decoded(self.ids[:, :n], self.counts, self.ended, self.logprobs[:, :n], self.margins[:, :n])
+        return Decoded(
+            ids=self.ids[:, :n],
+            counts=self.counts,
+            ended=self.ended,
+            logprobs=self.logprobs[:, :n],
+            margins=self.margins[:, :n],
+        )

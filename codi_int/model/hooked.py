@@ -277,14 +277,14 @@ class CodiModel(Shown, Chain):
         thoughts = ThoughtBatch(batch.problem_ids, thinking.thoughts)
         cache = thinking.state.cache
         valid = cache.valid[:, : cache.length]
-        return CachedRun(thoughts, Activations(recorder.joined(), batch.ids.shape[1], valid))
+        return CachedRun(thoughts, Activations(recorder.join(), batch.ids.shape[1], valid))
 
     def to_transformer_lens(self, copy: bool = True) -> Any:
         """A TransformerBridge of the language model, see `bridge.to_bridge`."""
         return to_bridge(self.hf, self.tokenizer, copy)
 
     def save(self, folder: str | Path) -> None:
-        """Write the model in our own format, see `store.save_model`."""
+        """Write the model in the native format, see `store.save_model`."""
         save_model(folder, self.hf, self.projection, self.config, self.tokenizer)
 
     def think_tokens(
@@ -315,7 +315,9 @@ class CodiModel(Shown, Chain):
         recorder = SiteRecorder(sites)
         with torch.set_grad_enabled(grad):
             mask = None if attention_mask is None else attention_mask.to(self.device)
-            thinking = self._think(self.prefill(input_ids.to(self.device), mask, None, padding, recorder), recorder)
+            thinking = self._think(
+                self.prefill(input_ids.to(self.device), mask, padding=padding, recorder=recorder), recorder
+            )
             decoded = self.decode(thinking.state, max_new_tokens, stop_at_eos=False).checked()
         names = thinking.state.problem_ids
         return ThoughtBatch(
@@ -381,13 +383,13 @@ class CodiModel(Shown, Chain):
     ) -> ThoughtBatch:
         """The thoughts of one batch, and its answers where there is a guess at them, if only an empty one."""
         recorder = SiteRecorder(sites) if sites else None
-        state = self.prefill(batch.ids, batch.mask, batch.problem_ids, padding, recorder)
+        state = self.prefill(batch.ids, batch.mask, batch.problem_ids, padding=padding, recorder=recorder)
         thinking = self._think(state, recorder)
         written: tuple[Completion, ...] = ()
         if guess is not None:
             written = self._completions(batch.problem_ids, self.decode(thinking.state, guess=guess).checked())
         captured = recorder.captured if recorder else {}
-        return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, None, written)
+        return ThoughtBatch(batch.problem_ids, thinking.thoughts, captured, completions=written)
 
     def _completions(self, problem_ids: tuple[str, ...], decoded: Decoded) -> tuple[Completion, ...]:
         return complete(decoded, problem_ids, self.texts_of, self.config.answer_rule)

@@ -214,8 +214,15 @@ def lens_frequencies(
     order = torch.tensor([row for batch in model.batches(problems, batch_size) for row in batch.rows])
     shown = shown[order.argsort()]
     groups = tuple(_count(name, shown, *found) for name, found in wanted.items() if found[0])
-    sizes = model.n_layers, model.n_thoughts + 1
-    return LensReport(model.name, data, len(problems), top, *sizes, groups)
+    return LensReport(
+        model=model.name,
+        data=data,
+        n_problems=len(problems),
+        top=top,
+        n_layers=model.n_layers,
+        n_positions=model.n_thoughts + 1,
+        groups=groups,
+    )
 
 
 def number_tokens(model: CodiModel) -> dict[Number, tuple[int, ...]]:
@@ -307,7 +314,13 @@ def _count(name: str, shown: Tensor, targets: list[_Target], given_away: int, no
         for layer in range(ids.shape[1])
         for position in range(ids.shape[2])
     )
-    return LensGroup(name, len(targets), given_away, not_one_token, cells)
+    return LensGroup(
+        name=name,
+        n=len(targets),
+        n_given_away=given_away,
+        n_not_one_token=not_one_token,
+        cells=cells,
+    )
 
 
 def _seen(ids: Tensor, tokens: list[tuple[int, ...]]) -> Tensor:

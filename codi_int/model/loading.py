@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from codi_int.catalog import bundled_models
+from codi_int.catalog import ASSETS, shipped_models
 from codi_int.errors import CheckpointError, ConfigError
 from codi_int.model.building import torch_device, torch_dtype
 from codi_int.model.hooked import CodiModel
+from codi_int.model.native import load_native
 from codi_int.model.official import OfficialSettings, has_architecture, load_official
-from codi_int.model.own import load_own
 from codi_int.model.presets import preset_for
-from codi_int.model.store import is_own_format
-from codi_int.shipped import ASSETS
+from codi_int.model.store import is_native_format
 
 CHECKPOINT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "tokenizer*")
 BASE_FILES = ("*.json", "tokenizer*", "vocab*", "merges*")
@@ -29,7 +28,7 @@ def load_model(
     """Load a CODI model.
 
     Args:
-        name_or_folder: a shipped model ("codi-mini"), a folder in our own or in the official layout, or a hub name.
+        name_or_folder: a shipped model ("codi-mini"), a folder in the native or official layout, or a hub name.
         base: folder or hub name of the base model, for official checkpoints; default as the preset knows.
         lora_alpha: LoRA's alpha, which no file tells; default as the preset knows, 32 for unknown checkpoints.
         remove_eos: whether no eos stands before <bot> and after <eot>; default as the preset knows, else True.
@@ -43,11 +42,11 @@ def load_model(
     """
     where, kind = torch_device(device), torch_dtype(dtype)
     folder = find_folder(name_or_folder, CHECKPOINT_FILES)
-    if is_own_format(folder):
+    if is_native_format(folder):
         given = {"base": base, "lora_alpha": lora_alpha, "remove_eos": remove_eos, "n_thoughts": n_thoughts}
         if used := [name for name, value in given.items() if value is not None]:
-            raise ConfigError(f"{folder} says {', '.join(used)} itself: it is in our own format.", "Leave them out.")
-        return load_own(folder, where, kind)
+            raise ConfigError(f"{folder} says {', '.join(used)} itself: it is in the native format.", "Leave them out.")
+        return load_native(folder, where, kind)
     preset = preset_for(str(name_or_folder))
     base = preset.base if base is None and _needs_base(folder) else base
     base_folder = None if base is None else find_folder(base, BASE_FILES)
@@ -73,7 +72,7 @@ def find_folder(name_or_folder: str | Path, patterns: Sequence[str]) -> Path:
     name = str(name_or_folder)
     if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(
-            f"{name} is no folder and no model of ours (shipped: {', '.join(bundled_models()) or 'none'}).",
+            f"{name} is no folder and no model of ours (shipped: {', '.join(shipped_models()) or 'none'}).",
             "Give a folder, a shipped name, or a hub name such as zen-E/CODI-gpt2.",
         )
     return _from_hub(name, patterns)

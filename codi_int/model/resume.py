@@ -40,7 +40,7 @@ class SiteChange:
     def made(self, x: Float[Tensor, "m *step d_model"]) -> Float[Tensor, "m *step d_model"]:
         """What arrives, with the change made; a step of one token may stand between the rows and d_model."""
         # NaN marks the rows without a value: one tensor says which of the two is meant, row by row
-        out = added(x, self.delta.view_as(x))
+        out = add_in_float32(x, self.delta.view_as(x))
         if self.value is None:
             return out
         value = self.value.to(x.device).view_as(x)
@@ -152,7 +152,7 @@ class ResumePoint:
         elif self.base == self.site:
             x = first.made(x)
         else:  # mlp_out: x is the sum that its block makes of it, so only what is added to the part can be added here
-            x = added(x, first.delta)
+            x = add_in_float32(x, first.delta)
         return self._rest_of_position(model, state, x, _AtPosition(at_hooks, recorder, self.site.position))
 
     def _in_same_forward(self, site: Site) -> bool:
@@ -199,13 +199,15 @@ def make_resume_point(
     if must_reach:
         _check_reach(model, site, propagate, start)
     if site.layer is None:
-        return ResumePoint(site, propagate, None, start, None)
+        return ResumePoint(site, propagate, base=None, start=start, hook=None)
     if site.component in ("attn_out", "resid_mid"):
         base = Site(site.layer, site.position, "resid_pre")
-        return ResumePoint(site, propagate, base, start, f"blocks.{site.layer}.hook_{site.component}")
+        hook = f"blocks.{site.layer}.hook_{site.component}"
+        return ResumePoint(site, propagate, base=base, start=start, hook=hook)
     # mlp_out is the last thing that its block adds, so its block need not run again: it starts from resid_post
     component: Literal["resid_pre", "resid_post"] = "resid_pre" if site.component == "resid_pre" else "resid_post"
-    return ResumePoint(site, propagate, Site(site.layer, site.position, component), start, None)
+    base = Site(site.layer, site.position, component)
+    return ResumePoint(site, propagate, base=base, start=start, hook=None)
 
 
 def _first_block(model: CodiModel, site: Site) -> int:
@@ -241,7 +243,7 @@ def remaining_thoughts(
     return state
 
 
-def added(x: Tensor, delta: Tensor) -> Tensor:
+def add_in_float32(x: Tensor, delta: Tensor) -> Tensor:
     """x + delta, summed in float32 and in x's dtype again.
 
     Plans are made in float32. In bfloat16, with its 8 significant bits, a delta rounded before it is added and a sum

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +104,13 @@ class Rollout:
             hidden=self.hidden[rows],
             thoughts=self.thoughts[rows],
             captured={site: values[rows] for site, values in self.captured.items()},
-            decoded=Decoded(d.ids[rows], d.counts[rows], d.ended[rows], d.logprobs[rows], d.margins[rows]),
+            decoded=Decoded(
+                ids=d.ids[rows],
+                counts=d.counts[rows],
+                ended=d.ended[rows],
+                logprobs=d.logprobs[rows],
+                margins=d.margins[rows],
+            ),
             completions=tuple(self.completions[i] for i in at),
         )
 
@@ -307,15 +312,3 @@ def check_tokens(ids: Tensor, mask: Tensor | None, vocab_size: int, bot_id: int)
     left_padded = bool((values.diff(dim=1) >= 0).all()) and bool((values[:, -1] == 1).all())
     if not left_padded or int(values.min()) < 0:
         raise ConfigError("The mask must be 0 at the padding in front of a row and 1 from there on.", remedy)
-
-
-def make_completions(
-    tokenizer: Any, rule: str, problem_ids: tuple[str, ...], decoded: Decoded
-) -> tuple[Completion, ...]:
-    """What was written, as text and, by a rule of reading answers, as number."""
-    tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
-    texts = tokenizer.batch_decode([list(ids) for ids in tokens], skip_special_tokens=True) if tokens else []
-    return tuple(
-        Completion(name, text, ids, extract_answer(text, rule))
-        for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
-    )

@@ -1,4 +1,4 @@
-"""Our own folder format: what plain `transformers` loads as the language model, plus the projection and settings."""
+"""The native format: what plain `transformers` loads as the language model, plus the projection and settings."""
 
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,10 @@ def save_model(folder: Path | str, hf_model: Any, projection: Projection, config
         hf_model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
     replace_file(folder / PROJECTION, lambda part: save_file(state, part), needs=sum(t.nbytes for t in state.values()))
-    config.save(folder / SETTINGS)  # last: `is_own_format` looks for it
+    config.save(folder / SETTINGS)  # last: `is_native_format` looks for it
 
 
-def is_own_format(folder: Path) -> bool:
+def is_native_format(folder: Path) -> bool:
     """Whether `folder` was written by `save_model`."""
     return (folder / SETTINGS).is_file()
 

@@ -2,27 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import Document
 from codi_int.report.panels import few_ticks
-from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled, write_figure
+from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
 MOST, FEWEST = 30, 5
 """SAEs that are named, beyond that those that carry most per feature; places for bars, however few there are"""
-
-
-def eval_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/sae-eval@1` document as `efficiency`.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    return write_figure(efficiency_figure(document), out, "efficiency")
 
 
 @styled

@@ -10,14 +10,14 @@ from codi_int.files import read_json
 from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
 from codi_int.report.documents import ACCURACY, LOGPROB
 from codi_int.report.effect_figures import dose_figure, dose_figures, result_figure, result_figures
-from codi_int.report.eval_figures import eval_figures
+from codi_int.report.eval_figures import efficiency_figure
 from codi_int.report.feature_figures import feature_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
-from codi_int.report.lens_figures import lens_figures, lens_grid_figures
+from codi_int.report.lens_figures import lens_figure, lens_grid_figure
 from codi_int.report.literal import literal_document
-from codi_int.report.model_figures import accuracy_figure, doctor_figures, evaluation_figures, thoughts_figures
-from codi_int.report.path_figures import path_figure, path_figures
+from codi_int.report.model_figures import accuracy_figure, doctor_figures, thoughts_figure
+from codi_int.report.path_figures import path_figure
 from codi_int.report.prediction_figures import prediction_figure
 from codi_int.report.screen_figures import (
     firing_figure,
@@ -26,12 +26,21 @@ from codi_int.report.screen_figures import (
     screen_figures,
     volcano_figure,
 )
+from codi_int.report.style import write_figure
 from codi_int.report.sweep_figures import sweep_figures
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
 __all__ = ["draw_kept", "figure_of", "growth_figure", "kept_documents", "left_out", "save_figures", "sweep_figures"]
+
+
+def _alone(
+    name: str, draw: Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]
+) -> Callable[[Mapping[str, Any], Path], list[Path]]:
+    """What draws the only figure of a document, which is called `name`."""
+    return lambda document, out: write_figure(draw(document), out, name)
+
 
 FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]]] = {
     "codi-int/screen@1": {
@@ -57,13 +66,13 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/curve@1": curve_figures,
     "codi-int/result@1": result_figures,
     "codi-int/results@1": dose_figures,
-    "codi-int/roads@1": path_figures,
-    "codi-int/sae-eval@1": eval_figures,
-    "codi-int/evaluation@1": evaluation_figures,
+    "codi-int/roads@1": _alone("paths", path_figure),
+    "codi-int/sae-eval@1": _alone("efficiency", efficiency_figure),
+    "codi-int/evaluation@1": _alone("accuracy", accuracy_figure),
     "codi-int/features-rank@1": feature_figures,
-    "codi-int/lens@1": lens_figures,
-    "codi-int/lens-grid@1": lens_grid_figures,
-    "codi-int/thoughts@1": thoughts_figures,
+    "codi-int/lens@1": _alone("lens", lens_figure),
+    "codi-int/lens-grid@1": _alone("lens", lens_grid_figure),
+    "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
     "codi-int/doctor@1": doctor_figures,
 }
 """schema of a document to what draws it"""

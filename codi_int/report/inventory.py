@@ -9,7 +9,6 @@ from typing import Any
 from codi_int import catalog
 from codi_int.errors import ConfigError
 from codi_int.model.presets import PRESETS
-from codi_int.shipped import read_quietly
 
 CARD = "card.json"
 """beside a model's weights: how often it is right, as `codi-int eval` measured it"""
@@ -105,9 +104,9 @@ def take_inventory(models: Sequence[str] = (), saes: Sequence[str] = ()) -> Inve
     Raises:
         ConfigError: a folder that does not exist or holds nothing of the kind.
     """
-    named = [_model(name, catalog.model_folder(name)) for name in dict.fromkeys((*catalog.bundled_models(), *models))]
+    named = [_model(name, catalog.model_folder(name)) for name in dict.fromkeys((*catalog.shipped_models(), *models))]
     cached = [_model(name, folder) for name, folder in _downloaded() if name not in models]
-    found = dict.fromkeys(catalog.bundled_saes())
+    found = dict.fromkeys(catalog.shipped_saes())
     for name in models:
         found |= dict.fromkeys(map(str, catalog.saes_below(Path(name).expanduser() / "sae")))
     for name in saes:
@@ -118,7 +117,7 @@ def take_inventory(models: Sequence[str] = (), saes: Sequence[str] = ()) -> Inve
 def _model(name: str, folder: Path) -> ModelEntry:
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise ConfigError(f"--model {name} holds no weights.", "Give the folder of a model: its weights, config.json.")
-    shape, card = catalog.shape_of_model(str(folder)), read_quietly(folder / CARD)
+    shape, card = catalog.shape_of_model(str(folder)), catalog.read_quietly(folder / CARD)
     return ModelEntry(
         name=name,
         folder=str(folder),
@@ -141,9 +140,9 @@ def _saes_in(name: str) -> list[str]:
 
 
 def _sae(name: str) -> SAEEntry:
-    bundled = name in catalog.bundled_saes()
-    folder = catalog.bundled_folder(name) if bundled else Path(name).expanduser()
-    about = catalog.about_sae(name if bundled else folder)
+    shipped = name in catalog.shipped_saes()
+    folder = catalog.assets_folder(name) if shipped else Path(name).expanduser()
+    about = catalog.about_sae(name if shipped else folder)
     noted = about.get("metadata") if isinstance(about.get("metadata"), dict) else {}
     assert isinstance(noted, dict)
     measures = noted.get("measures") if isinstance(noted.get("measures"), dict) else {}
@@ -153,7 +152,7 @@ def _sae(name: str) -> SAEEntry:
         folder=str(folder),
         # of a folder with the SAEs of many sites, its share
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) // _n_saes_in(folder),
-        site=catalog.site_noted(name if bundled else folder),
+        site=catalog.site_noted(name if shipped else folder),
         model=noted.get("model_name"),
         architecture=about.get("architecture"),
         d_sae=about.get("d_sae"),
@@ -164,7 +163,7 @@ def _sae(name: str) -> SAEEntry:
 
 
 def _n_saes_in(folder: Path) -> int:
-    return sum(catalog.bundled_folder(name) == folder for name in catalog.bundled_saes()) or 1
+    return sum(catalog.assets_folder(name) == folder for name in catalog.shipped_saes()) or 1
 
 
 def _number(values: Mapping[str, Any], name: str) -> float | None:

@@ -1,11 +1,10 @@
 """Figures of the thought lens: how often results of steps are seen over a data set; what one problem's cells say."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codi_int.report.documents import Document
 from codi_int.report.panels import Cells, heatmap, panel_grid
-from codi_int.report.style import AMOUNT, PAGE, new_figure, styled, write_figure
+from codi_int.report.style import AMOUNT, PAGE, new_figure, styled
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -13,24 +12,6 @@ if TYPE_CHECKING:
 PER_ROW = 3
 LONGEST_WORD = 8
 """characters of a token in a cell"""
-
-
-def lens_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/lens@1` document as `lens`.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    return write_figure(lens_figure(document), out, "lens")
-
-
-def lens_grid_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/lens-grid@1` document as `lens`.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    return write_figure(lens_grid_figure(document), out, "lens")
 
 
 @styled

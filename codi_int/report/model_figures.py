@@ -22,24 +22,6 @@ GROUPS = (
 """what the rows of an evaluation are called, and the keys that hold them"""
 
 
-def evaluation_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/evaluation@1` document as `accuracy`.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    return write_figure(accuracy_figure(document), out, "accuracy")
-
-
-def thoughts_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/thoughts@1` document as `thoughts`.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    return write_figure(thoughts_figure(document), out, "thoughts")
-
-
 def doctor_figures(document: Document, out: str | Path) -> list[Path]:
     """Draw the comparison of a `codi-int/doctor@1` document as `parity`; nothing where none was made.
 

@@ -1,11 +1,10 @@
 """The figure of one edit by both paths and by each alone."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import MEASURES, Document, site_name
 from codi_int.report.panels import few_ticks, zero_line
-from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled, write_figure
+from codi_int.report.style import BLUE, GREY, PAGE, RED, new_figure, styled
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -17,15 +16,6 @@ ROWS = {
     "rest": "both − (cache + recurrence)",
 }
 """key of a document to what the axis calls it"""
-
-
-def path_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/roads@1` document as `paths`.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    return write_figure(path_figure(document), out, "paths")
 
 
 @styled

@@ -80,15 +80,6 @@ def look() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def literal_text() -> Iterator[None]:
-    """Matplotlib without mathtext, for figures that are drawn in a look of their own."""
-    from matplotlib import rc_context
-
-    with rc_context({"text.parse_math": False}):
-        yield
-
-
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Makes a function draw in this look."""
 

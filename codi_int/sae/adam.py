@@ -57,7 +57,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, grad: Callable[[str, slice], Tensor]) -> None:
-        """Update the weights and their narrow copies; `grad` is that of `Step`."""
+        """Update the weights and their narrow copies; `grad` is that of `StepGradients`."""
         for parts, updates in self._pieces:
             # made here and dropped after the piece: the gradients of all weights are never held at once on a CPU
             grads = [grad(name, some).float() for name, some in parts]

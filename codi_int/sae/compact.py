@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from codi_int.catalog import INDEX_FILE, config_in, sites_in
 from codi_int.errors import SAEError
 from codi_int.files import read_json_object, replace_file, write_text
 from codi_int.sae.base import SAE
 from codi_int.sae.formats import config_to_json
-from codi_int.shipped import INDEX_FILE, config_in, sites_in
 
 STACK_FILE = "sites.safetensors"
 SCHEMA = "codi-int/sae-sites@1"

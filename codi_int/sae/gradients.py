@@ -45,7 +45,7 @@ class Weights(NamedTuple):
     """[d_in] decoder bias"""
 
 
-class Step(NamedTuple):
+class StepGradients(NamedTuple):
     """What one batch gives."""
 
     grad: Callable[[str, slice], Tensor]
@@ -65,7 +65,7 @@ def dense(
     ks: Tensor | None,
     rule: str,
     subtract: bool,
-) -> Step:
+) -> StepGradients:
     """One step with whole matrices; `ks` [stack, 1, 1] cuts the k of each SAE where they differ.
 
     Args:
@@ -105,10 +105,10 @@ def dense(
                 return torch.matmul(f[..., some].mT, g_narrow)
         return db_enc[..., some] if name == "b_enc" else db_dec
 
-    return Step(grad, mse, x.shape[-2] - silent.sum(dim=-2))
+    return StepGradients(grad, mse, x.shape[-2] - silent.sum(dim=-2))
 
 
-def sparse(w: Weights, narrow: Weights, x: Tensor, k: int, rule: str, subtract: bool) -> Step:
+def sparse(w: Weights, narrow: Weights, x: Tensor, k: int, rule: str, subtract: bool) -> StepGradients:
     """The same step for one SAE on a CPU, touching only what was kept; arguments as in `dense`."""
     dtype = narrow.E.dtype
     x_in = (x - w.b_dec if subtract else x).to(dtype)
@@ -158,7 +158,7 @@ def sparse(w: Weights, narrow: Weights, x: Tensor, k: int, rule: str, subtract: 
         theirs = weights[name][first:last]
         return embedding_bag(rows[first:last], source, starts, mode="sum", per_sample_weights=theirs)
 
-    return Step(grad, mse, fired)
+    return StepGradients(grad, mse, fired)
 
 
 def _by_feature(features: NDArray[np.int64], d_sae: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

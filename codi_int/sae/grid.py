@@ -78,7 +78,13 @@ class SweepRow:
     def point(self) -> GridPoint:
         """What the Pareto front looks at; the dead share is that on training rows, as published."""
         name = f"{self.site} d={self.d_sae} K={self.k}"
-        return GridPoint(name, self.k, self.d_sae, self.held_out.explained_variance, self.dead_share_train)
+        return GridPoint(
+            name=name,
+            k=self.k,
+            d_sae=self.d_sae,
+            explained_variance=self.held_out.explained_variance,
+            dead_share=self.dead_share_train,
+        )
 
 
 def sae_folder(out: Path, site: Site, config: SAETrainingConfig) -> Path:

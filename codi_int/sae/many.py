@@ -16,7 +16,7 @@ from codi_int.errors import ConfigError
 from codi_int.sae.adam import Adam
 from codi_int.sae.base import SAE
 from codi_int.sae.config import Provenance, check_positive
-from codi_int.sae.gradients import SPARSE_FROM, Step, Weights, dense, sparse
+from codi_int.sae.gradients import SPARSE_FROM, StepGradients, Weights, dense, sparse
 from codi_int.sae.metrics import check_activations
 from codi_int.sae.objectives import Objective
 from codi_int.sae.recipe import SAETrainingConfig
@@ -40,7 +40,7 @@ class SAEJob:
 
 @dataclass(frozen=True)
 class GridEpoch:
-    """News from a stack in training."""
+    """What a stack in training is at the end of an epoch."""
 
     jobs: tuple[int, ...]
     """numbers of the jobs in the stack, in the order they were given"""
@@ -186,16 +186,18 @@ class _Stack:
             fired += step.fired
         mse, l0 = (total / n).tolist(), (fired.sum(dim=1) / n).tolist()
         dead = (fired == 0).double().mean(dim=1).tolist()
-        return tuple(EpochRecord(epoch + 1, ks[i], mse[i], l0[i], dead[i]) for i in range(len(ks)))
+        return tuple(
+            EpochRecord(epoch=epoch + 1, k=ks[i], mse=mse[i], l0=l0[i], dead_share=dead[i]) for i in range(len(ks))
+        )
 
     @torch.no_grad()
-    def step(self, rows: Tensor, ks: list[int]) -> Step:
+    def step(self, rows: Tensor, ks: list[int]) -> StepGradients:
         """One step of Adam for the whole stack."""
         step = self._gradients(rows, ks)
         self.adam.step(step.grad)
         return step
 
-    def _gradients(self, rows: Tensor, ks: list[int]) -> Step:
+    def _gradients(self, rows: Tensor, ks: list[int]) -> StepGradients:
         """Gradients of the stack: whole matrices, or the sparse way for a lone SAE on a CPU."""
         rule, subtract, k = self.config.rule, self.config.apply_b_dec_to_input, max(ks)
         if len(ks) > 1:
@@ -228,7 +230,7 @@ class _Stack:
                 subtract=subtract,
             )
         # Adam and the records know stacks only: the leading axis comes back
-        return Step(lambda name, some: step.grad(name, some)[None], step.mse[None], step.fired[None])
+        return StepGradients(lambda name, some: step.grad(name, some)[None], step.mse[None], step.fired[None])
 
     def trained(self, place: int) -> SAE:
         """The SAE at this place of the stack, pruned where its recipe says so."""

@@ -1,6 +1,6 @@
 """SAEs on disk in SAELens' format: a folder with `cfg.json` and `sae_weights.safetensors`.
 
-`load_sae` takes a bundled name such as `codi-mini/L14.P3` or such a folder. Of the bundled ones most share a compact
+`load_sae` takes a shipped name such as `codi-mini/L14.P3` or such a folder. Of the shipped ones most share a compact
 file, see `compact`.
 """
 
@@ -13,8 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from codi_int.catalog import bundled_saes as bundled_saes
-from codi_int.catalog import in_short, saes_below
+from codi_int.catalog import INDEX_FILE, SAE_CONFIG, compact_folder, in_short, saes_below, shipped_folder, shipped_saes
 from codi_int.errors import CodiError, SAEError
 from codi_int.files import read_json_object, replace_file, write_json
 from codi_int.sae.base import SAE
@@ -23,8 +22,8 @@ from codi_int.sae.formats import config_from_json, config_to_json, weights_from_
 from codi_int.sae.saelens import is_theirs, read_theirs
 from codi_int.sae.thresholded import GatedSAE, JumpReLUSAE, StandardSAE
 from codi_int.sae.topk import TopKSAE
-from codi_int.shipped import INDEX_FILE, SAE_CONFIG, compact_folder, shipped_folder
 
+bundled_saes = shipped_saes  # its earlier name, for one release
 CONFIG_FILE = SAE_CONFIG
 WEIGHTS_FILE = "sae_weights.safetensors"
 CLASSES: Mapping[str, type[SAE]] = {
@@ -56,18 +55,18 @@ def save_sae(sae: SAE, folder: str | Path) -> Path:
 
 
 def load_sae(name: str | Path, device: str = "cpu") -> SAE:
-    """The SAE with this bundled name (`codi-mini/L14.P3`) or in this folder.
+    """The SAE with this shipped name (`codi-mini/L14.P3`) or in this folder.
 
-    A bundled name wins over a folder of the same name; write `./name` for the folder. Results call the SAE by the
+    A shipped name wins over a folder of the same name; write `./name` for the folder. Results call the SAE by the
     name that was given here.
 
     Raises:
-        SAEError: no such SAE, a file missing, truncated or (of the bundled ones) altered, an unknown architecture,
+        SAEError: no such SAE, a file missing, truncated or (of the shipped ones) altered, an unknown architecture,
             weights of the wrong shape, or with NaN or inf among them.
     """
     packed = compact_folder(str(name))
     # a folder that is called like a model and one of the sites that it does not ship
-    if packed and str(name) not in bundled_saes() and Path(name).is_dir():
+    if packed and str(name) not in shipped_saes() and Path(name).is_dir():
         packed = None
     sae = (_from_folder(find_sae(name)) if packed is None else _from_compact(*packed)).to(device)
     sae.asked_as = str(name)
@@ -123,7 +122,7 @@ def find_sae(name: str | Path) -> Path:
     folder = shipped_folder(str(name)) or Path(name)
     if not folder.is_dir():
         raise SAEError(
-            f"{name} is neither a folder nor a shipped SAE (shipped: {in_short(bundled_saes())}).",
+            f"No SAE {str(name)!r}: it is neither a folder nor shipped (shipped: {in_short(shipped_saes())}).",
             f"Give a shipped name or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}.",
         )
     # asked only where the folder itself is none, for looking through a sweep takes a while

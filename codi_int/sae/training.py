@@ -115,4 +115,10 @@ class _Run:
             total += loss.mse.double() * rows.numel()
         n = order.numel()
         dead_share = float((fired == 0).double().mean())
-        return EpochRecord(epoch + 1, k, float(total) / n, float(fired.sum()) / n, dead_share)
+        return EpochRecord(
+            epoch=epoch + 1,
+            k=k,
+            mse=float(total) / n,
+            l0=float(fired.sum()) / n,
+            dead_share=dead_share,
+        )

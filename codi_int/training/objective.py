@@ -48,7 +48,7 @@ def drill_loss(net: TrainingNetwork, batch: DrillBatch) -> Losses:
     results = weights == 1
     right = (logits.argmax(-1) == targets)[results].float().mean()
     zero = torch.zeros(())
-    return Losses(loss, loss.detach(), zero, zero, right)
+    return Losses(total=loss, written=loss.detach(), latent=zero, distance=zero, right=right)
 
 
 def story_loss(net: TrainingNetwork, projection: nn.Module, batch: StoryBatch, recipe: Recipe, joint: bool) -> Losses:
@@ -57,14 +57,20 @@ def story_loss(net: TrainingNetwork, projection: nn.Module, batch: StoryBatch, r
     written = _written_loss(net, read, batch)
     zero = torch.zeros(())
     if not joint:
-        return Losses(written, written.detach(), zero, zero, zero)
+        return Losses(total=written, written=written.detach(), latent=zero, distance=zero, right=zero)
     answer = think(net, projection, read, batch, recipe.n_thoughts)
     logits = net.logits(answer.final)
     latent = _answer_loss(logits, batch.answer[:, 1:], recipe.fixed_word_weight)
     distance = _distance(answer, read, batch)
     total = written + latent + recipe.distill_weight * distance
     right = (logits[:, COLON].argmax(-1) == batch.answer[:, COLON + 1]).float().mean()
-    return Losses(total, written.detach(), latent.detach(), distance.detach(), right)
+    return Losses(
+        total=total,
+        written=written.detach(),
+        latent=latent.detach(),
+        distance=distance.detach(),
+        right=right,
+    )
 
 
 def read_question_and_chain(net: TrainingNetwork, batch: StoryBatch) -> Pass:

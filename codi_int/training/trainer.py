@@ -24,7 +24,7 @@ from codi_int.data.stories import load_stories
 from codi_int.errors import CheckpointError, ConfigError, DataError, OutputError
 from codi_int.files import explain_output_errors, replace_file
 from codi_int.model.codi import CodiConfig, Projection
-from codi_int.model.store import is_own_format, read_settings, save_model
+from codi_int.model.store import is_native_format, read_settings, save_model
 from codi_int.training.batches import COLON, DrillStream, StoryStream, batches_by_length
 from codi_int.training.checkpoint import CHECKPOINT, CURVE, TrainingState, read_checkpoint, trim_curve
 from codi_int.training.initial import EMBEDDING_STD, build_model
@@ -303,7 +303,7 @@ def codi_config(recipe: Recipe, name: str) -> CodiConfig:
 
 
 def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:
-    """Save the model of a run's checkpoint in our native format, which `load_model` and plain `transformers` read."""
+    """Save the model of a run's checkpoint in the native format, which `load_model` and plain `transformers` read."""
     trainer = Trainer(recipe, RunOptions(run, workers=1, evaluate_stories=1), 0, 1)
     if not trainer.resume():
         raise DataError(f"{run} holds no checkpoint.", "Train first: codi-int train-codi --recipe FILE --out DIR.")
@@ -316,7 +316,7 @@ def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:
 def is_exported(run: Path, recipe: Recipe, target: Path, name: str) -> bool:
     """Whether `target` holds, whole and under this name, the model of the run's checkpoint as it is now."""
     state = read_checkpoint(run, recipe)
-    if state is None or not is_own_format(target):
+    if state is None or not is_native_format(target):
         return False
     try:
         settings = read_settings(target)

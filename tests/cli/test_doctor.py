@@ -25,7 +25,7 @@ def test_it_tells_sizes_hashes_and_parity(run: Callable, shelf, monkeypatch: pyt
 
 def test_the_page_names_what_was_assumed_and_the_saved_copy_is_the_same_model(run: Callable, shelf, tmp_path) -> None:
     ran = run("doctor", "--model", shelf.model, "--save", str(tmp_path / "copy"))
-    for text in ("llama, own layout", "assumed: nothing", "memory needed", "SHA-256 begins"):
+    for text in ("llama, native format", "assumed: nothing", "memory needed", "SHA-256 begins"):
         assert text in ran.page
     assert "Saved in" in ran.err
     assert ci.load_model(tmp_path / "copy").sha256 == ci.load_model(shelf.model).sha256
@@ -40,7 +40,7 @@ def test_a_model_that_is_run_wrongly_is_sick(run: Callable, shelf, monkeypatch: 
     assert "do not trust this model" in ran.page
 
 
-def test_settings_of_the_official_layout_are_refused_for_our_own(run: Callable, shelf) -> None:
+def test_settings_of_the_official_layout_are_refused_for_the_native_format(run: Callable, shelf) -> None:
     ran = run("doctor", "--model", shelf.model, "--keep-eos")
     assert (ran.code, len(ran.err.strip().splitlines())) == (2, 2)
     assert "remove_eos" in ran.err

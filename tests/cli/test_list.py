@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from codi_int.catalog import ASSETS, shipped_saes
 from codi_int.data.problems import load_problems
 from codi_int.model.loading import load_model
 from codi_int.report.inventory import take_inventory
-from codi_int.shipped import ASSETS, shipped_saes
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from codi_int.cli import _choices
-from codi_int.cli._complete import joined
+from codi_int.cli._complete import join_words
 from codi_int.cli._lazy import PANELS, Entry, _loaded
 from codi_int.cli._parsing import parse_factors, parse_features, whole_numbers
 from codi_int.cli.main import all_commands
@@ -182,7 +182,7 @@ def test_a_shell_completes_names_and_choices(words: tuple[str, ...], expected: l
     ],
 )
 def test_words_that_bash_broke_are_joined(words: list[str], current: int, expected: tuple[list[str], int, str]) -> None:
-    assert joined(words, current) == expected
+    assert join_words(words, current) == expected
 
 
 def test_sites_features_and_saes_of_folders_are_completed(shelf, tmp_path: Path) -> None:

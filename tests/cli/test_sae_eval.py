@@ -126,7 +126,7 @@ def test_what_does_not_fit(run: Callable, words: tuple[str, ...], shelf, sweep: 
         ("codi-mini/L14.P3", ("--layer", "2"), "activations of width 96; the model's d_model is 24"),
         (shelf.sae, ("--layer", "1"), "The SAE was trained at L2.P3, not at L1.P3"),
         (str(half), (), "holds no SAE: no cfg.json in it or below"),
-        ("nowhere", (), "neither a folder nor a shipped SAE"),
+        ("nowhere", (), "neither a folder nor shipped"),
     ):
         ran = run("sae", "eval", given, *words, *more)
         assert ran.code == 2

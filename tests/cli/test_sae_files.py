@@ -88,7 +88,7 @@ def test_what_cannot_be_exchanged(run: Callable, shelf, tmp_path: Path) -> None:
         (("export", str(relu), "--format", "published", "--out", f"{out}.pt"), "this is a TopK SAE with rule 'relu'"),
         (("export", shelf.sae, "--format", "published", "--out", out), "is no .pt file"),
         (("export", shelf.sae, "--format", "onnx", "--out", out), "saelens, published"),
-        (("export", "nowhere", "--out", out), "neither a folder nor a shipped SAE"),
+        (("export", "nowhere", "--out", out), "neither a folder nor shipped"),
         (("import", str(tmp_path / "broken.pt"), "--out", out), "is no checkpoint of tensors"),
         (("import", str(tmp_path / "missing.pt"), "--out", out), "is missing"),
         (("import", shelf.sae, "--layer", "1", "--out", out), "was trained at L2.P3, not at L1.P3"),

@@ -35,7 +35,7 @@ def mini():
 
 @pytest.fixture
 def folder(make_model, tmp_path) -> Path:
-    """A tiny Llama with untied embeddings and grouped heads, in our own format."""
+    """A tiny Llama with untied embeddings and grouped heads, in the native format."""
     model = make_model("llama")
     save_model(tmp_path / "own", model.hf, model.projection, model.config, model.tokenizer)
     return tmp_path / "own"

@@ -1,4 +1,4 @@
-"""Our own folder format: a round trip, plain transformers as a reader, and damage."""
+"""The native format: a round trip, plain transformers as a reader, and damage."""
 
 import json
 from collections.abc import Callable

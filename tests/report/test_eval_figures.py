@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from matplotlib.colors import to_rgba
 
-from codi_int.report.eval_figures import efficiency_figure, eval_figures
+from codi_int.report.eval_figures import efficiency_figure
+from codi_int.report.figures import save_figures
 from codi_int.report.style import BLUE, ORANGE
 
 
@@ -52,7 +53,7 @@ def test_names_say_what_tells_two_apart() -> None:
 
 
 def test_one_sae_and_many_can_be_drawn(tmp_path: Path) -> None:
-    assert [path.name for path in eval_figures(document(PUBLISHED[:1]), tmp_path)] == [
+    assert [path.name for path in save_figures(document(PUBLISHED[:1]), tmp_path)] == [
         "efficiency.png",
         "efficiency.svg",
     ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from codi_int.sae import adam as room
+from codi_int.sae import adam
 from codi_int.sae.adam import Adam
 from codi_int.sae.gradients import Weights
 
@@ -40,7 +40,7 @@ def by_torch(rates: list[float], frozen: tuple[str, ...], unit_rows: bool, steps
 @pytest.mark.parametrize("rates", [[1e-2] * 3, [1e-2, 1e-3, 1e-2]], ids=["one rate", "two rates"])
 @pytest.mark.parametrize(("frozen", "unit_rows"), [((), False), (("b_dec",), True)], ids=["plain", "frozen and unit"])
 def test_pieces_are_updated_as_the_whole_would_be(monkeypatch, piece_bytes, rates, frozen, unit_rows):
-    monkeypatch.setattr(room, "PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(adam, "PIECE_BYTES", piece_bytes)
     stack = Adam(drawn(0), rates, torch.bfloat16, frozen, unit_rows, whole=piece_bytes is None)
     for step in range(4):
         grads = drawn(10 + step)

@@ -11,12 +11,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from codi_int import shipped
+from codi_int import catalog
+from codi_int.catalog import INDEX_FILE
 from codi_int.errors import SAEError
 from codi_int.sae import Provenance, SAEConfig, TopKSAE, load_sae, save_sae
 from codi_int.sae.compact import STACK_FILE, rounded, save_compact
 from codi_int.sae.formats import config_to_json
-from codi_int.shipped import INDEX_FILE
 from codi_int.types import Site
 
 SITES = (Site(0, 0), Site(2, 3), Site(10, 1))
@@ -50,7 +50,7 @@ def assets(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "mini" / "sae"
     save_compact(some_saes(), folder)
     save_sae(random_sae(Site(2, 3), seed=9), folder / "L2.P3")
-    monkeypatch.setattr(shipped, "ASSETS", tmp_path)
+    monkeypatch.setattr(catalog, "ASSETS", tmp_path)
     return folder
 
 
@@ -124,23 +124,23 @@ def test_one_site_is_read_without_the_others(assets, monkeypatch):
 
 
 def test_names_in_the_order_of_layers_and_the_folder_wins(assets):
-    assert shipped.shipped_saes() == ("mini/L0.P0", "mini/L2.P3", "mini/L10.P1")
+    assert catalog.shipped_saes() == ("mini/L0.P0", "mini/L2.P3", "mini/L10.P1")
     assert load_sae("mini/L2.P3").sha256 == random_sae(Site(2, 3), seed=9).sha256
-    assert shipped.shipped_folder("mini/L2.P3") == assets / "L2.P3"
-    assert shipped.shipped_folder("mini/L10.P1") is None
+    assert catalog.shipped_folder("mini/L2.P3") == assets / "L2.P3"
+    assert catalog.shipped_folder("mini/L10.P1") is None
 
 
 def test_settings_are_told_without_weights(assets):
     (assets / STACK_FILE).unlink()
     for sae, name in zip(some_saes()[::2], ("mini/L0.P0", "mini/L10.P1"), strict=True):
-        assert shipped.shipped_config(name) == json.loads(json.dumps(config_to_json(sae.config)))
-    assert shipped.shipped_config("mini/L2.P3")["metadata"]["site"] == "L2.P3"
-    assert shipped.shipped_config("mini/L3.P3") == {}
-    assert shipped.shipped_config("nowhere") == {}
+        assert catalog.shipped_config(name) == json.loads(json.dumps(config_to_json(sae.config)))
+    assert catalog.shipped_config("mini/L2.P3")["metadata"]["site"] == "L2.P3"
+    assert catalog.shipped_config("mini/L3.P3") == {}
+    assert catalog.shipped_config("nowhere") == {}
 
 
 def test_listing_loads_no_torch():
-    words = "import sys; from codi_int.shipped import shipped_saes; names = shipped_saes(); "
+    words = "import sys; from codi_int.catalog import shipped_saes; names = shipped_saes(); "
     subprocess.run(
         [sys.executable, "-c", words + "assert 'codi-mini/L14.P3' in names; assert 'torch' not in sys.modules"],
         check=True,
@@ -151,7 +151,7 @@ def test_a_site_that_is_not_there(assets):
     with pytest.raises(SAEError, match=r"There is no SAE for L3\.P3 .*L0\.P0 to L10\.P1, 3 in all") as caught:
         load_sae("mini/L3.P3")
     assert caught.value.remedy == "Choose another layer or position."
-    with pytest.raises(SAEError, match=r"other/L3\.P3 is neither.*shipped: mini/L0\.P0, mini/L2\.P3, mini/L10\.P1\)"):
+    with pytest.raises(SAEError, match=r"No SAE 'other/L3\.P3'.*shipped: mini/L0\.P0, mini/L2\.P3, mini/L10\.P1\)"):
         load_sae("other/L3.P3")
 
 

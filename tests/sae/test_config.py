@@ -1,4 +1,4 @@
-"""The checks that every config of this room shares."""
+"""The checks that every config of this package shares."""
 
 import pytest
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import codi_int as ci
+from codi_int.catalog import shipped_config, shipped_saes
 from codi_int.sae.base import check_fits
 from codi_int.sae.metrics import measure
-from codi_int.shipped import shipped_config, shipped_saes
 
 SITES = [ci.Site(layer, position) for layer in range(16) for position in range(7)]
 CODI = Path(sys.executable).with_name("codi-int")

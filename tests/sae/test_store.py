@@ -7,9 +7,10 @@ import sae_lens
 import torch
 from safetensors.torch import load_file, save_file
 
+from codi_int.catalog import shipped_saes
 from codi_int.errors import OutputError, SAEError
 from codi_int.sae import Provenance, SAEConfig, TopKSAE, load_sae, save_sae
-from codi_int.sae.store import CONFIG_FILE, WEIGHTS_FILE, bundled_saes, find_sae
+from codi_int.sae.store import CONFIG_FILE, WEIGHTS_FILE, find_sae
 from codi_int.types import Site
 
 
@@ -163,15 +164,15 @@ def test_broken_files(tmp_path, name):
     assert "\n" not in caught.value.rule
 
 
-def test_unknown_name_lists_the_bundled_ones(tmp_path):
-    with pytest.raises(SAEError, match="neither a folder nor a shipped SAE") as caught:
+def test_unknown_name_lists_the_shipped_ones(tmp_path):
+    with pytest.raises(SAEError, match="neither a folder nor shipped") as caught:
         load_sae(str(tmp_path / "nowhere"))
     assert CONFIG_FILE in caught.value.remedy
 
 
-def test_bundled_names_resolve():
-    assert bundled_saes()
-    for name in bundled_saes():
+def test_shipped_names_resolve():
+    assert shipped_saes()
+    for name in shipped_saes():
         assert str(load_sae(name).site) == name.split("/")[1]
     assert (find_sae("codi-mini/L14.P3") / CONFIG_FILE).is_file()
 

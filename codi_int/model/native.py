@@ -1,4 +1,4 @@
-"""Loading a model from our own folder format."""
+"""Loading a model from the native format."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from codi_int.model.tensors import read_checkpoint, read_file
 from codi_int.model.weights import hash_file_weights
 
 
-def load_own(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiModel:
+def load_native(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiModel:
     """The model that `save_model` wrote to `folder`."""
     config = read_settings(folder)
     hf_config = read_config(folder)
