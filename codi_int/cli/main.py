@@ -229,7 +229,8 @@ def _run(words: list[str], debug: bool) -> int:
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             # every file of ours is written by `files`, which says more than this; what is left is the stream
             _drop_stdout()
-            return _fail(f"The output cannot be written: {str(error.strerror).lower()}.\n{FULL_REMEDY}", debug, USER_ERROR)
+            rule = f"The output cannot be written: {str(error.strerror).lower()}."
+            return _fail(f"{rule}\n{FULL_REMEDY}", debug, USER_ERROR)
         if hasattr(error, "format_message"):  # typer's own errors, whichever library it takes them from
             return _fail(usage_lines(error, words), debug, USER_ERROR)
         return _fail(f"{type(error).__name__}: {error}\nThis is a bug; --debug shows where.", debug, FAILURE)
