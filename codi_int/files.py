@@ -70,7 +70,12 @@ def replace_file(
         # The name also decides the folder inside torch's zip files, hence their bytes: `a.pt.part` gives `a.pt`.
         part = target.with_name(target.name + PART)
         try:
+            # safetensors puts a file of mode 600 in the place, and a group could not read what it shares
+            part.unlink(missing_ok=True)
+            part.touch()
+            mode = part.stat().st_mode
             write(part)
+            part.chmod(mode)
             if durable:
                 _sync(part)
             os.replace(part, target)
@@ -101,11 +106,8 @@ def write_text(path: str | Path, text: str, *, durable: bool = False) -> Path:
 def write_json(
     path: str | Path, document: Any, *, indent: int | None = None, allow_nan: bool = False, durable: bool = False
 ) -> Path:
-    """Write a JSON document and a line end in one go.
-
-    Raises:
-        OutputError: as for `replace_file`.
-        ValueError: NaN or Infinity, which JSON does not have, unless `allow_nan`.
+    """Write a JSON document and a line end in one go; OutputError as for `replace_file`, and ValueError for NaN and
+    Infinity, which JSON does not have, unless `allow_nan`.
     """
     return write_text(path, json.dumps(document, indent=indent, allow_nan=allow_nan) + "\n", durable=durable)
 
@@ -273,10 +275,8 @@ def read_json_object(
 def read_json_lines(
     path: str | Path, *, error: ErrorClass = DataError, remedy: str = "Each line is one JSON object."
 ) -> Iterator[tuple[int, Any]]:
-    """(line, value) of a file with one JSON value a line; blank lines are passed over.
-
-    Raises:
-        error: as for `read_text` and `parse_json`, when the line is reached; names the line.
+    """(line, value) of a file with one JSON value a line; blank lines are passed over. `error` as for `read_text` and
+    `parse_json`, when the line is reached; names the line.
     """
     for number, line in read_lines(path, error=error, remedy=remedy):
         yield number, parse_json(line, f"{path}, line {number}", error=error, remedy=remedy)

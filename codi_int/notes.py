@@ -16,6 +16,8 @@ MOST_LOST = 0.02
 """accuracy that an SAE's reconstruction may cost before effects of its features drown in it"""
 WORDS_SHOWN = 6
 """unknown words that a note names"""
+SAES_SHOWN = 3
+"""SAEs of a grid that a note names, the worst first"""
 
 _NOT_THE_CALLER = ("codi_int", "torch", "beartype", "jaxtyping", "contextlib")
 
@@ -41,7 +43,7 @@ def unexplained_note(where: str, explained_variance: float) -> str:
 def costly_note(where: str, clean: float, reconstructed: float) -> str:
     """For an SAE whose reconstruction alone changes answers; both are accuracies."""
     return (
-        f"The SAE's reconstruction alone {where} costs {_percent(clean - reconstructed)} points of accuracy "
+        f"The reconstruction of the SAE {where} alone costs {_percent(clean - reconstructed)} points of accuracy "
         f"({_percent(clean)} to {_percent(reconstructed)} %; more than {_percent(MOST_LOST)}): what its features do "
         "is measured in a model that it does not rebuild."
     )
@@ -76,6 +78,32 @@ def sae_notes(where: str, explained_variance: float | None, accuracies: tuple[fl
     return tuple(found)
 
 
+def grid_notes(saes: Sequence[tuple[str, float, tuple[float, float] | None]]) -> tuple[str, ...]:
+    """`sae_notes` of many SAEs that were trained together: one note for all that explain too little, one for the cost.
+
+    Args:
+        saes: where or name, explained variance, and the two accuracies or None, as for `sae_notes`.
+    """
+    if len(saes) == 1:
+        return sae_notes(*saes[0])
+    unexplained = sorted((explained, name) for name, explained, _ in saes if explained < LEAST_EXPLAINED)
+    costs = sorted(((before - after, name) for name, _, pair in saes if pair for before, after in [pair]), reverse=True)
+    costly = [(lost, name) for lost, name in costs if lost > MOST_LOST]
+    found = []
+    if unexplained:
+        found.append(
+            f"{len(unexplained):,} of {len(saes):,} SAEs explain less than {_percent(LEAST_EXPLAINED)} % of the "
+            f"variance ({_worst(unexplained, ' %')}): their features stand for little of what the model does there."
+        )
+    if costly:
+        found.append(
+            f"The reconstructions of {len(costly):,} of {len(saes):,} SAEs alone cost more than {_percent(MOST_LOST)} "
+            f"points of accuracy ({_worst(costly, '')}): what their features do is measured in a model that they do "
+            "not rebuild."
+        )
+    return tuple(found)
+
+
 def give(notes: Iterable[str]) -> None:
     """Each as a warning at the line that called this package; Python shows a warning of one line once."""
     for note in notes:
@@ -94,6 +122,12 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 
 def _questions(n: int) -> str:
     return f"{n:,} question{'s' * (n != 1)}"
+
+
+def _worst(saes: Sequence[tuple[float, str]], unit: str) -> str:
+    """`L3.P2 d=64 K=5: 12.3 %, ... and 4 more`."""
+    named = ", ".join(f"{name}: {_percent(share)}{unit}" for share, name in saes[:SAES_SHOWN])
+    return named + (f" and {len(saes) - SAES_SHOWN:,} more" if len(saes) > SAES_SHOWN else "")
 
 
 def _percent(share: float) -> str:

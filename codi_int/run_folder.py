@@ -130,13 +130,17 @@ class RunFolder:
                 if self._made:
                     self.path.rmdir()
 
-    def clear(self) -> None:
-        """Remove the files of the run that is there, where it is to be replaced."""
+    def clear(self, keep: Sequence[str] = ()) -> None:
+        """Remove the files of the run that is there, where it is to be replaced.
+
+        Args:
+            keep: files that this run has put in the place of the other's.
+        """
         kept = self._kept()
         if self.path is None or kept is None or not self._force or self._cleared:
             return
         self._cleared = True  # what comes later is this run's own
-        for name in (*kept.files, MANIFEST):
+        for name in {*kept.files, MANIFEST} - set(keep):
             (self.path / name).unlink(missing_ok=True)
         for folder in sorted({(self.path / name).parent for name in kept.files} - {self.path}, reverse=True):
             with suppress(OSError):  # files that are none of the run's are in it
@@ -166,6 +170,7 @@ class RunFolder:
             there, here = settings.get(name), self._run.settings.get(name)
             grows = name in self._run.growing and _covers(here, there)
             if there != here and not grows:
+                name, there, here = _where_different(name, there, here)
                 return f"{name} is {_shown(there)} there, {_shown(here)} here"
         return ""
 
@@ -252,6 +257,14 @@ def write_manifest(
     }
     manifest = {"schema": SCHEMA, "command": list(words), **(more or {}), "python": sys.version.split()[0]}
     write_json(folder / MANIFEST, {**manifest, "files": there, "sha256": hashes}, indent=1)
+
+
+def _where_different(name: str, there: Any, here: Any) -> tuple[str, Any, Any]:
+    """A setting and its two values; of mappings, such as the experiment of a result, the first entry that differs."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in (key for key in {**there, **here} if there.get(key) != here.get(key)):
+            return f"{key} of {name}", there.get(key), here.get(key)
+    return name, there, here
 
 
 def _covers(here: Any, there: Any) -> bool:

@@ -35,6 +35,7 @@ LEVELS = (
     {"features", "interventions", "probes"},
     {"runs", "report"},
     {"cli"},
+    {"__main__"},
 )
 # The same inside the largest package.
 INNER_LEVELS = ({"edits"}, {"evidence"}, {"engine"}, {"screens", "patching"})

@@ -299,3 +299,11 @@ def test_csv_that_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(DataError, match=says) as caught:
         list(files.read_csv(tmp_path / "a.csv"))
     assert "a.csv" in two_lines(caught)
+
+
+def test_a_file_has_the_mode_that_files_have_whoever_writes_it(tmp_path: Path) -> None:
+    """safetensors puts a file of mode 600 in the place of the one it was given."""
+    (tmp_path / "plain").write_text("")
+    (tmp_path / "w.part").touch(0o600)  # left by a run that was killed
+    files.replace_file(tmp_path / "w", lambda part: save_file({"a": torch.zeros(2)}, part))
+    assert (tmp_path / "w").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from codi_int.errors import CodiWarning
-from codi_int.notes import give, sae_notes, unknown_words_note
+from codi_int.notes import give, grid_notes, sae_notes, unknown_words_note
 
 
 def test_unknown_words_are_counted_and_the_commonest_named() -> None:
@@ -28,7 +28,7 @@ def test_unknown_words_are_counted_and_the_commonest_named() -> None:
         (
             0.9,
             (0.9, 0.8),
-            ["The SAE's reconstruction alone at L14.P3 costs 10 points of accuracy (90 to 80 %; more than 2)"],
+            ["The reconstruction of the SAE at L14.P3 alone costs 10 points of accuracy (90 to 80 %; more than 2)"],
         ),
         # a reconstruction that happens to help is no doubt
         (0.9, (0.8, 0.9), []),
@@ -47,3 +47,17 @@ def test_a_warning_names_the_line_of_its_caller_and_is_shown_once() -> None:
         for _ in range(3):
             give(["a doubt"])
     assert [(str(one.message), one.category, one.filename) for one in seen] == [("a doubt", CodiWarning, __file__)]
+
+
+def test_many_saes_have_one_note_for_each_thing_that_is_wrong() -> None:
+    good, poor = ("good", 0.5, (0.9, 0.89)), [(f"d={i}", 0.1 * i, (0.9, 0.87 - 0.1 * i)) for i in (4, 1, 2, 3)]
+    unexplained, costly = grid_notes([good, *poor])
+    assert unexplained.startswith(
+        "4 of 5 SAEs explain less than 50 % of the variance (d=1: 10 %, d=2: 20 %, d=3: 30 % and 1 more): "
+    )
+    assert costly.startswith(
+        "The reconstructions of 4 of 5 SAEs alone cost more than 2 points of accuracy (d=4: 43, d=3: 33, d=2: 23 and 1"
+    )
+    assert grid_notes([good, good]) == grid_notes([good]) == grid_notes([]) == ()
+    assert grid_notes([("good", 0.6, None), ("poor", 0.4, None)])[0].startswith("1 of 2 SAEs explain")
+    assert grid_notes(poor[:1]) == sae_notes(*poor[0])

@@ -72,7 +72,30 @@ def test_hashes_decide_what_is_read(tmp_path: Path, names: dict, inputs: dict, s
 
 def test_another_name_for_the_same_data_is_the_same_run(tmp_path: Path) -> None:
     kept(tmp_path)
-    RunFolder(tmp_path, changed(names={"--data": "./a"})).claim(model="m", data="d")
+    before = (tmp_path / "manifest.json").read_text()
+    same = RunFolder(tmp_path, changed(names={"--data": "./a"}))
+    same.check()
+    same.claim(model="m", data="d")
+    assert (tmp_path / "manifest.json").read_text() == before  # gone on with, not begun anew
+    same.finish(["result.json"])
+    assert json.loads((tmp_path / "manifest.json").read_text())["run"]["names"] == {"--data": "./a"}
+    with pytest.raises(OutputError, match=r"--data is \./a there, a here"):
+        RunFolder(tmp_path, ABLATE).claim(model="m", data="e")
+
+
+def test_of_settings_that_are_mappings_the_entry_that_differs_is_named(tmp_path: Path) -> None:
+    there = changed(settings={"the experiment": {"kind": "ablate", "features": [449], "seed": 0}})
+    kept(tmp_path, there)
+    with pytest.raises(OutputError) as refused:
+        RunFolder(tmp_path, changed(settings={"the experiment": {"kind": "ablate", "features": [3]}})).check()
+    assert str(refused.value).split("\n")[0].endswith("; features of the experiment is 449 there, 3 here.")
+
+
+def test_what_a_run_has_replaced_is_not_cleared(tmp_path: Path) -> None:
+    kept(tmp_path, files=("result.json", "effect.png"))
+    forced = RunFolder(tmp_path, changed(command="swap"), force=True)
+    forced.clear(keep=["result.json"])
+    assert {path.name for path in tmp_path.iterdir()} == {"result.json"}
 
 
 @pytest.mark.parametrize(("there", "here", "same"), [([1], [1, 2], True), ([1, 2], [1], False), ([], [1], False)])

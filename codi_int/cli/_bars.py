@@ -4,10 +4,16 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Column
 
 from codi_int.cli._literal import Text
 from codi_int.cli._progress import LOADING, Shown, timing
 from codi_int.report.literal import show_controls
+
+WIDE = 80
+"""columns from which on a bar has room for all that it can say"""
+NO_WRAP = Column(no_wrap=True)
+"""a bar of two lines would be drawn over by the next"""
 
 
 class _Count(ProgressColumn):
@@ -19,27 +25,42 @@ class _Count(ProgressColumn):
 
 
 class _Timing(ProgressColumn):
-    """`0:07 gone, 1:20 left`."""
+    """`0:07 gone, 1:20 left`; in a narrow terminal what is left alone, so that a bar stays one line."""
+
+    def __init__(self, narrow: bool) -> None:
+        super().__init__(NO_WRAP)
+        self._narrow = narrow
 
     def render(self, task: Task) -> Text:
         """See the class."""
         left = None if task.finished else task.time_remaining
         # a stage that is over keeps its time; Rich's own clock would run on
         elapsed = task.finished_time if task.finished else task.elapsed
-        return Text(timing(float(elapsed or 0), None if left is None else float(left)))
+        gone = 0.0 if self._narrow and left is not None else float(elapsed or 0)
+        return Text(timing(gone, None if left is None else float(left)))
 
 
 class Bars(Shown):
     """A bar for each stage; a spinner from the start on, so that a terminal moves while a model loads."""
 
-    def __init__(self) -> None:
+    def __init__(self, loading: str = LOADING) -> None:
+        """
+        Args:
+            loading: what is done before anything can be counted.
+        """
         # markup off: a stage may carry a name, and Rich would read `[/b]` in it as a tag and fail
-        texts = (TextColumn("{task.description}", markup=False), TextColumn("{task.fields[words]}", markup=False))
-        columns = (SpinnerColumn(), texts[0], BarColumn(bar_width=16), _Count(), _Timing(), texts[1])
+        texts = [
+            TextColumn(f"{{task.{name}}}", markup=False, table_column=NO_WRAP)
+            for name in ("description", "fields[words]")
+        ]
+        console = Console(stderr=True)
+        narrow = console.width < WIDE
+        bar = BarColumn(bar_width=8 if narrow else 16)
+        columns = (SpinnerColumn(), texts[0], bar, _Count(NO_WRAP), _Timing(narrow), texts[1])
         # transient: bars are gone when the page is printed; on stderr, so that `> file` holds the result alone
-        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bars = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, Any] = {}
-        self._loading: Any = self._bars.add_task(LOADING, total=None, words="")
+        self._loading: Any = self._bars.add_task(show_controls(loading), total=None, words="")
         self._bars.start()
 
     def stop(self) -> None:

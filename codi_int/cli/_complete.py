@@ -42,7 +42,7 @@ def saes(incomplete: str) -> Items:
 
 def data(incomplete: str) -> Items:
     """Data sets by name, and files here that may hold problems."""
-    return _starting([*catalog.data_names(), *map(str, _below("*.jsonl", "*/*.jsonl"))], incomplete)
+    return _starting([*catalog.data_names(), *map(str, _below("*.jsonl", "*/*.jsonl", "*.csv", "*/*.csv"))], incomplete)
 
 
 def layers(ctx: Any, incomplete: str) -> Items:

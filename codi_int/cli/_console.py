@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from codi_int.cli._progress import Lines, Shown
+from codi_int.cli._progress import LOADING, Lines, Shown
 from codi_int.errors import CodiWarning
 from codi_int.progress import Progress
 from codi_int.report.literal import show_controls
@@ -20,6 +20,8 @@ _begun: Shown | None = None
 """what `begin` shows, until `progress` takes it over"""
 _TOLD: set[str] = set()
 """warnings of this job that stderr has"""
+_KEPT: list[str] = []
+"""what a stopped command has kept, in words; at most one"""
 
 
 def stdout() -> Console:
@@ -32,6 +34,23 @@ def stdout() -> Console:
 def tell(message: str) -> None:
     """One message on stderr; control characters in names are shown, not sent to the terminal."""
     print(show_controls(message), file=sys.stderr, flush=True)
+
+
+def plain_streams() -> None:
+    """Let stdout and stderr put `?` where their encoding has no such character, instead of failing over a `·`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def note_kept(words: str) -> None:
+    """Note what a command that is being stopped has kept, such as `12 features are kept in runs/screen`."""
+    _KEPT[:] = [words]
+
+
+def kept_so_far() -> str:
+    """What `note_kept` was told since it was last asked; empty for nothing."""
+    return _KEPT.pop() if _KEPT else ""
 
 
 @contextmanager
@@ -79,10 +98,14 @@ def begin() -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator[Shown]:
-    """What shows how far work is; goes on with what `begin` shows."""
+def progress(loading: str = LOADING) -> Iterator[Shown]:
+    """What shows how far work is; goes on with what `begin` shows.
+
+    Args:
+        loading: what is done before anything can be counted, where `begin` has not said it.
+    """
     global _begun
-    shown = _begun or _show()
+    shown = _begun or _show(loading)
     _begun = None  # a second stretch of work shows its own
     try:
         quieten()  # inside, for it takes a second by itself
@@ -91,14 +114,14 @@ def progress() -> Iterator[Shown]:
         shown.stop()
 
 
-def _show() -> Shown:
+def _show(loading: str = LOADING) -> Shown:
     """Bars on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        return Lines(tell)
+        return Lines(tell, loading)
     # imported here and not above: listing the commands loads this module, and bars are needed by few of them
     from codi_int.cli._bars import Bars
 
-    return Bars()
+    return Bars(loading)
 
 
 def quieten() -> None:

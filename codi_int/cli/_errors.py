@@ -32,7 +32,8 @@ def usage_lines(error: Any, words: Sequence[str]) -> str:
         return f"{_missing(error.param)}\n{_example(context) or help_of}"
     if kind == "NoSuchOption":
         known = [name for option in context.command.params for name in option.opts] if context else []
-        return f"{path} has no option {error.option_name}.\n{_did_you_mean(error.option_name, known)}{help_of}"
+        plain = _as_argument(error.option_name, context)
+        return f"{path} has no option {error.option_name}.\n{plain or _did_you_mean(error.option_name, known)}{help_of}"
     if kind == "BadOptionUsage":
         return f"{error.option_name} {'needs a' if 'requires' in message else 'takes no'} value.\n{help_of}"
     if unknown := re.match(r"No such command '(.*?)'", message):
@@ -45,6 +46,15 @@ def usage_lines(error: Any, words: Sequence[str]) -> str:
         rule = f"{_name_of(error.param)} {choice[1]!r} does not exist."
         return f"{rule}\n{_did_you_mean(choice[1], known)}It is one of {', '.join(known)}."
     return f"{message}\n{help_of}"
+
+
+def _as_argument(option: str, context: Any) -> str:
+    """`SAEs stand without an option: codi-int sae eval SAE. ` where an argument is called like the option."""
+    arguments = [one for one in context.command.params if one.param_type_name == "argument"] if context else []
+    if not any(str(one.name).rstrip("s") == option.strip("-").rstrip("s") for one in arguments):
+        return ""
+    word = option.strip("-").upper()
+    return f"Write it without the option: {context.command_path} {word}. "
 
 
 def _missing(option: Any) -> str:
@@ -77,12 +87,25 @@ def _option_meant(rule: str, words: Sequence[str]) -> str:
     # the library's words for things are those of the options: Layer, Position, Feature, k
     first = re.match(r"\w+", rule)
     by_name = [pair for pair in typed if first and pair[0] == f"--{first[0].lower()}"]
-    by_value = [pair for pair in typed if re.search(rf"(?<![\w.-]){re.escape(pair[1])}(?![\w-])", rule)]
+    by_value = [pair for pair in typed if any(_stands_in(rule, value) for value in _spellings(pair[1]))]
     for found in (by_name, by_value):
         if len(found) == 1:
             (name, value) = found[0]
             return f"{name} " if rule.startswith(f"{value} ") else f"{name} {value}: "
     return ""
+
+
+def _stands_in(rule: str, value: str) -> bool:
+    """Whether a value stands in a rule as a word of its own."""
+    return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-])", rule) is not None
+
+
+def _spellings(value: str) -> set[str]:
+    """A value as it was typed, and a number as messages write it: 1e300 as 1e+300."""
+    try:
+        return {value, f"{float(value):g}"}
+    except ValueError:
+        return {value}
 
 
 def _typed(words: Sequence[str]) -> list[tuple[str, str]]:

@@ -6,16 +6,16 @@ functions that it gives. Loaded with every command, so nothing heavy is imported
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from click import get_current_context
 from rich.console import RenderableType
 
 from codi_int.cli import _console
-from codi_int.cli._console import print_json, stdout, tell
+from codi_int.cli._console import note_kept, print_json, stdout, tell
+from codi_int.cli._lazy import called
 from codi_int.cli._signature import option_values
 from codi_int.files import prepare_folder, write_json
 from codi_int.run_folder import Run, RunFolder
@@ -55,7 +55,7 @@ def run_folder(
     values = option_values(options)
     compared = {name: pair for name, pair in values.items() if name not in (*NOT_COMPARED, *free)}
     run = Run(
-        command=_command_name(),
+        command=called(),
         settings=dict(pair for name, pair in compared.items() if name not in NAMES),
         names=dict(pair for name, pair in compared.items() if name in NAMES),
         growing=tuple(values[name][0] for name in growing),
@@ -63,12 +63,6 @@ def run_folder(
         words=tuple(command_line()),
     )
     return RunFolder(options.out, run, options.force)
-
-
-def _command_name() -> str:
-    """`ablate`, `sae eval`: what the command is called, without the program."""
-    context = get_current_context(silent=True)
-    return "" if context is None else " ".join(context.command_path.split()[1:])
 
 
 def keep_as(name: str, document: Callable[[Found], dict[str, Any]]) -> Callable[[Found, Path], Kept]:
@@ -111,10 +105,13 @@ def run_job(
         OutputError: `out` cannot be written to, or holds another run.
     """
     path = None if out is None else out.path
+    made: list[Path] = []
     if out is not None and path is not None:
         # before anything is loaded: nobody is to wait an hour for a result that cannot be kept
         out.check()
-        for folder in [] if inside is None else [path / name for name in inside] or [path]:
+        folders = [] if inside is None else [path / name for name in inside] or [path]
+        made = [folder for folder in (*folders, path) if not folder.exists()]
+        for folder in folders:
             prepare_folder(folder)
     # looked up at the time of the call, so that a test can put another one in its place
     try:
@@ -123,6 +120,9 @@ def run_job(
     except BaseException:  # Ctrl-C too
         if out is not None:
             out.release()
+        for folder in made:
+            with suppress(OSError):  # not empty: what a run has finished stays
+                folder.rmdir()
         raise
     # First kept, then printed: a reader that goes away (`| head`) must not cost the files.
     if out is not None and path is not None and keep is not None:
@@ -144,7 +144,7 @@ def show(document: Callable[[], dict[str, Any]], page: Callable[[], RenderableTy
 
 @contextmanager
 def keep_on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
-    """Where Ctrl-C ends the block, say on stderr what is kept and that the same command goes on; it stays Ctrl-C.
+    """Where Ctrl-C ends the block, note what is kept, for the message that the command ends with; it stays Ctrl-C.
 
     Args:
         kept: such as `12 features are kept in runs/screen`; empty where nothing is.
@@ -152,8 +152,9 @@ def keep_on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if words := kept():
-            tell(f"{words}; the command goes on there.")
+        words = kept()
+        if words and not words.startswith("0 "):
+            note_kept(words)
         raise
 
 

@@ -1,6 +1,7 @@
 """Groups of commands that are listed without being loaded: a command's module is imported when it is called."""
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,12 @@ PANELS = ("What", "Where", "Evidence", "Output")
 """of every command's help, in this order: what is done, to what, how sure one can be, and where it goes"""
 MARKUP: Literal["markdown"] = "markdown"
 """how help texts are read; a group and the commands that it loads must agree"""
+_CALLED: ContextVar[str] = ContextVar("called", default="")
+
+
+def called() -> str:
+    """`ablate`, `sae eval`: the command that runs, without the program; empty outside one."""
+    return _CALLED.get()
 
 
 class Entry(NamedTuple):
@@ -63,6 +70,15 @@ class PanelCommand(TyperCommand):
         for option in self.params:
             if getattr(option, "is_flag", False):
                 option.metavar = ""  # Typer would show <bool>, as if a word were to follow
+
+    def invoke(self, ctx: Any) -> Any:
+        """As Typer's; `called` knows the command by then."""
+        # noted here, not asked of click: Typer brings a click of its own, whose contexts the installed one never sees
+        before = _CALLED.set(" ".join(ctx.command_path.split()[1:]))
+        try:
+            return super().invoke(ctx)
+        finally:
+            _CALLED.reset(before)
 
     def get_help_option(self, ctx: Any) -> Any:
         """As Typer's."""

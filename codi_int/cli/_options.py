@@ -122,7 +122,9 @@ Sae = Annotated[
 ]
 Data = Annotated[
     str,
-    where(help="stories:validation, gsm8k:test, or a .jsonl file.", autocompletion=_complete.data, metavar="NAME"),
+    where(
+        help="stories:validation, gsm8k:test, or a .jsonl or .csv file.", autocompletion=_complete.data, metavar="NAME"
+    ),
 ]
 Json = Annotated[bool, output("--json", help="Print one JSON document instead of a table.")]
 Out = Annotated[

@@ -104,7 +104,7 @@ def _words(texts: Sequence[str]) -> list[str]:
 def _range(word: str, option: str, refusal: CodiError) -> range:
     """The numbers that `7` or `3-6` stands for; `refusal`, with the word in it, where it is neither."""
     match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", word)
-    # no match becomes the empty range 1 to 0, so that one test below refuses both a slip and a range turned round
+    # no match becomes the empty range 1 to 0, which a test below refuses
     ends = (match[1], match[2] or match[1]) if match else ("1", "0")
     first, last = (check_whole(option, end, most=MOST_SEED) for end in ends)
     # before the range is made: 0-999999999 is a slip of one digit, and its list would fill the memory
@@ -113,6 +113,8 @@ def _range(word: str, option: str, refusal: CodiError) -> range:
             f"{option} {word} stands for {last - first + 1:,} numbers; it takes {MOST_VALUES:,} at most.",
             f"Write {option} 1-6, for example.",
         )
+    if match and first > last:
+        raise type(refusal)(f"{option} {word} runs downwards.", f"Write {option} {last}-{first}.")
     if first > last:
         raise type(refusal)(f"{refusal.rule}, got {word!r}.", refusal.remedy)
     return range(first, last + 1)

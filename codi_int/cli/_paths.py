@@ -7,7 +7,7 @@ from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import interval_text, nats, p_text, points
+from codi_int.cli._numbers import counted, interval_text, nats, p_text, points
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import note_lines
@@ -54,7 +54,8 @@ class _Found:
 def paths_page(found: EffectByPath, document: dict[str, Any]) -> Page:
     """A row for each path, and what they do not add up to."""
     head = Text(f"{found.label} at {found.site} of {document['model']}", style="bold")
-    where = f"\n{document['n_problems']:,} problems of {document['data']} · SAE {document['sae']}"
+    problems = counted(document["n_problems"], "problem")
+    where = f"\n{problems} of {document['data']} · SAE {document['sae']}"
     head.append(f"{where} · seed {document['seed']}", style="not bold")
     flips = (Column("broken", rank=1), Column("fixed", rank=1))
     accuracy = table("accuracy, points", "change", "interval", *flips, "p")

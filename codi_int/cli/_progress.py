@@ -30,17 +30,18 @@ class Shown(ABC):
 class Lines(Shown):
     """A line at the start and end of a stage and every few seconds, for logs."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], loading: str = LOADING) -> None:
         """
         Args:
             tell: says a line on stderr.
+            loading: what is done before anything can be counted.
         """
         self._tell = tell
         self._last: dict[str, float] = {}
         self._first: dict[str, tuple[float, int]] = {}
         # A line after a second of silence, and not at once: what is over by then, such as an error in an option, needs
         # none. A timer, because loading does not report anything.
-        self._silence = Timer(SILENCE, lambda: tell(f"{LOADING} ..."))
+        self._silence = Timer(SILENCE, lambda: tell(f"{loading} ..."))
         self._silence.daemon = True
         self._silence.start()
 

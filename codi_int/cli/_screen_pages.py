@@ -46,7 +46,7 @@ def _head(screen: Screen) -> Text:
         f"{screen.kind} each of {counted(len(screen.rows), 'feature')} at {place} of {screen.model}", style="bold"
     )
     saes = f"SAE {screen.sae}" if one else f"sites {', '.join(str(s.site) for s in screen.sites)}"
-    rest = f"\n{screen.n_problems:,} problems of {screen.data}, {screen.n_correct:,} right · {saes}"
+    rest = f"\n{counted(screen.n_problems, 'problem')} of {screen.data}, {screen.n_correct:,} right · {saes}"
     return head.append(f"{rest} · seed {screen.seed}", style="not bold")
 
 

@@ -140,9 +140,8 @@ def _single(model: str, sae: str, sites: Sequence[Site]) -> dict[Site, str]:
         )
     noted = site_noted(sae)
     if noted not in (None, str(sites[0])):
-        raise SAEError(
-            f"--sae {sae} was trained at {noted}, not at {sites[0]}.", two_commands(model, sites, SAES_FOLDER)
-        )
+        remedy = _shipped_there(model, sites) or two_commands(model, sites, SAES_FOLDER)
+        raise SAEError(f"--sae {sae} was trained at {noted}, not at {sites[0]}.", remedy)
     return {sites[0]: sae}
 
 
@@ -182,10 +181,21 @@ def _none_there(model: str, sae: str | None, sites: Sequence[Site]) -> SAEError:
         # a name such as codi-mini/L10.P5 that is not shipped is no folder to train into
         into = SAES_FOLDER if folder.parent.name == model else sae
         rule = f"--sae {sae} is neither a folder nor a shipped SAE (shipped: {in_short(shipped_saes())})."
-        return SAEError(rule, two_commands(model, sites, into))
+        shipped = _shipped_there(model, sites) if into == SAES_FOLDER else ""
+        return SAEError(rule, shipped or two_commands(model, sites, into))
     there = ", ".join(str(path.relative_to(folder)) for path in saes_below(folder)[:6]) or "none at all"
     return SAEError(
         f"--sae {sae} holds no SAE for {_listed(sites)}; it holds {there}.", two_commands(model, sites, sae)
+    )
+
+
+def _shipped_there(model: str, sites: Sequence[Site]) -> str:
+    """The remedy where the model comes with what is missing; empty where it does not."""
+    names = [sae_of_model(model, str(site)) for site in sites]
+    if not all(map(is_sae, names)):
+        return ""
+    return f"{model} comes with an SAE for {_listed(sites)}: leave --sae out" + (
+        f", or give {names[0]}." if len(names) == 1 else "."
     )
 
 

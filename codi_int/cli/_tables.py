@@ -92,7 +92,7 @@ def _where(result: "Result") -> str:
 
 def _details(result: "Result") -> str:
     e = result.experiment
-    details = f"\n{e.n_problems:,} problems of {e.data} · SAE {e.sae} · splice {e.splice}"
+    details = f"\n{counted(e.n_problems, 'problem')} of {e.data} · SAE {e.sae} · splice {e.splice}"
     return f"{details} · propagate {e.propagate} · seed {e.seed}"
 
 

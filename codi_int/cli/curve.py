@@ -124,7 +124,7 @@ def curve_page(found: "AblationCurve") -> Page:
 def _curve_parts(found: "AblationCurve") -> list[RenderableType]:
     alive = counted(found.n_living, "alive feature")
     head = Text(f"ablate the top n of {alive} by {found.order} at {found.site}", style="bold")
-    right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+    right = f"{counted(found.n_problems, 'problem')} of {found.data}, {found.n_correct:,} right"
     head.append(f"\n{found.model} · SAE {found.sae} · {right} · seed {found.seed}", style="not bold")
     if found.ranked_on is not None:
         same = found.ranked_on == found.data

@@ -14,7 +14,7 @@ from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import percentage
+from codi_int.cli._numbers import counted, percentage
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError, SAEError
 from codi_int.files import write_csv, write_json
@@ -152,10 +152,12 @@ def _keep(found: Ranking, out: Path) -> Kept:
 def rank_page(found: Ranking, top: int) -> Page:
     """One row for each feature, and how many are not shown."""
     head = Text(f"{found.n_alive:,} of {found.d_sae:,} features alive at {found.site} of {found.model}", style="bold")
-    head.append(f"\n{found.n_problems:,} problems of {found.data} · SAE {found.sae}", style="not bold")
+    head.append(f"\n{counted(found.n_problems, 'problem')} of {found.data} · SAE {found.sae}", style="not bold")
     out = table(
         "rank", "feature", "fires on", Column("problems", rank=2), Column("mean", rank=1), Column("largest", rank=1)
     )
+    if not found.profiles and found.n_alive:
+        return Page(head, "", Text(f"None of the ranks asked for: there are 1 to {found.n_alive:,}."))
     for one in found.profiles[:top]:
         out.add_row(
             str(one.rank),

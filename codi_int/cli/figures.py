@@ -1,11 +1,14 @@
 """`codi-int figures`: draw the figures of a kept run, again or elsewhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from codi_int.cli import _options as o
+
+STAGE = "documents drawn"
 
 
 def figures(
@@ -21,15 +24,32 @@ def figures(
 
     Example: codi-int figures runs/screen --out figures
     """
-    from codi_int.cli._console import print_json, tell
-    from codi_int.report.figures import draw_kept, kept_documents, left_out
+    from codi_int.cli._console import print_json, progress, tell
     from codi_int.report.literal import show_controls
 
-    written = [str(path) for path in draw_kept(run, out)]
-    missing = [words for _, document in kept_documents(run) for words in left_out(document)]
+    # said before what draws is loaded, which takes a second or more by itself
+    with progress(f"drawing the figures of {run}") as shown:
+        from codi_int.report.figures import draw_kept, kept_documents
+
+        def begun(file: Path, done: int, total: int) -> None:
+            shown.show(STAGE, done, total, f"now {file}")
+
+        written = [str(path) for path in draw_kept(run, out, begun)]
+        missing = _left_out(kept_documents(run))
     if as_json:
         print_json({"schema": "codi-int/figures@1", "files": written, "left_out": missing})
         return
     typer.echo("\n".join(map(show_controls, written)) or "Nothing to draw.")
     for words in missing:
         tell(f"left out: {words}")
+
+
+def _left_out(documents: Sequence[tuple[Path, dict[str, Any]]]) -> list[str]:
+    """What figures leave out; of several runs with the folder of each."""
+    from codi_int.report.figures import left_out
+
+    return [
+        words if len(documents) == 1 else f"{file.parent}: {words}"
+        for file, document in documents
+        for words in left_out(document)
+    ]

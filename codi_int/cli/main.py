@@ -1,5 +1,6 @@
 """Entry point of `codi-int`: builds the app, and turns errors into one or two lines and an exit code."""
 
+import errno
 import gc
 import os
 import sys
@@ -11,13 +12,16 @@ from typing import Annotated
 import typer
 
 from codi_int.cli._complete import whole_names
-from codi_int.cli._console import tell
+from codi_int.cli._console import kept_so_far, plain_streams, tell
 from codi_int.cli._errors import two_lines, usage_lines
 from codi_int.cli._lazy import Entry, lazy_app
 from codi_int.errors import CodiError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_REMEDY = "Make room, or send it elsewhere; what --out keeps is written before."
 STOPPED = "Stopped. Nothing was half-written; give the same command to start again."
+GOES_ON = "Stopped. {}; the command goes on there."
 
 COMMANDS = (
     Entry(
@@ -189,6 +193,7 @@ def make_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with 0, 2 for a user's error, 130 for Ctrl-C, 1 for a bug of ours."""
+    plain_streams()
     with whole_names(), _collecting_rarely():
         code = run_words(sys.argv[1:] if arguments is None else arguments)
     sys.exit(code)
@@ -218,20 +223,37 @@ def _run(words: list[str], debug: bool) -> int:
     try:
         # not standalone: click would print errors and exit by itself, with its own words and codes
         code = int(make_app()(words, prog_name="codi-int", standalone_mode=False) or 0)
+        # what the stream still holds would fail when the interpreter ends, where nobody could say why
+        sys.stdout.flush()
         # Typer turns Ctrl-C inside a command into this code rather than an exception, so it is told apart here
-        return _fail(STOPPED, debug, INTERRUPTED) if code == INTERRUPTED else code
+        return _fail(_stopped(), debug, INTERRUPTED) if code == INTERRUPTED else code
     except CodiError as error:
         return _fail(two_lines(error, words), debug, USER_ERROR)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(STOPPED, debug, INTERRUPTED)
+        return _fail(_stopped(), debug, INTERRUPTED)
     except BrokenPipeError:
-        # whoever read our output has gone; a second complaint at interpreter exit is avoided by pointing stdout away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return FAILURE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            # every file of ours is written by `files`, which says more than this; what is left is the stream
+            _drop_stdout()
+            rule = f"The output cannot be written: {str(error.strerror).lower()}."
+            return _fail(f"{rule}\n{FULL_REMEDY}", debug, USER_ERROR)
         if hasattr(error, "format_message"):  # typer's own errors, whichever library it takes them from
             return _fail(usage_lines(error, words), debug, USER_ERROR)
         return _fail(f"{type(error).__name__}: {error}\nThis is a bug; --debug shows where.", debug, FAILURE)
+
+
+def _stopped() -> str:
+    """What Ctrl-C leaves behind, in words."""
+    kept = kept_so_far()
+    return GOES_ON.format(kept) if kept else STOPPED
+
+
+def _drop_stdout() -> None:
+    """Whoever read our output has gone, or has no room: a second complaint at interpreter exit is avoided."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, debug: bool, code: int) -> int:

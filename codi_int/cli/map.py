@@ -168,7 +168,7 @@ def _head(found: "ThoughtMap") -> Text:
         "upto": "the residuals of thoughts 1 to a position",
     }[found.direction]
     text = Text(f"{found.kind} in place of {reach}, {found.model}", style="bold")
-    right = f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+    right = f"{counted(found.n_problems, 'problem')} of {found.data}, {found.n_correct:,} right"
     return text.append(f"\n{right} · propagate {found.propagate} · seed {found.seed}", style="not bold")
 
 

@@ -17,15 +17,17 @@ def export_sae(
     sae: Annotated[str, typer.Argument(help="A shipped SAE or a folder.", autocompletion=_complete.saes)],
     out: Annotated[Path, o.output(metavar="PATH", help="Folder for saelens; for published the .pt file.")],
     format: Annotated[c.SAEFormat, o.output("--format", help="published is a .pt file.")] = "saelens",
+    force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
     """Write an SAE in SAELens' format or in the published layout.
 
     Example: codi-int sae export codi-mini/L14.P3 --format published --out L14.P3.pt
     """
+    from codi_int.cli._sae_folder import keep_sae, sae_folder
     from codi_int.cli._sae_pages import file_document, file_page
     from codi_int.sae.published import export_published, published_site
-    from codi_int.sae.store import load_sae, save_sae
+    from codi_int.sae.store import load_sae
 
     found = load_sae(sae)
     if format == "published":
@@ -36,6 +38,6 @@ def export_sae(
         if found.site is not None and not published_site(found.site):
             tell(f"warning: the published layout has no words for {found.site}; it was left out.")
     else:
-        save_sae(found, out)
+        keep_sae(found, sae_folder(out, sae, force))
     document = file_document(found, out)
     show(lambda: document, lambda: file_page(document), as_json)

@@ -30,18 +30,20 @@ def import_sae(
     ] = None,
     layer: o.OwnLayer = None,
     position: o.OwnPosition = None,
+    force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
     """Bring an SAE into a folder that every command takes.
 
     Example: codi-int sae import pos3_layer14_d512_k100.pt --out saes/L14.P3
     """
+    from codi_int.cli._sae_folder import keep_sae, sae_folder
     from codi_int.cli._sae_pages import file_document, file_page
-    from codi_int.sae.store import save_sae
 
-    with progress():
+    with progress(f"loading {source}"):
+        folder = sae_folder(out, str(source), force)
         sae = _imported(source, rule, model, (layer, position))
-    save_sae(sae, out)
+    keep_sae(sae, folder)
     document = file_document(sae, out)
     show(lambda: document, lambda: file_page(document), as_json)
 

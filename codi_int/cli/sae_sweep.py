@@ -163,6 +163,7 @@ def _keep(plan: "SweepPlan") -> Kept:
 
 def sweep_document(options: SweepOptions, plan: "SweepPlan", rows: "Sequence[SweepRow]") -> dict[str, object]:
     """The table with what a reader must know about it."""
+    from codi_int.sae.site_sweep import sweep_notes
     from codi_int.sae.sweep import SCHEMA
     from codi_int.sae.sweep_table import table_rows
 
@@ -175,6 +176,7 @@ def sweep_document(options: SweepOptions, plan: "SweepPlan", rows: "Sequence[Swe
         "n_held_out": len(plan.held_out),
         "epochs": plan.grid.recipe.epochs,
         "rows": table_rows(rows, plan.out),
+        "notes": list(sweep_notes(rows)),
     }
 
 

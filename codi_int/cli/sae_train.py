@@ -76,7 +76,7 @@ def train(options: TrainOptions) -> None:
     folder = run_folder(options)
     run_job(
         lambda report: _run(options, config, folder, report),
-        document=lambda found: found.summary(),
+        document=lambda found: train_document(options, found),
         page=lambda found: train_page(options, config, found),
         as_json=options.as_json,
         out=folder,
@@ -111,6 +111,7 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
     from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.model.loading import load_model
     from codi_int.sae.at_site import TrainingData, train_at_site
+    from codi_int.sae.store import CONFIG_FILE, WEIGHTS_FILE
     from codi_int.sae.training_start import check_batch
     from codi_int.types import Site
 
@@ -120,9 +121,7 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
     check_batch(len(problems), config.batch_size)
     model = load_model(options.model, device=options.device)
     folder.claim(model=model.sha256, data=problems_sha256(problems), held_out=problems_sha256(held_out))
-    # here and not when all is over: the SAE is written by the training itself, and clearing later would remove it
-    folder.clear()
-    return train_at_site(
+    found = train_at_site(
         model,
         Site(options.layer, options.position),
         TrainingData(problems, held_out, name=options.data, captures=options.captures),
@@ -130,6 +129,17 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
         folder=options.out,
         progress=report,
     )
+    # only now: what another run has left is kept until the new SAE lies there whole
+    folder.clear(keep=(CONFIG_FILE, WEIGHTS_FILE))
+    return found
+
+
+def train_document(options: TrainOptions, found: "SAEMetrics") -> dict[str, Any]:
+    """Measures by name, and what a reader has to be warned of."""
+    from codi_int.sae.at_site import training_notes
+    from codi_int.types import Site
+
+    return {**found.summary(), "notes": list(training_notes(Site(options.layer, options.position), found))}
 
 
 def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMetrics") -> Page:

@@ -53,6 +53,11 @@ def swap(options: SwapOptions) -> None:
     """
     if options.underpowered and options.predict is None:
         raise ConfigError("--underpowered goes with --predict.", "Leave it out, or say what should happen.")
+    if len(options.left) != len(options.right):
+        raise ConfigError(
+            f"--feature names {len(options.left)} and --with {len(options.right)}; a swap needs two sets of one size.",
+            "Give as many features to --with as to --feature.",
+        )
     from codi_int.interventions.edits.basic import Swap
 
     edit = Swap(options.left, options.right)

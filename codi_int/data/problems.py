@@ -12,7 +12,7 @@ from codi_int.catalog import HUB_SETS
 from codi_int.data.rows import problem_from_row
 from codi_int.data.stories import CONFIRMATION, SPLIT_SIZES, load_stories
 from codi_int.errors import DataError
-from codi_int.files import parse_json, read_json_lines, read_text, write_text
+from codi_int.files import parse_json, read_csv, read_json_lines, read_text, write_text
 from codi_int.types import Problem
 
 
@@ -79,10 +79,18 @@ def as_problems(given: ProblemsLike) -> Sequence[Problem]:
     """
     if isinstance(given, Problems):
         return given
+    if isinstance(given, str) and _names_a_set(given):
+        raise DataError(f"{given!r} is the name of a data set, no question.", f"Give load_problems({given!r}).")
     several = [given] if isinstance(given, Problem | str) else given
     if not isinstance(several, Sequence):
         raise DataError(f"{given!r} are no problems.", "Give load_problems(...), one problem, or a question.")
     return tuple(_problem(one, number) for number, one in enumerate(several, 1))
+
+
+def _names_a_set(text: str) -> bool:
+    """Whether a text is `stories:validation` or `gsm8k:test`; no question is written so."""
+    name, colon, split = text.strip().partition(":")
+    return bool(colon) and (name == "stories" or name in HUB_SETS) and not split[:1].isspace()
 
 
 def _problem(given: Any, number: int) -> Problem:
@@ -108,9 +116,9 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
     Args:
         source: `stories:validation`, `stories:sae`, `stories:confirmation` (selects nothing; `stories:confirmation/2`
             and on are fresh draws), `stories:train` (needs a limit); `gsm8k:test`, `gsm8k:train`, `gsm8k-aug:test`,
-            `svamp:all`, `gsm-hard:test`, `multiarith:test` through `datasets`; or the path of a `.jsonl`, `.json` or
-            `.parquet` file with the fields of one of these (see `rows.FORMATS`) or our own (question, answer as a
-            number, optionally id and steps).
+            `svamp:all`, `gsm-hard:test`, `multiarith:test` through `datasets`; or the path of a `.jsonl`, `.json`,
+            `.csv` or `.parquet` file with the fields of one of these (see `rows.FORMATS`) or our own (question, answer
+            as a number, optionally id and steps).
         limit: only the first so many.
 
     Returns:
@@ -123,7 +131,7 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
         raise DataError(f"limit is {limit}; it must be at least 1.", "Leave it out to take all problems.")
     # a path wins over a name: nobody has a file that is called gsm8k:test, and who has one means it
     text = str(source)
-    if text.endswith((".jsonl", ".json", ".parquet")) or Path(text).is_file():
+    if text.endswith((".jsonl", ".json", ".csv", ".parquet")) or Path(text).is_file():
         return read_jsonl(Path(text), limit)
     name, _, split = text.partition(":")
     if name == "stories":
@@ -133,11 +141,13 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
         return _from_hub(name, split or next(iter(HUB_SETS[name].splits)), limit)
     known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES, CONFIRMATION)]
     known += [f"{name}:{next(iter(hub.splits))}" for name, hub in HUB_SETS.items()]
-    raise DataError(f"There is no data set {text!r}.", f"Known: {', '.join(known)}, or the path of a .jsonl file.")
+    raise DataError(
+        f"There is no data set {text!r}.", f"Known: {', '.join(known)}, or the path of a .jsonl or .csv file."
+    )
 
 
 def read_jsonl(path: Path, limit: int | None = None) -> Problems:
-    """The problems of a file (one JSON object a line, a JSON array, or parquet); DataError names the row that is none.
+    """The problems of a file (JSON lines, a JSON array, CSV or parquet); DataError names the row that is none.
 
     Nothing is read twice and no more rows are turned into problems than `limit` asks for.
     """
@@ -148,7 +158,7 @@ def read_jsonl(path: Path, limit: int | None = None) -> Problems:
         if len(problems) == limit:
             break
     if not problems:
-        raise DataError(f"{path} holds no problems.", "Each line is an object with 'question' and 'answer'.")
+        raise DataError(f"{path} holds no problems.", "Each line, or row, has 'question' and 'answer'.")
     return _unique(problems, str(path))
 
 
@@ -181,6 +191,10 @@ def _read_rows(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".parquet":
         yield from enumerate(_parquet_rows(path), 1)
         return
+    if path.suffix == ".csv":
+        # an empty cell is a field that is left out, such as an id or the steps
+        yield from ((line, {name: cell for name, cell in row.items() if cell.strip()}) for line, row in read_csv(path))
+        return
     # a .json file is an array of rows or, as some data sets are published, JSON lines under another name
     if path.suffix == ".json":
         text = read_text(path)
@@ -207,7 +221,9 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
 def _from_hub(name: str, split: str, limit: int | None) -> Problems:
     hub = HUB_SETS[name]
     if split not in hub.splits:
-        raise DataError(f"{name} has no split {split!r}.", f"Splits: {', '.join(hub.splits)}.")
+        raise DataError(
+            f"{name}:{split} does not exist: {name} has no split {split!r}.", f"Splits: {', '.join(hub.splits)}."
+        )
     try:
         import datasets
 

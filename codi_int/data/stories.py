@@ -355,5 +355,8 @@ def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
         return confirmation_stories(draw)[:limit]
     if split not in SPLIT_SIZES:
         known = ", ".join(("train", *SPLIT_SIZES, CONFIRMATION))
-        raise DataError(f"stories has no split {split!r}.", f"Splits: {known}, {CONFIRMATION}/2, {CONFIRMATION}/3, ...")
+        raise DataError(
+            f"stories:{split} does not exist: stories has no split {split!r}.",
+            f"Splits: {known}, {CONFIRMATION}/2, {CONFIRMATION}/3, ...",
+        )
     return _held_out_split(split, limit)

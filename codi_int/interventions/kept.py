@@ -1,6 +1,6 @@
 """Findings on disk from Python: written as `--out` writes them, and read back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,26 @@ from codi_int.interventions.patching.predicted import PredictedResult
 from codi_int.interventions.patching.predicted_store import PREDICTIONS, save_predicted
 from codi_int.interventions.patching.predictions import Prediction
 from codi_int.interventions.screens.curves import AblationCurve
+from codi_int.interventions.screens.paths import PATHS, EffectByPath
 from codi_int.interventions.screens.screen import Screen
 from codi_int.interventions.screens.thought_map import ThoughtMap
 from codi_int.records import flatten, table_row, unflatten
 from codi_int.run_folder import Run, RunFolder
 from codi_int.types import Number, Outcome, Result
 
-Kept = Result | Screen | ThoughtMap | AblationCurve | Evaluation | ResultFamily
+Kept = Result | Screen | ThoughtMap | AblationCurve | Evaluation | EffectByPath | ResultFamily
 KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/screen@1": ("screen", Screen),
     "codi-int/map@1": ("map", ThoughtMap),
     "codi-int/curve@1": ("curve", AblationCurve),
     "codi-int/evaluation@1": ("evaluation", Evaluation),
+    "codi-int/roads@1": ("roads", EffectByPath),
 }
 """schema to the name of the document and its record; a result has outcomes besides"""
+
+
+MOST_NAMED = 4
+"""folders with results that an error names"""
 
 
 def save_finding(found: Kept, folder: str | Path, force: bool = False) -> Path:
@@ -55,10 +61,11 @@ def load_result(folder: str | Path) -> Kept:
     """
     folder = Path(folder)
     names = [RESULT, *(f"{name}.json" for name, _ in KINDS.values())]
+    if folder.is_file() and folder.name in names:
+        folder = folder.parent  # the document in the place of its folder
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
-        also = "; a family of edits has a folder for each of them" if (folder / FAMILY).is_file() else ""
-        raise DataError(f"{folder} holds no result: none of {', '.join(names)}{also}.", "Give a folder that was kept.")
+        raise _nothing_in(folder, names)
     document = read_json_object(found, remedy="Run the command again.")
     try:
         if found.name == RESULT:
@@ -68,6 +75,18 @@ def load_result(folder: str | Path) -> Kept:
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise DataError(f"{found} is not whole: {error!r}.", "Run the command again.") from None
     return record
+
+
+def _nothing_in(folder: Path, names: Sequence[str]) -> DataError:
+    """That a folder holds no result, and where there are some."""
+    if not folder.exists():
+        return DataError(f"{folder} does not exist.", "Give a folder that save, or a command with --out, has kept.")
+    inside = sorted(path for path in folder.glob("*") if any((path / name).is_file() for name in names))
+    if not inside:
+        return DataError(f"{folder} holds no result: none of {', '.join(names)}.", "Give a folder that was kept.")
+    what = "a family of edits has a folder for each of them" if (folder / FAMILY).is_file() else "its folders do"
+    named = ", ".join(str(path) for path in inside[:MOST_NAMED]) + (", ..." if len(inside) > MOST_NAMED else "")
+    return DataError(f"{folder} holds no result itself; {what}.", f"Give one of {named}.")
 
 
 def table_of(found: Kept) -> list[dict[str, Any]]:
@@ -88,7 +107,7 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         save_family(found, parts, folder)
         return [FAMILY, *(f"{part}/{name}" for part in parts for name in (RESULT, OUTCOMES, "manifest.json"))]
     name, _ = KINDS[str(document["schema"])]
-    tables = {} if isinstance(found, Evaluation) else {name: table_of(found)}
+    tables = {} if isinstance(found, Evaluation | EffectByPath) else {name: table_of(found)}
     if isinstance(found, Screen):
         tables["pairs"] = [table_row(row) for row in found.pairs]
     if isinstance(found, ThoughtMap):
@@ -113,7 +132,9 @@ def _hashes(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _known(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
     """Without the schema, and without what a command has put beside the record."""
-    return {field.name: document[field.name] for field in fields(kind) if field.name in document}
+    # `columns` has documents' own names for some fields
+    names = dict.fromkeys([*(field.name for field in fields(kind)), *getattr(kind, "columns", ())])
+    return {name: document[name] for name in names if name in document}
 
 
 def _read_result(folder: Path, document: Mapping[str, Any]) -> Result:
@@ -189,6 +210,24 @@ def _points(found: AblationCurve) -> list[dict[str, Any]]:
     return top + [{"set": "random", "draw": i, **flatten(point)} for i, line in drawn for point in line]
 
 
+def _paths(found: EffectByPath) -> list[dict[str, Any]]:
+    """A row for each path, and one for what the two do not add up to."""
+    effects = {path: getattr(found, path) for path in PATHS}
+    measured = {path: (effect, effect.logprob) for path, effect in effects.items()}
+    rows = {**measured, "both - (cache + recurrence)": (found.interaction, found.interaction_logprob)}
+    numbers = ("estimate", "low", "high", "p_value")
+    return [
+        {
+            "path": path,
+            **{name: getattr(accuracy, name) for name in numbers},
+            "n_broken": getattr(accuracy, "n_broken", None),
+            "n_fixed": getattr(accuracy, "n_fixed", None),
+            **{f"logprob_{name}".removesuffix("_estimate"): getattr(logprob, name, None) for name in numbers},
+        }
+        for path, (accuracy, logprob) in rows.items()
+    ]
+
+
 def _groups(found: Evaluation) -> list[dict[str, Any]]:
     """A row for each group of problems."""
     several = (found.by_steps, found.by_operation, found.thoughts_replaced, found.written_chain)
@@ -203,4 +242,5 @@ _TABLES: dict[type[Any], Callable[[Any], list[dict[str, Any]]]] = {
     ThoughtMap: lambda found: [table_row(cell) for cell in found.cells],
     AblationCurve: _points,
     Evaluation: _groups,
+    EffectByPath: _paths,
 }

@@ -20,6 +20,8 @@ from codi_int.model.llama import LlamaStack
 from codi_int.model.parts import HostParts
 from codi_int.model.stack import BlockStack, tap
 
+SHORTER = "Leave the longest problems out, or lower max_new_tokens."
+
 Padding = Literal["masked", "official"]
 PADDINGS: tuple[Padding, ...] = ("masked", "official")
 STACKS: Mapping[str, type[BlockStack]] = {"llama": LlamaStack, "qwen2": LlamaStack, "gpt2": GPT2Stack}
@@ -120,7 +122,10 @@ class Chain(HostParts):
         if padding not in PADDINGS:
             raise ConfigError(f"padding={padding!r} does not exist.", f"It is one of {', '.join(PADDINGS)}.")
         names = problem_ids or tuple(f"row{i}" for i in range(ids.shape[0]))
-        self._check_length(ids.shape[1])
+        if ids.shape[1] > self.stack.max_positions:
+            # the longest row has no padding: its name, or nobody can find it among thousands
+            longest = 0 if mask is None else int(mask.sum(1).argmax())
+            self._check_length(ids.shape[1], f"The question {names[longest]!r} is", "Leave it out, or make it shorter.")
         # room for what comes, so that the buffers are not copied in the middle of the loop
         cache = self.stack.new_cache(ids.shape[0], ids.shape[1] + self.config.n_thoughts + spare)
         valid = None if mask is None else mask.bool()
@@ -238,7 +243,7 @@ class Chain(HostParts):
 
     def _write(self, state: ChainState, tokens: Tensor, recorder: Recorder | None, last: int | None = None) -> Tensor:
         """Feed tokens of the answer; logits [batch, t (or the last so many), vocab] of the ids that may be chosen."""
-        self._check_length(state.cache.length + tokens.shape[1], "Question and answer are")
+        self._check_length(state.cache.length + tokens.shape[1], "Question and answer are", SHORTER)
         x = self.stack.embed(tokens, state.cache)
         hidden = self._forward(x, state.cache, "answer", state.problem_ids, recorder)
         logits = self.stack.unembed(hidden if last is None else hidden[:, -last:])
@@ -294,11 +299,10 @@ class Chain(HostParts):
         # the last token that is written is not read, and a text without any room is refused when it is read
         return min(self.config.max_new_tokens, max(1, self.stack.max_positions - read + 1))
 
-    def _check_length(self, tokens: int, what: str = "The question is") -> None:
+    def _check_length(self, tokens: int, what: str, remedy: str) -> None:
         if tokens > self.stack.max_positions:
             raise ConfigError(
-                f"{what} {tokens} tokens long; the model has {self.stack.max_positions} positions.",
-                "Leave the longest problems out, or lower max_new_tokens.",
+                f"{what} {tokens} tokens long; the model has {self.stack.max_positions} positions.", remedy
             )
 
 

@@ -222,7 +222,24 @@ def make_entry(key: Site | HookPoint | str, fn: Any, known: Sequence[str], n_tho
     check_name(name, known)
     if isinstance(key, HookPoint):
         _check_positions(key, n_thoughts)
-    return HookEntry(key, name, fn, _takes_hook_keyword(fn))
+    by_keyword = _takes_hook_keyword(fn)
+    _check_arguments(fn, by_keyword, key)
+    return HookEntry(key, name, fn, by_keyword)
+
+
+def _check_arguments(fn: Any, by_keyword: bool, key: Site | HookPoint) -> None:
+    """HookError for a function that cannot be called with a tensor and a context: told here, not in the first pass."""
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):  # some built-in callables tell no signature
+        return
+    try:
+        signature.bind(None, hook=None) if by_keyword else signature.bind(None, None)
+    except TypeError as error:
+        raise HookError(
+            f"The hook at {_label(key)} takes {signature}, and is called with a tensor and a context: {error}.",
+            "Write lambda resid, context: ...",
+        ) from None
 
 
 def check_name(name: str, known: Sequence[str]) -> None:

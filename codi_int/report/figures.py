@@ -58,6 +58,7 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/result@2": {"effect": result_figure, "prediction": prediction_figure},
     "codi-int/results@1": {"dose": dose_figure},
     "codi-int/evaluation@1": {"accuracy": accuracy_figure},
+    "codi-int/roads@1": {"paths": path_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
@@ -123,12 +124,15 @@ def figure_of(document: Mapping[str, Any], name: str | None = None) -> "matplotl
     return known[name or next(iter(known))](literal_document(document))
 
 
-def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
+def draw_kept(
+    path: str | Path, out: str | Path | None = None, on_document: Callable[[Path, int, int], None] | None = None
+) -> list[Path]:
     """Draw what a command has kept: a JSON document, the folder of one, or the folder of a sweep.
 
     Args:
         path: file or folder.
         out: folder for the figures; None for where the document lies.
+        on_document: called before each document with its file, how many are drawn, and how many there are.
 
     Raises:
         DataError: nothing there that has figures.
@@ -138,10 +142,15 @@ def draw_kept(path: str | Path, out: str | Path | None = None) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     # a sweep is several files and no document with a schema, so it is known by the name of its table
     if path == folder / SWEEP or (path.is_dir() and (folder / SWEEP).exists()):
+        if on_document:
+            on_document(folder / SWEEP, 0, 1)
         with _whole(f"The sweep in {folder}"):
             return sweep_figures(folder, folder if out is None else Path(out))
     written = []
-    for file, document in kept_documents(path):
+    documents = kept_documents(path)
+    for number, (file, document) in enumerate(documents):
+        if on_document:
+            on_document(file, number, len(documents))
         # two patches that were made together lie in a folder each; elsewhere they keep these
         where = file.parent if out is None else Path(out) / file.parent.relative_to(folder)
         written += save_figures(document, where)

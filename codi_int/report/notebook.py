@@ -47,13 +47,13 @@ def frame_of(found: Any) -> "pd.DataFrame":
 def _result(result: Any) -> Iterator[str]:
     done, clean, arm = result.experiment, result.arms["clean"], result.arms["intervened"]
     yield f"Result: {done.label or done.kind} at {_places(done.sites or (done.site,))} of {done.model}, SAE {done.sae}"
-    yield f"{done.n_problems:,} problems of {done.data}, seed {done.seed}"
+    yield f"{_counted(done.n_problems, 'problem')} of {done.data}, seed {done.seed}"
     yield f"accuracy {_percent(clean.accuracy)} -> {_percent(arm.accuracy)}"
     yield from _effect_lines(result.effect)
 
 
 def _effect(effect: Any) -> Iterator[str]:
-    yield f"Effect on {effect.n:,} problems ({effect.method})"
+    yield f"Effect on {_counted(effect.n, 'problem')} ({effect.method})"
     yield from _effect_lines(effect)
 
 
@@ -70,7 +70,7 @@ def _effect_lines(effect: Any) -> Iterator[str]:
 
 
 def _family(family: Any) -> Iterator[str]:
-    yield f"{len(family.results)} results, tested as a family (Holm)"
+    yield f"{_counted(len(family.results), 'result')}, tested as a family (Holm)"
     for result, p in list(zip(family.results, family.p_adjusted, strict=True))[:PLACES]:
         adjusted = "not tested" if p is None else f"adjusted p = {p:.3g}"
         yield f"{result.experiment.label}: {_points(result.effect.estimate)} points, {adjusted}"
@@ -85,7 +85,7 @@ def _screen(screen: Any) -> Iterator[str]:
         effect = f"{_points(best.estimate)} points, {best.logprob:+.3f} nats"
         yield f"strongest: feature {best.feature} at {best.site} ({effect})"
     if screen.pairs:
-        yield f"{len(screen.pairs):,} pairs"
+        yield f"{_counted(len(screen.pairs), 'pair')}"
 
 
 def _map(found: Any) -> Iterator[str]:
@@ -141,13 +141,13 @@ def _engine(engine: Any) -> Iterator[str]:
 
 def _batch(batch: Any) -> Iterator[str]:
     n, thoughts, width = batch.thoughts.shape
-    yield f"ThoughtBatch of {n:,} problems: {thoughts} thoughts, d_model {width}"
+    yield f"ThoughtBatch of {_counted(n, 'problem')}: {thoughts} thoughts, d_model {width}"
     if batch.residuals is not None:
         yield f"residuals {list(batch.residuals.shape)}: problem, layer, position, d_model"
     if batch.captured:
         yield f"captured at {_places(list(batch.captured))}"
     if batch.completions:
-        yield f"{len(batch.completions):,} completions, first: {batch.completions[0].text.strip()!r}"
+        yield f"{_counted(len(batch.completions), 'completion')}, first: {batch.completions[0].text.strip()!r}"
 
 
 def _activations(found: Any) -> Iterator[str]:
@@ -161,7 +161,8 @@ def _latents(latents: Any) -> Iterator[str]:
 
 def _capture(capture: Any) -> Iterator[str]:
     info = capture.info
-    yield f"Capture in {capture.folder}: {len(info.problem_ids):,} problems of {info.data or '?'}, {info.dtype}"
+    problems = _counted(len(info.problem_ids), "problem")
+    yield f"Capture in {capture.folder}: {problems} of {info.data or '?'}, {info.dtype}"
     yield f"{info.model}, layers {_listed(info.layers)}, positions {_listed(info.positions)}, d_model {info.d_model}"
 
 
@@ -185,8 +186,13 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
 """name of a class to what says its lines; a subclass goes by its nearest parent"""
 
 
+def _counted(n: int, one: str) -> str:
+    """`1 problem`, `1,495 problems`."""
+    return f"{n:,} {one}{'s' * (n != 1)}"
+
+
 def _setting(found: Any) -> str:
-    return f"{found.n_problems:,} problems of {found.data}, {found.n_correct:,} right"
+    return f"{_counted(found.n_problems, 'problem')} of {found.data}, {found.n_correct:,} right"
 
 
 def _places(sites: Any) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
 from codi_int.model.hooked import CodiModel
+from codi_int.notes import give, sae_notes
 from codi_int.progress import Progress, rename_stage
 from codi_int.sae.activations import HELD_OUT, TRAIN, activations
 from codi_int.sae.config import Provenance
@@ -49,7 +50,7 @@ def train_at_site(
         progress: called with (stage, done, total).
 
     Returns:
-        the measures on the held-out problems.
+        the measures on the held-out problems; an SAE that explains too little is warned of, see `training_notes`.
     """
 
     def rows(problems: Sequence[Problem], name: str, stage: str) -> SiteActivations:
@@ -74,7 +75,13 @@ def train_at_site(
     found = measure(sae, _on(model, rows(data.held_out, HELD_OUT, "held-out thoughts")).values)
     sae.annotate(measures={**found.summary(), "dead_share_train": dead})
     save_sae(sae, folder)
+    give(training_notes(site, found))
     return found
+
+
+def training_notes(site: Site, found: SAEMetrics) -> tuple[str, ...]:
+    """What is to be said of an SAE once it is trained; what its reconstruction costs is measured elsewhere."""
+    return sae_notes(f"at {site}", found.explained_variance, None)
 
 
 def _on(model: CodiModel, rows: SiteActivations) -> SiteActivations:

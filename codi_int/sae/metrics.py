@@ -77,7 +77,7 @@ def measure(sae: SAE, activations: Float[Tensor, "n d_in"]) -> SAEMetrics:
 
 def explained_variance(x: Float[Tensor, "n d_in"], residual: Float[Tensor, "n d_in"]) -> float:
     """1 - var(residual) / var(x), each taken over all entries at once."""
-    return 1.0 - float(residual.double().var() / x.double().var())
+    return 1.0 - float((residual.double().var() / x.double().var()).detach())
 
 
 def explained_variance_per_dimension(x: Float[Tensor, "n d_in"], residual: Float[Tensor, "n d_in"]) -> float:

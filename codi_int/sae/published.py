@@ -110,9 +110,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for broken or unsafe files
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # what torch says of a file that it cannot read is an essay on how to let it run the file's code
         raise SAEError(
-            f"{path} is no checkpoint of tensors and plain values: {first_line}", "Pickles with code are never loaded."
+            f"{path} is no checkpoint of tensors and plain values ({type(error).__name__}).",
+            "Give a published .pt file whole, or a folder of SAELens; pickles with code are never loaded.",
         ) from None
     if not isinstance(raw, dict):
         raise SAEError(f"{path} holds no dictionary.", "Give a checkpoint of the published TopK SAEs.")

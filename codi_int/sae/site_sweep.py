@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
 from codi_int.model.hooked import CodiModel
+from codi_int.notes import give, grid_notes
 from codi_int.progress import Progress, rename_stage
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
 from codi_int.sae.captures import SIDECAR, capture_bytes
@@ -62,7 +63,7 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, callbacks: SweepCallbacks | N
     """Run a plan; what lies in its folders already is not made again.
 
     Returns:
-        one row for each SAE; also written to `plan.out`, see `write_table`.
+        one row for each SAE; also written to `plan.out`, see `write_table`. Poor ones are warned of, see `sweep_notes`.
 
     Raises:
         SiteError: a site that the model does not have.
@@ -92,7 +93,16 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, callbacks: SweepCallbacks | N
     if plan.splice:
         rows = splice_rows(model, rows, plan.held_out, callbacks.stage if callbacks else None)
         write_table(rows, plan.out)
+    give(sweep_notes(rows))
     return rows
+
+
+def sweep_notes(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    """What is to be said of the SAEs of a sweep: one note for those that explain too little, one for what they cost."""
+    spliced = [(row.spliced.accuracy_clean, row.spliced.accuracy_spliced) if row.spliced else None for row in rows]
+    return grid_notes(
+        [(row.point().name, row.held_out.explained_variance, pair) for row, pair in zip(rows, spliced, strict=True)]
+    )
 
 
 def check_plan(model: CodiModel, plan: SweepPlan) -> None:

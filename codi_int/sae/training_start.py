@@ -49,7 +49,7 @@ def check_batch(n_rows: int, batch_size: int) -> None:
     if n_rows < batch_size:
         raise ConfigError(
             f"{n_rows} rows are fewer than one batch of {batch_size}.",
-            f"Capture more problems, or give batch_size <= {n_rows}.",
+            f"Take at least {batch_size} problems (a larger limit), or batch_size <= {n_rows} in the recipe.",
         )
 
 

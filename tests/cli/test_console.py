@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,35 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize(("columns", "gone"), [(60, False), (120, True)])
+def test_a_bar_is_one_line_in_a_narrow_terminal_too(monkeypatch: pytest.MonkeyPatch, columns: int, gone: bool) -> None:
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    clock = [0.0]
+    with progress() as shown:
+        shown._bars.stop()
+        shown._bars.get_time = lambda: clock[0]
+        for done in (100, 700, 1_408):
+            shown("thoughts to train on", done, 1_495)
+            clock[0] += 10.0
+        (line,) = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", _rendered(shown)).strip("\n").split("\n")
+    assert "thoughts to train on" in line
+    assert "1,408/1,495" in line
+    assert "left" in line
+    assert ("gone" in line) == gone
+    assert len(line.rstrip()) <= columns
+
+
+def _rendered(shown: Any) -> str:
+    """What the bars look like now."""
+    with shown._bars.console.capture() as seen:
+        shown._bars.console.print(shown._bars.get_renderable())
+    return str(seen.get())
 
 
 def test_a_terminal_has_a_spinner_and_then_bars(monkeypatch: pytest.MonkeyPatch) -> None:

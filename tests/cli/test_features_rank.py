@@ -55,6 +55,8 @@ def test_ranks_are_chosen_like_any_numbers(run: Callable, words: tuple[str, ...]
     assert found == [rows[1], rows[2], rows[4]]
     ran = run(*words, "--rank", "2-3,5")
     assert "more;" not in ran.out
+    beyond = run(*words, "--rank", f"{len(rows) + 1}-{len(rows) + 9}")
+    assert beyond.out.splitlines()[-1] == f"None of the ranks asked for: there are 1 to {len(rows)}."
     ran = run(*words, "--rank", "0-3")
     assert ran.err == "codi-int: --rank starts at 1, got 0.\nWrite --rank 1-20, for example.\n"
 

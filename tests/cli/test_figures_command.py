@@ -76,4 +76,25 @@ def test_what_cannot_be_drawn_is_two_lines(
     ran = run("figures", str(tmp_path / file))
     assert ran.code == 2
     assert says in ran.err
-    assert len(ran.err.strip().splitlines()) <= 2
+    assert len([line for line in ran.err.splitlines() if not line.startswith("documents drawn")]) <= 2
+
+
+def test_several_runs_are_told_apart_and_what_is_left_is_said(
+    run: Callable, words: tuple[str, ...], shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        kept = run("ablate", *words, "--feature", str(shelf.living), "--controls", "0", "--out", str(tmp_path / name))
+        assert kept.code == 0, kept.err
+    monkeypatch.setattr("codi_int.cli._progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("codi_int.cli._progress.SILENCE", 0.0)
+    drawn = run("figures", str(tmp_path))
+    assert drawn.err.splitlines()[0] == f"drawing the figures of {tmp_path} ..."
+    stages = [line.split(" · ")[:2] for line in drawn.err.splitlines() if line.startswith("documents drawn")]
+    assert stages == [
+        ["documents drawn: 0 of 2", f"now {tmp_path / 'a' / 'result.json'}"],
+        ["documents drawn: 1 of 2", f"now {tmp_path / 'b' / 'result.json'}"],
+    ]
+    words_of_one = "effects by operation: on the page and in result.json"
+    missing = [line for line in drawn.err.splitlines() if line.startswith("left out: ")]
+    assert missing == [f"left out: {tmp_path / name}: {words_of_one}" for name in ("a", "b")]
+    assert f"left out: {words_of_one}" in run("figures", str(tmp_path / "a")).err

@@ -2,10 +2,14 @@
 
 import gc
 import inspect
+import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,6 +152,31 @@ def test_version_is_the_packages(run: Callable) -> None:
             ("--mode 'zzero' does not exist.", "Did you mean zero? It is one of zero, mean, resample, set."),
         ),
         (
+            ("sae", "eval", "--sae", "codi-mini/L14.P3"),
+            (
+                "codi-int sae eval has no option --sae.",
+                "Write it without the option: codi-int sae eval SAE. codi-int sae eval --help lists what there is.",
+            ),
+        ),
+        (
+            ("ablate", "--feature", "5-3", "--layer", "2"),
+            ("--feature 5-3 runs downwards.", "Write --feature 3-5."),
+        ),
+        (
+            ("eval", "--data", "stories:nope", "--limit", "2"),
+            (
+                "--data stories:nope does not exist: stories has no split 'nope'.",
+                "Splits: train, validation, sae, confirmation, confirmation/2, confirmation/3, ...",
+            ),
+        ),
+        (
+            ("swap", "--feature", "1,2", "--with", "3", "--layer", "2"),
+            (
+                "--feature names 2 and --with 1; a swap needs two sets of one size.",
+                "Give as many features to --with as to --feature.",
+            ),
+        ),
+        (
             ("patch", "--what", "word", "--auto", "both", "--step", "1"),
             ("--what 'word' does not exist.", "It is one of residual, thought, features."),
         ),
@@ -156,7 +185,7 @@ def test_version_is_the_packages(run: Callable) -> None:
             (
                 "--data nonsense: There is no data set 'nonsense'.",
                 "Known: stories:train, stories:validation, stories:sae, stories:confirmation, gsm8k:test, "
-                "gsm8k-aug:test, svamp:all, gsm-hard:test, multiarith:test, or the path of a .jsonl file.",
+                "gsm8k-aug:test, svamp:all, gsm-hard:test, multiarith:test, or the path of a .jsonl or .csv file.",
             ),
         ),
     ],
@@ -203,3 +232,52 @@ def test_bugs_say_so_and_debug_shows_where(run: Callable, monkeypatch: pytest.Mo
     assert "RuntimeError: it broke" in plain.err
     assert "Traceback" not in plain.err
     assert "Traceback" in run("eval", "--debug").err
+
+
+def started(words: list[str], **settings: Any) -> "subprocess.CompletedProcess[str]":
+    """`codi-int` as a process of its own."""
+    command = [sys.executable, "-m", "codi_int", *words]
+    return subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False, **settings)
+
+
+def test_the_package_runs_as_a_module_and_is_the_command() -> None:
+    from codi_int import __version__
+
+    done = started(["--version"], stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, __version__, "")
+    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"codi-int": "codi_int.__main__:main"}
+
+
+def test_ctrl_c_while_the_command_line_loads_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from codi_int import __main__ as entry
+
+    class Stopped:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "codi_int.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "meta_path", [Stopped(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "codi_int.cli.main")
+    with pytest.raises(SystemExit) as stop:
+        entry.main()
+    assert (stop.value.code, capsys.readouterr().err) == (130, "codi-int: Stopped before anything began.\n")
+
+
+def test_an_encoding_without_our_characters_is_no_error() -> None:
+    done = started(["list"], stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " ? right on " in done.stdout  # a middle dot elsewhere
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["--help"]])
+def test_no_room_for_the_output_is_two_lines(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = started(words, stdout=full)
+    assert done.returncode == 2
+    rule, remedy = done.stderr.splitlines()
+    assert rule == "codi-int: The output cannot be written: no space left on device."
+    assert remedy.startswith("Make room")

@@ -97,10 +97,12 @@ def test_features_take_commas_and_ranges() -> None:
     assert parse_features(["3-6,9", "12"]) == (3, 4, 5, 6, 9, 12)
     assert whole_numbers(["10-14", "3,10"], "--layer") == (10, 11, 12, 13, 14, 3)
     assert parse_factors(["2-4,0.5", "-1"]) == (2.0, 3.0, 4.0, 0.5, -1.0)
-    for text in ("6-3", "3-", "a", ""):
+    for text in ("3-", "-", "a", ""):
         with pytest.raises(FeatureError, match=f"--with takes whole numbers from 0 upwards, got {text!r}"):
             parse_features([text], "--with")
-    with pytest.raises(ConfigError, match="--factor takes numbers, got '4-2'"):
+    with pytest.raises(FeatureError, match=r"^--with 6-3 runs downwards\.\nWrite --with 3-6\.$"):
+        parse_features(["6-3"], "--with")
+    with pytest.raises(ConfigError, match=r"^--factor 4-2 runs downwards\.\nWrite --factor 2-4\.$"):
         parse_factors(["4-2"])
 
 
@@ -186,6 +188,9 @@ def test_words_that_bash_broke_are_joined(words: list[str], current: int, expect
 def test_sites_features_and_saes_of_folders_are_completed(shelf, tmp_path: Path) -> None:
     shutil.copytree(shelf.model, tmp_path / "models" / "mine")
     shutil.copytree(shelf.sae, tmp_path / "saes" / "L2.P3")
+    for name in ("own.csv", "own.jsonl", "own.txt"):
+        (tmp_path / name).write_text("")
+    assert completed("eval", "--data", "ow", cwd=tmp_path) == ["own.csv", "own.jsonl"]
     assert completed("ablate", "--model", "mod", cwd=tmp_path) == ["models/mine"]
     assert completed("ablate", "--sae", "sa", cwd=tmp_path) == ["saes", "saes/L2.P3"]
     words = ("ablate", "--model", "models/mine", "--sae", "saes", "--layer", "2", "--feature", "3")

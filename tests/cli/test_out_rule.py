@@ -1,11 +1,14 @@
 """--out is one rule for every command that measures: refused, replaced, gone on with; every kept run has figures."""
 
+import itertools
 import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from codi_int.cli.main import all_commands
 
 ROOT = Path(__file__).parents[2]
 # command, what makes it another run, figures that it draws
@@ -29,6 +32,7 @@ COMMANDS = [
 ]
 AGAIN = ("amplify", "screen", "patch", "eval", "sae", "capture")
 """commands that are run thrice: of each way to keep something one"""
+COMMAND_WORDS = {word for words, _ in all_commands() for word in words.split()}
 
 
 def figures(folder: Path) -> set[str]:
@@ -45,6 +49,8 @@ def test_out_is_one_rule(run: Callable, shelf, command: str, other: str, drawn: 
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     manifest = json.loads(before["manifest.json"])
     assert manifest["finished"]
+    assert manifest["command"] == ["codi-int", *words]  # so that it can be given again
+    assert manifest["run"]["command"] == " ".join(itertools.takewhile(COMMAND_WORDS.__contains__, words))
     assert {name for name in before if name != "manifest.json"} <= set(manifest["files"])
 
     refused = run(*words, *other.split())
@@ -70,6 +76,7 @@ def test_another_command_is_refused_and_a_forced_one_leaves_nothing_of_it(run: C
     refused = run("eval", *rest)
     assert refused.code == 2
     assert "holds another run: codi-int screen" in refused.err
+    assert refused.err.splitlines()[-2].endswith(").")  # another command: its options are not compared
     (tmp_path / "run" / "notes.txt").write_text("mine")
     assert run("eval", *rest, "--force").code == 0
     left = {path.name for path in (tmp_path / "run").iterdir()}

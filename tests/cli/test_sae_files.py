@@ -119,3 +119,27 @@ def test_an_sae_is_held_against_the_model_it_is_imported_for(
     assert ran.code == (2 if says else 0), ran.err
     assert (tmp_path / "out").exists() == (says is None)
     assert says is None or says in ran.err
+
+
+@pytest.mark.parametrize("verb", ["import", "export"])
+def test_another_sae_is_replaced_only_by_force(run: Callable, shelf, tmp_path: Path, verb: str) -> None:
+    other = save_sae(TopKSAE(SAEConfig(24, 32, 4, "relu")), tmp_path / "other")
+    out = tmp_path / "out"
+    first = ("sae", verb, shelf.sae, "--out", str(out))
+    assert run(*first).code == 0
+    assert run(*first).code == 0  # the same SAE again
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert set(before) == {"cfg.json", "sae_weights.safetensors", "manifest.json"}
+    refused = run("sae", verb, str(other), "--out", str(out))
+    assert refused.code == 2
+    rule, remedy = refused.err.splitlines()
+    assert f"{out} holds another run: codi-int sae {verb} {shelf.sae}" in rule
+    assert rule.endswith(f"; the source is {shelf.sae} there, {other} here.")
+    assert remedy == "Give another folder, or add --force to replace what is there."
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert run("sae", verb, str(other), "--out", str(out), "--force").code == 0
+    assert load_sae(out).config.rule == "relu"
+    assert json.loads((out / "manifest.json").read_text())["run"]["names"] == {"the source": str(other)}
+    # and what another command has left there is not overwritten either
+    assert run("eval", "--model", shelf.model, "--data", shelf.data, "--out", str(tmp_path / "eval")).code == 0
+    assert "holds another run: codi-int eval" in run("sae", verb, shelf.sae, "--out", str(tmp_path / "eval")).err

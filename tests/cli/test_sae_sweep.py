@@ -87,7 +87,8 @@ def test_a_stopped_sweep_says_how_to_go_on_and_does(
         patch.setattr(sae_sweep._SweepProgress, "saved", stop)
         ran = run(*words)
     assert ran.code == 130
-    assert f"1 of 4 SAEs are kept in {tmp_path / 'sweep'}; the command goes on there" in ran.err
+    (last,) = [line for line in ran.err.splitlines() if "Stopped" in line or "kept" in line]
+    assert last == f"codi-int: Stopped. 1 of 4 SAEs are kept in {tmp_path / 'sweep'}; the command goes on there."
     again = run(*words)
     assert again.code == 0
     assert "SAE epochs: 6 of 6" in again.err, "the finished one is not trained again"
@@ -249,3 +250,17 @@ def test_a_folder_holds_one_kind_of_products(run: Callable, words: tuple[str, ..
     refused = run(*words)
     assert refused.code == 2
     assert "--products is bfloat16 there, not given here" in refused.err
+
+
+def test_poor_saes_of_a_grid_are_warned_of_in_one_line(run: Callable, words: tuple[str, ...]) -> None:
+    """12 rows and two epochs teach none of the four."""
+    ran = run(*words, "--splice", "--json")
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    unexplained = document["notes"][0]
+    worst = min(document["rows"], key=lambda row: row["explained_variance"])
+    assert unexplained.startswith("4 of 4 SAEs explain less than 50 % of the variance (")
+    assert f"(L2.P3 d={worst['d_sae']} K={worst['k']}: {100 * worst['explained_variance']:.1f} %, " in unexplained
+    assert [line.removeprefix("warning: ") for line in ran.err.splitlines() if line.startswith("warning")] == list(
+        document["notes"]
+    )

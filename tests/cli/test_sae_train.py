@@ -113,3 +113,42 @@ def test_the_architectures_without_k_say_where_the_penalty_goes(
     ran = run(*words, "--architecture", "gated", "--features", "auto")
     assert ran.code == 2
     assert "--features auto grows with k, and --architecture gated has none." in ran.err
+
+
+def test_an_sae_that_explains_too_little_is_warned_of_once(run: Callable, words: tuple[str, ...]) -> None:
+    """12 rows and two epochs teach nothing."""
+    ran = run(*words, "--json")
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["explained_variance"] < 0.5
+    (note,) = document["notes"]
+    assert note.startswith(f"The SAE at L2.P3 explains {100 * document['explained_variance']:.1f} % of the variance")
+    assert ran.err.count("warning: ") == 1
+    assert f"warning: {note}" in ran.err
+
+
+def test_force_keeps_the_old_sae_until_the_new_one_is_written(
+    run: Callable, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sae"
+    assert run(*words).code == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(before) == {"cfg.json", "sae_weights.safetensors", "manifest.json"}
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("codi_int.sae.at_site.save_sae", stop)
+        assert run(*words, "--seed", "1", "--force").code == 130
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert run(*words, "--seed", "1", "--force").code == 0
+    assert load_sae(folder).config.provenance.seed == 1
+
+
+def test_force_leaves_nothing_of_another_command(run: Callable, shelf, words: tuple[str, ...], tmp_path: Path) -> None:
+    assert run("eval", "--model", shelf.model, "--data", shelf.data, "--out", str(tmp_path / "sae")).code == 0
+    assert run(*words).code == 2
+    assert run(*words, "--force").code == 0
+    left = {path.name for path in (tmp_path / "sae").iterdir()}
+    assert left == {"cfg.json", "sae_weights.safetensors", "manifest.json"}

@@ -105,6 +105,18 @@ def test_an_sae_of_another_site_is_refused_before_it_runs(run: Callable, shelf) 
     )
 
 
+def test_where_the_model_brings_one_that_is_said_before_training(run: Callable, shelf) -> None:
+    """Nothing needs to be trained for a site whose SAE ships."""
+    for sae in ("codi-mini/L13.P3", "codi-mini/L99.P3"):
+        ran = run("ablate", "--feature", "449", "--layer", "14", "--limit", "2", "--sae", sae)
+        assert ran.code == 2
+        assert ran.err.splitlines()[-1] == (
+            "codi-mini comes with an SAE for L14.P3: leave --sae out, or give codi-mini/L14.P3."
+        )
+    own = run("ablate", "--feature", "449", "--layer", "14", "--limit", "2", "--sae", "nowhere")
+    assert own.err.splitlines()[-1].startswith("Train it: codi-int sae train --layer 14 --position 3 --out nowhere/")
+
+
 def test_several_sites_without_an_sae_are_one_sweep(run: Callable, shelf) -> None:
     ran = run("screen", "--layer", "0-1", "--position", "4", "--model", shelf.model, "--data", shelf.data)
     assert "has no SAE for L0.P4, L1.P4: it has SAEs for L2.P3.\n" in ran.err

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from codi_int.data.problems import Problems, load_problems, name_of_problems, problems_sha256, read_jsonl, write_jsonl
+from codi_int.data.problems import (
+    Problems,
+    as_problems,
+    load_problems,
+    name_of_problems,
+    problems_sha256,
+    read_jsonl,
+    write_jsonl,
+)
 from codi_int.errors import DataError
 
 GSM8K = Path(__file__).parents[2].parent / "shared" / "gsm8k"
@@ -65,6 +73,32 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, lines, message):
 def test_a_null_id_is_none_at_all(tmp_path):
     row = '{"id": null, "question": "a?", "answer": 1}'
     assert [p.id for p in read_jsonl(write(tmp_path, row, row))] == ["data-1", "data-2"]
+
+
+def test_a_table_of_commas_is_read_like_lines_of_json(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(
+        'id,question,answer\n,"Tom has 3, and buys 4 more.\nHow many?",7\n'
+        "mine,What is 6 times 7?,6*7=<<6*7=42>>42 #### 42\n"
+    )
+    first, second = load_problems(path)
+    assert (first.id, first.question, first.answer) == ("own-2", "Tom has 3, and buys 4 more.\nHow many?", 7)
+    assert (second.id, second.answer, second.steps[0].result) == ("mine", 42, 42)
+    assert load_problems(path, limit=1) == (first,)
+    path.write_text("question,answer\nhow?,many\n")
+    with pytest.raises(DataError, match=r"own\.csv, line 2: 'answer' gives no number"):
+        load_problems(path)
+    path.write_text("question,answer\n")
+    with pytest.raises(DataError, match="holds no problems"):
+        load_problems(path)
+
+
+@pytest.mark.parametrize("name", ["stories:validation", "gsm8k:test", " stories:sae "])
+def test_the_name_of_a_data_set_is_no_question(name):
+    with pytest.raises(DataError, match="is the name of a data set, no question") as told:
+        as_problems(name)
+    assert told.value.remedy == f"Give load_problems({name!r})."
+    assert as_problems("stories: how many are 3?")[0].question == "stories: how many are 3?"
 
 
 def test_no_file_no_name_no_limit(tmp_path):

@@ -69,13 +69,41 @@ def test_screens_maps_curves_and_evaluations_come_back_equal(
     assert ci.load_result(tmp_path / "pairs") == pairs
 
 
+def test_an_effect_by_path_is_a_table_a_figure_and_a_folder(
+    engine_at: Callable[..., Any], right: Any, tmp_path: Path
+) -> None:
+    found = ci.split_effect(engine_at(PLACE), ci.Amplify((3, 5), 4), right, seed=2)
+    assert (found.n_problems, found.seed, found.model) == (len(right), 2, engine_at(PLACE).model.name)
+    found.save(tmp_path)
+    assert ci.load_result(tmp_path) == found
+    frame = found.to_frame()
+    assert list(frame["path"]) == ["both", "cache", "recurrence", "both - (cache + recurrence)"]
+    effects = [found.both, found.cache, found.recurrence]
+    assert list(frame["estimate"]) == [*(effect.estimate for effect in effects), found.interaction.estimate]
+    assert list(frame["logprob"]) == [*(e.logprob.estimate for e in effects), found.interaction_logprob.estimate]
+    assert list(frame["n_broken"][:3]) == [effect.n_broken for effect in effects]
+    assert frame["n_broken"].isna()[3]
+    assert frame["estimate"][3] == pytest.approx(frame["estimate"][0] - frame["estimate"][1] - frame["estimate"][2])
+    accuracy, nats = found.plot().axes
+    dots = [line.get_xdata()[0] for line in accuracy.lines if line.get_marker() == "o"]
+    assert dots == pytest.approx(list(100 * frame["estimate"]))
+    assert [line.get_xdata()[0] for line in nats.lines if line.get_marker() == "o"] == pytest.approx(
+        list(frame["logprob"])
+    )
+    assert "<table" in found._repr_html_()
+    other = ci.split_effect(engine_at(PLACE), ci.Amplify((3, 5), 4), right, seed=3)
+    with pytest.raises(OutputError, match="holds another run"):
+        other.save(tmp_path)
+
+
 def test_a_family_is_kept_edit_by_edit(engine_at: Callable[..., Any], right: Any, tmp_path: Path) -> None:
     results = engine_at(PLACE).run_many([ci.Amplify(3, 2), ci.Amplify(3, 5)], right, controls=0)
     family = family_of(results)
     family.save(tmp_path)
     assert [ci.load_result(tmp_path / name) for name in ("1", "2")] == list(family.results)
-    with pytest.raises(DataError, match="a family of edits has a folder for each"):
+    with pytest.raises(DataError, match="a family of edits has a folder for each") as told:
         ci.load_result(tmp_path)
+    assert told.value.remedy == f"Give one of {tmp_path / '1'}, {tmp_path / '2'}."
     assert list(family.to_frame()["factor"]) == [2.0, 5.0]
 
 
@@ -112,6 +140,16 @@ def test_another_finding_is_refused_and_the_same_is_not(result: Any, screen: Any
     screen.save(tmp_path, force=True)
     assert not (tmp_path / "result.json").exists()
     assert ci.load_result(tmp_path) == screen
+
+
+def test_a_document_stands_for_its_folder_and_what_is_missing_is_said(screen: Any, tmp_path: Path) -> None:
+    screen.save(tmp_path / "a" / "b")
+    assert ci.load_result(tmp_path / "a" / "b" / "screen.json") == screen
+    with pytest.raises(DataError, match=r"nowhere does not exist"):
+        ci.load_result(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no result itself; its folders do") as told:
+        ci.load_result(tmp_path / "a")
+    assert told.value.remedy == f"Give one of {tmp_path / 'a' / 'b'}."
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", '{"schema": "codi-int/screen@1", "rows": 3}'])

@@ -145,7 +145,10 @@ def test_two_roads_in_two_blocks_make_both(llama: Any, problems: list[Any]) -> N
 
 def test_a_hook_that_no_road_can_carry_is_refused(llama: Any) -> None:
     for site in (Site(None, 2, "thought"), Site(None, 2, "final_norm")):
-        with pytest.raises(HookError, match="reaches nothing"), llama.hooks({site: len}, propagate="cache"):
+        with (
+            pytest.raises(HookError, match="reaches nothing"),
+            llama.hooks({site: lambda t, c: None}, propagate="cache"),
+        ):
             raise AssertionError("the block was entered")
 
 
@@ -268,3 +271,12 @@ def test_an_answer_ends_where_the_positions_end(make_model: Callable[..., Any]) 
         state = model.step_thought(state)
     # 160 positions: 151 of the question, 6 thoughts and <eot> leave room for two to read, and a third is never read
     assert model.decode(state, stop_at_eos=False).ids.shape == (1, 3)
+
+
+def test_a_question_that_is_too_long_is_named(make_model: Callable[..., Any]) -> None:
+    model = make_model("gpt2")
+    mask = torch.ones(3, 161, dtype=torch.bool)
+    mask[0, :100] = mask[2, :1] = False
+    with pytest.raises(ConfigError) as told:
+        model.prefill(torch.full((3, 161), 9), mask, ("short", "long", "shorter"))
+    assert told.value.rule == "The question 'long' is 161 tokens long; the model has 160 positions."

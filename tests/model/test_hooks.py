@@ -94,6 +94,17 @@ def test_receipts_count_calls_by_position(llama: Any, problems: list[Any]) -> No
     assert on_name.total == 7 * batches
 
 
+@pytest.mark.parametrize(
+    ("fn", "signature"),
+    [(lambda resid: resid, "(resid)"), (lambda a, b, c: a, "(a, b, c)"), (lambda *, hook: 0, "(*, hook)")],
+)
+def test_a_hook_of_other_arguments_is_refused_before_anything_runs(llama: Any, fn: Any, signature: str) -> None:
+    with pytest.raises(HookError) as told, llama.hooks({Site(1, 3): fn}):
+        raise AssertionError("the block runs")
+    assert told.value.rule.startswith(f"The hook at L1.P3 takes {signature}, and is called with a tensor and a context")
+    assert llama.n_hooks == 0
+
+
 def test_several_hooks_at_one_place_work_one_after_the_other(llama: Any, problems: list[Any]) -> None:
     site = Site(1, 3)
     double = {"blocks.1.hook_resid_post": lambda t, hook: 2 * t if hook.position == 3 else None}
@@ -152,7 +163,7 @@ def test_places_that_do_not_exist_are_refused_before_the_run(llama: Any) -> None
             raise AssertionError("the block was entered")
     with pytest.raises(HookError, match="cannot be called"), llama.hooks({Site(1, 3): 3}):
         raise AssertionError("the block was entered")
-    with pytest.raises(ConfigError, match="propagate"), llama.hooks({Site(1, 3): len}, propagate="none"):
+    with pytest.raises(ConfigError, match="propagate"), llama.hooks({Site(1, 3): lambda t, c: None}, propagate="none"):
         raise AssertionError("the block was entered")
     assert llama.n_hooks == 0
 

@@ -22,6 +22,7 @@ BATCH = ThoughtBatch(("a", "b"), torch.zeros(2, 6, 96), {Site(14, 3): torch.zero
             BATCH,
             "ThoughtBatch of 2 problems: 6 thoughts, d_model 96\ncaptured at L14.P3",
         ),
+        (ThoughtBatch(("a",), torch.zeros(1, 6, 96), {}), "ThoughtBatch of 1 problem: 6 thoughts, d_model 96"),
         (
             SiteActivations(Site(14, 3), ("a", "b"), torch.zeros(2, 96)),
             "SiteActivations at L14.P3: values [2, 96]: problem, d_model",

@@ -75,6 +75,7 @@ def test_pickles_with_code_are_refused(tmp_path, capsys):
         import_published(tmp_path / "sae.pt")
     assert "never loaded" in caught.value.remedy
     assert "\n" not in caught.value.rule
+    assert "weights_only" not in caught.value.rule
     assert capsys.readouterr().out == ""
 
 

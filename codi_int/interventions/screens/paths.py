@@ -14,17 +14,18 @@ from codi_int.interventions.evidence.compare import effect_of
 from codi_int.interventions.evidence.equivalence import BOUND, check_bound
 from codi_int.interventions.screens.additivity import Interaction, departure_of, measure_interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
+from codi_int.interventions.screens.names import take_names
 from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
 from codi_int.records import Alias, flatten
-from codi_int.shown import Shown
+from codi_int.shown import Finding
 from codi_int.types import Effect, Problem, Site
 
 PATHS = ("both", "cache", "recurrence")
 
 
 @dataclass(frozen=True, repr=False)
-class EffectByPath(Shown):
+class EffectByPath(Finding):
     """An edit's effect, taken apart by the way it reaches the answer."""
 
     label: str
@@ -43,12 +44,25 @@ class EffectByPath(Shown):
     """the same in nats of the clean answer's log-probability"""
     notes: tuple[str, ...] = ()
     """what a reader should know besides: warnings, in words"""
+    model: str = ""
+    """whose thoughts"""
+    sae: str = ""
+    """name of the SAE"""
+    data: str = ""
+    """name of the problems"""
+    n_problems: int = 0
+    """how many"""
+    seed: int = 0
+    """of the resampling"""
 
     # documents and earlier programs know the interaction as what is left, the `rest`
     rest = Alias[Interaction]("interaction")
     rest_logprob = Alias[Interaction]("interaction_logprob")
 
-    columns = ("label", "site", "both", "cache", "recurrence", "rest", "rest_logprob", "notes")
+    columns = (
+        *("label", "site", "both", "cache", "recurrence", "rest", "rest_logprob", "notes"),
+        *("model", "sae", "data", "n_problems", "seed"),
+    )
     schema = "codi-int/roads@1"
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +111,7 @@ def split_effect(
             "Give problems on which the edited features fire.",
         )
     notes = engine.warn_at(context, [context.site])
+    names = take_names({}, problems, engine.saes)
     # Three runs of one plan on one clean pass, so their changes pair problem by problem and only the path differs.
     changes = {path: _measure_path(engine, context, arm, path) for path in PATHS}
     # "both" is the joint edit, the two single paths are its parts
@@ -109,6 +124,11 @@ def split_effect(
         interaction=measure_interaction(departure.accuracy, "accuracy", departure.clusters),
         interaction_logprob=measure_interaction(departure.logprob, "logprob", departure.clusters, seed),
         notes=notes,
+        model=engine.model.name,
+        sae=names.saes[context.site],
+        data=names.data,
+        n_problems=len(problems),
+        seed=seed,
         **effects,
     )
 
