@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import RenderableType
 
@@ -19,6 +19,9 @@ from codi_int.cli._lazy import called
 from codi_int.cli._signature import option_values
 from codi_int.files import prepare_folder, write_json
 from codi_int.run_folder import Run, RunFolder
+
+if TYPE_CHECKING:
+    from codi_int.sae.base import SAE
 
 Found = TypeVar("Found")
 Document = Mapping[str, Any]
@@ -183,3 +186,30 @@ def keep_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
     for words in left_out(document):
         tell(f"left out: {words}")
     return paths
+
+
+def sae_folder(out: Path, source: str, force: bool) -> RunFolder:
+    """The folder of an SAE that is put there as it is, asked before anything is loaded.
+
+    Args:
+        out: where the SAE goes.
+        source: where it comes from, as it was typed.
+        force: whether another run is replaced.
+
+    Raises:
+        OutputError: the folder holds another run.
+    """
+    folder = RunFolder(out, Run(called(), names={"the source": source}, words=tuple(command_line())), force)
+    folder.check()
+    return folder
+
+
+def keep_sae(sae: "SAE", folder: RunFolder) -> None:
+    """Save it there, in the place of another one where that is forced; OutputError where another one lies there."""
+    from codi_int.sae.store import CONFIG_FILE, WEIGHTS_FILE, save_sae
+
+    assert folder.path is not None
+    folder.claim(sae=sae.sha256)
+    save_sae(sae, folder.path)
+    folder.clear(keep=(CONFIG_FILE, WEIGHTS_FILE))
+    folder.finish([CONFIG_FILE, WEIGHTS_FILE])

@@ -9,7 +9,7 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import tell
-from codi_int.cli._job import show
+from codi_int.cli._job import keep_sae, sae_folder, show
 from codi_int.errors import ConfigError
 
 
@@ -24,7 +24,6 @@ def export_sae(
 
     Example: codi-int sae export codi-mini/L14.P3 --format published --out L14.P3.pt
     """
-    from codi_int.cli._sae_folder import keep_sae, sae_folder
     from codi_int.cli._sae_pages import file_document, file_page
     from codi_int.sae.published import export_published, published_site
     from codi_int.sae.store import load_sae

@@ -9,7 +9,7 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import progress
-from codi_int.cli._job import show
+from codi_int.cli._job import keep_sae, sae_folder, show
 from codi_int.errors import SAEError
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ def import_sae(
 
     Example: codi-int sae import pos3_layer14_d512_k100.pt --out saes/L14.P3
     """
-    from codi_int.cli._sae_folder import keep_sae, sae_folder
     from codi_int.cli._sae_pages import file_document, file_page
 
     with progress(f"loading {source}"):
