@@ -4,7 +4,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
-from rich.table import Column
 
 from codi_int.cli._literal import Text
 from codi_int.cli._progress import LOADING, Shown, timing
@@ -12,8 +11,6 @@ from codi_int.report.literal import show_controls
 
 WIDE = 80
 """columns from which on a bar has room for all that it can say"""
-NO_WRAP = Column(no_wrap=True)
-"""a bar of two lines would be drawn over by the next"""
 
 
 class _Count(ProgressColumn):
@@ -21,14 +18,14 @@ class _Count(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """See the class."""
-        return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f}")
+        return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f}", no_wrap=True)
 
 
 class _Timing(ProgressColumn):
     """`0:07 gone, 1:20 left`; in a narrow terminal what is left alone, so that a bar stays one line."""
 
     def __init__(self, narrow: bool) -> None:
-        super().__init__(NO_WRAP)
+        super().__init__()
         self._narrow = narrow
 
     def render(self, task: Task) -> Text:
@@ -37,7 +34,8 @@ class _Timing(ProgressColumn):
         # a stage that is over keeps its time; Rich's own clock would run on
         elapsed = task.finished_time if task.finished else task.elapsed
         gone = 0.0 if self._narrow and left is not None else float(elapsed or 0)
-        return Text(timing(gone, None if left is None else float(left)))
+        # a bar of two lines would be drawn over by the next
+        return Text(timing(gone, None if left is None else float(left)), no_wrap=True)
 
 
 class Bars(Shown):
@@ -49,14 +47,11 @@ class Bars(Shown):
             loading: what is done before anything can be counted.
         """
         # markup off: a stage may carry a name, and Rich would read `[/b]` in it as a tag and fail
-        texts = [
-            TextColumn(f"{{task.{name}}}", markup=False, table_column=NO_WRAP)
-            for name in ("description", "fields[words]")
-        ]
+        texts = (TextColumn("{task.description}", markup=False), TextColumn("{task.fields[words]}", markup=False))
         console = Console(stderr=True)
         narrow = console.width < WIDE
         bar = BarColumn(bar_width=8 if narrow else 16)
-        columns = (SpinnerColumn(), texts[0], bar, _Count(NO_WRAP), _Timing(narrow), texts[1])
+        columns = (SpinnerColumn(), texts[0], bar, _Count(), _Timing(narrow), texts[1])
         # transient: bars are gone when the page is printed; on stderr, so that `> file` holds the result alone
         self._bars = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, Any] = {}
