@@ -198,14 +198,16 @@ class SelectionOptions:
     """How a page that looks at many things decides which of them are findings."""
 
     correction: Annotated[
-        c.Correction, evidence(help="Of the family: a discrete false discovery rate, or another.")
+        c.Correction,
+        evidence(metavar="NAME", help="Of the family: discrete (false discovery rate), heyse, max-t, holm or bh."),
     ] = "discrete"
     confirm: Annotated[
         str,
         evidence(
             metavar="NAME",
-            help="Where what is found is run again: default (stories:confirmation for stories, else two folds), folds, "
+            help="Where what is found is run again: default (stories:confirmation for stories, else folds), folds, "
             "none, or other problems.",
+            autocompletion=_complete.data,
         ),
     ] = "default"
     bound: Bound = 0.005

@@ -54,7 +54,7 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
         Path | None,
         o.evidence(
             metavar="FOLDER",
-            help="A kept screen of these sites and problems from which --feature was picked: its features count too.",
+            help="A kept screen from which --feature was picked: its features count too.  [default: none]",
         ),
     ] = None
     sae: o.Sae = None

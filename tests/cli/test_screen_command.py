@@ -23,6 +23,8 @@ def test_every_feature_has_a_row_whatever_the_order(run: Callable, words: tuple[
     by_attribution = json.loads(run(*words, "--order", "attribution", "--json").out)
     assert [row["feature"] for row in by_index["rows"]] == list(range(32))
     for row, other in zip(by_attribution["rows"], by_index["rows"], strict=True):
+        assert row.pop("flips") == other.pop("flips")
+        assert [len(one.pop("folds")) for one in (row, other)] == [2, 2]
         # rows of a batch are summed in another order
         assert row == pytest.approx(other, abs=1e-5)
 
