@@ -26,7 +26,7 @@ def print_split(edit: Edit, options: InterventionOptions) -> None:
     def work(report: Report) -> _Found:
         # The engine itself lets an edit pass on by both paths; `split_effect` cuts them one after the other.
         engine, problems, sae = prepare(replace(options, propagate="both"), folder, report)
-        effects = split_effect(engine, edit, problems, options.seed, progress=report)
+        effects = split_effect(engine, edit, problems, options.seed, progress=report, bound=options.bound)
         about = {"model": engine.model.name, "sae": sae, "data": options.data, "n_problems": len(problems)}
         return _Found(effects, {**effects.to_dict(), **about, "seed": options.seed})
 

@@ -88,6 +88,7 @@ def _swap_as_predicted(edit: "Swap", options: SwapOptions, claim: str) -> None:
             seed=options.seed,
             controls=Controls(features=options.controls, directions=options.directions),
             data=options.data,
+            bound=options.bound,
             sae_name=sae_name,
             progress=report,
             underpowered=options.underpowered,

@@ -63,6 +63,10 @@ def test_both_paths_are_the_engines_own_effect(engine: FeatureInterventionEngine
     nats = [effect.logprob.estimate for effect in (found.both, found.cache, found.recurrence)]
     assert found.interaction_logprob.estimate == pytest.approx(nats[0] - nats[1] - nats[2], abs=1e-9)
     assert found.to_dict()["schema"] == "codi-int/roads@1"
+    wide = split_effect(engine, Ablate(17), right, site=SITE, bound=0.4)
+    assert [getattr(wide, path).bound for path in PATHS] == [0.4] * 3
+    with pytest.raises(ConfigError, match="at most 0"):
+        split_effect(engine, Ablate(17), right, site=SITE, bound=0.7)
 
 
 def test_what_cannot_be_split_is_refused(engine: FeatureInterventionEngine, right: tuple[Problem, ...]) -> None:

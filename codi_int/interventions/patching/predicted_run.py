@@ -45,7 +45,8 @@ def run_predicted(
             controls of the record are run, too, and get no prediction.
         progress: called with (stage, done, total).
         underpowered: run even where too few informative problems are touched to answer the question.
-        settings: `data` and `sae_name`, as `FeatureInterventionEngine.run` takes them, and the deprecated `directions`.
+        settings: `data`, `sae_name` and `bound`, as `FeatureInterventionEngine.run` takes them, and the deprecated
+            `directions`.
 
     Raises:
         ConfigError: where too few informative problems are touched; an edit that touches no problem at all is an answer

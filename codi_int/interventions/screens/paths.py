@@ -11,6 +11,7 @@ from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.compare import effect_of
+from codi_int.interventions.evidence.equivalence import BOUND, check_bound
 from codi_int.interventions.screens.additivity import Interaction, departure_of, measure_interaction
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.model.resume import make_resume_point
@@ -62,6 +63,7 @@ def split_effect(
     seed: int = 0,
     site: Site | None = None,
     progress: Progress | None = None,
+    bound: float | int = BOUND,
 ) -> EffectByPath:
     """Do one edit three times, each time with other paths open, on one clean pass.
 
@@ -72,11 +74,13 @@ def split_effect(
         seed: of the resampling.
         site: which of the engine's sites; may be left out where it has one.
         progress: called with (stage, done, total).
+        bound: the smallest change of accuracy that matters, declared beforehand.
 
     Raises:
-        ConfigError: for a site from which only one path leads, an edit that changes nothing on these problems, or one
-            of several sites.
+        ConfigError: for a bound outside (0, 0.5], a site from which only one path leads, an edit that changes nothing
+            on these problems, or one of several sites.
     """
+    check_bound(bound)
     context = engine.site_context(problems, site, progress)
     # raises where a path is closed, before anything runs: a part that is 0 by construction would make the interaction
     # the effect itself
@@ -98,7 +102,7 @@ def split_effect(
     # "both" is the joint edit, the two single paths are its parts
     joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
     departure = departure_of(joint, parts)
-    effects = {path: effect_of(change, seed) for path, change in changes.items()}
+    effects = {path: effect_of(change, seed, bound=bound) for path, change in changes.items()}
     return EffectByPath(
         label=arm.label,
         site=context.site,
