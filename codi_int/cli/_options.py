@@ -220,6 +220,18 @@ def selection_plan(options: SelectionOptions) -> Any:
     return SelectionPlan(correction=options.correction, confirm=options.confirm, bound=options.bound)
 
 
+def confirmation_hash(options: SelectionOptions, problems: Any) -> dict[str, str]:
+    """The hash of the set that confirms what these problems select, for a manifest; nothing where it is no set.
+
+    Raises:
+        CodiError: where that set does not exist, holds selecting problems, or is a single cluster.
+    """
+    from codi_int.interventions.screens.sides import take_sides
+
+    confirming = take_sides(problems, selection_plan(options)).confirming
+    return {} if confirming is None else {"confirmation": confirming.sha256}
+
+
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(RunOptions):
     """How an edit reaches the model, and what stands beside it."""

@@ -94,7 +94,8 @@ def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap"
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device)
     plan = MapPlan(_sites(options, model), options.mode, options.propagate, options.cumulative, options.direction)
-    folder.claim(model=model.sha256, data=problems_sha256(problems))
+    confirmation = o.confirmation_hash(options, problems)
+    folder.claim(model=model.sha256, data=problems_sha256(problems), **confirmation)
     return run_map(
         model,
         problems,

@@ -206,7 +206,7 @@ def _rows(
     sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
     # The folder goes on only with the same model, SAEs and data, by their hashes: a name stays when its file changes.
     hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
-    folder.claim(**hashes)
+    folder.claim(**hashes, **o.confirmation_hash(options, problems))
     if folder.path is None:
         return None
     kind = "ablate" if options.pairs is None else "ablate pairs"
