@@ -201,6 +201,11 @@ def table_row(record: Any) -> dict[str, Any]:
     return {**flatten(record), "site": str(record.site)}
 
 
+def plain_row(record: Any) -> dict[str, Any]:
+    """`table_row` without what is no number or word: the columns of a table are read by people."""
+    return {name: value for name, value in table_row(record).items() if name not in ("flips", "folds")}
+
+
 def unflatten(cls: type[R], row: Mapping[str, Any]) -> R:
     """The record of which `row` is the flat form, with everything that lies in it; the inverse of `flatten`.
 

@@ -206,14 +206,16 @@ class SelectionOptions:
     """How a page that looks at many things decides which of them are findings."""
 
     correction: Annotated[
-        c.Correction, evidence(help="Of the family: a discrete false discovery rate, or another.")
+        c.Correction,
+        evidence(metavar="NAME", help="Of the family: discrete (false discovery rate), heyse, max-t, holm or bh."),
     ] = "discrete"
     confirm: Annotated[
         str,
         evidence(
             metavar="NAME",
-            help="Where what is found is run again: default (stories:confirmation for stories, else two folds), folds, "
+            help="Where what is found is run again: default (stories:confirmation for stories, else folds), folds, "
             "none, or other problems.",
+            autocompletion=_complete.data,
         ),
     ] = "default"
     bound: Bound = 0.005
@@ -224,6 +226,18 @@ def selection_plan(options: SelectionOptions) -> Any:
     from codi_int.interventions.screens.sides import SelectionPlan
 
     return SelectionPlan(correction=options.correction, confirm=options.confirm, bound=options.bound)
+
+
+def confirmation_hash(options: SelectionOptions, problems: Any) -> dict[str, str]:
+    """The hash of the set that confirms what these problems select, for a manifest; nothing where it is no set.
+
+    Raises:
+        CodiError: where that set does not exist, holds selecting problems, or is a single cluster.
+    """
+    from codi_int.interventions.screens.sides import take_sides
+
+    confirming = take_sides(problems, selection_plan(options)).confirming
+    return {} if confirming is None else {"confirmation": confirming.sha256}
 
 
 @dataclass(frozen=True, kw_only=True)

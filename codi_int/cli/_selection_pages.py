@@ -2,19 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codi_int.cli._fitting import Column, FittedTable, table
 from codi_int.cli._numbers import counted, interval_text, nats, p_text, percentage, points
-from codi_int.interventions.evidence.conclusions import CONCLUSIONS
-from codi_int.interventions.evidence.family import correction_words
-from codi_int.interventions.screens.additivity import PairRow
-from codi_int.interventions.screens.confirmed import Selection
-from codi_int.interventions.screens.sides import FOLDS
+
+if TYPE_CHECKING:
+    from codi_int.interventions.screens.confirmed import Selection
 
 
-def family_words(selection: Selection, one: str, many: str) -> str:
+def family_words(selection: "Selection", one: str, many: str) -> str:
     """How many were tested, by which correction, and how many were selected and confirmed, by either measure."""
+    from codi_int.interventions.evidence.family import correction_words
+
     s, parts = selection, []
     if s.n_untested:
         parts.append(f"{counted(s.n_untested, f'{one} touches', f'{many} touch')} too few problems to be tested.")
@@ -33,15 +33,17 @@ def _found(n: int, confirmed: int | None) -> str:
     return f"{n:,}" if confirmed is None else f"{confirmed:,} of {n:,}"
 
 
-def place_words(selection: Selection) -> str:
+def place_words(selection: "Selection") -> str:
     """`1,495 problems of stories:confirmation`, `the other fold`."""
-    if selection.confirmed_on == FOLDS:
+    if selection.confirmed_on == "folds":
         return "the other fold of the problems"
     return f"{selection.n_confirming or 0:,} problems of {selection.confirmed_on}"
 
 
-def conclusion_words(rows: Iterable[Any], selection: Selection) -> str:
+def conclusion_words(rows: Iterable[Any], selection: "Selection") -> str:
     """`changed 2, equivalent within 0.50 points 620, ...` and what could have been found."""
+    from codi_int.interventions.evidence.conclusions import CONCLUSIONS
+
     counts, s = Counter(row.conclusion for row in rows), selection
     bound = f"{percentage(s.bound, 2)} points"
     names = {name: f"{name} within {bound}" if name == "equivalent" else name for name in CONCLUSIONS}
@@ -104,16 +106,16 @@ def confirmation_table(rows: Sequence[Any], names: Sequence[tuple[str, ...]], he
             *(["-" if row.fresh_estimate is None else points(row.fresh_estimate)] if fresh else []),
             nats(row.confirmation_logprob),
             p_text(row.confirmation_logprob_p_adjusted),
-            (row.additivity if isinstance(row, PairRow) else row.conclusion) or "-",
+            getattr(row, "additivity", row.conclusion) or "-",
         )
     return out
 
 
 def _selecting(row: Any) -> float:
     """The estimate on the problems that selected."""
-    return float(row.interaction.estimate if isinstance(row, PairRow) else row.estimate)
+    return float(row.interaction.estimate if hasattr(row, "interaction") else row.estimate)
 
 
-def confirmation_title(selection: Selection) -> str:
+def confirmation_title(selection: "Selection") -> str:
     """Above the table of what was selected."""
     return f"what was selected, as it came out on {place_words(selection)}"

@@ -84,7 +84,8 @@ def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationC
     # one site was asked for, so there is one name; none is an error that `saes_for` raises
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
-    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
+    confirmation = o.confirmation_hash(options, problems)
+    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems), **confirmation)
     engine = FeatureInterventionEngine(model, {site: sae}, memory_budget=options.memory_budget)
     begin_warm(engine, len(problems))
     return run_ranked_curve(

@@ -101,7 +101,8 @@ def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap"
         direction=options.direction,
         memory_budget=options.memory_budget,
     )
-    folder.claim(model=model.sha256, data=problems_sha256(problems))
+    confirmation = o.confirmation_hash(options, problems)
+    folder.claim(model=model.sha256, data=problems_sha256(problems), **confirmation)
     return run_map(
         model,
         problems,

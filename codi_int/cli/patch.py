@@ -70,6 +70,7 @@ class PatchOptions(o.RunOptions):
             metavar="NAME",
             help="Where the same patch is run again: default (stories:confirmation for stories with --auto), none, or "
             "other problems.",
+            autocompletion=_complete.data,
         ),
     ] = "default"
     underpowered: Annotated[bool, o.evidence("--underpowered", help="Run even with too few problems.")] = False

@@ -53,7 +53,7 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
         Path | None,
         o.evidence(
             metavar="FOLDER",
-            help="A kept screen of these sites and problems from which --feature was picked: its features count too.",
+            help="A kept screen from which --feature was picked: its features count too.  [default: none]",
         ),
     ] = None
     sae: o.Sae = None
@@ -205,7 +205,7 @@ def _rows(
     sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
     # The folder goes on only with the same model, SAEs and data, by their hashes: a name stays when its file changes.
     hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
-    folder.claim(**hashes)
+    folder.claim(**hashes, **o.confirmation_hash(options, problems))
     if folder.path is None:
         return None
     kind = "ablate" if options.pairs is None else "ablate pairs"

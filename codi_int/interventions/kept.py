@@ -18,7 +18,7 @@ from codi_int.interventions.screens.curves import AblationCurve
 from codi_int.interventions.screens.paths import PATHS, EffectByPath
 from codi_int.interventions.screens.screen import Screen
 from codi_int.interventions.screens.thought_map import ThoughtMap
-from codi_int.records import flatten, table_row, unflatten
+from codi_int.records import flatten, plain_row, table_row, unflatten
 from codi_int.run_folder import Run, RunFolder
 from codi_int.types import Number, Outcome, Result
 
@@ -109,7 +109,7 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
     name, _ = KINDS[str(document["schema"])]
     tables = {} if isinstance(found, Evaluation | EffectByPath) else {name: table_of(found)}
     if isinstance(found, Screen):
-        tables["pairs"] = [table_row(row) for row in found.pairs]
+        tables["pairs"] = [plain_row(row) for row in found.pairs]
     if isinstance(found, ThoughtMap):
         tables["splits"] = [table_row(row) for row in found.splits]
     return save_document(folder, name, document, tables)
@@ -238,7 +238,7 @@ _TABLES: dict[type[Any], Callable[[Any], list[dict[str, Any]]]] = {
     Result: _problems,
     PredictedResult: _problems,
     ResultFamily: _edits,
-    Screen: lambda found: [table_row(row) for row in found.rows],
+    Screen: lambda found: [plain_row(row) for row in found.rows],
     ThoughtMap: lambda found: [table_row(cell) for cell in found.cells],
     AblationCurve: _points,
     Evaluation: _groups,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ROWS = 10
 """of a table, in a notebook"""
+COLUMNS, FINDINGS = 20, ("conclusion", "selected", "confirmed")
+"""of a wide table: the first ones, and what each row comes to"""
 PLACES = 6
 """sites that are named"""
 
@@ -31,7 +33,11 @@ def html_of(shown: Any) -> str:
     frame = shown.to_frame()
     more = len(frame) - ROWS
     left = f"<br>and {more:,} rows more: .to_frame() has them all" if more > 0 else ""
-    table = frame.head(ROWS).to_html(index=False, border=0, float_format=_short, na_rep="")
+    # the first columns say what was done and what came out; what is known besides would not fit beside them
+    chosen = [name for i, name in enumerate(frame.columns) if i < COLUMNS or name in FINDINGS]
+    if aside := len(frame.columns) - len(chosen):
+        left += f"<br>and {aside:,} columns more{'' if more > 0 else ': .to_frame() has them all'}"
+    table = frame[chosen].head(ROWS).to_html(index=False, border=0, float_format=_short, na_rep="")
     return f"<div>{text}{table}{left}</div>"
 
 
@@ -84,8 +90,19 @@ def _screen(screen: Any) -> Iterator[str]:
         best = screen.ranked()[0]
         effect = f"{_points(best.estimate)} points, {best.logprob:+.3f} nats"
         yield f"strongest: feature {best.feature} at {best.site} ({effect})"
+        yield from _selected(screen.selection)
     if screen.pairs:
         yield f"{_counted(len(screen.pairs), 'pair')}"
+
+
+def _selected(selection: Any) -> Iterator[str]:
+    """What a family came to."""
+    if selection is None:
+        return
+    found = f"{selection.n_selected:,} of {selection.n_tested:,} tested are found in accuracy"
+    on = selection.confirmed_on
+    where = "" if on is None else f", {selection.n_confirmed:,} of them confirmed "
+    yield found + where + ("" if on is None else "in the other fold" if on == "folds" else f"on {on}")
 
 
 def _map(found: Any) -> Iterator[str]:
@@ -95,6 +112,7 @@ def _map(found: Any) -> Iterator[str]:
     if cells:
         worst = min(cells, key=lambda cell: cell.estimate)
         yield f"most is lost at {worst.site}: {_points(worst.estimate)} points, {worst.logprob:+.3f} nats"
+        yield from _selected(found.selection)
 
 
 def _curve(curve: Any) -> Iterator[str]:

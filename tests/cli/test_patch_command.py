@@ -31,7 +31,7 @@ def test_json_is_one_document_and_equals_the_library(run: Callable, shelf, base:
     assert ran.code == 0, ran.err
     printed = json.loads(ran.out)
     problems = ci.load_problems(shelf.data)
-    people = participants(problems, find_pairs(problems, "different", 1))
+    people = participants(problems, find_pairs(problems, "different", 1), 1)
     predictions = predict_patch(people.problems, people.sources, 1)
     engine = ci.FeatureInterventionEngine(ci.load_model(shelf.model), {ci.Site(2, 3): None})
     expected = run_patch(engine, people, [ci.Site(2, 3)], predictions, controls=2).to_dict()
@@ -49,7 +49,7 @@ def test_the_page_says_what_was_predicted_and_what_came(run: Callable, base: tup
         "prediction: the result of step 1 is the source's",
         "are needed to find a share of 10%",
         "the answer became",
-        "2 controls: random sources",
+        "2 controls: sources with a third value",
         "Too few problems to tell",
         "No SAE at L2.P3",
     ):
@@ -60,7 +60,7 @@ def test_the_page_says_what_was_predicted_and_what_came(run: Callable, base: tup
 def test_both_kinds_stand_side_by_side(run: Callable, base: tuple[str, ...], shelf, tmp_path: Path) -> None:
     # stories in which two problems share a result, for the twelve of the shelf need not hold any
     words = ("patch", "--what", "thought", "--position", "1", "--auto", "both", "--step", "1", "--controls", "1")
-    given = ("--model", shelf.model, "--data", "stories:validation", "--limit", "24", "--underpowered")
+    given = ("--model", shelf.model, "--data", "stories:validation", "--limit", "60", "--underpowered")
     ran = run(*words, *given)
     assert ran.code == 0, ran.err
     for expected in ("same value", "another value", "answers change with another value", "answers changed"):
@@ -69,9 +69,24 @@ def test_both_kinds_stand_side_by_side(run: Callable, base: tuple[str, ...], she
     document = json.loads(ran.out)
     assert document["schema"] == "codi-int/results@1"
     assert [result["prediction"] is None for result in document["results"]] == [True, False]
+    confirmation = document["confirmation"]
+    assert [result["experiment"]["data"] for result in confirmation["results"]] == ["stories:confirmation"] * 2
+    assert json.loads((tmp_path / "run" / "confirmation.json").read_text()) == confirmation
+    # a random model does nothing that was predicted, so nothing is claimed
+    assert set(confirmation["confirmed"].values()) <= {False}
     assert json.loads((tmp_path / "run" / "contrast.json").read_text()) == document["contrast"]
     for kind, result in zip(("same", "different"), document["results"], strict=True):
         assert json.loads((tmp_path / "run" / kind / "result.json").read_text()) == result
+
+
+def test_pairs_of_a_file_cannot_be_confirmed_elsewhere(
+    run: Callable, base: tuple[str, ...], tmp_path: Path, shelf
+) -> None:
+    problems = ci.load_problems(shelf.data)
+    (tmp_path / "pairs.csv").write_text(f"target,source\n{problems[1].id},{problems[0].id}\n")
+    given = ("patch", "--layer", "2", "--pairs", str(tmp_path / "pairs.csv"), *base)
+    assert "needs pairs that can be found there" in refused(run, *given, "--confirm", "stories:confirmation")
+    assert "does not divide pairs" in refused(run, *PATCH, "--auto", "different", *base, "--confirm", "folds")
 
 
 def test_pairs_of_a_file_are_kept_with_their_predictions(
@@ -82,7 +97,7 @@ def test_pairs_of_a_file_are_kept_with_their_predictions(
     (tmp_path / "pairs.csv").write_text(f"target,source\n{target.id},{problems[0].id}\n")
     out = tmp_path / "run"
     words = ("--pairs", str(tmp_path / "pairs.csv"), *base, "--json", "--out", str(out))
-    assert "Control patches take a third problem" in refused(run, *PATCH, *words)
+    assert "No problem has a third result of step 1" in refused(run, *PATCH, *words)
     ran = run("patch", "--layer", "2", *words)
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)

@@ -23,6 +23,8 @@ def test_every_feature_has_a_row_whatever_the_order(run: Callable, words: tuple[
     by_attribution = json.loads(run(*words, "--order", "attribution", "--json").out)
     assert [row["feature"] for row in by_index["rows"]] == list(range(32))
     for row, other in zip(by_attribution["rows"], by_index["rows"], strict=True):
+        assert row.pop("flips") == other.pop("flips")
+        assert [len(one.pop("folds")) for one in (row, other)] == [2, 2]
         # rows of a batch are summed in another order
         assert row == pytest.approx(other, abs=1e-5)
 
@@ -46,13 +48,19 @@ def test_out_is_kept_and_taken_up_again(run: Callable, words: tuple[str, ...], t
     assert json.loads((tmp_path / "screen.json").read_text()) == document
 
 
-def test_other_data_are_confirmed_in_two_folds_and_stories_where_said(run: Callable, words: tuple[str, ...]) -> None:
+def test_other_data_are_confirmed_in_two_folds_and_stories_where_said(
+    run: Callable, words: tuple[str, ...], tmp_path: Path
+) -> None:
     picked = (*words, "--feature", "1,2,3")
     folds = json.loads(run(*picked, "--json").out)
     assert (folds["selection"]["confirmed_on"], folds["selection"]["n_confirming"]) == ("folds", None)
     assert all(len(row["folds"]) == 2 for row in folds["rows"])
     named = json.loads(run(*picked, "--confirm", "stories:confirmation", "--json").out)
     assert (named["selection"]["confirmed_on"], named["selection"]["n_confirming"]) == ("stories:confirmation", 12)
+    kept = run(*picked, "--confirm", "stories:confirmation", "--out", str(tmp_path))
+    assert kept.code == 0, kept.err
+    inputs = json.loads((tmp_path / "manifest.json").read_text())["inputs"]
+    assert inputs["confirmation"] == named["selection"]["confirmed_sha256"]
     none = run(*picked, "--confirm", "none", "--correction", "holm", "--bound", "0.1")
     assert none.code == 0, none.err
     assert "tested at 5 % (Holm). Selected, and confirmed nowhere" in none.page

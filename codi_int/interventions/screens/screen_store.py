@@ -11,7 +11,7 @@ from codi_int.files import read_json_object, write_text
 from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.screen import ScreenRow
-from codi_int.records import differing_key, table_row, unflatten
+from codi_int.records import differing_key, plain_row, table_row, unflatten
 from codi_int.types import Site
 
 FINISHED = "finished.json"
@@ -77,7 +77,7 @@ class ScreenFolder:
         Returns:
             the names of the files.
         """
-        tables = {"screen": [table_row(row) for row in rows], "pairs": [table_row(row) for row in pairs]}
+        tables = {"screen": [plain_row(row) for row in rows], "pairs": [plain_row(row) for row in pairs]}
         return save_document(self._folder, "screen", document, tables)
 
 
