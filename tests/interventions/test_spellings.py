@@ -188,3 +188,8 @@ def test_screens_maps_and_curves_take_the_same(engine_at: Any, right: Any, llama
     assert curve.top == ci.run_curve(engine, right, [3, 1], sizes=[1], draws=0).top
     with pytest.raises(FeatureError):
         ci.run_screen(engine, right, [1.0])
+
+
+def test_the_name_of_a_model_is_no_model() -> None:
+    with pytest.raises(ConfigError, match="'codi-mini' is no model"):
+        ci.FeatureInterventionEngine("codi-mini", {"L2.P3": None})

@@ -51,7 +51,7 @@ class FeatureInterventionEngine(Shown):
 
     def __init__(
         self,
-        model: CodiModel,
+        model: CodiModel | Any,
         saes: Mapping[SiteLike, SAE | Any | None],
         splice: str = "add",
         propagate: str = "both",
@@ -77,8 +77,11 @@ class FeatureInterventionEngine(Shown):
         Raises:
             SAEError: for an SAE that was made for another site, width or model.
             SiteError: for a site that the model does not have.
-            ConfigError: for a choice that does not exist, or paths on which no edit can reach the answer.
+            ConfigError: for what is no model, a choice that does not exist, or paths on which no edit can reach the
+                answer.
         """
+        if not isinstance(model, CodiModel):
+            raise ConfigError(f"{model!r} is no model.", 'Give load_model("codi-mini"), for example.')
         _one_of("splice", splice, ("add", "replace"))
         _one_of("method", method, ("suffix", "naive"))
         if not saes:

@@ -38,7 +38,8 @@ def adjust(
         supports: in place of counts: the p-values that each test can give; see `attainable_p_values`.
 
     Raises:
-        ConfigError: for an unknown method, a value outside 0 to 1, or a discrete method without counts or supports.
+        ConfigError: for an unknown method, a value outside 0 to 1, a discrete method without counts or supports, or a
+            p-value that its count or support cannot give.
     """
     method = ALIASES.get(method, method)
     if method not in METHODS:
@@ -57,7 +58,9 @@ def adjust(
     if method in _CONTINUOUS:
         adjusted = _CONTINUOUS[method](values)
     else:
-        adjusted = _DISCRETE[method](values, _read_supports(method, tested, len(p_values), counts, supports))
+        known = _read_supports(method, tested, len(p_values), counts, supports)
+        _check_attainable(values, known)
+        adjusted = _DISCRETE[method](values, known)
     for i, p_value in zip(tested, adjusted.tolist(), strict=True):
         out[i] = p_value
     return out
@@ -77,6 +80,17 @@ def _read_supports(
     if len(given) != n:
         raise ConfigError(f"{n} p-values and {len(given)} counts or supports.", "Give one for each p-value.")
     return [_one_support(given[i], counted=supports is None) for i in tested]
+
+
+def _check_attainable(values: NDArray[np.float64], supports: Sequence[Support]) -> None:
+    """ConfigError for a p-value below all that its test can give, which would come out as no evidence needed at all."""
+    for value, support in zip(values.tolist(), supports, strict=True):
+        # a hundredth of leeway, for p-values that were copied with three digits
+        if value < 0.99 * support[0]:
+            raise ConfigError(
+                f"p = {value:g} is below {support[0]:g}, the smallest that its test can give.",
+                "Give the flips or the support of the test that made the p-value.",
+            )
 
 
 def _one_support(given: Any, counted: bool) -> Support:
