@@ -301,7 +301,8 @@ class TrainingOptions(ModelOptions):
     ] = None
     products: Annotated[
         c.CaptureType | None,
-        what(help="dtype of matrix products.  [default: float32, or the recipe's]"),
+        # the second is its older name; the recipe's field, which lies in the files of SAEs, still has it
+        what("--matmul-dtype", "--products", help="Of matrix products.  [default: float32, or the recipe's]"),
     ] = None
     recipe: Annotated[
         Path | None,

@@ -249,7 +249,7 @@ def test_a_folder_holds_one_kind_of_products(run: Callable, words: tuple[str, ..
     assert load_sae(sae).config.provenance.recipe["products"] == "bfloat16"
     refused = run(*words)
     assert refused.code == 2
-    assert "--products is bfloat16 there, not given here" in refused.err
+    assert "--matmul-dtype is bfloat16 there, not given here" in refused.err
 
 
 def test_poor_saes_of_a_grid_are_warned_of_in_one_line(run: Callable, words: tuple[str, ...]) -> None:

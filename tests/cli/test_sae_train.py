@@ -45,7 +45,7 @@ def test_without_k_it_is_the_shipped_shape(run: Callable, words: tuple[str, ...]
 
 
 def test_products_in_bfloat16_are_noted(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
-    ran = run(*words, "--products", "bfloat16")
+    ran = run(*words, "--matmul-dtype", "bfloat16")
     assert ran.code == 0, ran.err
     assert load_sae(tmp_path / "sae").config.provenance.recipe["products"] == "bfloat16"
     assert "It is one of float32, bfloat16." in run(*words, "--products", "float16").err
