@@ -249,7 +249,7 @@ def _beside(low: float, high: float) -> ControlSet:
 @pytest.mark.parametrize(
     ("arms", "low", "high", "says"),
     [
-        ((200, 20, 3), -0.2, -0.05, "exceeds that of its 20 controls (-12.5 points beyond their mean"),
+        ((200, 20, 3), -0.2, -0.05, "exceeds that of its 20 controls (-12.50 points beyond their mean"),
         ((200, 20, 3), -0.2, 0.05, "is not shown to exceed"),
         # beyond the controls, and in the other direction
         ((200, 20, 3), 0.05, 0.2, "is not shown to exceed"),

@@ -144,8 +144,8 @@ def beside_controls(effect: Effect, controls: Mapping[str, ControlSet]) -> Effec
     if found.low is None or found.high is None or found.p_value is None:
         return effect
     numbers = (
-        f"{100 * found.value:+.1f} points beyond their mean, {effect.confidence:.0%} interval {100 * found.low:+.1f} "
-        f"to {100 * found.high:+.1f}"
+        f"{100 * found.value:+.2f} points beyond their mean, {effect.confidence:.0%} interval {100 * found.low:+.2f} "
+        f"to {100 * found.high:+.2f}"
     )
     of = f"{group.draws:,} control{'s' * (group.draws != 1)}"
     # beyond the controls in the effect's own direction
