@@ -249,7 +249,7 @@ def test_pairs_are_read_run_kept_and_shown(run: Callable, words: tuple[str, ...]
     assert kept == [{name: value for name, value in row.items() if name not in nested} for row in document["pairs"]]
     again = run(*given)
     assert "3 features and 2 pairs are finished" in again.err
-    assert "Of 2 pairs" in again.page
+    assert "Departures from the sum of the parts: " in again.page
     assert "joint - (a + b)" in again.page
 
 
