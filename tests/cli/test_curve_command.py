@@ -29,7 +29,7 @@ def test_a_page_a_document_and_files(run: Callable, words: tuple[str, ...], tmp_
     assert [row["accuracy"] for row in rows[:3]] == [point["accuracy"] for point in document["top"]]
     page = run(*given).page
     assert f"ablate the top n of {document['n_living']} alive features by attribution at L2.P3" in page
-    assert "Nothing finer than 1 in 3 can be said" in page
+    assert "than random sets that take out as many latents and as much norm" in page
 
 
 @pytest.mark.parametrize("order", ["screen", "frequency"])

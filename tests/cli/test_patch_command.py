@@ -49,7 +49,7 @@ def test_the_page_says_what_was_predicted_and_what_came(run: Callable, base: tup
         "prediction: the result of step 1 is the source's",
         "are needed to find a share of 10%",
         "the answer became",
-        "2 controls: sources with a third value",
+        "third value",
         "Too few problems to tell",
         "No SAE at L2.P3",
     ):

@@ -531,10 +531,11 @@ def test_a_replacing_run_says_that_the_reconstruction_is_in_its_effect(
 def test_problems_of_a_single_calculation_are_refused_before_the_work(
     llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)})
     monkeypatch.setattr(llama, "prefill", lambda *_, **__: pytest.fail("the model ran"))
     alike = [replace(problem, steps=problems[0].steps) for problem in problems[:5]]
     with pytest.raises(ConfigError, match="All 5 problems have one and the same chain") as caught:
-        FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)}).run(Ablate(4), alike)
+        engine.run(Ablate(4), alike)
     assert len(str(caught.value).splitlines()) == 2
 
 

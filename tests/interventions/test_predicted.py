@@ -99,7 +99,7 @@ def test_verdicts() -> None:
     # problem by problem: 40 problems on which one control of twenty does it too
     assert unbeaten.controls is not None
     difference = np.repeat([1 - 1 / 20, 0.0], [40, 160])
-    assert unbeaten.controls.difference == estimate_bounded(difference, 2.0)
+    assert unbeaten.controls.difference == estimate_bounded(difference, 1.0)
     short = score_prediction(predicted(*[5] * 9), outcomes(*[1] * 9), outcomes(*[1] * 9)).verdict
     assert short.startswith("Too few problems to tell: 0 of 9")
 

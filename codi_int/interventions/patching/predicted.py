@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
+from codi_int.interventions.evidence.betting import estimate_bounded
 from codi_int.interventions.evidence.clusters import read_clusters
-from codi_int.interventions.evidence.controlled import compare_with_controls
 from codi_int.interventions.evidence.flips import sign_flip_test
 from codi_int.interventions.evidence.paired import power
 from codi_int.interventions.evidence.verdicts import p_words
@@ -202,8 +202,9 @@ def score_prediction(
     if matched_controls is not None and n_tested:
         others = np.stack([_mark_hits(rows, outcomes)[tested] for outcomes in controls]).astype(np.float64)
         own = hits[tested].astype(np.float64)
-        beside = compare_with_controls(own, others, clusters=groups.codes, confidence=confidence)
-        matched_controls = replace(matched_controls, difference=beside.difference)
+        # a share of controls is between 0 and 1, so the difference lies in [-1, 1]
+        beside = estimate_bounded(own - others.mean(0), 1.0, clusters=groups.codes, confidence=confidence)
+        matched_controls = replace(matched_controls, difference=beside)
     needed, p_value = needed_problems(hit_rate), sign_flip_test(groups.sums(changes)) if n_tested else None
     return PredictionTest(
         claim=predictions.claim,
