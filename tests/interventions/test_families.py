@@ -45,8 +45,8 @@ def test_bad_input_is_refused(p_values: list[float], method: str) -> None:
 
 
 def test_a_p_value_that_the_flips_cannot_give_is_refused() -> None:
-    # seven flips one way give 2 / 2**7
-    assert adjust([0.015625], "discrete-bh", counts=[7]) == [0.015625]
-    assert adjust([0.0156], "discrete-bh", counts=[7]) == pytest.approx([0.015625], abs=1e-3)
+    # seven flips one way give p = 2 / 2**7, which the step-up divides by 1 - p
+    assert adjust([0.015625], "discrete-bh", counts=[7]) == pytest.approx([1 / 63])
+    assert adjust([0.0156], "discrete-bh", counts=[7]) == pytest.approx([1 / 63], rel=0.01)
     with pytest.raises(ConfigError, match=r"p = 0.01 is below 0.015625, the smallest that its test can give"):
         adjust([0.01, 1.0], "discrete-bh", counts=[7, 3])

@@ -59,8 +59,7 @@ def adjust(
         adjusted = _CONTINUOUS[method](values)
     else:
         known = _read_supports(method, tested, len(p_values), counts, supports)
-        _check_attainable(values, known)
-        adjusted = _DISCRETE[method](values, known)
+        adjusted = _DISCRETE[method](_as_attained(values, known), known)
     for i, p_value in zip(tested, adjusted.tolist(), strict=True):
         out[i] = p_value
     return out
@@ -82,15 +81,21 @@ def _read_supports(
     return [_one_support(given[i], counted=supports is None) for i in tested]
 
 
-def _check_attainable(values: NDArray[np.float64], supports: Sequence[Support]) -> None:
-    """ConfigError for a p-value below all that its test can give, which would come out as no evidence needed at all."""
-    for value, support in zip(values.tolist(), supports, strict=True):
-        # a hundredth of leeway, for p-values that were copied with three digits
+def _as_attained(values: NDArray[np.float64], supports: Sequence[Support]) -> NDArray[np.float64]:
+    """The p-values with those that were copied with few digits put to the one that the test gives."""
+    out = values.copy()
+    for i, (value, support) in enumerate(zip(values.tolist(), supports, strict=True)):
+        # A hundredth of leeway. Without it 0.0156 in place of 0.015625 would count as smaller than all that seven flips
+        # can give, that is as if no test could be so extreme.
         if value < 0.99 * support[0]:
             raise ConfigError(
                 f"p = {value:g} is below {support[0]:g}, the smallest that its test can give.",
                 "Give the flips or the support of the test that made the p-value.",
             )
+        nearest = support[min(int(np.searchsorted(support, 0.99 * value)), len(support) - 1)]
+        if abs(nearest - value) <= 0.01 * nearest:
+            out[i] = nearest
+    return out
 
 
 def _one_support(given: Any, counted: bool) -> Support:
