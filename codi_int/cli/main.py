@@ -43,12 +43,12 @@ COMMANDS = (
     Entry(
         "screen",
         "codi_int.cli.screen:screen",
-        "Ablate every feature of one or more sites and rank the effects, with p-values corrected over all of them.",
+        "Ablate every feature of one or more sites; what is found is run again on problems that selected nothing.",
     ),
     Entry(
         "curve",
         "codi_int.cli.curve:curve",
-        "Ablate the top n features of a site together, for growing n, against random sets of as many alive features.",
+        "Ablate the top n features of a site together, for growing n, against random sets that take out as much.",
     ),
     Entry(
         "map",
