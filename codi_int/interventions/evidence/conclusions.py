@@ -89,9 +89,10 @@ def largest_possible(
 
 def clopper_pearson_upper(hits: int, n: int, confidence: float = 0.95) -> float:
     """One-sided exact upper limit of a share."""
-    from scipy.stats import binomtest
+    from scipy.special import betaincinv
 
-    return float(binomtest(hits, n, alternative="less").proportion_ci(confidence).high)
+    # the limit that scipy's binomtest gives, a hundred times as fast: a screen asks for one for every feature
+    return 1.0 if hits == n else float(betaincinv(hits + 1, n - hits, confidence))
 
 
 def detectable_change(

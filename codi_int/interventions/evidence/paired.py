@@ -6,6 +6,7 @@ about a difference; how many problems agree decides how large that difference is
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,7 @@ def fewest_for_significance(alpha: float) -> int:
     return math.floor(math.log2(2.0 / alpha)) + 1
 
 
+@lru_cache(maxsize=4096)
 def score_interval(counts: PairedCounts | DeflatedCounts, confidence: float = 0.95) -> Interval:
     """Tango's score interval for the paired difference of two proportions, with Edwards' continuity correction.
 
