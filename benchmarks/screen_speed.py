@@ -27,6 +27,7 @@ from unittest.mock import patch
 import _common as common
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 import codi_int as ci
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
@@ -41,6 +42,26 @@ from codi_int.types import Number, Problem, Site
 
 SITE = Site(14, 3)
 BATCH_SIZES = (64, 128, 256, 512)
+PROFILED = 400
+"""problems of the profile: the profiler keeps every call"""
+CALLS = {
+    "matrix products of layers": ("mm", "addmm"),
+    "attention": (
+        "bmm",
+        "baddbmm",
+        "baddbmm_",
+        "_softmax",
+        "masked_fill_",
+        "_scaled_dot_product_flash_attention_for_cpu",
+    ),
+    "norms and elementwise": (
+        *("mul", "mul_", "add", "add_", "sub", "neg", "div", "div_", "silu", "silu_", "pow", "mean", "sum", "rsqrt"),
+        *("rms_norm", "_fused_rms_norm", "where", "exp", "amax", "maximum", "gt", "ge", "le", "lt", "eq", "ne"),
+    ),
+    "copies": ("copy_", "cat", "index", "index_select", "gather", "clone", "_to_copy", "index_put_", "embedding"),
+}
+"""kinds of torch calls in the profile"""
+OTHER_CALLS = "views, dispatch and the rest"
 
 
 def load(limit: int | None) -> tuple[CodiModel, FeatureInterventionEngine, Sequence[Problem]]:
@@ -153,6 +174,25 @@ def screen_part(limit: int | None) -> dict[str, object]:
     return {**found, "peak_mib": common.peak_mib(), "held_before_mib": held}
 
 
+def profile_part(limit: int | None) -> dict[str, object]:
+    """Where the suffix of a screen spends its time, by kinds of torch calls; the profiler itself takes time, too."""
+    _, engine, problems = load(limit or PROFILED)
+    context = engine.site_context(problems)
+    alive = (context.latents != 0).any(0).nonzero()[:, 0].tolist()
+    plans = engine.plan_all(context, [ci.Ablate(feature) for feature in alive])
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        engine.score(context, plans)
+    kind_of = {name: kind for kind, names in CALLS.items() for name in names}
+    spent, calls = dict.fromkeys((*CALLS, OTHER_CALLS), 0.0), dict.fromkeys((*CALLS, OTHER_CALLS), 0)
+    for event in seen.key_averages():
+        kind = kind_of.get(event.key.removeprefix("aten::"), OTHER_CALLS)
+        spent[kind] += event.self_cpu_time_total / 1e6
+        calls[kind] += event.count
+    total = sum(spent.values())
+    rows = [{"calls": kind, "count": calls[kind], "share": spent[kind] / total} for kind in spent]
+    return {"n_problems": len(problems), "rows": sum(len(plan.rows) for plan in plans), "profile": rows}
+
+
 class Ablation:
     """A hook that takes each row's feature out: encode, subtract its share of the decoding."""
 
@@ -247,7 +287,7 @@ def extrapolated(screen: dict, rerun: dict) -> list[dict[str, object]]:
 
 
 def report(screen: dict, rerun: dict, rows: list[dict[str, object]]) -> None:
-    """The tables of this benchmark."""
+    """The tables of the screen and the re-runs."""
     counts, confirming = screen["counts"], screen["confirmation"]
     print(f"\n{screen['features']} features x {screen['n_problems']} problems at {SITE}\n")
     common.show(rows, {"how": "how", "seconds": "seconds", "ratio": "times the screen's"})
@@ -280,7 +320,7 @@ def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--sample", type=int, default=6, help="features that are re-run (default 6)")
     parser.add_argument("--limit", type=int, help="problems; default all")
-    parser.add_argument("--part", choices=("screen", "naive"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("screen", "naive", "profile"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     limit, sample = (64, 2) if given.quick else (given.limit, given.sample)
     if given.part == "screen":
@@ -289,12 +329,19 @@ def main() -> None:
     if given.part == "naive":
         print(json.dumps(naive_part(limit, sample, BATCH_SIZES[:2] if given.quick else BATCH_SIZES)))
         return
+    if given.part == "profile":
+        print(json.dumps(profile_part(limit)))
+        return
     options = ["--quick"] if given.quick else ["--sample", sample, *(["--limit", limit] if limit else [])]
     screen = common.part(__file__, "screen", *options)
     rerun = common.part(__file__, "naive", *options)
     rows = extrapolated(screen, rerun)
     report(screen, rerun, rows)
-    common.write("screen_speed", {"site": str(SITE), "table": rows, "screen": screen, "rerun": rerun}, given.quick)
+    profiled = common.part(__file__, "profile", *options)
+    print(f"\nwhere the suffix spends its time ({profiled['n_problems']:,} problems, {profiled['rows']:,} rows)")
+    common.show(profiled["profile"], {"calls": "torch calls", "count": "count", "share": "share"})
+    document = {"site": str(SITE), "table": rows, "screen": screen, "rerun": rerun, "profile": profiled}
+    common.write("screen_speed", document, given.quick)
 
 
 if __name__ == "__main__":
