@@ -18,8 +18,8 @@ import _common as common
 PAGE = common.DOCS_RESULTS / "causal-map.md"
 TABLES = common.DOCS_RESULTS / "causal-map"
 RUNS = Path("runs") / "causal-map"
-SITES = ("L10.P1", "L10.P5")
-"""where the map shows large losses: these get SAEs of their own, by the recipe of the shipped one"""
+SITE = "L10.P1"
+"""the site of the pairs; with L10.P5 it is where the map shows large losses"""
 PAIRED = 12
 """the strongest features of a site, all pairs of which are ablated together"""
 COLUMNS = (
@@ -62,26 +62,21 @@ class Part:
 
 MAPS = (
     Part("map", ("map",), ("map",)),
-    Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,15", "--thoughts"), ("map",)),
+    Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
     Part("paths", ("map", "--propagate", "split", "--layer", "3,7,11", "--position", "1-6"), ("map-logprob",), 500),
 )
 PUBLISHED = (
     Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("volcano", "effects", "ranks")),
     Part("curve", ("curve", "--layer", "14"), ("curve",), 500),
 )
-TRAINED = Part(
-    "saes", ("sae", "sweep", "--layer", "10", "--position", "1,5", "--k", "16", "--features", "512", "--splice")
+ELSEWHERE = (
+    Part(
+        "screen-elsewhere",
+        ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution"),
+        ("volcano-accuracy", "volcano-logprob", "effects"),
+    ),
+    Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1"), ("curve",), 500),
 )
-
-
-def elsewhere(folder: Path) -> tuple[Part, ...]:
-    """What is asked at the other sites, whose SAEs lie in `folder`."""
-    sae = ("--sae", str(folder / TRAINED.name))
-    screen = ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution", *sae)
-    return (
-        Part("screen-elsewhere", screen, ("volcano-accuracy", "volcano-logprob", "effects")),
-        Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1", *sae), ("curve",), 500),
-    )
 
 
 def pairs(folder: Path, site: str) -> Part:
@@ -93,19 +88,16 @@ def pairs(folder: Path, site: str) -> Part:
     lines = (f"{a},{b}" for i, a in enumerate(features) for b in features[i + 1 :])
     (common.ROOT / file).write_text("\n".join(lines) + "\n")
     layer, position = site[1:].split(".P")
-    words = ("screen", "--layer", layer, "--position", position, "--pairs", str(file), "--sae")
-    return Part("pairs", (*words, str(folder / TRAINED.name)), ("pairs",))
+    return Part("pairs", ("screen", "--layer", layer, "--position", position, "--pairs", str(file)), ("pairs",))
 
 
 def strongest(folder: Path) -> Part:
-    """The feature that changes accuracy most surely, with every control there is."""
+    """The feature that changes accuracy most surely, with every control there is, on stories that selected nothing."""
     rows = json.loads((common.ROOT / folder / "screen-elsewhere" / "screen.json").read_text())["rows"]
     row = min((row for row in rows if row["p_value"] is not None), key=lambda row: row["p_value"])
     layer, position = row["site"][1:].split(".P")
-    (sae,) = (common.ROOT / folder / TRAINED.name / row["site"]).iterdir()
     words = ("ablate", "--feature", str(row["feature"]), "--layer", layer, "--position", position)
-    controls = ("--directions", "20", "--neurons", "20")
-    return Part("strongest", (*words, *controls, "--sae", str(folder / TRAINED.name / row["site"] / sae.name)))
+    return Part("strongest", (*words, "--directions", "20", "--neurons", "20", "--data", "stories:confirmation"))
 
 
 def do(part: Part, folder: Path, limit: int | None) -> None:
@@ -139,10 +131,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many problems; the page is left alone")
     limit = parser.parse_args().limit
     folder = RUNS if limit is None else RUNS.with_name("causal-map-quick")
-    parts = [*MAPS, *PUBLISHED, TRAINED, *elsewhere(folder)]
+    parts = [*MAPS, *PUBLISHED, *ELSEWHERE]
     for part in parts:
         do(part, folder, limit)
-    for part in (strongest(folder), pairs(folder, SITES[0])):
+    for part in (strongest(folder), pairs(folder, SITE)):
         parts.append(part)
         do(part, folder, limit)
     if limit is not None:
