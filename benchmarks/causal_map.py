@@ -43,6 +43,25 @@ COLUMNS = (
     "logprob_p",
     "logprob_p_adjusted",
     "rank_logprob",
+    "n_effective",
+    "probability",
+    "probability_low",
+    "probability_high",
+    "testable",
+    "p_equivalence_adjusted",
+    "conclusion",
+    "selected",
+    "confirmed",
+    "confirmation_broken",
+    "confirmation_fixed",
+    "confirmation_estimate",
+    "confirmation_low",
+    "confirmation_high",
+    "confirmation_p_adjusted",
+    "selected_logprob",
+    "confirmed_logprob",
+    "confirmation_logprob",
+    "confirmation_logprob_p_adjusted",
 )
 
 
@@ -63,11 +82,11 @@ class Part:
 MAPS = (
     Part("map", ("map",), ("map",)),
     Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
-    Part("paths", ("map", "--propagate", "split", "--layer", "3,7,11", "--position", "1-6"), ("map-logprob",), 500),
+    Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
 )
 PUBLISHED = (
     Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("volcano", "effects", "ranks")),
-    Part("curve", ("curve", "--layer", "14"), ("curve",), 500),
+    Part("curve", ("curve", "--layer", "14"), ("curve",), 300),
 )
 ELSEWHERE = (
     Part(
@@ -75,7 +94,7 @@ ELSEWHERE = (
         ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution"),
         ("volcano-accuracy", "volcano-logprob", "effects"),
     ),
-    Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1"), ("curve",), 500),
+    Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1"), ("curve",), 300),
 )
 
 
