@@ -20,7 +20,7 @@ TABLES = common.DOCS_RESULTS / "causal-map"
 RUNS = Path("runs") / "causal-map"
 SITE = "L10.P1"
 """the site of the pairs; with L10.P5 it is where the map shows large losses"""
-PAIRED = 12
+PAIRED = 8
 """the strongest features of a site, all pairs of which are ablated together"""
 COLUMNS = (
     "site",
@@ -80,7 +80,7 @@ class Part:
 
 
 MAPS = (
-    Part("map", ("map",), ("map",)),
+    Part("map", ("map",), ("map",), 500),
     Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
     Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
 )
@@ -99,7 +99,7 @@ ELSEWHERE = (
 
 
 def pairs(folder: Path, site: str) -> Part:
-    """All pairs of the strongest features of a site, by what ablating each one does to the log-probability."""
+    """All pairs of a site's strongest features, by the log-probability, on stories that did not pick them."""
     rows = json.loads((common.ROOT / folder / "screen-elsewhere" / "screen.json").read_text())["rows"]
     strongest = sorted((row for row in rows if row["site"] == site), key=lambda row: -abs(row["logprob"]))[:PAIRED]
     features = sorted(row["feature"] for row in strongest)
@@ -107,7 +107,8 @@ def pairs(folder: Path, site: str) -> Part:
     lines = (f"{a},{b}" for i, a in enumerate(features) for b in features[i + 1 :])
     (common.ROOT / file).write_text("\n".join(lines) + "\n")
     layer, position = site[1:].split(".P")
-    return Part("pairs", ("screen", "--layer", layer, "--position", position, "--pairs", str(file)), ("pairs",))
+    words = ("screen", "--layer", layer, "--position", position, "--pairs", str(file))
+    return Part("pairs", (*words, "--data", "stories:confirmation"), ("pairs",))
 
 
 def strongest(folder: Path) -> Part:
