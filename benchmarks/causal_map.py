@@ -22,11 +22,7 @@ SITE = "L10.P1"
 """the site of the pairs; with L10.P5 it is where the map shows large losses"""
 PAIRED = 8
 """the strongest features of a site, all pairs of which are ablated together"""
-COLUMNS = (
-    "site",
-    "feature",
-    "firing_rate",
-    "edit_size",
+EVIDENCE = (
     "n_touched",
     "n_broken",
     "n_fixed",
@@ -36,20 +32,18 @@ COLUMNS = (
     "high",
     "p_value",
     "p_adjusted",
-    "rank",
+    "testable",
+    "p_equivalence_adjusted",
+    "conclusion",
     "logprob",
     "logprob_low",
     "logprob_high",
     "logprob_p",
     "logprob_p_adjusted",
-    "rank_logprob",
     "n_effective",
     "probability",
     "probability_low",
     "probability_high",
-    "testable",
-    "p_equivalence_adjusted",
-    "conclusion",
     "selected",
     "confirmed",
     "confirmation_broken",
@@ -63,6 +57,8 @@ COLUMNS = (
     "confirmation_logprob",
     "confirmation_logprob_p_adjusted",
 )
+FEATURE_COLUMNS = ("site", "feature", "firing_rate", "edit_size", *EVIDENCE, "rank", "rank_logprob")
+CELL_COLUMNS = ("site", "propagate", "n_replaced", *EVIDENCE)
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,14 @@ def publish(part: Part, folder: Path) -> None:
 def write_features(folder: Path, part: str) -> None:
     """Every feature of a screen as a table."""
     rows = json.loads((common.ROOT / folder / part / "screen.json").read_text())["rows"]
-    common.write_table([{key: row[key] for key in COLUMNS} for row in rows], TABLES / f"{part}.csv")
+    common.write_table([{key: row[key] for key in FEATURE_COLUMNS} for row in rows], TABLES / f"{part}.csv")
+
+
+def write_cells(folder: Path, part: str) -> None:
+    """Every cell of a map that has a path to the answer as a table."""
+    rows = json.loads((common.ROOT / folder / part / "map.json").read_text())["cells"]
+    open_rows = [row for row in rows if row["estimate"] is not None]
+    common.write_table([{key: row[key] for key in CELL_COLUMNS} for row in open_rows], TABLES / f"{part}.csv")
 
 
 def main() -> None:
@@ -163,6 +166,8 @@ def main() -> None:
         publish(part, folder)
     for name in ("screen", "screen-elsewhere"):
         write_features(folder, name)
+    for part in MAPS:
+        write_cells(folder, part.name)
 
 
 if __name__ == "__main__":
