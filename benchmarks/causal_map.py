@@ -15,6 +15,8 @@ from pathlib import Path
 
 import _common as common
 
+from codi_int.types import Site
+
 PAGE = common.DOCS_RESULTS / "causal-map.md"
 TABLES = common.DOCS_RESULTS / "causal-map"
 RUNS = Path("runs") / "causal-map"
@@ -145,7 +147,7 @@ def write_features(folder: Path, part: str) -> None:
 def write_cells(folder: Path, part: str) -> None:
     """Every cell of a map that has a path to the answer as a table."""
     rows = json.loads((common.ROOT / folder / part / "map.json").read_text())["cells"]
-    open_rows = [row for row in rows if row["estimate"] is not None]
+    open_rows = [row | {"site": str(Site(**row["site"]))} for row in rows if row["estimate"] is not None]
     common.write_table([{key: row[key] for key in CELL_COLUMNS} for row in open_rows], TABLES / f"{part}.csv")
 
 
