@@ -83,14 +83,14 @@ MAPS = (
     Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
 )
 PUBLISHED = (
-    Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("volcano", "effects", "ranks")),
+    Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("firing", "effects", "ranks")),
     Part("curve", ("curve", "--layer", "14"), ("curve",), 300),
 )
 ELSEWHERE = (
     Part(
         "screen-elsewhere",
         ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution"),
-        ("volcano-accuracy", "volcano-logprob", "effects"),
+        ("firing-accuracy", "firing-logprob", "effects"),
     ),
     Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1"), ("curve",), 300),
 )
