@@ -15,18 +15,16 @@ from pathlib import Path
 
 import _common as common
 
+from codi_int.types import Site
+
 PAGE = common.DOCS_RESULTS / "causal-map.md"
 TABLES = common.DOCS_RESULTS / "causal-map"
 RUNS = Path("runs") / "causal-map"
-SITES = ("L10.P1", "L10.P5")
-"""where the map shows large losses: these get SAEs of their own, by the recipe of the shipped one"""
-PAIRED = 12
+SITE = "L10.P1"
+"""the site of the pairs; with L10.P5 it is where the map shows large losses"""
+PAIRED = 8
 """the strongest features of a site, all pairs of which are ablated together"""
-COLUMNS = (
-    "site",
-    "feature",
-    "firing_rate",
-    "edit_size",
+EVIDENCE = (
     "n_touched",
     "n_broken",
     "n_fixed",
@@ -36,14 +34,33 @@ COLUMNS = (
     "high",
     "p_value",
     "p_adjusted",
-    "rank",
+    "testable",
+    "p_equivalence_adjusted",
+    "conclusion",
     "logprob",
     "logprob_low",
     "logprob_high",
     "logprob_p",
     "logprob_p_adjusted",
-    "rank_logprob",
+    "n_effective",
+    "probability",
+    "probability_low",
+    "probability_high",
+    "selected",
+    "confirmed",
+    "confirmation_broken",
+    "confirmation_fixed",
+    "confirmation_estimate",
+    "confirmation_low",
+    "confirmation_high",
+    "confirmation_p_adjusted",
+    "selected_logprob",
+    "confirmed_logprob",
+    "confirmation_logprob",
+    "confirmation_logprob_p_adjusted",
 )
+FEATURE_COLUMNS = ("site", "feature", "firing_rate", "edit_size", *EVIDENCE, "rank", "rank_logprob")
+CELL_COLUMNS = ("site", "propagate", "n_replaced", *EVIDENCE)
 
 
 @dataclass(frozen=True)
@@ -61,31 +78,26 @@ class Part:
 
 
 MAPS = (
-    Part("map", ("map",), ("map",)),
-    Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,15", "--thoughts"), ("map",)),
-    Part("paths", ("map", "--propagate", "split", "--layer", "3,7,11", "--position", "1-6"), ("map-logprob",), 500),
+    Part("map", ("map",), ("map",), 500),
+    Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
+    Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
 )
 PUBLISHED = (
-    Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("volcano", "effects", "ranks")),
-    Part("curve", ("curve", "--layer", "14"), ("curve",), 500),
+    Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("firing", "effects", "ranks")),
+    Part("curve", ("curve", "--layer", "14"), ("curve",), 300),
 )
-TRAINED = Part(
-    "saes", ("sae", "sweep", "--layer", "10", "--position", "1,5", "--k", "16", "--features", "512", "--splice")
+ELSEWHERE = (
+    Part(
+        "screen-elsewhere",
+        ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution"),
+        ("firing-accuracy", "firing-logprob", "effects"),
+    ),
+    Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1"), ("curve",), 300),
 )
-
-
-def elsewhere(folder: Path) -> tuple[Part, ...]:
-    """What is asked at the other sites, whose SAEs lie in `folder`."""
-    sae = ("--sae", str(folder / TRAINED.name))
-    screen = ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution", *sae)
-    return (
-        Part("screen-elsewhere", screen, ("volcano-accuracy", "volcano-logprob", "effects")),
-        Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1", *sae), ("curve",), 500),
-    )
 
 
 def pairs(folder: Path, site: str) -> Part:
-    """All pairs of the strongest features of a site, by what ablating each one does to the log-probability."""
+    """All pairs of a site's strongest features, by the log-probability, on stories that did not pick them."""
     rows = json.loads((common.ROOT / folder / "screen-elsewhere" / "screen.json").read_text())["rows"]
     strongest = sorted((row for row in rows if row["site"] == site), key=lambda row: -abs(row["logprob"]))[:PAIRED]
     features = sorted(row["feature"] for row in strongest)
@@ -93,19 +105,17 @@ def pairs(folder: Path, site: str) -> Part:
     lines = (f"{a},{b}" for i, a in enumerate(features) for b in features[i + 1 :])
     (common.ROOT / file).write_text("\n".join(lines) + "\n")
     layer, position = site[1:].split(".P")
-    words = ("screen", "--layer", layer, "--position", position, "--pairs", str(file), "--sae")
-    return Part("pairs", (*words, str(folder / TRAINED.name)), ("pairs",))
+    words = ("screen", "--layer", layer, "--position", position, "--pairs", str(file))
+    return Part("pairs", (*words, "--data", "stories:confirmation"), ("pairs",))
 
 
 def strongest(folder: Path) -> Part:
-    """The feature that changes accuracy most surely, with every control there is."""
+    """The feature that changes accuracy most surely, with every control there is, on stories that selected nothing."""
     rows = json.loads((common.ROOT / folder / "screen-elsewhere" / "screen.json").read_text())["rows"]
     row = min((row for row in rows if row["p_value"] is not None), key=lambda row: row["p_value"])
     layer, position = row["site"][1:].split(".P")
-    (sae,) = (common.ROOT / folder / TRAINED.name / row["site"]).iterdir()
     words = ("ablate", "--feature", str(row["feature"]), "--layer", layer, "--position", position)
-    controls = ("--directions", "20", "--neurons", "20")
-    return Part("strongest", (*words, *controls, "--sae", str(folder / TRAINED.name / row["site"] / sae.name)))
+    return Part("strongest", (*words, "--directions", "20", "--neurons", "20", "--data", "stories:confirmation"))
 
 
 def do(part: Part, folder: Path, limit: int | None) -> None:
@@ -131,7 +141,14 @@ def publish(part: Part, folder: Path) -> None:
 def write_features(folder: Path, part: str) -> None:
     """Every feature of a screen as a table."""
     rows = json.loads((common.ROOT / folder / part / "screen.json").read_text())["rows"]
-    common.write_table([{key: row[key] for key in COLUMNS} for row in rows], TABLES / f"{part}.csv")
+    common.write_table([{key: row[key] for key in FEATURE_COLUMNS} for row in rows], TABLES / f"{part}.csv")
+
+
+def write_cells(folder: Path, part: str) -> None:
+    """Every cell of a map that has a path to the answer as a table."""
+    rows = json.loads((common.ROOT / folder / part / "map.json").read_text())["cells"]
+    open_rows = [row | {"site": str(Site(**row["site"]))} for row in rows if row["estimate"] is not None]
+    common.write_table([{key: row[key] for key in CELL_COLUMNS} for row in open_rows], TABLES / f"{part}.csv")
 
 
 def main() -> None:
@@ -139,10 +156,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many problems; the page is left alone")
     limit = parser.parse_args().limit
     folder = RUNS if limit is None else RUNS.with_name("causal-map-quick")
-    parts = [*MAPS, *PUBLISHED, TRAINED, *elsewhere(folder)]
+    parts = [*MAPS, *PUBLISHED, *ELSEWHERE]
     for part in parts:
         do(part, folder, limit)
-    for part in (strongest(folder), pairs(folder, SITES[0])):
+    for part in (strongest(folder), pairs(folder, SITE)):
         parts.append(part)
         do(part, folder, limit)
     if limit is not None:
@@ -151,6 +168,8 @@ def main() -> None:
         publish(part, folder)
     for name in ("screen", "screen-elsewhere"):
         write_features(folder, name)
+    for part in MAPS:
+        write_cells(folder, part.name)
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def curve_figure(document: Document) -> "matplotlib.figure.Figure":
         f"Bars: 95% intervals over problems. Band: least to most of {len(draws)} random sets {alike}; "
         "line: their median."
     )
-    figure = new_figure(PAGE, 2.9, title, caption, title_share=0.55)
+    figure = new_figure(PAGE, 2.9, title, caption, title_share=0.45)
     axes = figure.subplots(1, 2)
     for axis, measure in zip(axes, (ACCURACY, LOGPROB), strict=True):
         _curve_panel(axis, document["top"], draws, measure)

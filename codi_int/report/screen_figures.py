@@ -47,7 +47,10 @@ def screen_figures(document: Document, out: str | Path) -> list[Path]:
 def volcano_figure(document: Document, measures: Sequence[Measure] = MEASURES) -> "matplotlib.figure.Figure":
     """Effect against -log10 p, with the border of what was found; a panel for each measure, or for each site."""
     shown = panels(document, measures)
-    text = f"{caption_of_dots(document)} {RINGS} Dashed: the largest p that was found."
+    text = (
+        f"{caption_of_dots(document)} {RINGS} Dashed: the largest p that was found, or what a lone one would have to "
+        "pass. On the ground: p = 1, or no p-value."
+    )
     figure, axes = _axes(shown, f"Ablating single features at {where(document)}", text)
     line = {measure: border(alive(document, measure)) for measure in measures}
     for axis, panel in zip(axes, shown, strict=True):
