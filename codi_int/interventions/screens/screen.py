@@ -165,9 +165,9 @@ class _Worker:
             self._keep(list(self._rows.values()), ())
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
-        scores = self._engine.score(context, list(plans.values()))
+        scores, baseline = self._engine.score(context, list(plans.values())), self._engine.baseline(context)
         changes = {
-            feature: arm_change(context.clean, plan, found)
+            feature: arm_change(context.clean, plan, found, baseline)
             for (feature, plan), found in zip(plans.items(), scores, strict=True)
         }
         for feature, one in measure_arms(changes, self._sides, self._seed).items():
@@ -268,7 +268,7 @@ def run_again(
         planned = ((feature, engine.plan(context, make_edit(feature))) for feature in here)
         for group in group_by_rows(planned, lambda item: len(item[1].rows)):
             for (feature, plan), found in zip(group, engine.score(context, [p for _, p in group]), strict=True):
-                changes[site, feature] = arm_change(clean, plan, found)
+                changes[site, feature] = arm_change(clean, plan, found, engine.baseline(context))
             advance(len(group))
     return Again(changes, 0 if clean is None else n_correct(clean))
 
