@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, false_discovery_control
 
-from codi_int.errors import FeatureError
+from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.families import adjust
@@ -125,6 +125,10 @@ def test_features_picked_from_another_screen_bring_its_family(
     whole = run_screen(engine, right, selection=plan)
     assert picked.rows[0].p_adjusted == whole.rows[17].p_adjusted != alone.rows[0].p_adjusted
     assert len(picked.rows) == 1
+    # folds select by what each did in either fold, and that screen has nothing to say of folds
+    nowhere = replace(screen, rows=tuple(replace(row, folds=()) for row in screen.rows))
+    with pytest.raises(ConfigError, match="was not measured in folds"):
+        run_screen(engine, right, features=[17], selection=SelectionPlan(confirm="folds"), family=nowhere)
 
 
 def test_pairs_that_no_feature_touches_are_not_run(screen: Screen) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.data.problems import ProblemsLike, as_problems
+from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan
@@ -70,7 +71,8 @@ def run_screen(
             `family`, another screen of these problems from which the features were picked: its features count too.
 
     Raises:
-        ConfigError: for problems that are all one cluster, or that would confirm and select at once.
+        ConfigError: for problems that are all one cluster, or that would confirm and select at once, and for a family
+            that was not measured in the folds that confirm here.
         FeatureError: for a feature that an SAE does not have.
         SiteError: for a site that the engine has no SAE for.
     """
@@ -78,6 +80,7 @@ def run_screen(
     problems = as_problems(problems)
     sides = take_sides(problems, names.pop("selection", None))
     family: Screen | None = names.pop("family", None)
+    _check_family(family, sides)
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
@@ -129,6 +132,15 @@ def run_screen(
         environment=replace(found.environment, seconds=time.perf_counter() - started),
         notes=(*notes, *sides.notes),
     )
+
+
+def _check_family(family: Screen | None, sides: Sides) -> None:
+    """ConfigError where two folds confirm each other and the family was not measured in them."""
+    if family is not None and sides.folds is not None and not all(row.folds for row in family.rows):
+        raise ConfigError(
+            "Two folds confirm each other here, and the screen that is the family was not measured in folds.",
+            "Give --confirm as that screen had it, or run that screen with --confirm folds.",
+        )
 
 
 class _Worker:
