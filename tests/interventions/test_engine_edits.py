@@ -18,7 +18,7 @@ from codi_int.interventions.edits.values import Clamp, Interchange, Steer
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.suffix import SuffixRunner
-from codi_int.interventions.engine.summary import family_of, family_verdict
+from codi_int.interventions.engine.summary import ResultFamily, family_of, family_verdict
 from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.verdicts import verdict_of
@@ -323,3 +323,19 @@ def test_a_family_corrects_what_it_says_of_likelihood_and_of_equivalence(several
         assert f"{p} after Holm over 3 edits" in one.effect.verdict
         # an edit that cannot change accuracy is tested for equivalence all the same: three tests
         assert "ruled out (p = 0.048 after Holm over 3 edits" in one.effect.verdict
+
+
+def test_what_a_family_could_have_found_is_what_its_bluntest_edit_could(several: Result) -> None:
+    right = np.ones(300, dtype=bool)
+    one, other = (
+        replace(compare_paired(right, right), minimum_detectable=smallest, conclusion="unresolved")
+        for smallest in (0.012, 0.034)
+    )
+    none = replace(one, minimum_detectable=None)
+    verdicts = [
+        family_verdict(ResultFamily(tuple(replace(several, effect=effect) for effect in effects), (1.0, 1.0)))
+        for effects in ((one, other), (other, one), (one, none))
+    ]
+    assert verdicts[0] == verdicts[1]
+    assert "A true change of 3.4 points or more by any of them would be found" in verdicts[0]
+    assert "would be found" not in verdicts[2]

@@ -73,11 +73,13 @@ def family_verdict(family: ResultFamily) -> str:
     rest = f" The others: {', '.join(others)}." if found and others else f" {', '.join(others)}." if others else ""
     if found:
         return f"{len(found):,} of {n:,} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}.{rest}"
-    smallest = first.minimum_detectable
+    # of all edits: each has noise of its own, and what is said must hold for the bluntest
+    smallest = [result.effect.minimum_detectable for result in family.results if result.effect.p_value is not None]
     power = (
         ""
-        if smallest is None
-        else f" A true change of {100 * smallest:.1f} points or more would be found with 80% power."
+        if None in smallest
+        else f" A true change of {100 * max(s for s in smallest if s is not None):.1f} points or more by any of them "
+        "would be found with 80% power."
     )
     return f"None of {n:,} edits is shown to change accuracy (p < {alpha:.2g} after Holm):{rest}{power}"
 
