@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import binomtest
 
 from codi_int.data.problems import Problems, load_problems
+from codi_int.interventions.evidence.equivalence import equivalence_exact
 from codi_int.interventions.evidence.measure import ArmChange
-from codi_int.interventions.evidence.paired import power
+from codi_int.interventions.evidence.paired import PairedCounts, power
 from codi_int.interventions.screens.confirmed import Confirmation
 from codi_int.interventions.screens.judging import Again, Judged, _speaking, judge, measure_arms
 from codi_int.interventions.screens.sides import SelectionPlan, Sides
@@ -152,8 +153,25 @@ def test_two_folds_select_for_each_other(problems: Problems) -> None:
     assert (weak.fold, weak.n_broken) == (1, 8)
     assert weak.accuracy.p_adjusted == pytest.approx(2 * binomtest(8, 8).pvalue)
     assert found.selection.confirmed_on == "folds"
-    # the other fold shows that it changes less than the bound there
+    # the other fold shows that it changes less than the bound there: Holm over three, at half the level
+    nothing = equivalence_exact(PairedCounts(350, 0, 0), PLAN.bound).p_value
+    assert one.p_equivalence == pytest.approx(2 * 3 * nothing)
     assert found.effects[1].conclusion == "equivalent"
+
+
+def test_power_is_that_of_the_problems_that_confirm(problems: Problems) -> None:
+    few = Sides(problems[:N], PLAN, confirming=problems[N : N + 300])
+    arms = {"a": change(range(21)), "b": change(range(30, 50))}
+    found = judge(
+        list(measure_arms(arms, few).values()),
+        few,
+        lambda keys: Again({key: change(range(9), n=300) for key in keys}, 0),
+    )
+    first = found.confirmations[0]
+    assert first is not None
+    # 21 of 700 lost where it was selected, two selected, 300 problems to find it again
+    assert first.power == pytest.approx(power(300, 21 / 700, 0.0, 0.05 / 2))
+    assert (first.n, first.n_broken, first.accuracy.value) == (300, 9, -0.03)
 
 
 def test_what_folds_say_of_an_arm_is_not_the_better_of_two() -> None:
@@ -190,6 +208,19 @@ def test_what_was_looked_at_elsewhere_counts_in_the_family(problems: Problems) -
     assert ten.effects[0].accuracy.p_adjusted == pytest.approx(10 * p_value)
     assert (len(ten.effects), ten.selection.n_tested) == (1, 10)
     assert (one.effects[0].conclusion, ten.effects[0].conclusion) == ("changed", "unresolved")
+
+
+def test_what_was_looked_at_elsewhere_counts_in_the_family_of_equivalence_tests(problems: Problems) -> None:
+    alone = Sides(problems[:N], SelectionPlan(confirm="none", bound=0.02))
+    arms = measure_arms({"a": change([5], [20])}, alone)
+    others = measure_arms({i: change(range(8), range(8, 16)) for i in range(9)}, alone)
+    ten = judge(list(arms.values()), alone, besides=list(others.values())).effects[0]
+    loud = next(iter(others.values())).effect.p_equivalence
+    assert ten.p_equivalence is not None
+    assert loud is not None
+    # Benjamini and Hochberg's step up by hand: nine equal ones above
+    assert ten.p_equivalence_adjusted == pytest.approx(min(10 * ten.p_equivalence, loud))
+    assert ten.p_equivalence_adjusted > ten.p_equivalence
 
 
 def test_chains_that_selected_are_left_out_beside(problems: Problems) -> None:
