@@ -59,7 +59,7 @@ class Draws:
     verdicts: int
 
 
-FULL, QUICK = Draws(coverage=400, inner=999, null=1000, pipeline=300, verdicts=60), Draws(10, 99, 20, 5, 2)
+FULL, QUICK = Draws(coverage=400, inner=999, null=1000, pipeline=300, verdicts=45), Draws(10, 99, 20, 5, 2)
 
 
 @dataclass(frozen=True)

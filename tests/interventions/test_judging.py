@@ -159,14 +159,22 @@ def test_two_folds_select_for_each_other(problems: Problems) -> None:
     assert found.effects[1].conclusion == "equivalent"
 
 
+def test_what_all_problems_find_and_no_fold_does_is_no_change(problems: Problems) -> None:
+    """Eight of eight over all, four of four in either fold: nothing was selected, so nothing is confirmed."""
+    sides = Sides(problems[:N], PLAN, folds=np.arange(N) % 2)
+    found = judge(list(measure_arms({"spread": change(range(8))}, sides).values()), sides)
+    assert found.selected == (False,)
+    # over all it would be a finding
+    p_value = binomtest(8, 8).pvalue
+    assert found.effects[0].accuracy.p_adjusted == pytest.approx(p_value / (1 - p_value))
+    assert found.effects[0].conclusion in ("equivalent", "unresolved")
+
+
 def test_power_is_that_of_the_problems_that_confirm(problems: Problems) -> None:
     few = Sides(problems[:N], PLAN, confirming=problems[N : N + 300])
     arms = {"a": change(range(21)), "b": change(range(30, 50))}
-    found = judge(
-        list(measure_arms(arms, few).values()),
-        few,
-        lambda keys: Again({key: change(range(9), n=300) for key in keys}, 0),
-    )
+    measured = list(measure_arms(arms, few).values())
+    found = judge(measured, few, lambda keys: Again({key: change(range(9), n=300) for key in keys}, 0))
     first = found.confirmations[0]
     assert first is not None
     # 21 of 700 lost where it was selected, two selected, 300 problems to find it again
