@@ -2,6 +2,7 @@
 
     python benchmarks/calibration.py            # measures the vectors once (build/calibration), then simulates
     python benchmarks/calibration.py --quick    # few draws; the page is left alone
+    python benchmarks/calibration.py --only verdicts    # one table alone; the others stay as they are
 
 The vectors are what ablating each feature of three sites does to every story of `stories:validation`. Nulls are made of
 them: signs of whole clusters re-drawn, in all features at once, so that their dependence stays; and clusters drawn
@@ -16,6 +17,7 @@ from itertools import pairwise
 import _common as common
 import numpy as np
 from _changes import Vectors, load_vectors
+from _verdicts import Flips, simulate_verdicts
 from numpy.typing import NDArray
 
 import codi_int as ci
@@ -54,9 +56,10 @@ class Draws:
     inner: int
     null: int
     pipeline: int
+    verdicts: int
 
 
-FULL, QUICK = Draws(coverage=400, inner=999, null=1000, pipeline=300), Draws(10, 99, 20, 5)
+FULL, QUICK = Draws(coverage=400, inner=999, null=1000, pipeline=300, verdicts=45), Draws(10, 99, 20, 5, 2)
 
 
 @dataclass(frozen=True)
@@ -311,6 +314,17 @@ def equivalence_claims(world: World, draws: Draws) -> list[dict[str, object]]:
     return rows
 
 
+def verdicts(world: World, draws: Draws) -> list[dict[str, object]]:
+    """The screen's own code from flips to verdicts, without a true effect and with planted ones."""
+    real = Flips(world.vectors.accuracy[:, world.testable], world.vectors.touched[:, world.testable])
+    return [
+        simulate_verdicts(real, confirm, size, n_planted=N_PLANTED, draws=n, seed=7)
+        for confirm in ("set", "folds")
+        # nulls are where false findings are counted
+        for size, n in ((0.0, draws.verdicts), (PLANTED[1], max(draws.verdicts // 3, 2)))
+    ]
+
+
 def table(rows: Sequence[dict[str, object]]) -> str:
     """Rows as a Markdown table."""
     heads = list(rows[0])
@@ -332,12 +346,16 @@ PARTS: dict[str, Callable[[World, Draws], list[dict[str, object]]]] = {
     "max-t": max_t_errors,
     "pipeline": pipeline,
     "equivalence": equivalence_claims,
+    "verdicts": verdicts,
 }
 
 
 def main() -> None:
     """Simulate everything, write the JSON and fill in the page."""
-    quick = common.arguments(__doc__).parse_args().quick
+    parser = common.arguments(__doc__)
+    parser.add_argument("--only", choices=PARTS, help="one table")
+    given = parser.parse_args()
+    quick, only = given.quick, given.only
     draws, world, out = QUICK if quick else FULL, load(), {}
     effective = effective_problems(world.groups.sums(world.vectors.logprob))
     facts = {
@@ -348,14 +366,15 @@ def main() -> None:
         "clusters": world.groups.sizes.size,
     }
     print(facts, flush=True)
-    for name, part in PARTS.items():
+    for name, part in PARTS.items() if only is None else [(only, PARTS[only])]:
         started = time.perf_counter()
         out[name] = part(world, draws)
         print(f"\n{name}: {time.perf_counter() - started:.0f} s\n{table(out[name])}", flush=True)
     result = {"draws": asdict(draws), "facts": facts, **out}
-    common.write("calibration", result, quick)
+    common.write("calibration" if only is None else f"calibration-{only}", result, quick)
     if not quick:
-        common.fill_page(PAGE, "facts", table([facts]), code=False)
+        if only is None:
+            common.fill_page(PAGE, "facts", table([facts]), code=False)
         for name, rows in out.items():
             common.fill_page(PAGE, name, table(rows), code=False)
 

@@ -6,12 +6,25 @@ from codi_int.records import Conclusion, Estimate, MeanEffect
 from codi_int.shown import Shown
 
 
+@dataclass(frozen=True)
+class Symmetry:
+    """Whether changes are symmetric about 0, by cluster. That is another question than whether their mean is 0."""
+
+    n: int
+    """clusters that changed"""
+    sign_flip_p: float
+    """sign flips of cluster sums, two-sided"""
+    signed_rank_p: float
+    """Wilcoxon's signed ranks of cluster sums, two-sided"""
+
+
 @dataclass(frozen=True, repr=False)
 class Effect(Shown):
     """What an intervention did to the answers, paired by problem."""
 
     estimate: float
-    """accuracy(intervened) - accuracy(clean) = (n_fixed - n_broken) / n"""
+    """accuracy(intervened) - accuracy(clean) = (n_fixed - n_broken) / n; with splice `replace`, here and below, the
+    reconstructed arm takes the place of the clean one"""
     low: float
     """lower end of the interval for the estimate"""
     high: float
@@ -64,6 +77,9 @@ class Effect(Shown):
     """how many problems count as one at worst, by the sizes of the clusters (sum m^2 / sum m); 1 for single problems"""
     testable: bool | None = None
     """whether the edit touches enough clusters ever to be significant; what is not leaves the family"""
+    symmetry: Symmetry | None = None
+    """of the changes of the clean answer's log-probability: beside the mean, and no test of it; None where none
+    changed"""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from codi_int.effects import ControlSet as ControlSet
 from codi_int.effects import Effect as Effect
 from codi_int.effects import Matched as Matched
+from codi_int.effects import Symmetry as Symmetry
 from codi_int.errors import SiteError
 from codi_int.records import Alias, Estimate, flatten
 from codi_int.records import Conclusion as Conclusion

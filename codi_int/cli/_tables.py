@@ -108,7 +108,6 @@ def _arms(result: "Result", *names: str) -> FittedTable:
 
 
 def _family(family: "ResultFamily") -> FittedTable:
-    # Holm over the family: accuracy is what the family is a test of. Log-probabilities below are shown unadjusted.
     out = table(
         "accuracy, points",
         Column("touched", rank=2),
@@ -131,16 +130,19 @@ def _family(family: "ResultFamily") -> FittedTable:
 
 def _family_likelihoods(family: "ResultFamily") -> FittedTable:
     """The clean answer's probability, which always has an interval, and its log-probability."""
+    from codi_int.interventions.evidence.families import adjust
+
     out = table(
         "the clean answer's",
         "probability, points",
         Column("interval", rank=1, name="interval of points"),
         "log-probability, nats",
         Column("interval", rank=2, name="interval of nats"),
-        "p",
+        "p (Holm)",
         Column("does more than", rank=3),
     )
-    for result in family.results:
+    adjusted = adjust([None if log is None else log.p_value for log in (r.effect.logprob for r in family.results)])
+    for result, p_value in zip(family.results, adjusted, strict=True):
         log, found, group = result.effect.logprob, result.effect.probability, result.controls.get("random_features")
         if log is None:
             continue
@@ -148,13 +150,14 @@ def _family_likelihoods(family: "ResultFamily") -> FittedTable:
         share = "" if rank is None or group is None else f"{percentage(rank, 0)} % of {counted(group.draws, 'control')}"
         chance = ("-", "-") if found is None else (points(found.estimate), interval_text(found.low, found.high, points))
         interval = interval_text(log.low, log.high, nats)
-        out.add_row(result.experiment.label, *chance, nats(log.estimate), interval, p_text(log.p_value), share)
+        out.add_row(result.experiment.label, *chance, nats(log.estimate), interval, p_text(p_value), share)
     return out
 
 
 def _effect(result: "Result") -> FittedTable:
     e = result.effect
-    out = table("effect (intervened - clean)", "estimate", f"{e.confidence:.0%} interval", "p")
+    before = "reconstructed" if result.experiment.splice == "replace" else "clean"
+    out = table(f"effect (intervened - {before})", "estimate", f"{e.confidence:.0%} interval", "p")
     out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
     rows: "tuple[tuple[str, MeanEffect | None, Any], ...]" = (
         ("probability of the clean answer, points", e.probability, points),
@@ -185,6 +188,9 @@ def _flips(result: "Result") -> Iterator[Text]:
         carry = f"{fixed(e.n_effective, 1)} problems carry the mean log-probability"
         too_few = ": too few for an interval" if e.logprob is not None and e.logprob.low is None else ""
         yield Text(f"{carry}, the three largest {percentage(e.share_of_largest, 0)} % of it{too_few}", style="dim")
+    if (found := e.symmetry) is not None:
+        ps = f"sign flips p {_equals(found.sign_flip_p)}, signed rank p {_equals(found.signed_rank_p)}"
+        yield Text(f"symmetry, not the mean (nats): {ps}", style="dim")
     yield Text(_methods(result), style="dim")
 
 
@@ -197,7 +203,7 @@ def _methods(result: "Result") -> str:
     return f"{'; '.join(names)}{unit}"
 
 
-def _equals(p_value: float) -> str:
+def _equals(p_value: float | None) -> str:
     text = p_text(p_value)
     return text if text.startswith("<") else f"= {text}"
 
@@ -214,10 +220,10 @@ def _matched(group: "ControlSet") -> Iterator[Text]:
         norms = f"{significant(matched.edit_size)} ({significant(matched.edit_size_median)})"
         yield Text(f"the edit touches {touched}, norm {norms}", style="dim")
     if (found := group.difference) is not None:
-        interval = f"{interval_text(found.low, found.high, points)}, p {_equals(found.p_value or 0.0)}"
+        interval = f"{interval_text(found.low, found.high, points)}, p {_equals(found.p_value)}"
         yield Text(f"effect minus controls, problem by problem: {points(found.value)} points ({interval})")
         # (1 + as strong) / (1 + draws): of so few draws it is a rank, and named so
-        yield Text(f"rank of the edit among them by accuracy: p {_equals(group.p_value or 1.0)}", style="dim")
+        yield Text(f"rank of the edit among them by accuracy: p {_equals(group.p_value)}", style="dim")
 
 
 def _controls(name: str, group: "ControlSet", result: "Result") -> FittedTable:

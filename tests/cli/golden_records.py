@@ -51,6 +51,7 @@ from codi_int.types import (
     RunCounts,
     Site,
     StepsRow,
+    Symmetry,
 )
 
 SITE = Site(14, 3)
@@ -147,6 +148,7 @@ EFFECT = Effect(
     n_clusters=1_234,
     design_effect=1.21,
     testable=True,
+    symmetry=Symmetry(n=317, sign_flip_p=0.0412, signed_rank_p=0.00791),
 )
 RANDOM_FEATURES = ControlSet(
     draws=4,

@@ -164,7 +164,7 @@ def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:
     # the edit breaks one that was right, and so does just as much
     other = replace(outcomes[50], correct=False, touched=True)
     change = change_between(outcomes, [*outcomes[:50], other, *outcomes[51:]])
-    found = control_set(clean, [arm], [scores], arm=arm, change=change)
+    found = control_set(clean, outcomes, [arm], scores=[scores], arm=arm, change=change)
     assert found.rank_of_effect == 0.5
     assert found.p_value == 1.0
     assert found.difference is not None

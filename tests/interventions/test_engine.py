@@ -18,6 +18,8 @@ from codi_int.interventions.edits.basic import Ablate, Amplify, Edit, Swap
 from codi_int.interventions.engine.clean import CleanPasses
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.interventions.screens.screen import run_screen
+from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import SAEConfig, TopKSAE
 from codi_int.types import Problem, Result, Site
@@ -141,8 +143,9 @@ def test_every_answer_is_that_of_a_hook_on_the_whole_model(
 
     with llama.hooks({SITE: hook}, propagate=propagate):
         answers = llama.answer(problems)
-    assert [outcome.answer for outcome in result.outcomes["intervened"]] == [c.answer for c in answers]
-    assert result.effect.n_answer_changed
+    intervened, clean = ([o.answer for o in result.outcomes[name]] for name in ("intervened", "clean"))
+    assert intervened == [c.answer for c in answers]
+    assert intervened != clean
 
 
 @pytest.mark.parametrize(
@@ -516,7 +519,7 @@ def test_problem_lists_that_cannot_work_are_refused(
         engine.run(Ablate(4), [problems[0], problems[0]])
 
 
-def test_a_replacing_run_says_that_the_reconstruction_is_in_its_effect(
+def test_a_replacing_run_says_what_its_effect_is_against(
     llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker
 ) -> None:
     saes = {SITE: sae_at(llama, SITE)}
@@ -524,8 +527,34 @@ def test_a_replacing_run_says_that_the_reconstruction_is_in_its_effect(
         splice: FeatureInterventionEngine(llama, saes, splice=splice).run(Ablate(4), problems, controls=None).notes
         for splice in ("add", "replace")
     }
-    assert any(note.startswith("splice=replace: the effect includes") for note in notes["replace"])
+    assert any(
+        note.startswith("splice=replace: the effect is against the reconstructed arm") for note in notes["replace"]
+    )
     assert not any("splice" in note for note in notes["add"])
+
+
+def test_a_replacing_run_does_not_book_what_the_reconstruction_costs_to_the_feature(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker
+) -> None:
+    """It is measured against the reconstructed arm, and touched is what it changed; by hand from the outcomes."""
+    engine = FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)}, splice="replace")
+    result = engine.run(Ablate(4), problems, controls=2)
+    clean, rebuilt, after = (result.outcomes[name] for name in ("clean", "reconstructed", "intervened"))
+    touched = [o.touched for o in after]
+    assert 0 < sum(touched) == result.effect.n_touched < len(problems)
+    by_hand = [a.answer_logprob - b.answer_logprob for a, b, t in zip(after, rebuilt, touched, strict=True) if t]
+    assert result.effect.logprob is not None
+    assert result.effect.logprob.estimate == pytest.approx(sum(by_hand) / len(problems), abs=1e-9)
+    cost = sum(b.answer_logprob - c.answer_logprob for b, c in zip(rebuilt, clean, strict=True)) / len(problems)
+    assert abs(cost) > 1e-4  # there is something that could have been booked to it
+    # a screen measures the same, and so does a control
+    row = run_screen(engine, problems, features=[4], selection=SelectionPlan(confirm="none")).rows[0]
+    assert (row.n_touched, row.estimate) == (result.effect.n_touched, result.effect.estimate)
+    assert row.logprob == pytest.approx(result.effect.logprob.estimate, abs=1e-6)
+    control = result.controls["random_features"]
+    lone = engine.run(Ablate(int(control.labels[0].split()[-1])), problems, controls=None).effect
+    assert lone.logprob is not None
+    assert control.logprob_estimates[0] == pytest.approx(lone.logprob.estimate, abs=1e-6)
 
 
 def test_problems_of_a_single_calculation_are_refused_before_the_work(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,8 +18,10 @@ from codi_int.interventions.edits.values import Clamp, Interchange, Steer
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.suffix import SuffixRunner
-from codi_int.interventions.engine.summary import family_of, family_verdict
+from codi_int.interventions.engine.summary import ResultFamily, family_of, family_verdict
+from codi_int.interventions.evidence.compare import compare_paired
 from codi_int.interventions.evidence.families import adjust
+from codi_int.interventions.evidence.verdicts import verdict_of
 from codi_int.model.hooked import CodiModel
 from codi_int.sae import TopKSAE
 from codi_int.types import Problem, Result, Site
@@ -305,3 +308,34 @@ def test_arms_of_different_sites_share_a_run(engine: FeatureInterventionEngine, 
         assert one.answers == other.answers
         torch.testing.assert_close(one.logprobs, other.logprobs, rtol=1e-4, atol=1e-4)
     assert len({tuple(scores.logprobs.tolist()) for scores in alone}) == 3
+
+
+def test_a_family_corrects_what_it_says_of_likelihood_and_of_equivalence(several: Result) -> None:
+    """0.03 alone is 0.09 by Holm among p = 0.03, 0.04 and 0.5, so nothing is said to become less likely."""
+    right = np.ones(900, dtype=bool)
+    base = compare_paired(right, right, logprob_change=np.linspace(-1.0, 0.5, 900))
+    assert base.logprob is not None
+    effects = [replace(base, logprob=replace(base.logprob, p_value=p)) for p in (0.03, 0.04, 0.5)]
+    found = family_of([replace(several, effect=effect) for effect in effects]).results
+    assert "less likely" in verdict_of(effects[0])
+    for one, p in zip(found, ("p = 0.09", "p = 0.09", "p = 0.5"), strict=True):
+        assert "No shift of the clean answer's log-probability shown" in one.effect.verdict
+        assert f"{p} after Holm over 3 edits" in one.effect.verdict
+        # an edit that cannot change accuracy is tested for equivalence all the same: three tests
+        assert "ruled out (p = 0.048 after Holm over 3 edits" in one.effect.verdict
+
+
+def test_what_a_family_could_have_found_is_what_its_bluntest_edit_could(several: Result) -> None:
+    right = np.ones(300, dtype=bool)
+    one, other = (
+        replace(compare_paired(right, right), minimum_detectable=smallest, conclusion="unresolved")
+        for smallest in (0.012, 0.034)
+    )
+    none = replace(one, minimum_detectable=None)
+    verdicts = [
+        family_verdict(ResultFamily(tuple(replace(several, effect=effect) for effect in effects), (1.0, 1.0)))
+        for effects in ((one, other), (other, one), (one, none))
+    ]
+    assert verdicts[0] == verdicts[1]
+    assert "A true change of 3.4 points or more by any of them would be found" in verdicts[0]
+    assert "would be found" not in verdicts[2]

@@ -1,16 +1,20 @@
 """From arms to findings on changes made by hand."""
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from codi_int.data.problems import Problems, load_problems
+from codi_int.interventions.evidence.equivalence import equivalence_exact
 from codi_int.interventions.evidence.measure import ArmChange
-from codi_int.interventions.evidence.paired import power
-from codi_int.interventions.screens.judging import Again, Judged, judge, measure_arms
+from codi_int.interventions.evidence.paired import PairedCounts, power
+from codi_int.interventions.screens.confirmed import Confirmation
+from codi_int.interventions.screens.judging import Again, Judged, _speaking, judge, measure_arms
 from codi_int.interventions.screens.sides import SelectionPlan, Sides
+from codi_int.records import Estimate
 
 N = 700
 PLAN = SelectionPlan(bound=0.02)
@@ -144,13 +148,62 @@ def test_two_folds_select_for_each_other(problems: Problems) -> None:
     assert weak is not None
     assert one.fold == 0
     assert (one.n, one.n_broken) == (350, 0)
-    # both folds select `weak`; where the odd one confirms it, 20 of 20, is surer. There three were selected, of which
-    # two are as sure (Holm: both times 3), and every fold has half the level
-    assert (weak.fold, weak.n_broken) == (0, 20)
-    assert weak.accuracy.p_adjusted == pytest.approx(2 * 3 * binomtest(20, 20).pvalue)
+    # both folds select `weak`, and both confirm it; the less sure one speaks, 8 of 8. There two were selected, of which
+    # the other is surer (Holm: times 1), and every fold has half the level
+    assert (weak.fold, weak.n_broken) == (1, 8)
+    assert weak.accuracy.p_adjusted == pytest.approx(2 * binomtest(8, 8).pvalue)
     assert found.selection.confirmed_on == "folds"
-    # the other fold shows that it changes less than the bound there
+    # the other fold shows that it changes less than the bound there: Holm over three, at half the level
+    nothing = equivalence_exact(PairedCounts(350, 0, 0), PLAN.bound).p_value
+    assert one.p_equivalence == pytest.approx(2 * 3 * nothing)
     assert found.effects[1].conclusion == "equivalent"
+
+
+def test_what_all_problems_find_and_no_fold_does_is_no_change(problems: Problems) -> None:
+    """Eight of eight over all, four of four in either fold: nothing was selected, so nothing is confirmed."""
+    sides = Sides(problems[:N], PLAN, folds=np.arange(N) % 2)
+    found = judge(list(measure_arms({"spread": change(range(8))}, sides).values()), sides)
+    assert found.selected == (False,)
+    # over all it would be a finding
+    p_value = binomtest(8, 8).pvalue
+    assert found.effects[0].accuracy.p_adjusted == pytest.approx(p_value / (1 - p_value))
+    assert found.effects[0].conclusion in ("equivalent", "unresolved")
+
+
+def test_power_is_that_of_the_problems_that_confirm(problems: Problems) -> None:
+    few = Sides(problems[:N], PLAN, confirming=problems[N : N + 300])
+    arms = {"a": change(range(21)), "b": change(range(30, 50))}
+    measured = list(measure_arms(arms, few).values())
+    found = judge(measured, few, lambda keys: Again({key: change(range(9), n=300) for key in keys}, 0))
+    first = found.confirmations[0]
+    assert first is not None
+    # 21 of 700 lost where it was selected, two selected, 300 problems to find it again
+    assert first.power == pytest.approx(power(300, 21 / 700, 0.0, 0.05 / 2))
+    assert (first.n, first.n_broken, first.accuracy.value) == (300, 9, -0.03)
+
+
+def test_what_folds_say_of_an_arm_is_not_the_better_of_two() -> None:
+    nats = Estimate(value=-0.2, low=-0.3, high=-0.1, p_value=0.001, p_adjusted=0.002)
+    empty = Confirmation(
+        n=350,
+        n_broken=9,
+        n_fixed=0,
+        accuracy=Estimate(value=-0.03, low=-0.05, high=-0.01, p_value=0.004, p_adjusted=0.008),
+        logprob=Estimate(value=-0.5, low=None, high=None),
+        confirmed=True,
+        confirmed_logprob=None,
+        power=0.9,
+        fold=0,
+    )
+    surer = replace(empty, accuracy=replace(empty.accuracy, p_adjusted=0.001), fold=1)
+    refused = replace(empty, accuracy=replace(empty.accuracy, p_adjusted=0.9), confirmed=False, fold=1)
+    # selected by the log-probability alone, and by that confirmed
+    other = replace(empty, confirmed=None, power=None, logprob=nats, confirmed_logprob=True, fold=1)
+    assert _speaking([empty, surer]) == _speaking([surer, empty]) == empty
+    assert _speaking([refused, empty]) == _speaking([empty, refused]) == empty
+    assert _speaking([empty, other]) == _speaking([other, empty])
+    assert _speaking([empty, other]) == replace(empty, logprob=nats, confirmed_logprob=True)
+    assert _speaking([other]) == other
 
 
 def test_what_was_looked_at_elsewhere_counts_in_the_family(problems: Problems) -> None:
@@ -165,10 +218,21 @@ def test_what_was_looked_at_elsewhere_counts_in_the_family(problems: Problems) -
     assert (one.effects[0].conclusion, ten.effects[0].conclusion) == ("changed", "unresolved")
 
 
+def test_what_was_looked_at_elsewhere_counts_in_the_family_of_equivalence_tests(problems: Problems) -> None:
+    alone = Sides(problems[:N], SelectionPlan(confirm="none", bound=0.02))
+    arms = measure_arms({"a": change([5], [20])}, alone)
+    others = measure_arms({i: change(range(8), range(8, 16)) for i in range(9)}, alone)
+    ten = judge(list(arms.values()), alone, besides=list(others.values())).effects[0]
+    loud = next(iter(others.values())).effect.p_equivalence
+    assert ten.p_equivalence is not None
+    assert loud is not None
+    # Benjamini and Hochberg's step up by hand: nine equal ones above
+    assert ten.p_equivalence_adjusted == pytest.approx(min(10 * ten.p_equivalence, loud))
+    assert ten.p_equivalence_adjusted > ten.p_equivalence
+
+
 def test_chains_that_selected_are_left_out_beside(problems: Problems) -> None:
     # the first 100 confirming problems ask for what selecting ones ask for, in other words
-    from dataclasses import replace
-
     shared = [replace(p, id=f"again-{i}", question=f"{p.question} Say.") for i, p in enumerate(problems[:100])]
     confirming = Problems([*shared, *problems[N + 100 :]], "shared")
     sides = Sides(problems[:N], PLAN, confirming=confirming)

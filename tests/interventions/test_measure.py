@@ -58,6 +58,8 @@ def test_every_number_is_that_of_its_own_function() -> None:
     assert found.p_equivalence == equivalence_by_cluster(change.accuracy, LABELS, 0.02).p_value
     assert (found.n_broken, found.n_fixed) == (int((change.accuracy < 0).sum()), int((change.accuracy > 0).sum()))
     assert (found.n_touched, found.largest_possible) == (200, 0.5)
+    # 300 singles and 50 pairs are worth 400 / 1.25: 160 of 320 are touched
+    assert found.largest_in_population == pytest.approx(binomtest(160, 320).proportion_ci(0.90, "exact").high)
     assert found.conclusion is None, "it depends on the family"
 
 

@@ -90,7 +90,7 @@ def test_verdicts() -> None:
     many, few, none = outcomes(*[5] * 40, *[1] * 160), outcomes(*[5] * 2, *[1] * 198), outcomes(*[1] * 200)
     assert "comes true on 20% of the problems: 40 of 200" in score_prediction(claim, before, many).verdict
     missed = score_prediction(claim, before, few)
-    assert "does not come true beyond chance" in missed.verdict
+    assert "comes true beyond chance is not shown" in missed.verdict
     assert missed.verdict.endswith(f"The interval ends at {binomtest(2, 200).proportion_ci(method='wilson').high:.1%}.")
     beaten = score_prediction(claim, before, many, [many] * 20)
     assert "20 of 20 control edits did as well. That it exceeds its controls is not shown: +0.0" in beaten.verdict

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, false_discovery_control
 
-from codi_int.errors import FeatureError
+from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.families import adjust
@@ -125,6 +125,10 @@ def test_features_picked_from_another_screen_bring_its_family(
     whole = run_screen(engine, right, selection=plan)
     assert picked.rows[0].p_adjusted == whole.rows[17].p_adjusted != alone.rows[0].p_adjusted
     assert len(picked.rows) == 1
+    # folds select by what each did in either fold, and that screen has nothing to say of folds
+    nowhere = replace(screen, rows=tuple(replace(row, folds=()) for row in screen.rows))
+    with pytest.raises(ConfigError, match="was not measured in folds"):
+        run_screen(engine, right, features=[17], selection=SelectionPlan(confirm="folds"), family=nowhere)
 
 
 def test_pairs_that_no_feature_touches_are_not_run(screen: Screen) -> None:
@@ -238,7 +242,7 @@ def test_a_replacing_screen_tests_no_feature_that_never_fires(
     dead, alive = run_screen(replacing, right, features=[31, 4]).rows[::-1]
     assert (dead.feature, dead.firing_rate, dead.n_touched) == (31, 0.0, 0)
     assert (dead.p_value, dead.logprob_p, dead.p_adjusted, dead.logprob_p_adjusted) == (None, None, None, None)
-    assert dead.low <= dead.estimate <= dead.high
-    assert dead.logprob != 0.0
+    # what the reconstruction costs is no effect of a feature that never fires
+    assert (dead.low, dead.estimate, dead.high, dead.logprob) == (0.0, 0.0, 0.0, 0.0)
     assert alive.p_value is not None
     assert 0 < alive.n_touched == round(alive.firing_rate * len(right))

@@ -13,7 +13,9 @@ from codi_int.interventions.evidence.compare import (
     compare_paired,
     conclude_effect,
 )
+from codi_int.interventions.evidence.conclusions import detectable_change
 from codi_int.interventions.evidence.mean import estimate_mean
+from codi_int.interventions.evidence.paired import PairedCounts
 from codi_int.interventions.evidence.verdicts import Tested, p_words
 from codi_int.records import Estimate
 from codi_int.types import ControlSet
@@ -266,3 +268,15 @@ def test_a_change_says_whether_it_exceeds_its_controls(
     ).verdict
     assert verdict == effect.verdict if says is None else f"The change {says}" in verdict
     assert beside_controls(effect, {}) == effect
+
+
+def test_what_can_be_detected_counts_clusters_and_the_family() -> None:
+    """Pairs of problems count as one at worst, and of ten tests each has a tenth of the level (Holm)."""
+    clean, after = _arms(800, 20, 6)
+    effect = compare_paired(clean, after, clusters=np.arange(800) // 2)
+    counts = PairedCounts(400, 10, 3)
+    assert effect.minimum_detectable == detectable_change(counts, 1.0, 0.05)
+    assert compare_paired(clean, after).minimum_detectable == detectable_change(PairedCounts(800, 20, 6), 1.0, 0.05)
+    of_ten = conclude_effect(effect, Tested(effect.p_value, effect.p_equivalence, n_tests=10))
+    assert of_ten.minimum_detectable == detectable_change(counts, 1.0, 0.005)
+    assert of_ten.minimum_detectable > effect.minimum_detectable

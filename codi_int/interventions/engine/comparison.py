@@ -13,14 +13,15 @@ from codi_int.interventions.engine.summary import arm_outcomes, change_between
 from codi_int.interventions.evidence.betting import METHOD
 from codi_int.interventions.evidence.controlled import compare_with_controls
 from codi_int.interventions.evidence.measure import ArmChange
-from codi_int.types import ControlSet, Matched
+from codi_int.types import ControlSet, Matched, Outcome
 
 
 def control_sets(
     clean: CleanPass,
+    before: Sequence[Outcome],
     sets: Mapping[str, Sequence[ArmPlan]],
-    scores: Sequence[ArmScores],
     *,
+    scores: Sequence[ArmScores],
     arm: ArmPlan,
     change: ArmChange,
 ) -> dict[str, ControlSet]:
@@ -30,25 +31,39 @@ def control_sets(
     for name, plans in sets.items():
         stop = start + len(plans)
         if plans:
-            out[name] = control_set(clean, plans, scores[start:stop], arm=arm, change=change)
+            out[name] = control_set(
+                clean,
+                before,
+                plans,
+                scores=scores[start:stop],
+                arm=arm,
+                change=change,
+            )
         start = stop
     return out
 
 
 def control_set(
-    clean: CleanPass, plans: Sequence[ArmPlan], scores: Sequence[ArmScores], *, arm: ArmPlan, change: ArmChange
+    clean: CleanPass,
+    before: Sequence[Outcome],
+    plans: Sequence[ArmPlan],
+    *,
+    scores: Sequence[ArmScores],
+    arm: ArmPlan,
+    change: ArmChange,
 ) -> ControlSet:
     """What the controls did, and where the effect stands among them.
 
     Args:
         clean: the undisturbed run.
+        before: the arm that the edit and its controls are measured against.
         plans: the controls; at least one.
         scores: what they answered.
         arm: the edit that they imitate.
         change: what it changed.
     """
     changes = [
-        change_between(clean.outcomes, arm_outcomes(clean, plan, score), change.clusters)
+        change_between(before, arm_outcomes(clean, plan, score), change.clusters)
         for plan, score in zip(plans, scores, strict=True)
     ]
     # counted as the effect itself is: a difference of two means may miss a tie in the last digit

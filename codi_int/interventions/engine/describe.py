@@ -49,7 +49,7 @@ def notes_on(
     notes = []
     if splice == "replace" and any(sae is not None for sae in saes.values()):
         notes.append(
-            "splice=replace: the effect includes what the SAE's reconstruction costs; see the reconstructed arm."
+            "splice=replace: the effect is against the reconstructed arm; what that itself costs is no part of it."
         )
     if len(edit.sites) > 1:
         notes.append("Several sites: at each, the edit gets what arrives there under the edits before it.")

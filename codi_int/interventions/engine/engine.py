@@ -13,7 +13,7 @@ from codi_int.interventions.edits.adapt import as_edit, named_edit
 from codi_int.interventions.edits.basic import Edit, check_edit, check_features
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.edits.residual import ResidualEdit
-from codi_int.interventions.engine import describe
+from codi_int.interventions.engine import describe, summary
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
 from codi_int.interventions.engine.baselines import baseline_arms
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, CleanPasses, rows_within
@@ -25,7 +25,6 @@ from codi_int.interventions.engine.planning import Capture, SiteState, Unedited,
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.subgroups import operation_rows, steps_rows
 from codi_int.interventions.engine.suffix import MAX_ROWS, SuffixRunner, settle_rounding
-from codi_int.interventions.engine.summary import change_between, effect_of_edit, outcomes_of_arms, summarize_arm
 from codi_int.interventions.engine.summary import count_work as count_work
 from codi_int.interventions.evidence.compare import beside_controls
 from codi_int.interventions.evidence.equivalence import BOUND, check_bound
@@ -37,7 +36,7 @@ from codi_int.progress import Progress, rename_stage
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
 from codi_int.shown import Shown
-from codi_int.types import Experiment, Problem, Propagate, Result, Site, SiteLike, Splice
+from codi_int.types import Experiment, Outcome, Problem, Propagate, Result, Site, SiteLike, Splice
 
 AnyEdit = Edit | ResidualEdit | AtSites | Any
 """what the engine runs: an edit of latents, of the residual, or a table of them"""
@@ -156,11 +155,13 @@ class FeatureInterventionEngine(Shown):
         # the order of this list is the order in which `outcomes_of_arms` and `control_sets` read the scores
         plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self._score_arms(context, plans, progress)
-        outcomes = outcomes_of_arms(context.clean, plans, scores)
-        change = change_between(outcomes["clean"], outcomes["intervened"], context.clean.clusters)
-        beside = control_sets(context.clean, sets, scores[2:], arm=arm, change=change)
-        effect = beside_controls(effect_of_edit(edit, arm, change, seed, bound), beside)
-        arms = {name: summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
+        outcomes = summary.outcomes_of_arms(context.clean, plans, scores)
+        # with `replace`, what the SAE costs is not booked to the feature
+        before = outcomes["reconstructed" if self.splice == "replace" else "clean"]
+        change = summary.change_between(before, outcomes["intervened"], context.clean.clusters)
+        beside = control_sets(context.clean, before, sets, scores=scores[2:], arm=arm, change=change)
+        effect = beside_controls(summary.effect_of_edit(edit, arm, change, seed, bound), beside)
+        arms = {name: summary.summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
         after = describe.doubts_after(
             edit, table, self.saes, arm=arm, arms=arms, n_problems=len(context.clean.problems)
         )
@@ -238,15 +239,23 @@ class FeatureInterventionEngine(Shown):
     def _score_arms(self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None) -> list[ArmScores]:
         """Scores of an edit, of the reconstruction, and of the edit's controls, in this order."""
         edit, reconstruction, *controls = plans
-        # The reconstruction by itself and not beside the others: the next edit of the site finds it done, and the
-        # edit's rows then share batches with the same ones whether it was or not.
-        rebuilt = self._passes.scored(
-            reconstruction,
-            (self.propagate, self.method, self.max_rows),
-            lambda: self.score(context, [reconstruction], rename_stage(progress, "reconstruction"))[0],
-        )
+        rebuilt = self._rebuilt(context, reconstruction, progress)
         found, *others = self.score(context, [edit, *controls], progress)
         return [found, rebuilt, *others]
+
+    def _rebuilt(self, context: SiteContext, reconstruction: ArmPlan, progress: Progress | None) -> ArmScores:
+        # The reconstruction by itself and not beside the others: the next edit of the site finds it done, and the
+        # edit's rows then share batches with the same ones whether it was or not.
+        how = (context.resume_point.propagate, self.method, self.max_rows)
+        report = rename_stage(progress, "reconstruction")
+        return self._passes.scored(reconstruction, how, lambda: self.score(context, [reconstruction], report)[0])
+
+    def baseline(self, context: SiteContext) -> tuple[Outcome, ...]:
+        """What an edit of the context's site is measured against: the clean arm, with `replace` the reconstruction."""
+        if self.splice == "add" or context.place.sae is None:
+            return context.clean.outcomes
+        plan = self._reconstruction(context, AtSites(((context.site, Unedited()),)))
+        return summary.arm_outcomes(context.clean, plan, self._rebuilt(context, plan, None))
 
     def plan(self, context: SiteContext, edit: AnyEdit) -> ArmPlan:
         """What an edit adds to which problems of a context."""

@@ -14,7 +14,7 @@ from codi_int.interventions.evidence.compare import beside_controls, conclude_ef
 from codi_int.interventions.evidence.conclusions import largest_possible
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.measure import CONFIDENCE, ArmChange
-from codi_int.interventions.evidence.verdicts import Tested, dead_verdict
+from codi_int.interventions.evidence.verdicts import Tested, dead_verdict, likelihood_p
 from codi_int.shown import Finding
 from codi_int.types import Arm, Effect, Outcome, Result, RunCounts
 
@@ -43,11 +43,12 @@ def family_of(results: Sequence[Result]) -> ResultFamily:
     # What touches too few problems ever to be significant is no test.
     changes = adjust([None if effect.testable is False else effect.p_value for effect in effects])
     equivalences = adjust([effect.p_equivalence for effect in effects])
-    n_tests = max(sum(p is not None for p in changes), 1)
-    concluded = [
-        replace(result, effect=beside_controls(conclude_effect(result.effect, Tested(p, q, n_tests)), result.controls))
-        for result, p, q in zip(results, changes, equivalences, strict=True)
-    ]
+    likelihoods = adjust([likelihood_p(effect) for effect in effects])
+    n_tests, n_edits = (max(sum(p is not None for p in ps), 1) for ps in (changes, equivalences))
+    concluded = []
+    for result, p, q, r in zip(results, changes, equivalences, likelihoods, strict=True):
+        effect = conclude_effect(result.effect, Tested(p, q, n_tests, r, n_edits))
+        concluded.append(replace(result, effect=beside_controls(effect, result.controls)))
     return ResultFamily(tuple(concluded), tuple(changes))
 
 
@@ -72,11 +73,13 @@ def family_verdict(family: ResultFamily) -> str:
     rest = f" The others: {', '.join(others)}." if found and others else f" {', '.join(others)}." if others else ""
     if found:
         return f"{len(found):,} of {n:,} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}.{rest}"
-    smallest = first.minimum_detectable
+    # of all edits: each has noise of its own, and what is said must hold for the bluntest
+    smallest = [result.effect.minimum_detectable for result in family.results if result.effect.p_value is not None]
     power = (
         ""
-        if smallest is None
-        else f" A true change of {100 * smallest:.1f} points or more would be found with 80% power."
+        if None in smallest
+        else f" A true change of {100 * max(s for s in smallest if s is not None):.1f} points or more by any of them "
+        "would be found with 80% power."
     )
     return f"None of {n:,} edits is shown to change accuracy (p < {alpha:.2g} after Holm):{rest}{power}"
 
@@ -84,11 +87,13 @@ def family_verdict(family: ResultFamily) -> str:
 def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Outcome, ...]:
     """Outcomes of all problems in one arm; those it does not touch are the clean ones."""
     # Rows that the plan leaves alone are not run at all: their outcome is the clean one by construction, `touched`
-    # False.
+    # False. With splice="replace" all are run, and the edit has touched those whose latents it changed.
     outcomes = list(clean.outcomes)
     measured = list(zip(scores.logprobs.tolist(), scores.margins.tolist(), strict=True))
     for i, problem in enumerate(plan.rows.tolist()):
-        outcomes[problem] = make_outcome(clean.problems[problem], scores.answers[i], measured[i], touched=True)
+        outcomes[problem] = make_outcome(
+            clean.problems[problem], scores.answers[i], measured[i], touched=bool(plan.edited[problem])
+        )
     return tuple(outcomes)
 
 
@@ -130,15 +135,16 @@ def count_work(context: SiteContext, plans: Sequence[ArmPlan], scores: Sequence[
 def change_between(
     clean: Sequence[Outcome], other: Sequence[Outcome], clusters: NDArray[np.int64] | None = None
 ) -> ArmChange:
-    """Another arm against the clean one, problem by problem."""
+    """Another arm against the one that it departs from, problem by problem; exactly 0 where it touches nothing."""
     before, after = (np.array([outcome.correct for outcome in arm], dtype=np.float64) for arm in (clean, other))
     logprobs = [[outcome.answer_logprob for outcome in arm] for arm in (clean, other)]
     touched = np.array([outcome.touched for outcome in other], dtype=np.bool_)
     return ArmChange(
-        accuracy=after - before,
+        # untouched rows are those of the other arm by construction, but for rounding where both are run
+        accuracy=np.where(touched, after - before, 0.0),
         logprob=logprob_changes(clean, other),
         touched=touched,
-        answer=np.array([a.answer != b.answer for a, b in zip(clean, other, strict=True)], dtype=np.bool_),
+        answer=touched & np.array([a.answer != b.answer for a, b in zip(clean, other, strict=True)], dtype=np.bool_),
         margin=_margin_changes(clean, other),
         probability=np.where(touched, probability_change(*map(np.array, logprobs)), 0.0),
         clusters=clusters,

@@ -14,6 +14,7 @@ from codi_int.interventions.evidence.equivalence import BOUND, check_bound, equi
 from codi_int.interventions.evidence.families import critical_level
 from codi_int.interventions.evidence.measure import CONFIDENCE, ArmChange, measure_change
 from codi_int.interventions.evidence.paired import Equivalence, PairedCounts, count_flips
+from codi_int.interventions.evidence.symmetry import check_symmetry
 from codi_int.interventions.evidence.verdicts import Tested, untouched_verdict, verdict_of
 from codi_int.records import Estimate
 from codi_int.types import ControlSet, Effect, MeanEffect
@@ -68,7 +69,7 @@ def compare_paired(
     )
     effect = effect_of(change, seed, bound=bound, confidence=float(confidence))
     if logprob_change is None:
-        effect = replace(effect, logprob=None, n_effective=None, share_of_largest=None)
+        effect = replace(effect, logprob=None, n_effective=None, share_of_largest=None, symmetry=None)
     if flags is None:
         effect = replace(effect, n_touched=None, largest_possible=None, largest_in_population=None)
     # said anew, for a verdict speaks of what is known
@@ -108,6 +109,7 @@ def effect_of(
         n_clusters=change.groups.sizes.size,
         design_effect=change.groups.design_effect,
         testable=found.testable,
+        symmetry=check_symmetry(change.logprob, change.groups.codes, seed) if found.n_touched else None,
     )
     if not found.n_touched:
         return replace(effect, verdict=untouched_verdict(change.counts), conclusion="untested")

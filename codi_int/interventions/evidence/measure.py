@@ -151,8 +151,7 @@ def _assemble(
 
 def _accuracy(change: ArmChange, groups: Clusters, tested: bool, confidence: float) -> Estimate:
     # Where nothing at all happened the arm equals the clean one, here and in every population: no interval stays open.
-    # With splice="replace" an edit that touches nothing may still differ by what the reconstruction costs; that has an
-    # interval, but is no effect of the edit, so nothing is tested.
+    # What differs without having been touched has another cause: it has an interval, and nothing is tested.
     found = flips.accuracy_by_cluster(change.accuracy, groups, confidence)
     if not tested and not change.counts.discordant:
         return Estimate(0.0, 0.0, 0.0, method=_NOTHING)

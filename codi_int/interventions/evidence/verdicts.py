@@ -1,5 +1,6 @@
 """What the numbers allow one to say, in words. "No effect" is never among them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,11 @@ class Tested:
     p_equivalence: float | None
     """that it stays below the bound"""
     n_tests: int = 1
-    """edits that were tried together"""
+    """edits that were tried together and could have changed accuracy"""
+    p_likelihood: float | None = None
+    """of the clean answer's log-probability, or of its probability (see `likelihood_p`), where corrected"""
+    n_edits: int = 1
+    """edits that were tried together: all of these are tested for equivalence, and for what becomes likely"""
 
 
 def verdict_of(effect: Effect, tested: Tested | None = None) -> str:
@@ -31,7 +36,14 @@ def verdict_of(effect: Effect, tested: Tested | None = None) -> str:
     tested = tested or Tested(effect.p_value, effect.p_equivalence)
     words = {"changed": _word_changed, "equivalent": _word_equivalent, "untested": _word_untested}
     accuracy = words.get(effect.conclusion or "", _word_unresolved)(effect, tested)
-    return f"{accuracy} {_word_likelihood(effect)}".rstrip()
+    return f"{accuracy} {_word_likelihood(effect, tested)}".rstrip()
+
+
+def likelihood_p(effect: Effect) -> float | None:
+    """The p-value that a verdict on the clean answer's likelihood rests on: in nats; where that has none, in points."""
+    if effect.logprob is not None and effect.logprob.p_value is not None:
+        return effect.logprob.p_value
+    return None if effect.probability is None else effect.probability.p_value
 
 
 def dead_verdict(edit: Any, n: int) -> str:
@@ -85,7 +97,7 @@ def _word_changed(effect: Effect, tested: Tested) -> str:
 def _word_equivalent(effect: Effect, tested: Tested) -> str:
     return (
         f"Accuracy stays within {_share(effect.bound)} points: a change as large as that is ruled out "
-        f"({_p(tested.p_equivalence)}{_family(tested)}; {_flips(effect)} of {effect.n:,})."
+        f"({_p(tested.p_equivalence)}{_holm(tested.n_edits)}; {_flips(effect)} of {effect.n:,})."
     )
 
 
@@ -130,24 +142,27 @@ def _word_too_few(effect: Effect) -> str:
     if effect.bound is None:
         return ""
     # in problems as they come here, of which several may count as one
-    needed = round(fewest_for_equivalence(effect.bound, 1.0 - effect.confidence) * (effect.design_effect or 1.0))
+    needed = math.ceil(fewest_for_equivalence(effect.bound, 1.0 - effect.confidence) * (effect.design_effect or 1.0))
     if effect.n >= needed:
         return ""
     return f" To show {_share(effect.bound)} points takes {needed:,} problems even without a flip."
 
 
-def _word_likelihood(effect: Effect) -> str:
+def _word_likelihood(effect: Effect, tested: Tested) -> str:
     alpha, log, probability = 1.0 - effect.confidence, effect.logprob, effect.probability
-    if log is not None and log.p_value is not None:
-        numbers = f"{log.estimate:+.3g} nats, {p_words(log.p_value)}"
-        if log.p_value >= alpha:
+    p_value = likelihood_p(effect) if tested.p_likelihood is None else tested.p_likelihood
+    if p_value is not None and log is not None and log.p_value is not None:
+        numbers = f"{log.estimate:+.3g} nats, {p_words(p_value)}{_holm(tested.n_edits)}"
+        if p_value >= alpha:
             return f"No shift of the clean answer's log-probability shown ({numbers})."
         return f"The clean answer becomes {'less' if log.estimate < 0 else 'more'} likely ({numbers})."
-    if probability is None or probability.p_value is None or probability.low is None or probability.high is None:
+    if p_value is None or probability is None or probability.low is None or probability.high is None:
         return ""
     ends = f"{effect.confidence:.0%} interval {100 * probability.low:+.2f} to {100 * probability.high:+.2f}"
     numbers = f"{100 * probability.estimate:+.2g} points of probability, {ends}"
-    if probability.p_value >= alpha:
+    # the interval is the edit's own; where several were tried, their correction decides
+    numbers += f", {p_words(p_value)}{_holm(tested.n_edits)}" if tested.n_edits > 1 else ""
+    if p_value >= alpha:
         return f"No shift of the clean answer's probability shown ({numbers})."
     return f"The clean answer becomes {'less' if probability.estimate < 0 else 'more'} likely ({numbers})."
 
@@ -162,7 +177,11 @@ def _p(p_value: float | None) -> str:
 
 
 def _family(tested: Tested) -> str:
-    return f" after Holm over {tested.n_tests:,} edits" if tested.n_tests > 1 else ""
+    return _holm(tested.n_tests)
+
+
+def _holm(n: int) -> str:
+    return f" after Holm over {n:,} edits" if n > 1 else ""
 
 
 def _flips(effect: Effect) -> str:

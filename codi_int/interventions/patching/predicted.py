@@ -354,4 +354,4 @@ def _word_verdict(
     # number
     if n < needed:
         return f"Too few problems to tell: {counts}; {needed:,} are needed to find a share of {assumed:.0%}."
-    return f"The prediction does not come true beyond chance: {counts}. The interval ends at {high:.1%}."
+    return f"That the prediction comes true beyond chance is not shown: {counts}. The interval ends at {high:.1%}."

@@ -1,5 +1,6 @@
 """What one arm changed, problem by problem, and what that amounts to. Screens, maps and curves all measure with it."""
 
+from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Any
 
@@ -13,27 +14,39 @@ from codi_int.interventions.engine.summary import probability_change
 from codi_int.interventions.evidence.measure import ArmChange as ArmChange
 from codi_int.interventions.evidence.measure import measure_change as measure_change
 from codi_int.interventions.evidence.measure import measure_changes as measure_changes
-from codi_int.types import RunCounts
+from codi_int.types import Outcome, RunCounts
 
 NO_WORK = RunCounts(0, 0, 0, 0, 0)
 
 
-def arm_change(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> ArmChange:
-    """What an arm changed on each problem of the clean pass."""
-    places, n = plan.rows.tolist(), len(clean.problems)
+def arm_change(
+    clean: CleanPass, plan: ArmPlan, scores: ArmScores, baseline: Sequence[Outcome] | None = None
+) -> ArmChange:
+    """What an arm changed on each problem of the clean pass.
+
+    Args:
+        clean: the undisturbed run.
+        plan: the arm.
+        scores: what its rows answered.
+        baseline: what it is measured against (`FeatureInterventionEngine.baseline`); default the clean run.
+    """
+    n, outcomes = len(clean.problems), clean.outcomes if baseline is None else baseline
+    # not every row that was run: with splice="replace" all are, and the edit itself may have changed no latent of some
+    run = plan.edited.cpu()[plan.rows].nonzero()[:, 0].tolist()
+    places, answers = plan.rows[run].tolist(), [scores.answers[i] for i in run]
     accuracy, logprob, margin, probability = np.zeros((4, n))
     touched, answer = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
-    before = [clean.outcomes[i] for i in places]
-    right = [is_right(given, clean.problems[i].answer) for given, i in zip(scores.answers, places, strict=True)]
+    before = [outcomes[i] for i in places]
+    right = [is_right(given, clean.problems[i].answer) for given, i in zip(answers, places, strict=True)]
     # everything the arm does not touch stays exactly 0: it is equal to the clean run and was not run
     accuracy[places] = [float(r) - float(b.correct) for r, b in zip(right, before, strict=True)]
     # float64 before the difference: log-probabilities of some -20 nats differ in their fourth digit
-    was, now = np.array([b.answer_logprob for b in before]), scores.logprobs.double().numpy()
+    was, now = np.array([b.answer_logprob for b in before], dtype=np.float64), scores.logprobs.double().numpy()[run]
     logprob[places], probability[places] = now - was, probability_change(was, now)
-    margin[places] = scores.margins.double().numpy() - clean.margins.cpu().double().numpy()[places]
-    # not every row that was run: with splice="replace" all are, and the edit itself may have changed no latent of some
-    touched[places] = plan.edited.cpu().numpy()[places]
-    answer[places] = [given != b.answer for given, b in zip(scores.answers, before, strict=True)]
+    own = np.array([b.answer_margin for b in before], dtype=np.float64)
+    margin[places] = scores.margins.double().numpy()[run] - own
+    touched[places] = True
+    answer[places] = [given != b.answer for given, b in zip(answers, before, strict=True)]
     return ArmChange(
         accuracy=accuracy,
         logprob=logprob,

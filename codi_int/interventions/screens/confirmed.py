@@ -35,7 +35,7 @@ class Confirmation:
     n_fresh: int | None = None
     """problems that are left then"""
     fold: int | None = None
-    """the fold that selected, where two folds confirm each other"""
+    """the fold that selected by accuracy (else by the log-probability), where two folds confirm each other"""
 
 
 CONFIRMATION_COLUMNS = (

@@ -299,7 +299,8 @@ class _CurveWorker:
     def _score(self, group: Mapping[tuple[int, ...], ArmPlan]) -> RunCounts:
         plans, context = list(group.values()), self._context
         scores = self._engine.score(context, plans)
-        changes = [arm_change(context.clean, plan, score) for plan, score in zip(plans, scores, strict=True)]
+        before = self._engine.baseline(context)
+        changes = [arm_change(context.clean, plan, score, before) for plan, score in zip(plans, scores, strict=True)]
         effects = measure_changes(changes, self._seed, bound=self._sides.plan.bound)
         self._changes |= zip(group, changes, strict=True)
         self._effects |= zip(group, effects, strict=True)

@@ -1,5 +1,6 @@
 """From measured arms to findings: the family, what it selects, the confirmation, and a word for each arm."""
 
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,7 +80,7 @@ class Judged:
     selected_logprob: tuple[bool, ...]
     """the same for the log-probability"""
     confirmations: tuple[Confirmation | None, ...]
-    """of those that were selected, by either measure; where both folds selected one, the better of the two"""
+    """of those that were selected, by either measure; where both folds confirm one, the less sure of the two"""
     selection: Selection
     """the whole"""
 
@@ -164,7 +165,7 @@ def judge(
     equivalence = adjust([one.effect.p_equivalence for one in everything], EQUIVALENCE)
     effects = _concluded(measured, whole, selected, confirmed, (sides, equivalence))
     summary = _summary(everything, whole, (selected, by_logprob), confirmed, sides)
-    smallest = [_detectable(n, choice.family.critical) for n, choice in zip(_sizes(sides), choices, strict=True)]
+    smallest = [_detectable(n, sides, one.family.critical) for n, one in zip(_sizes(sides), choices, strict=True)]
     return Judged(
         effects=effects,
         selected=selected,
@@ -185,9 +186,10 @@ def _sizes(sides: Sides) -> list[int]:
     return [len(sides.problems)] if sides.folds is None else np.bincount(sides.folds, minlength=2).tolist()
 
 
-def _detectable(n: int, level: float) -> float | None:
+def _detectable(n: int, sides: Sides, level: float) -> float | None:
     """What an edit that may change any answer would have to do to be found."""
-    return detectable_change(PairedCounts(n, 0, 0), 1.0, level)
+    # as single effects count them: in problems worth as much as independent ones
+    return detectable_change(PairedCounts(math.floor(n / sides.groups.design_effect), 0, 0), 1.0, level)
 
 
 def _choose(arms: Sequence[tuple[ArmEffect, Flips]], groups: Clusters, sides: Sides, seed: int) -> _Choice:
@@ -235,18 +237,27 @@ def _confirm_on_set(
 def _confirm_folds(
     measured: Sequence[Measured], choices: Sequence[_Choice], sizes: Sequence[int]
 ) -> dict[int, Confirmation]:
-    """Each fold's selection on the other; of what both select, the smaller adjusted p-value speaks."""
-    found: dict[int, Confirmation] = {}
+    """Each fold's selection on the other; of what both confirm, the one that is less sure speaks."""
+    found: dict[int, list[Confirmation]] = {}
     for fold, choice in enumerate(choices):
         here, there = (_Arms([measured[i].folds[k] for i in choice.places], sizes[k]) for k in (fold, 1 - fold))
         for i, one in _confirm_fold(choice.places, here, there, choice, n_folds=2).items():
-            if i not in found or _rank(one) < _rank(found[i]):
-                found[i] = replace(one, fold=fold)
-    return found
+            found.setdefault(i, []).append(replace(one, fold=fold))
+    return {i: _speaking(several) for i, several in found.items()}
 
 
-def _rank(one: Confirmation) -> tuple[bool, float]:
-    return (not one.confirmed, 1.0 if one.accuracy.p_adjusted is None else one.accuracy.p_adjusted)
+def _speaking(several: Sequence[Confirmation]) -> Confirmation:
+    """Of one arm's confirmations what is reported; each measure's own, where these are of different folds."""
+
+    # Were it the surer of two that are confirmed, its estimate would be selected once more, on what confirms it.
+    def order(confirmed: bool | None, p_adjusted: float | None) -> tuple[bool, bool, float]:
+        return (confirmed is None, not confirmed, 0.0 if p_adjusted is None else -p_adjusted)
+
+    first = min(several, key=lambda one: order(one.confirmed, one.accuracy.p_adjusted))
+    by_logprob = min(several, key=lambda one: order(one.confirmed_logprob, one.logprob.p_adjusted))
+    if first.confirmed is None or by_logprob.confirmed_logprob is None:
+        return by_logprob if first.confirmed is None else first
+    return replace(first, logprob=by_logprob.logprob, confirmed_logprob=by_logprob.confirmed_logprob)
 
 
 @dataclass(frozen=True)
@@ -376,7 +387,8 @@ def _summary(
         n_selected_logprob=sum(selected[1]),
         n_confirmed_logprob=sum(one.confirmed_logprob is True for one in confirmed.values()) if named else None,
         minimum_detectable=None,
-        fewest_for_equivalence=fewest_for_equivalence(sides.plan.bound, ALPHA),
+        # in problems as they come here, of which several may count as one
+        fewest_for_equivalence=math.ceil(fewest_for_equivalence(sides.plan.bound, ALPHA) * sides.groups.design_effect),
         selected_on=name_of_problems(sides.problems),
         n_selecting=n,
         selected_sha256=problems_sha256(sides.problems),

@@ -138,4 +138,4 @@ def _measure_path(engine: FeatureInterventionEngine, context: SiteContext, arm: 
     """What the arm changes with only this path open; the plan and the clean pass are the same for every path."""
     # the resume point alone decides which path is open
     open_here = replace(context, resume_point=make_resume_point(engine.model, context.site, path))
-    return arm_change(context.clean, arm, engine.score(open_here, [arm])[0])
+    return arm_change(context.clean, arm, engine.score(open_here, [arm])[0], engine.baseline(open_here))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.data.problems import ProblemsLike, as_problems
+from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan
@@ -70,7 +71,8 @@ def run_screen(
             `family`, another screen of these problems from which the features were picked: its features count too.
 
     Raises:
-        ConfigError: for problems that are all one cluster, or that would confirm and select at once.
+        ConfigError: for problems that are all one cluster, or that would confirm and select at once, and for a family
+            that was not measured in the folds that confirm here.
         FeatureError: for a feature that an SAE does not have.
         SiteError: for a site that the engine has no SAE for.
     """
@@ -78,6 +80,7 @@ def run_screen(
     problems = as_problems(problems)
     sides = take_sides(problems, names.pop("selection", None))
     family: Screen | None = names.pop("family", None)
+    _check_family(family, sides)
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
@@ -131,6 +134,15 @@ def run_screen(
     )
 
 
+def _check_family(family: Screen | None, sides: Sides) -> None:
+    """ConfigError where two folds confirm each other and the family was not measured in them."""
+    if family is not None and sides.folds is not None and not all(row.folds for row in family.rows):
+        raise ConfigError(
+            "Two folds confirm each other here, and the screen that is the family was not measured in folds.",
+            "Give --confirm as that screen had it, or run that screen with --confirm folds.",
+        )
+
+
 class _Worker:
     """Runs the features of one site after the other and collects their rows."""
 
@@ -165,9 +177,9 @@ class _Worker:
             self._keep(list(self._rows.values()), ())
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
-        scores = self._engine.score(context, list(plans.values()))
+        scores, baseline = self._engine.score(context, list(plans.values())), self._engine.baseline(context)
         changes = {
-            feature: arm_change(context.clean, plan, found)
+            feature: arm_change(context.clean, plan, found, baseline)
             for (feature, plan), found in zip(plans.items(), scores, strict=True)
         }
         for feature, one in measure_arms(changes, self._sides, self._seed).items():
@@ -268,7 +280,7 @@ def run_again(
         planned = ((feature, engine.plan(context, make_edit(feature))) for feature in here)
         for group in group_by_rows(planned, lambda item: len(item[1].rows)):
             for (feature, plan), found in zip(group, engine.score(context, [p for _, p in group]), strict=True):
-                changes[site, feature] = arm_change(clean, plan, found)
+                changes[site, feature] = arm_change(clean, plan, found, engine.baseline(context))
             advance(len(group))
     return Again(changes, 0 if clean is None else n_correct(clean))
 
