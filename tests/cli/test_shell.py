@@ -77,7 +77,8 @@ def test_questions_are_read_once(type_lines: Callable[..., Ran], shelf: Shelf, m
 
 
 def test_errors_do_not_end_it_and_are_its_exit_code(type_lines: Callable[..., Ran], shelf: Shelf) -> None:
-    ran = type_lines("", "# a comment", edit(shelf, 99), "shell", 'ablate "', "ablat", edit(shelf, 3), "exit", "doctor")
+    lines = ("", "# a comment", edit(shelf, 99), "shell", 'ablate "', "ablat", edit(shelf, 3), "exit", "doctor")
+    ran = type_lines(*lines)
     assert ran.code == 2
     assert len(documents(ran)) == 1
     assert "This is a shell already." in ran.err
