@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import codi_int as ci
 from codi_int.data.problems import Problems
+from codi_int.interventions.evidence.conclusions import clopper_pearson_upper
 from codi_int.interventions.evidence.measure import ArmChange
 from codi_int.interventions.screens.judging import Again, Judged, judge, measure_arms
 from codi_int.interventions.screens.sides import FOLDS, SelectionPlan, Sides, take_sides
@@ -59,8 +60,13 @@ def simulate_verdicts(
     row: dict[str, object] = {"confirmed on": confirm, "planted": size, "draws": draws}
     for name, share, error in zip(names, shares, errors, strict=False):
         # where nothing is planted there is nothing true to be found
-        row[name] = "" if not size and name.startswith("true") else f"{share:.3f} ± {error:.3f}"
+        row[name] = "" if not size and name.startswith("true") else _with_error(share, error, draws)
     return {**row, "null_equivalent": float(shares[5])}
+
+
+def _with_error(share: float, error: float, draws: int) -> str:
+    # what no draw has shown may happen all the same
+    return f"{share:.3f} ± {error:.3f}" if share else f"0 (below {clopper_pearson_upper(0, draws):.3f})"
 
 
 def _sides(confirm: str) -> Sides:

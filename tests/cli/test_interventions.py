@@ -92,7 +92,7 @@ def test_the_page_of_several_factors_has_a_row_for_each(run: Callable, shelf, ba
         "x 3",
         "x -9",
         "p (Holm)",
-        "of 3 controls",
+        "does more than",
         "of 2 edits",
     ):
         assert expected in ran.page

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from codi_int.interventions.engine.comparison import control_set
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.summary import change_between
+from codi_int.interventions.evidence.betting import estimate_bounded
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange
 from codi_int.types import Outcome, Problem, Result, Site
@@ -169,3 +171,11 @@ def test_a_control_that_does_just_as_much_counts_half(llama: CodiModel) -> None:
     assert found.p_value == 1.0
     assert found.difference is not None
     assert found.difference.value == pytest.approx(-0.02)
+    # fifty pairs of problems are fifty observations: the interval of the difference is theirs
+    pairs = np.arange(100) // 2
+    again = control_set(clean, outcomes, [arm], scores=[scores], arm=arm, change=replace(change, clusters=pairs))
+    expected = estimate_bounded(change.accuracy - np.eye(100)[0], 2.0, clusters=pairs)
+    assert again.difference is not None
+    assert (again.difference.low, again.difference.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert again.difference.low < found.difference.low
+    assert again.difference.method == "betting interval, by cluster"

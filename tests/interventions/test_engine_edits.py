@@ -339,3 +339,14 @@ def test_what_a_family_could_have_found_is_what_its_bluntest_edit_could(several:
     assert verdicts[0] == verdicts[1]
     assert "A true change of 3.4 points or more by any of them would be found" in verdicts[0]
     assert "would be found" not in verdicts[2]
+
+
+def test_what_can_never_be_significant_does_not_make_a_family_pay(several: Result) -> None:
+    right = np.ones(300, dtype=bool)
+    base = compare_paired(right, right)
+    effects = [replace(base, p_value=p, testable=t) for p, t in ((0.02, True), (0.3, True), (1.0, False))]
+    family = family_of([replace(several, effect=effect) for effect in effects])
+    # Holm over two and not three
+    assert family.p_adjusted == (pytest.approx(0.04), pytest.approx(0.3), None)
+    assert [result.effect.conclusion for result in family.results] == ["changed", "unresolved", "untested"]
+    assert "after Holm over 2 edits" in family.results[0].effect.verdict

@@ -78,6 +78,19 @@ def test_controls_rank_the_edit() -> None:
     assert (test.controls.n_without, test.controls.n_as_well, test.controls.p_value) == (1, 2, 3 / 5)
 
 
+def test_problems_of_one_calculation_are_one_observation() -> None:
+    """Twenty hits of twenty problems, which ask for the same in pairs: ten flips, and an interval of ten."""
+    claim, before, after = predicted(*[5] * 20), outcomes(*[1] * 20), outcomes(*[5] * 20)
+    pairs = np.arange(20) // 2
+    test = score_prediction(claim, before, after, [before], clusters=pairs)
+    assert test.p_value == pytest.approx(binomtest(10, 10).pvalue)
+    assert test.controls is not None
+    assert test.controls.difference is not None
+    expected, wrong = (estimate_bounded(np.ones(20), 1.0, clusters=labels) for labels in (pairs, None))
+    assert test.controls.difference.low == pytest.approx(expected.low)
+    assert expected.low < wrong.low
+
+
 def test_nothing_touched_is_nothing_said() -> None:
     untouched = outcomes(1, 1, touched=False)
     test = score_prediction(predicted(5, 6), untouched, untouched, [untouched])

@@ -71,6 +71,16 @@ def test_steps_are_contrasted_with_all_others() -> None:
     assert [row.contrast.p_adjusted for row in rows] == pytest.approx(list(multipletests(raw, method="holm")[1]))
 
 
+def test_contrasts_are_corrected_over_the_kinds() -> None:
+    flips = np.where(np.arange(85) < 16, -1.0, 0.0)
+    rows = steps_rows(PROBLEMS, ArmChange(flips, flips, flips != 0, flips != 0))
+    raw = [row.contrast.p_value for row in rows if row.contrast is not None]
+    adjusted = [row.contrast.p_adjusted for row in rows if row.contrast is not None]
+    assert max(raw) < 0.01
+    assert adjusted == pytest.approx(list(multipletests(raw, method="holm")[1]))
+    assert adjusted != pytest.approx(raw)
+
+
 def test_rows_work_on_clusters() -> None:
     told_twice = [*PROBLEMS, *(Problem(f"again {p.id}", "?", 1, p.steps) for p in PROBLEMS)]
     once = change()
