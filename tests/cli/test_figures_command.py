@@ -94,7 +94,7 @@ def test_several_runs_are_told_apart_and_what_is_left_is_said(
         ["documents drawn: 0 of 2", f"now {tmp_path / 'a' / 'result.json'}"],
         ["documents drawn: 1 of 2", f"now {tmp_path / 'b' / 'result.json'}"],
     ]
-    words_of_one = "effects by operation: on the page and in result.json"
+    words_of_one = "effects by operation and by number of steps: on the page and in result.json"
     missing = [line for line in drawn.err.splitlines() if line.startswith("left out: ")]
     assert missing == [f"left out: {tmp_path / name}: {words_of_one}" for name in ("a", "b")]
     assert f"left out: {words_of_one}" in run("figures", str(tmp_path / "a")).err

@@ -74,7 +74,7 @@ def test_other_data_are_confirmed_in_two_folds_and_stories_where_said(
         (("--correction", "best"), "discrete, heyse, max-t, holm, bh"),
         (("--bound", "0"), "--bound"),
         (("--bound", "0.6"), "0.5"),
-        (("--family", "nowhere"), "nowhere holds no result"),
+        (("--family", "nowhere"), "--family nowhere does not exist"),
     ],
 )
 def test_evidence_that_cannot_be_had_teaches(

@@ -334,6 +334,7 @@ def test_json_has_the_contracts_fields(result: Result) -> None:
         "share_of_largest",
         "n_clusters",
         "design_effect",
+        "symmetry",
         "testable",
     }
     assert document["effect"]["conclusion"] in ("changed", "equivalent", "untested", "unresolved")
