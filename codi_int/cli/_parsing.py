@@ -38,8 +38,8 @@ def check_whole(option: str, digits: str, least: int | None = None, most: int = 
     return value
 
 
-def number(option: str, least: float | None = None) -> Callable[[str | float], float]:
-    """A parser for numbers, from `least` on where that is given."""
+def number(option: str, least: float | None = None, example: str = "5") -> Callable[[str | float], float]:
+    """A parser for numbers, from `least` on where that is given; `example` is one that the option takes."""
 
     def parse(text: str | float) -> float:
         try:
@@ -47,9 +47,11 @@ def number(option: str, least: float | None = None) -> Callable[[str | float], f
         except ValueError:
             value = math.nan
         if not math.isfinite(value):  # float() reads "nan" and "inf", which would spread through every result
-            raise ConfigError(f"{option} takes a number, got {text!r}.", f"Write {option} 5, for example.")
+            raise ConfigError(f"{option} takes a number, got {text!r}.", f"Write {option} {example}, for example.")
         if least is not None and value < least:
-            raise ConfigError(f"{option} is {value:g}; it starts at {least:g}.", f"Write {option} 5, for example.")
+            raise ConfigError(
+                f"{option} is {value:g}; it starts at {least:g}.", f"Write {option} {example}, for example."
+            )
         return value
 
     return parse
@@ -57,7 +59,7 @@ def number(option: str, least: float | None = None) -> Callable[[str | float], f
 
 def parse_bound(text: str | float) -> float:
     """The smallest change of accuracy that matters, a share."""
-    value = number("--bound")(text)
+    value = number("--bound", example="0.005")(text)
     if not 0.0 < value <= LARGEST_BOUND:
         raise ConfigError(
             f"--bound is {value:g}; it is a share above 0 and at most {LARGEST_BOUND:g}.",

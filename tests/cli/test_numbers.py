@@ -73,3 +73,8 @@ def test_features_that_cannot_be_are_two_lines(run: Callable, shelf, feature: st
     assert rule.startswith("codi-int: ")
     assert feature.split(",")[-1] in rule
     assert remedy
+
+
+def test_what_is_no_bound_is_told_one_that_is(run: Callable) -> None:
+    ran = run("ablate", "--feature", "3", "--layer", "2", "--bound", "half")
+    assert ran.err == "codi-int: --bound takes a number, got 'half'.\nWrite --bound 0.005, for example.\n"
