@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
-    from codi_int.features.profiles import FeatureProfile, profile_features
+    from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -82,6 +82,7 @@ _HOMES = {
     "Outcome": "types",
     "Problem": "types",
     "Problems": "data.problems",
+    "Profiles": "features.profiles",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
     "SAETrainingConfig": "sae.recipe",
@@ -155,6 +156,7 @@ __all__ = [
     "Outcome",
     "Problem",
     "Problems",
+    "Profiles",
     "ReplaceByMean",
     "Result",
     "SAETrainingConfig",

@@ -11,7 +11,7 @@ from codi_int.report.causal_figures import curve_figure, curve_figures, map_figu
 from codi_int.report.documents import ACCURACY, LOGPROB
 from codi_int.report.effect_figures import dose_figure, dose_figures, result_figure, result_figures
 from codi_int.report.eval_figures import efficiency_figure
-from codi_int.report.feature_figures import feature_figures
+from codi_int.report.feature_figures import feature_figures, shown_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figure, lens_grid_figure
@@ -72,6 +72,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/sae-eval@1": _alone("efficiency", efficiency_figure),
     "codi-int/evaluation@1": _alone("accuracy", accuracy_figure),
     "codi-int/features-rank@1": feature_figures,
+    "codi-int/features-show@1": shown_figures,
     "codi-int/lens@1": _alone("lens", lens_figure),
     "codi-int/lens-grid@1": _alone("lens", lens_grid_figure),
     "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
@@ -81,6 +82,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
 KEPT = (
     *("screen.json", "map.json", "curve.json", "results.json", "result.json", "roads.json", "eval.json"),
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json"),
+    "features-show.json",
 )
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"
