@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
     from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
+    from codi_int.features.rule_table import RuleComparison, compare_rules
+    from codi_int.features.specialization import Specialization, specialization
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -85,10 +87,12 @@ _HOMES = {
     "Profiles": "features.profiles",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
+    "RuleComparison": "features.rule_table",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
     "Site": "sites",
     "SiteActivations": "types",
+    "Specialization": "features.specialization",
     "Steer": "interventions.edits.values",
     "SteerAlong": "interventions.edits.residual",
     "Step": "types",
@@ -102,6 +106,7 @@ _HOMES = {
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
+    "compare_rules": "features.rule_table",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
@@ -130,6 +135,7 @@ _HOMES = {
     "save_figures": "report.figures",
     "save_model": "model.store",
     "save_sae": "sae.store",
+    "specialization": "features.specialization",
     "split_effect": "interventions.screens.paths",
     "train_sae": "sae.training",
 }
@@ -159,10 +165,12 @@ __all__ = [
     "Profiles",
     "ReplaceByMean",
     "Result",
+    "RuleComparison",
     "SAETrainingConfig",
     "Screen",
     "Site",
     "SiteActivations",
+    "Specialization",
     "Steer",
     "SteerAlong",
     "Step",
@@ -176,6 +184,7 @@ __all__ = [
     "capture_to_disk",
     "check_parity",
     "compare_paired",
+    "compare_rules",
     "encode_topk",
     "estimate_mean",
     "extract_answer",
@@ -204,6 +213,7 @@ __all__ = [
     "save_figures",
     "save_model",
     "save_sae",
+    "specialization",
     "split_effect",
     "train_sae",
 ]

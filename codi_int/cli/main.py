@@ -121,6 +121,12 @@ COMMANDS = (
                 "One feature in full: where it fires most, on what problems, what its decoder row reads as, what is "
                 "like it.",
             ),
+            Entry(
+                "specialize",
+                "codi_int.cli.features_specialize:specialize",
+                "Which features are specialists: by the published rule, with ties counted, and tested. With n in every "
+                "cell.",
+            ),
         ),
     ),
     Entry(

@@ -8,7 +8,7 @@ on long problems has every operation more often, and is a specialist of none. Un
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,11 @@ from codi_int.interventions.evidence.confirmation import Candidate, Confirmed, c
 from codi_int.interventions.evidence.enrichment import Table, measure_enrichment, stratified_p
 from codi_int.interventions.evidence.grid import step_down
 from codi_int.records import flatten
-from codi_int.shown import Finding
+from codi_int.shown import Shown
 from codi_int.types import Site
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rule = Literal["published", "published-ties-counted", "tested"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -146,7 +149,7 @@ class SpecializationRow:
 
 
 @dataclass(frozen=True, repr=False)
-class Specialization(Finding):
+class Specialization(Shown):
     """What one rule makes of all alive features."""
 
     rule: Rule
@@ -188,6 +191,23 @@ class Specialization(Finding):
         """Plain JSON types."""
         return {"schema": self.schema, **flatten(self)}
 
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per alive feature, without the properties, as pandas' data frame."""
+        import pandas as pd
+
+        names = ("rank", "feature", "firing_rate", "n_firing", "n_active", "type", "label", "strong")
+        return pd.DataFrame([{name: getattr(row, name) for name in names} for row in self.rows], columns=list(names))
+
+
+def check_steps(profiles: Profiles) -> None:
+    """DataError where no problem has a written step: nothing can be told of what features are specialized in."""
+    if not profiles.has_steps:
+        raise DataError(
+            f"None of the {profiles.n_problems:,} problems of {profiles.data or 'these profiles'} has written steps, "
+            "so what a feature is specialized in cannot be told.",
+            "Take problems with steps, such as stories:validation; features rank and show work without.",
+        )
+
 
 def specialization(
     profiles: Profiles,
@@ -211,13 +231,9 @@ def specialization(
     """
     if rule not in RULES:
         raise ConfigError(f"There is no rule {rule!r}.", f"Rules: {', '.join(RULES)}.")
-    for one in (profiles, *([confirming] if confirming is not None else [])):
-        if not one.has_steps:
-            raise DataError(
-                f"None of the {one.n_problems:,} problems of {one.data or 'these profiles'} has written steps, so what "
-                "a feature is specialized in cannot be told.",
-                "Take problems with steps, such as stories:validation; features rank and show work without.",
-            )
+    check_steps(profiles)
+    if confirming is not None:
+        check_steps(confirming)
     if rule == "tested":
         return _tested(profiles, confirming, plan or TestedPlan())
     rows = _published(profiles, "dropped" if rule == "published" else "counted")
@@ -225,7 +241,7 @@ def specialization(
 
 
 def _as_rule(rule: str) -> Rule:
-    return RULES[RULES.index(rule)]  # type: ignore[arg-type]
+    return next(one for one in RULES if one == rule)
 
 
 def _about(profiles: Profiles) -> dict[str, Any]:

@@ -11,6 +11,7 @@ With the two margins fixed, the number of units that have both is hypergeometric
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -84,7 +85,7 @@ class Enrichment:
     p_values: NDArray[np.float64]
     """P(as many units with both, or more); NaN for a pair that cannot be tested. [features, properties]"""
     null_sums: NDArray[np.float64]
-    """sum of F / (1 - F) over the tested pairs for every threshold of `GRID`, F(t) = P(p <= t) under the null. [grid]"""
+    """sum over the tested pairs of F / (1 - F) at every threshold t of `GRID`, F(t) = P(p <= t | null). [grid]"""
     both: Counts
     """units with both. [features, properties]"""
     firing: Counts
@@ -197,14 +198,13 @@ def stratified_p(tables: Sequence[Table]) -> float | None:
     return float(min(total[::-1].cumsum()[::-1][at], 1.0))
 
 
-_LOGS: dict[int, NDArray[np.float64]] = {}
-
-
 def _log_factorials(n: int) -> NDArray[np.float64]:
-    """ln 0!, ..., ln n!"""
-    if n not in _LOGS:
-        from scipy.special import gammaln  # scipy.special takes a moment to load
+    """ln 0!, ..., ln n! and beyond"""
+    return _log_factorials_up_to(n.bit_length())
 
-        _LOGS.clear()  # one size at a time is in use
-        _LOGS[n] = gammaln(np.arange(n + 1) + 1.0)
-    return _LOGS[n]
+
+@cache
+def _log_factorials_up_to(bits: int) -> NDArray[np.float64]:
+    from scipy.special import gammaln  # takes a moment to load
+
+    return np.asarray(gammaln(np.arange(2**bits) + 1.0))

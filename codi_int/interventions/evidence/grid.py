@@ -1,9 +1,9 @@
 """False discovery rates of very many exact tests: p-values on a grid of thresholds.
 
-`discrete` knows every value that every test can take, which for tens of thousands of tests with hundreds of values each
-is more than a machine holds. Here a p-value is rounded up to the next of a few hundred thresholds. What is rounded up is
-a p-value still, and P(rounded p <= t) is known exactly at each threshold t, so the step-down procedure over the rounded
-values is that of `discrete_step_down`; it gives away at most one step of the grid, 7%.
+`discrete` knows every value that every test can take, which for tens of thousands of tests with hundreds of values
+each is more than a machine holds. Here a p-value is rounded up to the next of a few hundred thresholds. What is rounded
+up is a p-value still, and P(rounded p <= t) is known exactly at each threshold t, so the step-down procedure over the
+rounded values is that of `discrete_step_down`; it gives away at most one step of the grid, 7%.
 """
 
 import numpy as np
