@@ -31,6 +31,7 @@ ScreenFolder = Annotated[
 class FeatureOptions(o.KeptOptions):
     """An SAE and problems for it."""
 
+    reinitialize: o.Reinitialize = None
     layer: o.OwnLayer = None
     position: o.OwnPosition = None
     sae: o.Sae = None
@@ -90,7 +91,7 @@ def profile_several(
 
     site, problems = site_meant(options), load_problems(options.data, options.limit)
     effects = None if screen is None else read_screen(screen)
-    model = open_model(options.model, options.device)
+    model = open_model(options.model, options.device, options.reinitialize)
     model.check_site(site)
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
