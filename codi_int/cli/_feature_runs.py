@@ -99,10 +99,10 @@ def profile_several(
         check_feature(feature, sae.d_sae)
     hashes = {"confirmation": problems_sha256(others[0])} if others else {}
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems), **hashes)
-    found = [profile_features(sae, model, problems, site, report, answers)]
+    found = [profile_features(sae, model, problems, site=site, progress=report, answers=answers)]
     if effects is not None:
         found[0] = attach_screen(found[0], effects)
     for more in others:
         told = rename_stage(report, "thoughts that confirm")
-        found.append(profile_features(sae, model, more, site, told, answers))
+        found.append(profile_features(sae, model, more, site=site, progress=told, answers=answers))
     return found
