@@ -11,7 +11,7 @@ from codi_int.interventions.screens.confirmed import (
     FlatConfirmation,
     Selection,
 )
-from codi_int.records import EVIDENCE_COLUMNS, ArmEffect, FlatEffect, flatten, table_row
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, ArmEffect, FlatEffect, flatten, table_row
 from codi_int.shown import Finding
 from codi_int.types import Environment, RunCounts, Site
 
@@ -50,20 +50,7 @@ class ScreenRow(FlatEffect, FlatConfirmation):
         "feature",
         "firing_rate",
         "edit_size",
-        "n_touched",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "estimate",
-        "low",
-        "high",
-        "p_value",
-        "p_adjusted",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
-        "logprob_p",
-        "logprob_p_adjusted",
+        *EFFECT_COLUMNS,
         "rank",
         "rank_logprob",
         *EVIDENCE_COLUMNS,
