@@ -102,5 +102,12 @@ def test_pages_print_the_exact_text(name: str, width: int, tmp_path: Path, monke
     assert text == golden, "see the docstring of this file"
 
 
+def test_at_100_columns_a_family_says_what_does_more_than_its_controls() -> None:
+    lines = rendered(PAGES["family"](), 100).splitlines()
+    assert sum(line.endswith("63 % of 4 controls") for line in lines) == 1
+    # which few single features have
+    assert "Left out at 100 columns: interval of nats; --json and --out have them." in lines
+
+
 def test_every_golden_text_has_its_page() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}-{width}.txt" for name in PAGES for width in WIDTHS}
