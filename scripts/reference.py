@@ -33,6 +33,7 @@ PACKAGES = {
     "interventions.patching": "Patching and predictions",
     "interventions.stopping": "Early stopping",
     "interventions.kept": "Kept runs",
+    "runs": "Runs beside one another",
     "report": "Figures",
     "sites": "Sites",
     "types": "Records",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from codi_int.interventions.screens.thought_map import ThoughtMap
 from codi_int.interventions.stopping import EarlyStopping, StopOutcome
 from codi_int.records import flatten, plain_row, table_row, unflatten
 from codi_int.run_folder import Run, RunFolder
+from codi_int.shown import Finding
 from codi_int.types import Number, Outcome, Result
 
-Kept = Result | Screen | ThoughtMap | AblationCurve | Evaluation | EffectByPath | ResultFamily | EarlyStopping
+Kept = Finding
+"""what can be kept: a `Result`, `Screen`, `ThoughtMap`, `AblationCurve`, ...; each says its schema in `to_dict`"""
 KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/screen@1": ("screen", Screen),
     "codi-int/map@1": ("map", ThoughtMap),
@@ -33,6 +36,8 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/stop@1": ("stop", EarlyStopping),
 }
 """schema to the name of the document and its record; a result has outcomes besides"""
+LATER_KINDS = {"codi-int/comparison@1": ("comparison", "codi_int.runs.compare", "RunComparison")}
+"""the same for records of packages that come after this one: with the module that has it, loaded where it is met"""
 
 
 MOST_NAMED = 4
@@ -62,7 +67,7 @@ def load_result(folder: str | Path) -> Kept:
         DataError: nothing of that kind there, or files that are not whole.
     """
     folder = Path(folder)
-    names = [RESULT, *(f"{name}.json" for name, _ in KINDS.values())]
+    names = [RESULT, *(f"{name}.json" for name, *_ in (*KINDS.values(), *LATER_KINDS.values()))]
     if folder.is_file() and folder.name in names:
         folder = folder.parent  # the document in the place of its folder
     found = next((folder / name for name in names if (folder / name).is_file()), None)
@@ -72,7 +77,7 @@ def load_result(folder: str | Path) -> Kept:
     try:
         if found.name == RESULT:
             return _read_result(folder, document)
-        _, kind = KINDS[document["schema"]]
+        kind = _kind_of(document["schema"])
         record: Kept = unflatten(kind, _known(kind, document))
         if isinstance(record, EarlyStopping) and (folder / OUTCOMES).is_file():
             rows = [{**row, "answer": _number(row["answer"])} for row in _read_table(folder / OUTCOMES)]
@@ -80,6 +85,14 @@ def load_result(folder: str | Path) -> Kept:
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise DataError(f"{found} is not whole: {error!r}.", "Run the command again.") from None
     return record
+
+
+def _kind_of(schema: str) -> Any:
+    """The record of a schema; KeyError where there is none."""
+    if schema in KINDS:
+        return KINDS[schema][1]
+    _, module, name = LATER_KINDS[schema]
+    return getattr(import_module(module), name)
 
 
 def _nothing_in(folder: Path, names: Sequence[str]) -> DataError:
@@ -96,7 +109,10 @@ def _nothing_in(folder: Path, names: Sequence[str]) -> DataError:
 
 def table_of(found: Kept) -> list[dict[str, Any]]:
     """The rows of a finding, as its kept table has them: problems of a result, features of a screen, cells of a map."""
-    return _TABLES[type(found)](found)
+    kind = type(found)
+    # a record of a later package brings its own
+    rows: list[dict[str, Any]] = _TABLES[kind](found) if kind in _TABLES else found.table_rows()  # type: ignore[attr-defined]
+    return rows
 
 
 def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
@@ -111,7 +127,8 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         parts = [str(number) for number, _ in enumerate(found.results, 1)]
         save_family(found, parts, folder)
         return [FAMILY, *(f"{part}/{name}" for part in parts for name in (RESULT, OUTCOMES, "manifest.json"))]
-    name, _ = KINDS[str(document["schema"])]
+    schema = str(document["schema"])
+    name = KINDS[schema][0] if schema in KINDS else LATER_KINDS[schema][0]
     tables = {} if isinstance(found, Evaluation | EffectByPath) else {name: table_of(found)}
     if isinstance(found, Screen):
         tables["pairs"] = [plain_row(row) for row in found.pairs]
