@@ -93,17 +93,29 @@ def _where(result: "Result") -> str:
 def _details(result: "Result") -> str:
     e = result.experiment
     details = f"\n{counted(e.n_problems, 'problem')} of {e.data} · SAE {e.sae} · splice {e.splice}"
-    return f"{details} · propagate {e.propagate} · seed {e.seed}"
+    return f"{details} · propagate {e.propagate}{later_words(e.later)} · seed {e.seed}"
+
+
+def later_words(later: str) -> str:
+    """What a page's second line says of later positions: nothing where they are free."""
+    return "" if later == "free" else f" · later {later}"
 
 
 def _arms(result: "Result", *names: str) -> FittedTable:
     out = table("arm", Column("right", rank=1), "accuracy", "change")
     clean = result.arms["clean"].accuracy
+    # the baseline is no clean model there, and the one that is has a row of its own
+    silent = "undisturbed" in result.arms
     for name, arm in result.arms.items():
-        if names and name not in names:
+        if names and name not in (*names, "undisturbed"):
             continue
-        change = "" if name == "clean" else points(arm.accuracy - clean)
-        out.add_row(name, f"{arm.n_correct:,}", f"{percentage(arm.accuracy, 2)} %", change)
+        change = "" if name in ("clean", "undisturbed") else points(arm.accuracy - clean)
+        out.add_row(
+            "later silent" if silent and name == "clean" else name,
+            f"{arm.n_correct:,}",
+            f"{percentage(arm.accuracy, 2)} %",
+            change,
+        )
     return out
 
 
@@ -156,7 +168,8 @@ def _family_likelihoods(family: "ResultFamily") -> FittedTable:
 
 def _effect(result: "Result") -> FittedTable:
     e = result.effect
-    before = "reconstructed" if result.experiment.splice == "replace" else "clean"
+    silent = "later silent" if "undisturbed" in result.arms else "clean"
+    before = "reconstructed" if result.experiment.splice == "replace" else silent
     out = table(f"effect (intervened - {before})", "estimate", f"{e.confidence:.0%} interval", "p")
     out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
     rows: "tuple[tuple[str, MeanEffect | None, Any], ...]" = (
