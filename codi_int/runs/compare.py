@@ -299,8 +299,7 @@ def _differing(runs: Sequence[Result]) -> tuple[str, ...]:
 
 def _partial(runs: Sequence[Result], names: Sequence[str], n: int) -> tuple[str, ...]:
     """Notes on problems that only one of the runs has."""
+    sizes = [(run.experiment.n_problems, name) for run, name in zip(runs, names, strict=True)]
     return tuple(
-        f"{run.experiment.n_problems - n:,} of {run.experiment.n_problems:,} problems of {name} are not in the other run."
-        for run, name in zip(runs, names, strict=True)
-        if run.experiment.n_problems > n
+        f"{size - n:,} of {size:,} problems of {name} are not in the other run." for size, name in sizes if size > n
     )
