@@ -158,7 +158,11 @@ class CodiModel(Shown, Chain):
         return [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
 
     def batches(
-        self, problems: ProblemsLike, batch_size: int = BATCH_SIZE, padding: Padding = "masked"
+        self,
+        problems: ProblemsLike,
+        batch_size: int = BATCH_SIZE,
+        padding: Padding = "masked",
+        n_thoughts: int | None = None,
     ) -> list[QuestionBatch]:
         """The problems in batches, padded on the left: of neighbouring lengths, or (`official`) in the order given."""
         if batch_size < 1:
@@ -169,7 +173,8 @@ class CodiModel(Shown, Chain):
         encoded, ids = self._encoded(problems)
         if padding == "official":
             return group_in_order(encoded, ids, Grouping(batch_size, self.config.pad_id, self.device))
-        roomy = self.stack.max_positions - self.n_thoughts - self.config.max_new_tokens - 1
+        behind = (self.n_thoughts if n_thoughts is None else n_thoughts) + self.config.max_new_tokens + 1
+        roomy = self.stack.max_positions - behind
         return group_by_length(encoded, ids, Grouping(batch_size, self.config.pad_id, self.device, roomy=roomy))
 
     def think(

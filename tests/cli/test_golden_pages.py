@@ -24,6 +24,7 @@ from codi_int.cli.curve import curve_page
 from codi_int.cli.lens import _grid_page, _report_page
 from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
+from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
 from tests.cli import golden_records as made
 
@@ -57,6 +58,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     ),
     "eval": lambda: evaluation_page(made.EVALUATION),
     "eval-plain": lambda: evaluation_page(made.PLAIN_EVALUATION),
+    "stop": lambda: stop_page(made.STOP),
     "think": lambda: traces_page(made.TRACES, made.TRUTHS),
     "lens-problem": lambda: _grid_page(made.LENS_GRID, known=True),
     "lens-question": lambda: _grid_page(made.LENS_GRID, known=False),
