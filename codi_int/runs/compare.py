@@ -129,7 +129,10 @@ def compare_runs(
         ConfigError: a bound outside (0, 0.5].
     """
     runs = [_read(first), _read(second)]
-    names = [f"the {word} run" if isinstance(one, Result) else str(one) for one, word in zip((first, second), ORDER, strict=True)]
+    names = [
+        f"the {word} run" if isinstance(one, Result) else str(one)
+        for one, word in zip((first, second), ORDER, strict=True)
+    ]
     shared = _shared_ids(runs, names)
     arms = [{arm: _ordered(rows, shared) for arm, rows in run.outcomes.items()} for run in runs]
     known, notes = _find_problems(runs, shared, problems)
@@ -240,9 +243,7 @@ def _change(
     before: Sequence[Outcome], after: Sequence[Outcome], clusters: NDArray[np.int64] | None, same_model: bool
 ) -> ArmChange:
     """From one arm to another; with the same weights, problems that neither run touches are equal."""
-    either = [
-        replace(b, touched=a.touched or b.touched or not same_model) for a, b in zip(before, after, strict=True)
-    ]
+    either = [replace(b, touched=a.touched or b.touched or not same_model) for a, b in zip(before, after, strict=True)]
     change = change_between(before, either, clusters)
     # of another model these are of another answer
     return change if same_model else replace(change, logprob=np.zeros(len(before)), margin=None, probability=None)
@@ -298,8 +299,7 @@ def _differing(runs: Sequence[Result]) -> tuple[str, ...]:
 
 def _partial(runs: Sequence[Result], names: Sequence[str], n: int) -> tuple[str, ...]:
     """Notes on problems that only one of the runs has."""
+    sizes = [(run.experiment.n_problems, name) for run, name in zip(runs, names, strict=True)]
     return tuple(
-        f"{run.experiment.n_problems - n:,} of {run.experiment.n_problems:,} problems of {name} are not in the other run."
-        for run, name in zip(runs, names, strict=True)
-        if run.experiment.n_problems > n
+        f"{size - n:,} of {size:,} problems of {name} are not in the other run." for size, name in sizes if size > n
     )

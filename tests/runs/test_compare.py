@@ -120,12 +120,14 @@ def test_the_second_run_is_compared_with_the_first_problem_by_problem() -> None:
     assert found.effect.p_value == pytest.approx(binomtest(1, 7).pvalue)
     assert (found.n, found.effect.n_touched, found.differs) == (N, N // 2, ("features",))
     assert (found.first.accuracy, found.second.accuracy) == ((N - 7) / N, (N - 2) / N)
-    assert found.clean is None and found.difference.value == pytest.approx(5 / N)
+    assert found.clean is None
+    assert found.difference.value == pytest.approx(5 / N)
     # of the same clean answer, on the touched half: -0.7 - -0.5
     assert found.effect.logprob.estimate == pytest.approx(-0.1)
     assert found.effect.probability.estimate == pytest.approx((np.exp(-0.7) - np.exp(-0.5)) / 2)
     assert found.effect.verdict.startswith("Unresolved: a difference is not shown")
-    assert [row.operation for row in found.by_operation] == ["addition"] and found.by_steps[0].n == N
+    assert [row.operation for row in found.by_operation] == ["addition"]
+    assert found.by_steps[0].n == N
 
 
 def test_the_order_decides_the_sign() -> None:
@@ -140,13 +142,15 @@ def test_of_two_models_the_clean_arms_and_the_effects_are_compared_too() -> None
     first = made(wrong=(0, 2, 4))
     second = made(wrong=(0, 2), clean_wrong=range(1, 20, 2), model="other", logprob=-9.0)
     found = compare_runs(first, second, problems=PROBLEMS)
-    assert not found.same_model and "model" in found.differs
+    assert not found.same_model
+    assert "model" in found.differs
     assert found.clean.estimate == pytest.approx(-10 / N)
     # it loses 2 by its edit where the first loses 3, though it is right less often after it
     assert found.difference.value == pytest.approx(1 / N)
     assert found.effect.estimate == pytest.approx(-9 / N)
     # the log-probabilities are of other answers
-    assert found.effect.logprob is None and found.effect.probability is None
+    assert found.effect.logprob is None
+    assert found.effect.probability is None
 
 
 def test_equal_calculations_are_one_cluster() -> None:
@@ -162,19 +166,23 @@ def test_runs_that_touch_nothing_are_not_tested() -> None:
     idle = made()
     idle = replace(idle, outcomes={**idle.outcomes, "intervened": idle.outcomes["clean"]})
     found = compare_runs(idle, idle, problems=PROBLEMS)
-    assert found.effect.p_value is None and "answer all 40 problems alike" in found.effect.verdict
+    assert found.effect.p_value is None
+    assert "answer all 40 problems alike" in found.effect.verdict
 
 
 def test_only_problems_of_both_are_compared() -> None:
     fewer = Problems(PROBLEMS[:30], "made")
     found = compare_runs(made(), made(problems=fewer, wrong=(0,)), problems=PROBLEMS)
-    assert found.n == 30 and found.effect.n_broken == 1 and "data" in found.differs
+    assert found.n == 30
+    assert found.effect.n_broken == 1
+    assert "data" in found.differs
     assert found.notes == ("10 of 40 problems of the first run are not in the other run.",)
 
 
 def test_problems_that_are_not_at_hand_are_clusters_of_their_own() -> None:
     found = compare_runs(made(), made(wrong=(2,)))
-    assert found.effect.n_broken == 1 and found.by_operation == ()
+    assert found.effect.n_broken == 1
+    assert found.by_operation == ()
     assert found.notes == ("made is not at hand as it was, so each problem is a cluster of its own.",)
 
 
@@ -193,7 +201,7 @@ def test_files_with_the_same_ids_and_other_problems_are_refused(tmp_path: Path) 
         write_jsonl(problems, tmp_path / f"{name}.jsonl")
         run = made(problems=problems)
         runs.append(replace(run, experiment=replace(run.experiment, data=str(tmp_path / f"{name}.jsonl"))))
-    with pytest.raises(DataError, match="Problem p0 of .*a.jsonl is another one in .*b.jsonl"):
+    with pytest.raises(DataError, match=r"Problem p0 of .*a\.jsonl is another one in .*b\.jsonl"):
         compare_runs(*runs)
 
 
