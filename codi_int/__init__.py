@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.rankings import rank_features
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
+    from codi_int.interventions.stopping import EarlyStopping, run_stop
+    from codi_int.model.early import answer_after
     from codi_int.model.hooked import CodiModel
     from codi_int.model.hooks import HookPoint
     from codi_int.model.loading import load_model
@@ -71,6 +73,7 @@ _HOMES = {
     "CodiWarning": "errors",
     "Completion": "types",
     "Controls": "interventions.engine.controls",
+    "EarlyStopping": "interventions.stopping",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
@@ -85,6 +88,7 @@ _HOMES = {
     "Profiles": "features.profiles",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
+    "RunComparison": "runs.compare",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
     "Site": "sites",
@@ -98,10 +102,12 @@ _HOMES = {
     "Together": "interventions.edits.combined",
     "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
+    "answer_after": "model.early",
     "attribute_sites": "interventions.screens.attribution",
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
+    "compare_runs": "runs.compare",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
@@ -127,6 +133,7 @@ _HOMES = {
     "run_patch": "interventions.patching.patch",
     "run_predicted": "interventions.patching.predicted_run",
     "run_screen": "interventions.screens.screen",
+    "run_stop": "interventions.stopping",
     "save_figures": "report.figures",
     "save_model": "model.store",
     "save_sae": "sae.store",
@@ -145,6 +152,7 @@ __all__ = [
     "CodiWarning",
     "Completion",
     "Controls",
+    "EarlyStopping",
     "Effect",
     "FeatureInterventionEngine",
     "FeatureProfile",
@@ -159,6 +167,7 @@ __all__ = [
     "Profiles",
     "ReplaceByMean",
     "Result",
+    "RunComparison",
     "SAETrainingConfig",
     "Screen",
     "Site",
@@ -172,10 +181,12 @@ __all__ = [
     "Together",
     "adjust",
     "agreement",
+    "answer_after",
     "attribute_sites",
     "capture_to_disk",
     "check_parity",
     "compare_paired",
+    "compare_runs",
     "encode_topk",
     "estimate_mean",
     "extract_answer",
@@ -201,6 +212,7 @@ __all__ = [
     "run_patch",
     "run_predicted",
     "run_screen",
+    "run_stop",
     "save_figures",
     "save_model",
     "save_sae",
