@@ -1,7 +1,7 @@
 """`codi-int screen`: ablate every feature of some sites, one after the other; or pairs of features."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.attribution import Attribution
     from codi_int.interventions.screens.screen import Screen
     from codi_int.interventions.screens.screen_store import Finished, ScreenFolder
+    from codi_int.interventions.screens.sides import SelectionPlan
     from codi_int.types import Problem, Site
 
 PAIRS_REMEDY = 'Write one pair a line, 449,332 or {"a": 449, "b": 332}.'
@@ -226,8 +227,7 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
         seed=options.seed,
         data=options.data,
         sae_name=stage.names,
-        selection=o.selection_plan(options),
-        family=None if options.family is None else _read_family(options.family, stage),
+        selection=_selection(options, stage),
         checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
         progress=report,
     )
@@ -235,6 +235,14 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
     able = [site for site in screen.sites if site.n_living > 1]
     agreements = tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted)
     return _Found(screen, agreements, stage.folder)
+
+
+def _selection(options: ScreenOptions, stage: _Stage) -> "SelectionPlan":
+    """How findings are selected; features that were picked from another screen bring that screen's family."""
+    from codi_int.interventions.screens.screen import as_measured
+
+    plan: SelectionPlan = o.selection_plan(options)
+    return plan if options.family is None else replace(plan, besides=as_measured(_read_family(options.family, stage)))
 
 
 def _predicted(options: ScreenOptions, stage: _Stage, report: Report) -> "dict[Site, Attribution]":

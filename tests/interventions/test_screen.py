@@ -13,7 +13,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.screens import groups
 from codi_int.interventions.screens.additivity import PairRow
-from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_again, run_screen
+from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, as_measured, run_again, run_screen
 from codi_int.interventions.screens.sides import SelectionPlan, take_sides
 from codi_int.model.hooked import CodiModel
 from codi_int.records import table_row
@@ -121,14 +121,19 @@ def test_features_picked_from_another_screen_bring_its_family(
 ) -> None:
     plan = SelectionPlan(correction="bh")
     alone = run_screen(engine, right, features=[17], selection=plan)
-    picked = run_screen(engine, right, features=[17], selection=plan, family=screen)
+    picked = run_screen(engine, right, features=[17], selection=replace(plan, besides=as_measured(screen)))
     whole = run_screen(engine, right, selection=plan)
     assert picked.rows[0].p_adjusted == whole.rows[17].p_adjusted != alone.rows[0].p_adjusted
     assert len(picked.rows) == 1
     # folds select by what each did in either fold, and that screen has nothing to say of folds
     nowhere = replace(screen, rows=tuple(replace(row, folds=()) for row in screen.rows))
     with pytest.raises(ConfigError, match="was not measured in folds"):
-        run_screen(engine, right, features=[17], selection=SelectionPlan(confirm="folds"), family=nowhere)
+        run_screen(
+            engine,
+            right,
+            features=[17],
+            selection=SelectionPlan(confirm="folds", besides=as_measured(nowhere)),
+        )
 
 
 def test_pairs_that_no_feature_touches_are_not_run(screen: Screen) -> None:

@@ -17,11 +17,11 @@ from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.controlled import compare_with_controls
 from codi_int.interventions.evidence.families import adjust
-from codi_int.interventions.evidence.family import Flips
+from codi_int.interventions.evidence.family import Flips, Measured
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_changes, n_correct
 from codi_int.interventions.screens.confirmed import Selection
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
-from codi_int.interventions.screens.judging import Measured, judge
+from codi_int.interventions.screens.judging import judge
 from codi_int.interventions.screens.matched_sets import FeatureSet, is_near, match_sets, median_removed, removed_by
 from codi_int.interventions.screens.names import take_names
 from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.data.problems import ProblemsLike, as_problems
-from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan
@@ -14,16 +13,17 @@ from codi_int.interventions.engine.controls import feature_stats, matched_featur
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
+from codi_int.interventions.evidence.family import Measured
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Selection
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
-from codi_int.interventions.screens.judging import Again, Measured, judge, measure_arms
+from codi_int.interventions.screens.judging import Again, judge, measure_arms
 from codi_int.interventions.screens.names import Names, take_names
 from codi_int.interventions.screens.screen_records import Screen as Screen
 from codi_int.interventions.screens.screen_records import ScreenRow as ScreenRow
 from codi_int.interventions.screens.screen_records import ScreenSite as ScreenSite
-from codi_int.interventions.screens.sides import Sides, take_sides
+from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.sites import SitesLike, as_sites
@@ -53,6 +53,7 @@ def run_screen(
     site: SitesLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    selection: SelectionPlan | None = None,
     **names: Any,
 ) -> Screen:
     """Do one edit on every feature, measure each, and run what is found again on problems that selected nothing.
@@ -66,9 +67,10 @@ def run_screen(
         site: which of the engine's sites; default all of them.
         checkpoint: of an earlier, interrupted screen with the same settings, and where to keep this one's rows.
         progress: called with (stage, done, total); the stage of a site counts its features.
+        selection: how the family is corrected and on what it is confirmed; features that were picked from another
+            screen of these problems bring its family, `SelectionPlan(besides=as_measured(other))`.
         names: `data` and `sae_name`, where problems and SAEs go by other names than their own; the latter may be a
-            table of sites. `selection`, a `SelectionPlan`: how the family is corrected and on what it is confirmed.
-            `family`, another screen of these problems from which the features were picked: its features count too.
+            table of sites.
 
     Raises:
         ConfigError: for problems that are all one cluster, or that would confirm and select at once, and for a family
@@ -78,39 +80,27 @@ def run_screen(
     """
     started = time.perf_counter()
     problems = as_problems(problems)
-    sides = take_sides(problems, names.pop("selection", None))
-    family: Screen | None = names.pop("family", None)
-    _check_family(family, sides)
+    sides = take_sides(problems, selection)
     # all contexts share the engine's one clean pass; only the latents are each site's own
     contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
     wanted = {context.site: _wanted(features, context) for context in contexts}
     notes = engine.warn_at(contexts[0], [context.site for context in contexts])
-    checkpoint = checkpoint or Checkpoint()
-    # rows of features that nobody asked for now are dropped: they would join the family that is corrected
-    rows = {(row.site, row.feature): row for row in checkpoint.rows if row.feature in wanted.get(row.site, ())}
     work = _Worker(
         engine,
         make_edit=make_edit,
         sides=sides,
         seed=seed,
-        rows=rows,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint or Checkpoint(),
         progress=progress,
     )
-    several = len(contexts) > 1
-    counts = [
-        work.run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
-        for context in contexts
-    ]
-    # finished rows were kept as they came; the record has them by site and feature, whatever the order of running
-    ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
+    counts = work.run_all(contexts, wanted)
+    rows = place_rows(work.rows_of(wanted), contexts, seed)
     # the kind is a property of the edit, so one is made for any feature that was asked for
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
-    rows_placed = place_rows(ordered, contexts, seed)
     found = assemble(
         engine,
         contexts,
-        rows_placed,
+        rows,
         counts=counts,
         kind=kind,
         seed=seed,
@@ -118,13 +108,7 @@ def run_screen(
         started=started,
     )
     # last, for the clean pass of the confirming problems takes the place of the other one
-    judged = judge_rows(
-        rows_placed,
-        sides,
-        lambda keys: run_again(engine, keys, sides, make_edit, progress),
-        seed,
-        family=() if family is None else family.rows,
-    )
+    judged = judge_rows(rows, sides, lambda keys: run_again(engine, keys, sides, make_edit, progress), seed)
     return replace(
         found,
         rows=judged.rows,
@@ -132,15 +116,6 @@ def run_screen(
         environment=replace(found.environment, seconds=time.perf_counter() - started),
         notes=(*notes, *sides.notes),
     )
-
-
-def _check_family(family: Screen | None, sides: Sides) -> None:
-    """ConfigError where two folds confirm each other and the family was not measured in them."""
-    if family is not None and sides.folds is not None and not all(row.folds for row in family.rows):
-        raise ConfigError(
-            "Two folds confirm each other here, and the screen that is the family was not measured in folds.",
-            "Give --confirm as that screen had it, or run that screen with --confirm folds.",
-        )
 
 
 class _Worker:
@@ -152,16 +127,30 @@ class _Worker:
         make_edit: Callable[[int], MovableEdit],
         sides: Sides,
         seed: int,
-        rows: dict[Key, ScreenRow],
         checkpoint: Checkpoint,
         progress: Progress | None,
     ) -> None:
-        self._engine, self._make_edit, self._sides = engine, make_edit, sides
-        self._seed, self._rows = seed, rows
-        self._keep, self._progress = checkpoint.keep, progress
+        self._engine, self._make_edit, self._sides, self._seed = engine, make_edit, sides, seed
+        self._checkpoint, self._progress = checkpoint, progress
+        self._rows: dict[Key, ScreenRow] = {}
 
-    def run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
-        """Screen a site; finished features are left out."""
+    def run_all(self, contexts: Sequence[SiteContext], wanted: Mapping[Site, Sequence[int]]) -> list[RunCounts]:
+        """Screen every site; what the checkpoint has finished is taken as it is."""
+        # rows of features that nobody asked for now are dropped: they would join the family that is corrected
+        self._rows = {
+            (row.site, row.feature): row for row in self._checkpoint.rows if row.feature in wanted.get(row.site, ())
+        }
+        several = len(contexts) > 1
+        return [
+            self._run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
+            for context in contexts
+        ]
+
+    def rows_of(self, wanted: Mapping[Site, Sequence[int]]) -> list[ScreenRow]:
+        """By site and feature, whatever the order of running."""
+        return [self._rows[site, feature] for site, listed in wanted.items() for feature in sorted(listed)]
+
+    def _run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
         planned = ((feature, self._engine.plan(context, self._make_edit(feature))) for feature in wanted)
         return run_groups(
             group_by_rows(planned, lambda item: len(item[1].rows)),
@@ -173,8 +162,8 @@ class _Worker:
         )
 
     def _keep_rows(self) -> None:
-        if self._keep is not None:
-            self._keep(list(self._rows.values()), ())
+        if self._checkpoint.keep is not None:
+            self._checkpoint.keep(list(self._rows.values()), ())
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores, baseline = self._engine.score(context, list(plans.values())), self._engine.baseline(context)
@@ -214,9 +203,10 @@ def make_row(context: SiteContext, feature: int, plan: ArmPlan, measured: Measur
     )
 
 
-def as_measured(rows: Sequence[ScreenRow]) -> list[Measured]:
-    """Rows as members of a family."""
-    return [Measured((row.site, row.feature), row.effect, row.flips, row.folds) for row in rows]
+def as_measured(rows: Sequence[ScreenRow] | Screen) -> tuple[Measured, ...]:
+    """Rows, of a screen or by themselves, as members of a family."""
+    listed = rows.rows if isinstance(rows, Screen) else rows
+    return tuple(Measured((row.site, row.feature), row.effect, row.flips, row.folds) for row in listed)
 
 
 @dataclass(frozen=True)
@@ -234,16 +224,15 @@ def judge_rows(
     sides: Sides,
     again: Callable[[Sequence[Any]], Again],
     seed: int,
-    family: Sequence[ScreenRow] = (),
 ) -> JudgedRows:
     """Correct the family, confirm what it selects, and say what became of each row.
 
-    One family over all sites: who looks at three layers has looked at three layers. Rows of another screen from which
-    these were picked (`family`) count as well.
+    One family over all sites: who looks at three layers has looked at three layers. What these were picked from (the
+    plan's `besides`) counts as well, where it is not one of them.
     """
     here = {(row.site, row.feature) for row in rows}
-    besides = [row for row in family if (row.site, row.feature) not in here]
-    judged = judge(as_measured(rows), sides, again, seed, besides=as_measured(besides))
+    besides = [one for one in sides.plan.besides if one.key not in here]
+    judged = judge(as_measured(rows), sides, again, seed, besides=besides)
     named = zip(
         rows,
         judged.effects,
