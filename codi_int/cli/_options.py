@@ -126,6 +126,15 @@ Data = Annotated[
         help="stories:validation, gsm8k:test, or a .jsonl or .csv file.", autocompletion=_complete.data, metavar="NAME"
     ),
 ]
+Reinitialize = Annotated[
+    int | None,
+    where(
+        "--reinitialize",
+        parser=whole("--reinitialize", least=0, most=MOST_SEED),
+        metavar="SEED",
+        help="Draw all weights of the model anew, for a control that learned nothing.  [default: as trained]",
+    ),
+]
 Json = Annotated[bool, output("--json", help="Print one JSON document instead of a table.")]
 Out = Annotated[
     Path | None,

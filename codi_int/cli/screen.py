@@ -31,6 +31,7 @@ PAIRS_REMEDY = 'Write one pair a line, 449,332 or {"a": 449, "b": 332}.'
 class ScreenOptions(o.SelectionOptions, o.RunOptions):
     """What to ablate, in which order, and how much of it to show."""
 
+    reinitialize: o.Reinitialize = None
     features: Annotated[
         tuple[int, ...],
         o.what("--feature", metavar="N", help="Only these: 3-6,9.  [default: all]", autocompletion=_complete.features),
@@ -183,7 +184,7 @@ def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
 
     sites = [Site(layer, position) for layer in options.layers for position in options.positions]
     problems = load_problems(options.data, options.limit)
-    model = open_model(options.model, options.device)
+    model = open_model(options.model, options.device, options.reinitialize)
     for site in sites:
         model.check_site(site)
     names = reaching(model, saes_for(options.model, options.sae, sites))

@@ -24,6 +24,7 @@ def load_model(
     n_thoughts: int | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    reinitialize: int | None = None,
 ) -> CodiModel:
     """Load a CODI model.
 
@@ -35,11 +36,29 @@ def load_model(
         n_thoughts: number of thoughts; default as the preset knows, else 6.
         device: "cpu", "cuda", ...
         dtype: "float32", "bfloat16" or "float16"; LoRA is merged in float32 before.
+        reinitialize: a seed, to draw all weights anew by the classes' own initialisation: the same architecture and
+            tokenizer, and nothing learned. A control; its name says so, and its hash is its own.
 
     Raises:
         CheckpointError: the model cannot be found or loaded whole.
-        ConfigError: a device or dtype that does not exist here.
+        ConfigError: a device or dtype that does not exist here, a seed that is none.
     """
+    if reinitialize is not None:
+        from codi_int.model.reinitialize import check_seed
+        from codi_int.model.reinitialize import reinitialize as draw_anew
+
+        # before the model is loaded, which takes longer
+        seed = check_seed(reinitialize)
+        model = load_model(
+            name_or_folder,
+            base=base,
+            lora_alpha=lora_alpha,
+            remove_eos=remove_eos,
+            n_thoughts=n_thoughts,
+            device=device,
+            dtype=dtype,
+        )
+        return draw_anew(model, seed)
     where, kind = torch_device(device), torch_dtype(dtype)
     folder = find_folder(name_or_folder, CHECKPOINT_FILES)
     if is_native_format(folder):

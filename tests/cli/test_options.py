@@ -72,7 +72,7 @@ def known_choices() -> dict[str, tuple[str, ...]]:
     from codi_int.model.chain import PADDINGS
     from codi_int.model.hooks import PROPAGATE
     from codi_int.sae.config import RULES
-    from codi_int.sae.recipe import PRODUCTS, TRAINABLE
+    from codi_int.sae.recipe import FREEZE, PRODUCTS, TRAINABLE
 
     return {
         "Mode": MODES,
@@ -87,6 +87,7 @@ def known_choices() -> dict[str, tuple[str, ...]]:
         "CaptureType": PRODUCTS,
         "Architecture": TRAINABLE,
         "KeepRule": RULES,
+        "Freeze": FREEZE,
     }
 
 
