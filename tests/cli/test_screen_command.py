@@ -25,7 +25,7 @@ def test_every_feature_has_a_row_whatever_the_order(run: Callable, words: tuple[
     for row, other in zip(by_attribution["rows"], by_index["rows"], strict=True):
         assert row.pop("flips") == other.pop("flips")
         assert [len(one.pop("folds")) for one in (row, other)] == [2, 2]
-        # rows of a batch are summed in another order; a count of problems is no share, and has more digits before the dot
+        # rows of a batch are summed in another order; a count of problems has more digits before the dot than a share
         assert row.pop("n_effective") == pytest.approx(other.pop("n_effective"), rel=1e-4)
         assert row == pytest.approx(other, abs=1e-5)
 
