@@ -32,6 +32,7 @@ PACKAGES = {
     "interventions.screens": "Screens, curves, maps",
     "interventions.patching": "Patching and predictions",
     "interventions.kept": "Kept runs",
+    "runs": "Runs beside one another",
     "report": "Figures",
     "sites": "Sites",
     "types": "Records",

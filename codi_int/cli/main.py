@@ -81,6 +81,11 @@ COMMANDS = (
         "Keep the activations of problems: one safetensors file per layer, [position, problem, d_model].",
     ),
     Entry(
+        "compare",
+        "codi_int.cli.compare:compare",
+        "Compare two kept runs problem by problem: two models, SAEs, sites or edits.",
+    ),
+    Entry(
         "figures",
         "codi_int.cli.figures:figures",
         "Draw the figures of a kept run as PNG and SVG, without running anything again, and say what they leave out.",

@@ -136,6 +136,13 @@ def _paths(found: Any) -> Iterator[str]:
     yield f"both - (cache + recurrence): {_points(found.interaction.estimate)} points"
 
 
+def _comparison(found: Any) -> Iterator[str]:
+    yield f"RunComparison: {found.second.name} minus {found.first.name}, {_counted(found.n, 'problem')} of both"
+    accuracies = f"{_percent(found.first.accuracy)} -> {_percent(found.second.accuracy)}"
+    yield f"accuracy after the edit {accuracies}; the runs differ in {', '.join(found.differs) or 'nothing'}"
+    yield from _effect_lines(found.effect)
+
+
 def _model(model: Any) -> Iterator[str]:
     yield f"CodiModel {model.name}: {model.n_layers} layers, d_model {model.d_model}, {model.n_thoughts} thoughts"
     hooks = f", {model.n_hooks} hooks set" if model.n_hooks else ""
@@ -193,6 +200,7 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "AblationCurve": _curve,
     "Evaluation": _evaluation,
     "EffectByPath": _paths,
+    "RunComparison": _comparison,
     "CodiModel": _model,
     "SAE": _sae,
     "FeatureInterventionEngine": _engine,

@@ -29,6 +29,7 @@ from codi_int.model.lens import LensCell, LensGrid, LensGroup, LensReport, LensT
 from codi_int.model.parity import Parity
 from codi_int.model.trace import ThoughtTrace
 from codi_int.records import ArmEffect, Conclusion, Estimate
+from codi_int.runs.compare import ComparedRun, RunComparison
 from codi_int.sae import SAEMetrics, SAETrainingConfig
 from codi_int.sae.captures import Capture, CaptureInfo, layer_file
 from codi_int.sae.compare import DecoderStructure
@@ -1083,3 +1084,28 @@ BAD_CHECKUP = Checkup(
     parity=replace(PARITY, worst_by_layer=(0.00789, 0.00234), worst_by_position=(0.00123, 0.00789), n_answers_equal=35),
 )
 ROUNDED_CHECKUP = Checkup(model=replace(MODEL, dtype="bfloat16", found={}), parity=PARITY)
+
+COMPARISON = RunComparison(
+    first=ComparedRun("runs/449", EXPERIMENT, 1_319, clean_accuracy=0.87415, accuracy=0.83094),
+    second=ComparedRun("runs/162", SWAP_RESULT.experiment, 1_495, clean_accuracy=0.91234, accuracy=0.90056),
+    n=1_207,
+    differs=("kind", "features", "model"),
+    same_model=False,
+    effect=replace(EFFECT, logprob=None, margin=None, probability=None, verdict="The second run is right more often."),
+    clean=replace(EFFECT, estimate=0.03819, low=0.01119, high=0.06519, p_value=0.0061),
+    difference=Estimate(0.03141, -0.00222, 0.06512, 0.0712),
+    by_operation=RESULT.by_operation,
+    by_steps=RESULT.by_steps,
+    seed=7,
+    notes=("112 of 1,319 problems of runs/449 are not in the other run.",),
+)
+SAME_MODEL_COMPARISON = replace(
+    COMPARISON,
+    differs=(),
+    same_model=True,
+    clean=None,
+    effect=replace(EFFECT, verdict="Unresolved: a difference is not shown."),
+    by_operation=(),
+    by_steps=(),
+    notes=(),
+)

@@ -19,6 +19,7 @@ from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
 from codi_int.cli.capture import capture_page
+from codi_int.cli.compare import comparison_page
 from codi_int.cli.curve import curve_page
 from codi_int.cli.lens import _grid_page, _report_page
 from codi_int.cli.map import map_page
@@ -35,6 +36,8 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "dead-feature": lambda: result_page(made.DEAD_RESULT),
     "swap": lambda: result_page(made.SWAP_RESULT),
     "family": lambda: family_page(made.FAMILY),
+    "compare": lambda: comparison_page(made.COMPARISON),
+    "compare-same-model": lambda: comparison_page(made.SAME_MODEL_COMPARISON),
     "paths": lambda: paths_page(made.PATHS, made.PATHS_DOCUMENT),
     "screen": lambda: screen_page(made.SCREEN, (made.AGREEMENT,), top=20),
     "screen-sites": lambda: screen_page(made.SITES_SCREEN, made.SITES_AGREEMENTS, top=2),
