@@ -1,6 +1,6 @@
 """The family of a page: which of many edits changed accuracy, once everything that was tried is counted."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,7 +13,6 @@ from codi_int.interventions.evidence.discrete import Support, mcnemar_support, r
 from codi_int.interventions.evidence.families import adjust, critical_level
 from codi_int.interventions.evidence.flips import attainable_p_values
 from codi_int.interventions.evidence.max_t import max_t
-from codi_int.records import ArmEffect
 
 CORRECTIONS = ("discrete", "heyse", "max-t", "holm", "bh")
 """of a family of tests of accuracy; `max-t` and `holm` keep the chance of any false finding, the others their share"""
@@ -56,20 +55,6 @@ class Flips:
 
 
 NO_FLIPS = Flips((), ())
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One arm on the problems that select."""
-
-    key: Hashable
-    """what it is: a site and a feature, a cell"""
-    effect: ArmEffect
-    """on all of them"""
-    flips: Flips
-    """the same, problem by problem"""
-    folds: tuple[ArmEffect, ...] = ()
-    """on either fold, where two folds confirm each other"""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from codi_int.interventions.evidence.betting import estimate_bounded
 from codi_int.interventions.evidence.clusters import read_clusters
-from codi_int.interventions.evidence.family import NO_FLIPS, Flips, Measured
+from codi_int.interventions.evidence.family import NO_FLIPS, Flips
 from codi_int.interventions.evidence.flips import is_testable, sign_flip_test
 from codi_int.interventions.evidence.mean import estimate_mean
 from codi_int.interventions.screens.changes import ArmChange, measure_change
@@ -19,9 +19,9 @@ from codi_int.interventions.screens.confirmed import (
     FlatConfirmation,
     Selection,
 )
-from codi_int.interventions.screens.judging import Again, Measures, judge, measure_arms
+from codi_int.interventions.screens.judging import Again, Measured, Measures, judge, measure_arms
 from codi_int.interventions.screens.sides import Sides
-from codi_int.records import EVIDENCE_COLUMNS, Alias, ArmEffect, Conclusion, Estimate, FlatEffect
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, Alias, ArmEffect, Conclusion, Estimate, FlatEffect
 from codi_int.types import Site
 
 
@@ -166,25 +166,15 @@ class PairRow(FlatEffect, FlatConfirmation):
         "site",
         "a",
         "b",
-        "n_touched",
         "n_both",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "estimate",
-        "low",
-        "high",
-        "p_value",
+        # of ablating both; what is corrected over the pairs is the departure
+        *(name for name in EFFECT_COLUMNS if not name.endswith("_adjusted")),
         "estimate_a",
         "estimate_b",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
         "logprob_a",
         "logprob_b",
         "interaction",
         "interaction_logprob",
-        "logprob_p",
         *EVIDENCE_COLUMNS,
         "additivity",
         *CONFIRMATION_COLUMNS,

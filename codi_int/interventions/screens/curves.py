@@ -17,17 +17,17 @@ from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.controlled import compare_with_controls
 from codi_int.interventions.evidence.families import adjust
-from codi_int.interventions.evidence.family import Flips, Measured
+from codi_int.interventions.evidence.family import Flips
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_changes, n_correct
 from codi_int.interventions.screens.confirmed import Selection
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
-from codi_int.interventions.screens.judging import judge
+from codi_int.interventions.screens.judging import Measured, judge
 from codi_int.interventions.screens.matched_sets import FeatureSet, is_near, match_sets, median_removed, removed_by
 from codi_int.interventions.screens.names import take_names
 from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
-from codi_int.records import EVIDENCE_COLUMNS, ArmEffect, Estimate, FlatEffect, flatten
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, ArmEffect, Estimate, FlatEffect, flatten
 from codi_int.shown import Finding
 from codi_int.types import Environment, Problem, RunCounts, Site, SiteLike
 
@@ -50,20 +50,7 @@ class CurvePoint(FlatEffect):
     columns = (
         "n",
         "accuracy",
-        "estimate",
-        "low",
-        "high",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
-        "p_value",
-        "n_touched",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "logprob_p",
-        "p_adjusted",
-        "logprob_p_adjusted",
+        *EFFECT_COLUMNS,
         "latents",
         "norm",
         *EVIDENCE_COLUMNS,

@@ -15,7 +15,7 @@ from codi_int.interventions.evidence.conclusions import Findings, conclude, dete
 from codi_int.interventions.evidence.confirmation import Candidate, Confirmed, confirm, confirmation_power
 from codi_int.interventions.evidence.equivalence import fewest_for_equivalence
 from codi_int.interventions.evidence.families import adjust
-from codi_int.interventions.evidence.family import ALPHA, Family, Flips, Measured, Member, find, for_means
+from codi_int.interventions.evidence.family import ALPHA, Family, Flips, Member, find, for_means
 from codi_int.interventions.evidence.flips import estimate_accuracy
 from codi_int.interventions.evidence.paired import PairedCounts
 from codi_int.interventions.screens.changes import ArmChange, measure_changes, part_of
@@ -26,6 +26,20 @@ from codi_int.records import ArmEffect, Estimate
 Key = TypeVar("Key", bound=Hashable)
 EQUIVALENCE = "bh"
 """corrects the equivalence tests of everything that was looked at, a family of their own"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One arm on the problems that select."""
+
+    key: Hashable
+    """what it is: a site and a feature, a cell"""
+    effect: ArmEffect
+    """on all of them"""
+    flips: Flips
+    """the same, problem by problem"""
+    folds: tuple[ArmEffect, ...] = ()
+    """on either fold, where two folds confirm each other"""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from codi_int.data.problems import Problems, name_of_problems
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.evidence.family import Measured
 from codi_int.interventions.screens.curves import AblationCurve, run_curve
+from codi_int.interventions.screens.judging import Measured
 from codi_int.interventions.screens.rankings import rank_features, strongest
 from codi_int.interventions.screens.screen import as_measured, run_screen
 from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides

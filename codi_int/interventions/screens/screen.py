@@ -5,20 +5,22 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codi_int.data.problems import ProblemsLike, as_problems
+from codi_int.data.problems import ProblemsLike, as_problems, problems_sha256
+from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
+from codi_int.interventions.engine.describe import later_note
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
-from codi_int.interventions.evidence.family import Measured
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Selection
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
-from codi_int.interventions.screens.judging import Again, judge, measure_arms
+from codi_int.interventions.screens.inherited import Settings, check_family, family_notes
+from codi_int.interventions.screens.judging import Again, Measured, judge, measure_arms
 from codi_int.interventions.screens.names import Names, take_names
 from codi_int.interventions.screens.screen_records import Screen as Screen
 from codi_int.interventions.screens.screen_records import ScreenRow as ScreenRow
@@ -53,7 +55,9 @@ def run_screen(
     site: SitesLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    *,
     selection: SelectionPlan | None = None,
+    family: Screen | None = None,
     **names: Any,
 ) -> Screen:
     """Do one edit on every feature, measure each, and run what is found again on problems that selected nothing.
@@ -67,23 +71,30 @@ def run_screen(
         site: which of the engine's sites; default all of them.
         checkpoint: of an earlier, interrupted screen with the same settings, and where to keep this one's rows.
         progress: called with (stage, done, total); the stage of a site counts its features.
-        selection: how the family is corrected and on what it is confirmed; features that were picked from another
-            screen of these problems bring its family, `SelectionPlan(besides=as_measured(other))`.
+        selection: how the family is corrected and on what it is confirmed.
+        family: another screen of these problems from which the features were picked: its features count too.
         names: `data` and `sae_name`, where problems and SAEs go by other names than their own; the latter may be a
             table of sites.
 
     Raises:
-        ConfigError: for problems that are all one cluster, or that would confirm and select at once, and for a family
-            that was not measured in the folds that confirm here.
+        ConfigError: for problems that are all one cluster, or that would confirm and select at once, for a family of
+            another edit, model, data, SAE or bound or that was not measured in the folds that confirm here, and for
+            several sites whose later positions are silent.
         FeatureError: for a feature that an SAE does not have.
         SiteError: for a site that the engine has no SAE for.
     """
     started = time.perf_counter()
     problems = as_problems(problems)
     sides = take_sides(problems, selection)
+    sites = chosen_sites(engine, site)
+    _check_later(engine, sites)
     # all contexts share the engine's one clean pass; only the latents are each site's own
-    contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
+    contexts = [engine.site_context(problems, one, progress) for one in sites]
     wanted = {context.site: _wanted(features, context) for context in contexts}
+    # the kind is a property of the edit, so one is made for any feature that was asked for
+    kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
+    if family is not None:
+        check_family(family, screen_settings(engine, sides, tuple(wanted), kind))
     notes = engine.warn_at(contexts[0], [context.site for context in contexts])
     work = _Worker(
         engine,
@@ -95,8 +106,6 @@ def run_screen(
     )
     counts = work.run_all(contexts, wanted)
     rows = place_rows(work.rows_of(wanted), contexts, seed)
-    # the kind is a property of the edit, so one is made for any feature that was asked for
-    kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
     found = assemble(
         engine,
         contexts,
@@ -108,14 +117,47 @@ def run_screen(
         started=started,
     )
     # last, for the clean pass of the confirming problems takes the place of the other one
-    judged = judge_rows(rows, sides, lambda keys: run_again(engine, keys, sides, make_edit, progress), seed)
+    judged = judge_rows(
+        rows,
+        sides,
+        lambda keys: run_again(engine, keys, sides, make_edit, progress),
+        seed,
+        family=() if family is None else family.rows,
+    )
     return replace(
         found,
         rows=judged.rows,
         selection=judged.selection,
         environment=replace(found.environment, seconds=time.perf_counter() - started),
-        notes=(*notes, *sides.notes),
+        notes=(
+            *notes,
+            *later_note(contexts[0], engine.later),
+            *sides.notes,
+            *(() if family is None else family_notes(rows, family)),
+        ),
     )
+
+
+def screen_settings(engine: FeatureInterventionEngine, sides: Sides, sites: Sequence[Site], kind: str) -> Settings:
+    """What a screen from which features were picked must have in common with this one; see `check_family`."""
+    return Settings(
+        kind=kind,
+        model_sha256=engine.model.sha256,
+        data_sha256=problems_sha256(sides.problems),
+        saes={site: engine.saes[site].sha256 for site in sites},
+        bound=sides.plan.bound,
+        in_folds=sides.folds is not None,
+        later=engine.later,
+    )
+
+
+def _check_later(engine: FeatureInterventionEngine, sites: Sequence[Site]) -> None:
+    """ConfigError where the sites are measured against different models."""
+    if engine.later == "mean" and len(sites) > 1:
+        raise ConfigError(
+            f"With later=mean every site has a baseline of its own, and there are {len(sites)} sites.",
+            "Screen one site at a time, or hold later positions at their clean values (--later clean).",
+        )
 
 
 class _Worker:
@@ -137,9 +179,8 @@ class _Worker:
     def run_all(self, contexts: Sequence[SiteContext], wanted: Mapping[Site, Sequence[int]]) -> list[RunCounts]:
         """Screen every site; what the checkpoint has finished is taken as it is."""
         # rows of features that nobody asked for now are dropped: they would join the family that is corrected
-        self._rows = {
-            (row.site, row.feature): row for row in self._checkpoint.rows if row.feature in wanted.get(row.site, ())
-        }
+        done = (row for row in self._checkpoint.rows if row.feature in wanted.get(row.site, ()))
+        self._rows = {(row.site, row.feature): row for row in done}
         several = len(contexts) > 1
         return [
             self._run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
@@ -147,7 +188,7 @@ class _Worker:
         ]
 
     def rows_of(self, wanted: Mapping[Site, Sequence[int]]) -> list[ScreenRow]:
-        """By site and feature, whatever the order of running."""
+        """The rows by site and feature, whatever the order of running."""
         return [self._rows[site, feature] for site, listed in wanted.items() for feature in sorted(listed)]
 
     def _run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
@@ -203,10 +244,9 @@ def make_row(context: SiteContext, feature: int, plan: ArmPlan, measured: Measur
     )
 
 
-def as_measured(rows: Sequence[ScreenRow] | Screen) -> tuple[Measured, ...]:
-    """Rows, of a screen or by themselves, as members of a family."""
-    listed = rows.rows if isinstance(rows, Screen) else rows
-    return tuple(Measured((row.site, row.feature), row.effect, row.flips, row.folds) for row in listed)
+def as_measured(rows: Sequence[ScreenRow]) -> list[Measured]:
+    """Rows as members of a family."""
+    return [Measured((row.site, row.feature), row.effect, row.flips, row.folds) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -224,15 +264,16 @@ def judge_rows(
     sides: Sides,
     again: Callable[[Sequence[Any]], Again],
     seed: int,
+    family: Sequence[ScreenRow] = (),
 ) -> JudgedRows:
     """Correct the family, confirm what it selects, and say what became of each row.
 
-    One family over all sites: who looks at three layers has looked at three layers. What these were picked from (the
-    plan's `besides`) counts as well, where it is not one of them.
+    One family over all sites: who looks at three layers has looked at three layers. Rows of another screen from which
+    these were picked (`family`) count as well.
     """
     here = {(row.site, row.feature) for row in rows}
-    besides = [one for one in sides.plan.besides if one.key not in here]
-    judged = judge(as_measured(rows), sides, again, seed, besides=besides)
+    besides = [row for row in family if (row.site, row.feature) not in here]
+    judged = judge(as_measured(rows), sides, again, seed, besides=as_measured(besides))
     named = zip(
         rows,
         judged.effects,
@@ -314,6 +355,7 @@ def assemble(
         n_problems=len(first.clean.problems),
         n_correct=n_correct(first.clean),
         seed=seed,
+        later=engine.later,
         rows=rows,
         counts=add_counts(*counts),
         environment=describe_environment(engine.model, first.sae, first.clean.problems, time.perf_counter() - started),

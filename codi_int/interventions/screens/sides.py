@@ -15,7 +15,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.clusters import Clusters, read_clusters
 from codi_int.interventions.evidence.confirmation import overlap
 from codi_int.interventions.evidence.equivalence import BOUND, check_bound
-from codi_int.interventions.evidence.family import Measured, check_correction
+from codi_int.interventions.evidence.family import check_correction
 from codi_int.types import Problem
 
 DEFAULT, NONE, FOLDS = "default", "none", "folds"
@@ -33,9 +33,6 @@ class SelectionPlan:
     """on what: `none`, `folds`, a data set, or problems; by default `stories:confirmation` for stories, else folds"""
     bound: float = BOUND
     """the smallest change of accuracy that matters"""
-    besides: tuple[Measured, ...] = ()
-    """what was looked at elsewhere on these problems, and from which the things of this page were picked: it counts in
-    the family, and no more; see `as_measured`"""
 
     def __post_init__(self) -> None:
         check_correction(self.correction)
@@ -90,22 +87,11 @@ def take_sides(problems: Sequence[Problem], plan: SelectionPlan | None = None) -
     """Who selects and who confirms; loads the confirming set.
 
     Raises:
-        ConfigError: for a confirming set that holds selecting problems, problems that are all one cluster, and a family
-            that was not measured in the folds that confirm here.
+        ConfigError: for a confirming set that holds selecting problems, or problems that are all one cluster.
         DataError: for a confirming set that does not exist.
     """
     plan = plan or SelectionPlan()
     read_clusters(cluster_problems(problems), len(problems))
-    sides = _take(problems, plan)
-    if sides.folds is not None and not all(one.folds for one in plan.besides):
-        raise ConfigError(
-            "Two folds confirm each other here, and the screen that is the family was not measured in folds.",
-            "Give --confirm as that screen had it, or run that screen with --confirm folds.",
-        )
-    return sides
-
-
-def _take(problems: Sequence[Problem], plan: SelectionPlan) -> Sides:
     if isinstance(plan.confirm, str):
         wanted = _default(problems) if plan.confirm == DEFAULT else plan.confirm
         if wanted == NONE:
