@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.rankings import rank_features
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
+    from codi_int.interventions.stopping import EarlyStopping, run_stop
+    from codi_int.model.early import answer_after
     from codi_int.model.hooked import CodiModel
     from codi_int.model.hooks import HookPoint
     from codi_int.model.loading import load_model
@@ -71,6 +73,7 @@ _HOMES = {
     "CodiWarning": "errors",
     "Completion": "types",
     "Controls": "interventions.engine.controls",
+    "EarlyStopping": "interventions.stopping",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
@@ -98,6 +101,7 @@ _HOMES = {
     "Together": "interventions.edits.combined",
     "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
+    "answer_after": "model.early",
     "attribute_sites": "interventions.screens.attribution",
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
@@ -128,6 +132,7 @@ _HOMES = {
     "run_patch": "interventions.patching.patch",
     "run_predicted": "interventions.patching.predicted_run",
     "run_screen": "interventions.screens.screen",
+    "run_stop": "interventions.stopping",
     "save_figures": "report.figures",
     "save_model": "model.store",
     "save_sae": "sae.store",
@@ -146,6 +151,7 @@ __all__ = [
     "CodiWarning",
     "Completion",
     "Controls",
+    "EarlyStopping",
     "Effect",
     "FeatureInterventionEngine",
     "FeatureProfile",
@@ -173,6 +179,7 @@ __all__ = [
     "Together",
     "adjust",
     "agreement",
+    "answer_after",
     "attribute_sites",
     "capture_to_disk",
     "check_parity",
@@ -203,6 +210,7 @@ __all__ = [
     "run_patch",
     "run_predicted",
     "run_screen",
+    "run_stop",
     "save_figures",
     "save_model",
     "save_sae",

@@ -31,6 +31,7 @@ PACKAGES = {
     "interventions.evidence": "Evidence",
     "interventions.screens": "Screens, curves, maps",
     "interventions.patching": "Patching and predictions",
+    "interventions.stopping": "Early stopping",
     "interventions.kept": "Kept runs",
     "runs": "Runs beside one another",
     "report": "Figures",

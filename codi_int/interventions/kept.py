@@ -1,7 +1,7 @@
 """Findings on disk from Python: written as `--out` writes them, and read back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from codi_int.interventions.screens.curves import AblationCurve
 from codi_int.interventions.screens.paths import PATHS, EffectByPath
 from codi_int.interventions.screens.screen import Screen
 from codi_int.interventions.screens.thought_map import ThoughtMap
+from codi_int.interventions.stopping import EarlyStopping, StopOutcome
 from codi_int.records import flatten, plain_row, table_row, unflatten
 from codi_int.run_folder import Run, RunFolder
 from codi_int.shown import Finding
@@ -32,6 +33,7 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/curve@1": ("curve", AblationCurve),
     "codi-int/evaluation@1": ("evaluation", Evaluation),
     "codi-int/roads@1": ("roads", EffectByPath),
+    "codi-int/stop@1": ("stop", EarlyStopping),
 }
 """schema to the name of the document and its record; a result has outcomes besides"""
 LATER_KINDS = {"codi-int/comparison@1": ("comparison", "codi_int.runs.compare", "RunComparison")}
@@ -78,6 +80,9 @@ def load_result(folder: str | Path) -> Kept:
             return _read_result(folder, document)
         kind = _kind_of(document["schema"])
         record: Kept = unflatten(kind, _known(kind, document))
+        if isinstance(record, EarlyStopping) and (folder / OUTCOMES).is_file():
+            rows = [{**row, "answer": _number(row["answer"])} for row in _read_table(folder / OUTCOMES)]
+            record = replace(record, outcomes=tuple(StopOutcome(**row) for row in rows))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise DataError(f"{found} is not whole: {error!r}.", "Run the command again.") from None
     return record
@@ -130,7 +135,18 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         tables["pairs"] = [plain_row(row) for row in found.pairs]
     if isinstance(found, ThoughtMap):
         tables["splits"] = [table_row(row) for row in found.splits]
+    if isinstance(found, EarlyStopping):
+        tables |= stop_tables(found)
     return save_document(folder, name, document, tables)
+
+
+def stop_tables(found: EarlyStopping) -> dict[str, list[dict[str, Any]]]:
+    """What lies beside the document of early stopping: what each thought changes, and every answer."""
+    # answers as floats, as those of a result: whole and broken numbers are one column
+    rows = [
+        {**row, "answer": None if row["answer"] is None else float(row["answer"])} for row in flatten(found.outcomes)
+    ]
+    return {"changes": flatten(found.changes), "outcomes": rows}
 
 
 def _identity(document: Mapping[str, Any]) -> Run:
@@ -261,4 +277,5 @@ _TABLES: dict[type[Any], Callable[[Any], list[dict[str, Any]]]] = {
     AblationCurve: _points,
     Evaluation: _groups,
     EffectByPath: _paths,
+    EarlyStopping: lambda found: flatten(found.all_rows),
 }

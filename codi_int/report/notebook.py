@@ -128,6 +128,13 @@ def _evaluation(found: Any) -> Iterator[str]:
     yield f"accuracy {share}, {whole.n_correct:,} of {whole.n:,} right, {found.n_unanswered:,} without a number"
 
 
+def _stop(found: Any) -> Iterator[str]:
+    yield f"EarlyStopping of {found.model} on {found.data}: {_counted(found.n_problems, 'problem')}"
+    yield "right after " + ", ".join(f"{row.thoughts}: {_percent(row.accuracy)}" for row in found.overall)
+    own = found.overall[found.n_thoughts]
+    yield f"after its own {found.n_thoughts} thoughts {own.n_lost:,} right answers are lost again"
+
+
 def _paths(found: Any) -> Iterator[str]:
     yield f"EffectByPath: {found.label} at {found.site}"
     for path in ("both", "cache", "recurrence"):
@@ -200,6 +207,7 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "AblationCurve": _curve,
     "Evaluation": _evaluation,
     "EffectByPath": _paths,
+    "EarlyStopping": _stop,
     "RunComparison": _comparison,
     "CodiModel": _model,
     "SAE": _sae,
