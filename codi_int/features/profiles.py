@@ -218,8 +218,8 @@ def profile_features(
         problems: on which problems; with or without written steps.
         site: where it reads; may be left out where the SAE knows its own.
         progress: called with (stage, done, total).
-        answers: also let the model answer, so that `describe_feature` can tell right from wrong answers; without it half the
-            time.
+        answers: also let the model answer, so that `describe_feature` can tell right from wrong answers; without it
+            half the time.
 
     Returns:
         a sequence of one profile for each alive feature; none for a feature that fires on none of the problems.
