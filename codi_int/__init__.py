@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
+    from codi_int.features.details import FeatureDetail, describe_feature
     from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
     from codi_int.features.rule_table import RuleComparison, compare_rules
     from codi_int.features.specialization import Specialization, specialization
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.rankings import rank_features
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
+    from codi_int.interventions.stopping import EarlyStopping, run_stop
+    from codi_int.model.early import answer_after
     from codi_int.model.hooked import CodiModel
     from codi_int.model.hooks import HookPoint
     from codi_int.model.loading import load_model
@@ -73,7 +76,9 @@ _HOMES = {
     "CodiWarning": "errors",
     "Completion": "types",
     "Controls": "interventions.engine.controls",
+    "EarlyStopping": "interventions.stopping",
     "Effect": "types",
+    "FeatureDetail": "features.details",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
     "HookPoint": "model.hooks",
@@ -88,6 +93,7 @@ _HOMES = {
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
     "RuleComparison": "features.rule_table",
+    "RunComparison": "runs.compare",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
     "Site": "sites",
@@ -102,11 +108,14 @@ _HOMES = {
     "Together": "interventions.edits.combined",
     "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
+    "answer_after": "model.early",
     "attribute_sites": "interventions.screens.attribution",
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
     "compare_rules": "features.rule_table",
+    "compare_runs": "runs.compare",
+    "describe_feature": "features.details",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
@@ -132,6 +141,7 @@ _HOMES = {
     "run_patch": "interventions.patching.patch",
     "run_predicted": "interventions.patching.predicted_run",
     "run_screen": "interventions.screens.screen",
+    "run_stop": "interventions.stopping",
     "save_figures": "report.figures",
     "save_model": "model.store",
     "save_sae": "sae.store",
@@ -151,7 +161,9 @@ __all__ = [
     "CodiWarning",
     "Completion",
     "Controls",
+    "EarlyStopping",
     "Effect",
+    "FeatureDetail",
     "FeatureInterventionEngine",
     "FeatureProfile",
     "HookPoint",
@@ -166,6 +178,7 @@ __all__ = [
     "ReplaceByMean",
     "Result",
     "RuleComparison",
+    "RunComparison",
     "SAETrainingConfig",
     "Screen",
     "Site",
@@ -180,11 +193,14 @@ __all__ = [
     "Together",
     "adjust",
     "agreement",
+    "answer_after",
     "attribute_sites",
     "capture_to_disk",
     "check_parity",
     "compare_paired",
     "compare_rules",
+    "compare_runs",
+    "describe_feature",
     "encode_topk",
     "estimate_mean",
     "extract_answer",
@@ -210,6 +226,7 @@ __all__ = [
     "run_patch",
     "run_predicted",
     "run_screen",
+    "run_stop",
     "save_figures",
     "save_model",
     "save_sae",

@@ -31,6 +31,7 @@ ScreenFolder = Annotated[
 class FeatureOptions(o.KeptOptions):
     """An SAE and problems for it."""
 
+    reinitialize: o.Reinitialize = None
     layer: o.OwnLayer = None
     position: o.OwnPosition = None
     sae: o.Sae = None
@@ -90,7 +91,7 @@ def profile_several(
 
     site, problems = site_meant(options), load_problems(options.data, options.limit)
     effects = None if screen is None else read_screen(screen)
-    model = open_model(options.model, options.device)
+    model = open_model(options.model, options.device, options.reinitialize)
     model.check_site(site)
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)
@@ -98,12 +99,12 @@ def profile_several(
         check_feature(feature, sae.d_sae)
     hashes = {"confirmation": problems_sha256(others[0])} if others else {}
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems), **hashes)
-    found = [profile_features(sae, model, problems, site, report, answers)]
+    found = [profile_features(sae, model, problems, site=site, progress=report, answers=answers)]
     if effects is not None:
         found[0] = attach_screen(found[0], effects)
     for more in others:
         told = rename_stage(report, "thoughts that confirm")
-        found.append(profile_features(sae, model, more, site, told, answers))
+        found.append(profile_features(sae, model, more, site=site, progress=told, answers=answers))
     return found
 
 

@@ -43,8 +43,10 @@ def show(options: ShowOptions) -> None:
     folder = run_folder(options)
 
     def work(report: Any) -> "tuple[FeatureDetail, ...]":
+        from codi_int.features.details import describe_feature
+
         found = profile_asked(options, folder, report, answers=True, screen=options.screen, features=options.features)
-        return tuple(found.detail(feature, options.top) for feature in options.features)
+        return tuple(describe_feature(found, feature, options.top) for feature in options.features)
 
     run_job(work, document=_document, page=detail_pages, as_json=options.as_json, out=folder, keep=_keep)
 

@@ -142,7 +142,7 @@ def activation_groups(profiles: Profiles, column: NDArray[np.float32]) -> tuple[
     present = table.present.astype(np.float64)
     n_firing, sums = firing @ present, column.astype(np.float64) @ present
     return tuple(
-        _group(one, size, fires, total, int(firing.sum()), len(column))
+        _group(one, size, fires, total=total, fires=int(firing.sum()), of=len(column))
         for one, size, fires, total in zip(
             table.properties, n.tolist(), n_firing.astype(int).tolist(), sums.tolist(), strict=True
         )
@@ -150,7 +150,7 @@ def activation_groups(profiles: Profiles, column: NDArray[np.float32]) -> tuple[
     )
 
 
-def _group(one: Property, n: int, n_firing: int, total: float, fires: int, of: int) -> ActivationGroup:
+def _group(one: Property, n: int, n_firing: int, *, total: float, fires: int, of: int) -> ActivationGroup:
     low, high = wilson_interval(n_firing, n)
     return ActivationGroup(
         kind=one.kind,
@@ -186,7 +186,17 @@ def _top_problems(profiles: Profiles, column: NDArray[np.float32], top: int) -> 
 
 def _silent(feature: int, n: int, near: Neighbour) -> FeatureProfile:
     """The profile of a feature that fires on none of the problems."""
-    return FeatureProfile(0, feature, 0.0, 0, n, mean_activation=0.0, max_activation=0.0, nearest=near.feature)
+    return FeatureProfile(
+        rank=0,
+        feature=feature,
+        firing_rate=0.0,
+        n_firing=0,
+        n_problems=n,
+        mean_activation=0.0,
+        max_activation=0.0,
+        nearest=near.feature,
+        nearest_cosine=near.cosine,
+    )
 
 
 def _missing(profiles: Profiles, profile: FeatureProfile) -> tuple[str, ...]:

@@ -28,8 +28,6 @@ from codi_int.types import Latents, Problem, Site
 if TYPE_CHECKING:
     import pandas as pd
 
-    from codi_int.features.details import FeatureDetail
-
 SCHEMA = "codi-int/features-rank@1"
 TOKENS = 3
 """of the vocabulary that a profile names"""
@@ -176,12 +174,6 @@ class Profiles(Shown, Sequence[FeatureProfile]):
         where = torch.where((where >= 0) & (self.latents.values != 0), where, len(features))
         return out.scatter_(1, where, True)[:, :-1].numpy()
 
-    def detail(self, feature: int, top: int = 5) -> "FeatureDetail":
-        """All that is known of one feature; see `describe_feature`."""
-        from codi_int.features.details import describe_feature
-
-        return describe_feature(self, feature, top)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; without the latents."""
         return {
@@ -226,8 +218,8 @@ def profile_features(
         problems: on which problems; with or without written steps.
         site: where it reads; may be left out where the SAE knows its own.
         progress: called with (stage, done, total).
-        answers: also let the model answer, so that `detail` can tell right from wrong answers; without it half the
-            time.
+        answers: also let the model answer, so that `describe_feature` can tell right from wrong answers; without it
+            half the time.
 
     Returns:
         a sequence of one profile for each alive feature; none for a feature that fires on none of the problems.

@@ -25,8 +25,12 @@ FIRST = FeatureProfile(
     nearest_cosine=0.5139,
     causal=CAUSAL,
 )
-SECOND = FeatureProfile(2, 31, 0.2117, 905, 4_274, mean_activation=3.3, max_activation=9.87)
-THIRD = FeatureProfile(3, 7, 0.0117, 50, 4_274, mean_activation=0.0213, max_activation=0.111)
+SECOND = FeatureProfile(
+    rank=2, feature=31, firing_rate=0.2117, n_firing=905, n_problems=4_274, mean_activation=3.3, max_activation=9.87
+)
+THIRD = FeatureProfile(
+    rank=3, feature=7, firing_rate=0.0117, n_firing=50, n_problems=4_274, mean_activation=0.0213, max_activation=0.111
+)
 
 
 def _profiles() -> Profiles:
@@ -46,23 +50,67 @@ DETAIL = FeatureDetail(
     sae=NAME,
     data=DATA,
     top=(
-        TopProblem("held-out-63", 44.83, "Tom has 2 bags.", ("<<2*4=8>>", "<<8-3=5>>"), 5, correct=True),
-        TopProblem("held-out-1263", -43.06, "Ann has 8.", ("<<2*4=8>>", "<<8*6=48>>"), 48, correct=False),
+        TopProblem("held-out-63", 44.83, "Tom has 2 bags.", steps=("<<2*4=8>>", "<<8-3=5>>"), answer=5, correct=True),
+        TopProblem("held-out-1263", -43.06, "Ann has 8.", steps=("<<2*4=8>>", "<<8*6=48>>"), answer=48, correct=False),
     ),
     groups=(
-        ActivationGroup("operation", "addition", 1_410, 402, 0.28511, 0.21613, 0.36314, 0.26138, 0.32993, 12.43),
-        ActivationGroup("pattern", "division then multiplication", 42, 0, 0.0, 0.0, 0.08375, 0.0, 0.00983, None),
         ActivationGroup(
-            "pattern", "multiplication then addition", 72, 28, 0.38889, 0.28524, 0.5042, 0.0182, 0.01685, 16.5
+            kind="operation",
+            name="addition",
+            n=1_410,
+            n_firing=402,
+            firing_rate=0.28511,
+            low=0.21613,
+            high=0.36314,
+            share_of_firing=0.26138,
+            base_rate=0.32993,
+            mean_activation=12.43,
         ),
-        ActivationGroup("value", "17", 6, 4, 0.66667, 0.3, 0.90323, 0.0026, 0.0014, -5.04),
+        ActivationGroup(
+            kind="pattern",
+            name="division then multiplication",
+            n=42,
+            n_firing=0,
+            firing_rate=0.0,
+            low=0.0,
+            high=0.08375,
+            share_of_firing=0.0,
+            base_rate=0.00983,
+            mean_activation=None,
+        ),
+        ActivationGroup(
+            kind="pattern",
+            name="multiplication then addition",
+            n=72,
+            n_firing=28,
+            firing_rate=0.38889,
+            low=0.28524,
+            high=0.5042,
+            share_of_firing=0.0182,
+            base_rate=0.01685,
+            mean_activation=16.5,
+        ),
+        ActivationGroup(
+            kind="value",
+            name="17",
+            n=6,
+            n_firing=4,
+            firing_rate=0.66667,
+            low=0.3,
+            high=0.90323,
+            share_of_firing=0.0026,
+            base_rate=0.0014,
+            mean_activation=-5.04,
+        ),
     ),
     promotes=(DirectionToken(" 12", 12, 0.72513), DirectionToken(" 8", 8, 0.11634)),
     suppresses=(DirectionToken(" books", 90, 0.37041),),
     nearest=(Neighbour(408, 0.5139), Neighbour(125, -0.3311)),
 )
 SILENT = FeatureDetail(
-    profile=FeatureProfile(0, 9, 0.0, 0, 4_274, mean_activation=0.0, max_activation=0.0),
+    profile=FeatureProfile(
+        rank=0, feature=9, firing_rate=0.0, n_firing=0, n_problems=4_274, mean_activation=0.0, max_activation=0.0
+    ),
     site="L14.P3",
     model="",
     sae=NAME,

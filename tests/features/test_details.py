@@ -59,7 +59,7 @@ def test_properties_are_read_off_the_steps() -> None:
 
 
 def test_a_feature_by_hand() -> None:
-    found = made_profiles().detail(0, top=2)
+    found = describe_feature(made_profiles(), 0, top=2)
     assert [(one.problem_id, one.activation, one.correct) for one in found.top] == [
         ("p1", -5.0, False),
         ("p3", 4.0, True),
@@ -95,7 +95,7 @@ def test_what_cannot_be_told_is_said() -> None:
     assert found.missing[1].startswith("the model was not asked to answer")
     # the latents of a feature that never fires
     silent = replace(bare, latents=ci.Latents(torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.long), 2), rows=())
-    found = replace(silent, by_feature={}).detail(1)
+    found = describe_feature(replace(silent, by_feature={}), 1)
     assert (found.profile.rank, found.profile.n_firing, found.top) == (0, 0, ())
     assert found.missing[0] == "feature 1 fires on none of these problems: nothing is known of where it would."
 

@@ -9,6 +9,7 @@ import torch
 import codi_int as ci
 from codi_int.errors import CodiError
 from codi_int.features import profiles
+from codi_int.features.details import describe_feature
 from codi_int.sae import SAEConfig, TopKSAE
 
 SITE = ci.Site(14, 3)
@@ -68,7 +69,7 @@ def test_activations_of_another_place_are_refused() -> None:
         profiles.profile_rows(identity_sae(), torch.zeros(0, 3))
     found = profiles.profile_rows(identity_sae(), torch.tensor(ROWS))
     with pytest.raises(CodiError, match=r"Feature 3 does not exist\.\nThe SAE has features 0 to 2\."):
-        found.detail(3)
+        describe_feature(found, 3)
 
 
 @pytest.fixture(scope="module")
