@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi_int.cli._signature import Spelling, spellings
+from codi_int.cli._spelling import Spelling, spellings
 from codi_int.errors import ConfigError
 
 SCHEMA = "codi-int/experiment@1"

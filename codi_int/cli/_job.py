@@ -17,7 +17,7 @@ from codi_int.cli import _console
 from codi_int.cli._console import note_kept, print_json, stdout, tell
 from codi_int.cli._document import digest_document, make_document
 from codi_int.cli._lazy import called
-from codi_int.cli._signature import option_values
+from codi_int.cli._spelling import option_values
 from codi_int.files import prepare_folder, write_json
 from codi_int.run_folder import Run, RunFolder
 
