@@ -130,6 +130,12 @@ COMMANDS = (
                 "codi_int.cli.features_rank:rank",
                 "The alive features of an SAE, the most frequent first: how often they fire, and how strongly.",
             ),
+            Entry(
+                "show",
+                "codi_int.cli.features_show:show",
+                "One feature in full: where it fires most, on what problems, what its decoder row reads as, what is "
+                "like it.",
+            ),
         ),
     ),
     Entry(
