@@ -1,4 +1,4 @@
-"""How users write the fields of a dataclass of options: `--layer`, `--no-splice`, an argument; and what JSON has of them."""
+"""How users write fields of a dataclass of options: `--layer`, `--no-splice`, an argument; and their JSON values."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
