@@ -60,7 +60,7 @@ def specialize(options: SpecializeOptions) -> None:
 
     def work(report: Any) -> "RuleComparison":
         from codi_int.features.rule_table import compare_rules
-        from codi_int.features.specialization import TestedPlan
+        from codi_int.features.specialization_records import TestedPlan
 
         plan = TestedPlan(margin=options.margin)
         profiles, confirming = profile_sides(options, folder, report, options.confirm)

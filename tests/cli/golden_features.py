@@ -6,7 +6,7 @@ from codi_int.features.decoder import DirectionToken, Neighbour
 from codi_int.features.details import ActivationGroup, FeatureDetail, TopProblem
 from codi_int.features.profiles import CausalEffect, FeatureProfile, Profiles
 from codi_int.features.rule_table import RuleCell, RuleComparison
-from codi_int.features.specialization import (
+from codi_int.features.specialization_records import (
     PropertyEvidence,
     Rule,
     Share,

@@ -13,7 +13,8 @@ from codi_int.errors import CodiError
 from codi_int.features.profiles import Profiles, profile_rows
 from codi_int.features.published import published_counts, published_specialization
 from codi_int.features.rule_table import compare_rules
-from codi_int.features.specialization import TestedPlan, specialization
+from codi_int.features.specialization import specialization
+from codi_int.features.specialization_records import TestedPlan
 from codi_int.sae import SAEConfig, TopKSAE
 from codi_int.types import Problem
 
