@@ -23,10 +23,10 @@ from codi_int.features.specialization_records import (
     FeatureType,
     PropertyEvidence,
     Rule,
+    RulePlan,
     Share,
     Specialization,
     SpecializationRow,
-    TestedPlan,
 )
 from codi_int.interventions.evidence.confirmation import Candidate, Confirmed, confirm
 from codi_int.interventions.evidence.enrichment import Table, measure_enrichment, stratified_p
@@ -51,7 +51,7 @@ def specialization(
     profiles: Profiles,
     rule: str = "tested",
     confirming: Profiles | None = None,
-    plan: TestedPlan | None = None,
+    plan: RulePlan | None = None,
 ) -> Specialization:
     """What a rule makes of every alive feature.
 
@@ -73,7 +73,7 @@ def specialization(
     if confirming is not None:
         check_steps(confirming)
     if rule == "tested":
-        return _tested(profiles, confirming, plan or TestedPlan())
+        return _tested(profiles, confirming, plan or RulePlan())
     rows = _published(profiles, "dropped" if rule == "published" else "counted")
     return Specialization(rule=_as_rule(rule), rows=rows, **_about(profiles))
 
@@ -163,7 +163,7 @@ class _Selected:
     """the same on the confirming units, and on those whose chain selected nothing"""
 
 
-def _tested(profiles: Profiles, confirming: Profiles | None, plan: TestedPlan) -> Specialization:
+def _tested(profiles: Profiles, confirming: Profiles | None, plan: RulePlan) -> Specialization:
     features = profiles.alive
     units = _units(profiles, features)
     notes: tuple[str, ...] = ()
@@ -216,7 +216,7 @@ def _check_confirming(profiles: Profiles, confirming: Profiles) -> None:
         )
 
 
-def _select(units: _Units, plan: TestedPlan) -> _Selected:
+def _select(units: _Units, plan: RulePlan) -> _Selected:
     found = measure_enrichment(
         units.firing, units.table.present, plan.least_firing, plan.least_present, alpha=plan.alpha
     )
@@ -284,7 +284,7 @@ def _candidates(fold: _Selected) -> list[Candidate]:
 
 
 def _gather(
-    folds: Sequence[_Selected], judged: Sequence[Sequence[Confirmed]], plan: TestedPlan
+    folds: Sequence[_Selected], judged: Sequence[Sequence[Confirmed]], plan: RulePlan
 ) -> Mapping[int, list[PropertyEvidence]]:
     """By place of the feature; what selected most strongly comes first, confirmed before not confirmed."""
     out: dict[int, list[PropertyEvidence]] = {}
@@ -310,7 +310,7 @@ def _gather(
     return out
 
 
-def _row(one: Any, n_chains: int, evidence: tuple[PropertyEvidence, ...], plan: TestedPlan) -> SpecializationRow:
+def _row(one: Any, n_chains: int, evidence: tuple[PropertyEvidence, ...], plan: RulePlan) -> SpecializationRow:
     confirmed = [found for found in evidence if found.confirmed]
     kinds = {found.kind for found in confirmed}
     operation, value = bool(kinds & set(OPERATION_KINDS)), "value" in kinds

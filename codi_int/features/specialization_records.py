@@ -20,7 +20,7 @@ SCHEMA = "codi-int/specialization@1"
 
 
 @dataclass(frozen=True)
-class TestedPlan:
+class RulePlan:
     """Settings of the tested rule, declared beforehand."""
 
     least_firing: int = 5
@@ -148,7 +148,7 @@ class Specialization(Shown):
     """how many different calculations these are"""
     rows: tuple[SpecializationRow, ...]
     """one per alive feature, the most frequent first"""
-    plan: TestedPlan | None = None
+    plan: RulePlan | None = None
     """settings of the tested rule"""
     n_tested: int | None = None
     """pairs of feature and property of the family (of both folds together)"""
