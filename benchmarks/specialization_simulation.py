@@ -25,7 +25,8 @@ import codi_int as ci
 from codi_int.data.chains import cluster_problems
 from codi_int.features.profiles import Profiles, profile_rows
 from codi_int.features.properties import TESTED_KINDS, Property, read_properties
-from codi_int.features.specialization import TestedPlan, specialization
+from codi_int.features.specialization import specialization
+from codi_int.features.specialization_records import RulePlan
 from codi_int.interventions.evidence.enrichment import measure_enrichment
 from codi_int.interventions.evidence.grid import step_down
 from codi_int.sae import SAEConfig, TopKSAE
@@ -33,7 +34,7 @@ from codi_int.types import Problem
 
 SHUFFLES, LIFTS, RATES, PLANTED = 60, (0.1, 0.2, 0.4), (0.02, 0.05, 0.15), 40
 TELLINGS = 3
-PLAN = TestedPlan()
+PLAN = RulePlan()
 
 
 def selected(firing: NDArray[np.bool_], present: NDArray[np.bool_]) -> tuple[int, int]:

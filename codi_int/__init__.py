@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from codi_int.features.details import FeatureDetail, describe_feature
     from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
     from codi_int.features.rule_table import RuleComparison, compare_rules
-    from codi_int.features.specialization import Specialization, specialization
+    from codi_int.features.specialization import specialization
+    from codi_int.features.specialization_records import Specialization
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -98,7 +99,7 @@ _HOMES = {
     "Screen": "interventions.screens.screen",
     "Site": "sites",
     "SiteActivations": "types",
-    "Specialization": "features.specialization",
+    "Specialization": "features.specialization_records",
     "Steer": "interventions.edits.values",
     "SteerAlong": "interventions.edits.residual",
     "Step": "types",

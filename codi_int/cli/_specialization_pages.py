@@ -10,7 +10,7 @@ from codi_int.cli._numbers import counted, fixed, p_text, percentage
 
 if TYPE_CHECKING:
     from codi_int.features.rule_table import RuleCell, RuleComparison
-    from codi_int.features.specialization import Specialization, SpecializationRow
+    from codi_int.features.specialization_records import Specialization, SpecializationRow
 
 
 def specialize_page(found: "RuleComparison", top: int) -> Page:

@@ -60,9 +60,9 @@ def specialize(options: SpecializeOptions) -> None:
 
     def work(report: Any) -> "RuleComparison":
         from codi_int.features.rule_table import compare_rules
-        from codi_int.features.specialization import TestedPlan
+        from codi_int.features.specialization_records import RulePlan
 
-        plan = TestedPlan(margin=options.margin)
+        plan = RulePlan(margin=options.margin)
         profiles, confirming = profile_sides(options, folder, report, options.confirm)
         return compare_rules(profiles, confirming, plan, band)
 

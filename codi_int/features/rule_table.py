@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from codi_int.errors import ConfigError
 from codi_int.features.profiles import Profiles
-from codi_int.features.specialization import RULES, Rule, Specialization, SpecializationRow, TestedPlan, specialization
+from codi_int.features.specialization import specialization
+from codi_int.features.specialization_records import RULES, Rule, RulePlan, Specialization, SpecializationRow
 from codi_int.proportions import wilson_interval
 from codi_int.records import flatten
 from codi_int.shown import Shown
@@ -120,7 +121,7 @@ class RuleComparison(Shown):
 def compare_rules(
     profiles: Profiles,
     confirming: Profiles | None = None,
-    plan: TestedPlan | None = None,
+    plan: RulePlan | None = None,
     band: tuple[float, float] = BAND,
 ) -> RuleComparison:
     """The three rules on the same features.

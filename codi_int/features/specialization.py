@@ -8,7 +8,7 @@ on long problems has every operation more often, and is a specialist of none. Un
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,185 +18,23 @@ from codi_int.errors import ConfigError, DataError, SAEError
 from codi_int.features.profiles import Profiles
 from codi_int.features.properties import TESTED_KINDS, Property, PropertyTable, read_properties
 from codi_int.features.published import Ties, published_counts, published_specialization
+from codi_int.features.specialization_records import (
+    RULES,
+    FeatureType,
+    PropertyEvidence,
+    Rule,
+    RulePlan,
+    Share,
+    Specialization,
+    SpecializationRow,
+)
 from codi_int.interventions.evidence.confirmation import Candidate, Confirmed, confirm
 from codi_int.interventions.evidence.enrichment import Table, measure_enrichment, stratified_p
 from codi_int.interventions.evidence.grid import step_down
-from codi_int.records import flatten
-from codi_int.shown import Shown
-from codi_int.types import Site
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Rule = Literal["published", "published-ties-counted", "tested"]
-RULES: tuple[Rule, ...] = get_args(Rule)
-FeatureType = Literal[
-    "general", "operation-specialized", "value-specialized", "highly-specialized", "length-specialized", "untested"
-]
-SCHEMA = "codi-int/specialization@1"
 PUBLISHED_SAMPLES = 100
 """problems that the published rule looks at: those on which the feature fires most strongly"""
 OPERATION_KINDS = ("operation", "operation of step", "pattern")
-
-
-@dataclass(frozen=True)
-class TestedPlan:
-    """Settings of the tested rule, declared beforehand."""
-
-    least_firing: int = 5
-    """chains on which a feature has to fire to be tested"""
-    least_present: int = 10
-    """chains that have to have a property, and that have to lack it"""
-    alpha: float = 0.05
-    """of the false discovery rate that selects, and of Holm's procedure that confirms"""
-    margin: float = 0.2
-    """a confirmed property is called strong where its share given firing is at least so far above its base rate"""
-
-    def __post_init__(self) -> None:
-        if self.least_firing < 1 or self.least_present < 1:
-            raise ConfigError("Chains are counted from 1.", "Give least_firing and least_present of at least 1.")
-        if not 0.0 < self.alpha < 1.0 or not 0.0 <= self.margin < 1.0:
-            raise ConfigError(
-                f"alpha {self.alpha} and margin {self.margin} are shares.", "Give alpha 0.05 and margin 0.2."
-            )
-
-
-@dataclass(frozen=True)
-class Share:
-    """How often a property holds where a feature fires, on some problems. Units are chains."""
-
-    n: int
-    """chains"""
-    n_firing: int
-    """chains on which the feature fires"""
-    n_present: int
-    """chains that have the property"""
-    n_both: int
-    """chains with both"""
-    share: float
-    """n_both / n_firing"""
-    base_rate: float
-    """n_present / n"""
-    difference: float
-    """share minus base rate"""
-    low: float | None
-    """lower end of the difference's 95% interval (Newcombe); None where it fires nowhere or everywhere"""
-    high: float | None
-    """upper end"""
-    p_value: float | None
-    """selecting: exact, against the base rate; confirming: exact, given the number of steps. One-sided"""
-    p_adjusted: float | None
-    """selecting: false discovery rate over all features and properties; confirming: Holm over what was selected"""
-
-
-@dataclass(frozen=True)
-class PropertyEvidence:
-    """A property that was selected for a feature, and what became of it."""
-
-    kind: str
-    """operation, operation of step, pattern, value, n_steps"""
-    name: str
-    """which of that kind"""
-    selected: Share
-    """on the problems that selected it"""
-    confirmation: Share
-    """on those that did not"""
-    confirmed: bool
-    """adjusted p below the level there, and the same direction"""
-    strong: bool
-    """confirmed, and there at least `margin` above the base rate"""
-    fresh: Share | None = None
-    """on the confirming chains that no selecting problem has; None where all are such"""
-    fold: int | None = None
-    """the fold that selected, where two folds confirm each other"""
-
-
-@dataclass(frozen=True)
-class SpecializationRow:
-    """What a rule calls one feature."""
-
-    rank: int
-    """by firing rate"""
-    feature: int
-    """its index"""
-    firing_rate: float
-    """share of problems on which it fires"""
-    n_firing: int
-    """how many these are"""
-    n_active: int
-    """of them, what the rule looked at: at most 100 problems by the published rule, chains by the tested one"""
-    type: FeatureType
-    """general, operation-, value-, highly- (both) or length-specialized; untested where it fires on too few chains"""
-    label: str
-    """by what; `mixed patterns` for a general feature"""
-    properties: tuple[PropertyEvidence, ...] = ()
-    """tested rule: everything that was selected for it, the strongest first; the first confirmed one is the label"""
-
-    @property
-    def specialized(self) -> bool:
-        """Whether it is a specialist of anything."""
-        return self.type not in ("general", "untested")
-
-    @property
-    def confirmed(self) -> tuple[PropertyEvidence, ...]:
-        """What was confirmed of it."""
-        return tuple(one for one in self.properties if one.confirmed)
-
-    @property
-    def strong(self) -> bool:
-        """Whether a confirmed property is there far more often than overall."""
-        return any(one.strong for one in self.properties)
-
-
-@dataclass(frozen=True, repr=False)
-class Specialization(Shown):
-    """What one rule makes of all alive features."""
-
-    rule: Rule
-    """published, published-ties-counted or tested"""
-    site: Site | None
-    """where the SAE reads"""
-    model: str
-    """name of the model"""
-    sae: str
-    """name of the SAE"""
-    data: str
-    """name of the problems"""
-    n_problems: int
-    """how many"""
-    n_chains: int
-    """how many different calculations these are"""
-    rows: tuple[SpecializationRow, ...]
-    """one per alive feature, the most frequent first"""
-    plan: TestedPlan | None = None
-    """settings of the tested rule"""
-    n_tested: int | None = None
-    """pairs of feature and property of the family (of both folds together)"""
-    n_properties: int | None = None
-    """properties that could be tested"""
-    n_selected: int | None = None
-    """pairs that were selected"""
-    n_confirmed: int | None = None
-    """pairs that were confirmed"""
-    confirmed_on: str | None = None
-    """name of the problems that confirm; `folds` where two halves confirm each other"""
-    n_confirming: int | None = None
-    """how many these are"""
-    notes: tuple[str, ...] = ()
-    """what a reader should know besides"""
-
-    schema = SCHEMA
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {"schema": self.schema, **flatten(self)}
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One row per alive feature, without the properties, as pandas' data frame."""
-        import pandas as pd
-
-        names = ("rank", "feature", "firing_rate", "n_firing", "n_active", "type", "label", "strong")
-        return pd.DataFrame([{name: getattr(row, name) for name in names} for row in self.rows], columns=list(names))
 
 
 def check_steps(profiles: Profiles) -> None:
@@ -213,7 +51,7 @@ def specialization(
     profiles: Profiles,
     rule: str = "tested",
     confirming: Profiles | None = None,
-    plan: TestedPlan | None = None,
+    plan: RulePlan | None = None,
 ) -> Specialization:
     """What a rule makes of every alive feature.
 
@@ -235,7 +73,7 @@ def specialization(
     if confirming is not None:
         check_steps(confirming)
     if rule == "tested":
-        return _tested(profiles, confirming, plan or TestedPlan())
+        return _tested(profiles, confirming, plan or RulePlan())
     rows = _published(profiles, "dropped" if rule == "published" else "counted")
     return Specialization(rule=_as_rule(rule), rows=rows, **_about(profiles))
 
@@ -325,7 +163,7 @@ class _Selected:
     """the same on the confirming units, and on those whose chain selected nothing"""
 
 
-def _tested(profiles: Profiles, confirming: Profiles | None, plan: TestedPlan) -> Specialization:
+def _tested(profiles: Profiles, confirming: Profiles | None, plan: RulePlan) -> Specialization:
     features = profiles.alive
     units = _units(profiles, features)
     notes: tuple[str, ...] = ()
@@ -378,7 +216,7 @@ def _check_confirming(profiles: Profiles, confirming: Profiles) -> None:
         )
 
 
-def _select(units: _Units, plan: TestedPlan) -> _Selected:
+def _select(units: _Units, plan: RulePlan) -> _Selected:
     found = measure_enrichment(
         units.firing, units.table.present, plan.least_firing, plan.least_present, alpha=plan.alpha
     )
@@ -446,7 +284,7 @@ def _candidates(fold: _Selected) -> list[Candidate]:
 
 
 def _gather(
-    folds: Sequence[_Selected], judged: Sequence[Sequence[Confirmed]], plan: TestedPlan
+    folds: Sequence[_Selected], judged: Sequence[Sequence[Confirmed]], plan: RulePlan
 ) -> Mapping[int, list[PropertyEvidence]]:
     """By place of the feature; what selected most strongly comes first, confirmed before not confirmed."""
     out: dict[int, list[PropertyEvidence]] = {}
@@ -472,7 +310,7 @@ def _gather(
     return out
 
 
-def _row(one: Any, n_chains: int, evidence: tuple[PropertyEvidence, ...], plan: TestedPlan) -> SpecializationRow:
+def _row(one: Any, n_chains: int, evidence: tuple[PropertyEvidence, ...], plan: RulePlan) -> SpecializationRow:
     confirmed = [found for found in evidence if found.confirmed]
     kinds = {found.kind for found in confirmed}
     operation, value = bool(kinds & set(OPERATION_KINDS)), "value" in kinds

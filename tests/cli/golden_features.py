@@ -6,13 +6,13 @@ from codi_int.features.decoder import DirectionToken, Neighbour
 from codi_int.features.details import ActivationGroup, FeatureDetail, TopProblem
 from codi_int.features.profiles import CausalEffect, FeatureProfile, Profiles
 from codi_int.features.rule_table import RuleCell, RuleComparison
-from codi_int.features.specialization import (
+from codi_int.features.specialization_records import (
     PropertyEvidence,
     Rule,
+    RulePlan,
     Share,
     Specialization,
     SpecializationRow,
-    TestedPlan,
 )
 from codi_int.sae import SAEConfig, TopKSAE
 from codi_int.types import Latents, Site
@@ -212,7 +212,7 @@ TESTED = Specialization(
     n_problems=4_274,
     n_chains=3_998,
     rows=ROWS,
-    plan=TestedPlan(),
+    plan=RulePlan(),
     n_tested=36_483,
     n_properties=126,
     n_selected=2_264,

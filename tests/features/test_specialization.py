@@ -13,7 +13,8 @@ from codi_int.errors import CodiError
 from codi_int.features.profiles import Profiles, profile_rows
 from codi_int.features.published import published_counts, published_specialization
 from codi_int.features.rule_table import compare_rules
-from codi_int.features.specialization import TestedPlan, specialization
+from codi_int.features.specialization import specialization
+from codi_int.features.specialization_records import RulePlan
 from codi_int.sae import SAEConfig, TopKSAE
 from codi_int.types import Problem
 
@@ -167,7 +168,7 @@ def test_what_cannot_be_told_is_refused(profiles: Profiles, confirming: Profiles
     ):
         compare_rules(profiles, band=(0.3, 0.1))
     with pytest.raises(CodiError, match="are shares"):
-        TestedPlan(alpha=0.0)
+        RulePlan(alpha=0.0)
 
 
 def test_few_problems_and_few_features_are_answered() -> None:
