@@ -28,7 +28,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        _run("uv", "build", "--quiet", "--out-dir", str(place / "dist"), str(ROOT))
+        _run(*["uv", "build", "--quiet", "--out-dir", str(place / "dist"), str(ROOT)])
         (wheel,) = (place / "dist").glob("*.whl")
         (sdist,) = (place / "dist").glob("*.tar.gz")
         print(f"{sdist.name} {_megabytes(sdist)}, {wheel.name} {_megabytes(wheel)}")
@@ -42,7 +42,7 @@ def _install(wheel: Path, env: Path, borrow: bool) -> Path:
     _run(sys.executable, "-m", "venv", str(env))
     python = env / "bin" / "python"
     rest = ["--no-deps"] if borrow else ["--constraint", str(ROOT / "constraints.txt")]
-    _run(str(python), "-m", "pip", "install", "--quiet", *rest, str(wheel))
+    _run(*[str(python), "-m", "pip", "install", "--quiet", *rest, str(wheel)])
     if borrow:
         purelib = _run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
         # a plain path: what stands in .pth files of the other environment, this checkout for one, is not followed
