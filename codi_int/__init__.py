@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
     from codi_int.features.details import FeatureDetail, describe_feature
+    from codi_int.features.pairs import SwapPairs, swap_pairs
     from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
     from codi_int.features.rule_table import RuleComparison, compare_rules
     from codi_int.features.specialization import specialization
@@ -104,6 +105,7 @@ _HOMES = {
     "SteerAlong": "interventions.edits.residual",
     "Step": "types",
     "Swap": "interventions.edits.basic",
+    "SwapPairs": "features.pairs",
     "ThoughtBatch": "types",
     "ThoughtMap": "interventions.screens.thought_map",
     "Together": "interventions.edits.combined",
@@ -148,6 +150,7 @@ _HOMES = {
     "save_sae": "sae.store",
     "specialization": "features.specialization",
     "split_effect": "interventions.screens.paths",
+    "swap_pairs": "features.pairs",
     "train_sae": "sae.training",
 }
 
@@ -189,6 +192,7 @@ __all__ = [
     "SteerAlong",
     "Step",
     "Swap",
+    "SwapPairs",
     "ThoughtBatch",
     "ThoughtMap",
     "Together",
@@ -233,6 +237,7 @@ __all__ = [
     "save_sae",
     "specialization",
     "split_effect",
+    "swap_pairs",
     "train_sae",
 ]
 

@@ -1,5 +1,6 @@
 """Pages of specialists: three rules side by side, and swap pairs with their power."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -9,6 +10,7 @@ from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, p_text, percentage
 
 if TYPE_CHECKING:
+    from codi_int.features.pairs import SwapPair, SwapPairs
     from codi_int.features.rule_table import RuleCell, RuleComparison
     from codi_int.features.specialization_records import Specialization, SpecializationRow
 
@@ -117,3 +119,55 @@ def _notes(tested: "Specialization") -> tuple[str, ...]:
         f"strong (*): at least {percentage(plan.margin, 0)} points above the base rate where it is confirmed; "
         f"untested: fires on fewer than {plan.least_firing} calculations. Shares and points: of what confirms.",
     )
+
+
+def pairs_page(found: "Sequence[SwapPairs]", top: int) -> Page:
+    """The pairs by each rule, with the power of a swap."""
+    first = found[0]
+    head = Text(f"pairs of specialists to swap at {first.site} of {first.model}", style="bold")
+    head.append(f"\n{counted(first.n_problems, 'problem')} of {first.data} · SAE {first.sae}", style="not bold")
+    parts: list[RenderableType] = [head]
+    for one in found:
+        with_power = sum(row.has_power for row in one.rows)
+        words = f"{one.rule}: {counted(one.n_pairs, 'pair')}"
+        if one.rows:
+            kept = f"of the {len(one.rows):,} kept " if one.n_pairs > len(one.rows) else ""
+            words += f", {kept}{with_power:,} with power"
+        parts += ["", Text(words)]
+        if one.rows:
+            parts.append(_pair_table(one.rows[:top]))
+    if first.rows and first.site is not None:
+        parts += ["", Text(f"with what --out keeps: codi-int swap --pairs FOLDER --layer {first.site.layer}")]
+    return Page(*parts, "", Text(PAIRS_NOTE, style="dim"))
+
+
+PAIRS_NOTE = (
+    "should: what exchanging the two features claims to do; fires: problems on which each fires; tells: touched "
+    "problems whose predicted answer is not the true one; needs: such problems to find 10 % predicted answers, where "
+    "1 % come by chance, with 80 % power; problems: how many of this kind that takes"
+)
+
+
+def _pair_table(rows: "Sequence[SwapPair]") -> FittedTable:
+    out = table(
+        "features",
+        Column("should", text=True),
+        Column("fires", rank=2),
+        Column("both fire", rank=3),
+        "tells",
+        "needs",
+        "power",
+        Column("problems", rank=1),
+    )
+    for row in rows:
+        out.add_row(
+            f"{row.feature}, {row.other}",
+            row.claim.replace(":", " : "),
+            f"{row.n_firing:,}, {row.n_firing_other:,}",
+            f"{row.n_both:,}",
+            f"{row.n_informative:,}",
+            f"{row.n_needed:,}",
+            f"{percentage(row.power, 0)} %",
+            "-" if row.problems_needed is None else f"{row.problems_needed:,}",
+        )
+    return out

@@ -142,6 +142,12 @@ COMMANDS = (
                 "Which features are specialists: by the published rule, with ties counted, and tested. With n in every "
                 "cell.",
             ),
+            Entry(
+                "pairs",
+                "codi_int.cli.features_pairs:pairs",
+                "Pairs of specialists of different operations or numbers, by the tested and the published rule, with "
+                "their power.",
+            ),
         ),
     ),
     Entry(

@@ -225,6 +225,13 @@ def _specialization(found: Any) -> Iterator[str]:
         yield f"{found.n_tested:,} pairs of feature and property tested, {done}"
 
 
+def _pairs(found: Any) -> Iterator[str]:
+    yield f"SwapPairs at {found.site} of {found.model}, rule {found.rule}: {_counted(found.n_pairs, 'pair')}"
+    for row in found.rows[:PLACES]:
+        told = f"{row.n_informative:,} of {row.n_needed:,} problems needed, power {row.power:.2f}"
+        yield f"{row.feature} and {row.other}, {row.claim}: {told}"
+
+
 def _rules(found: Any) -> Iterator[str]:
     yield f"RuleComparison at {found.tested.site} of {found.tested.model}: specialized of alive features"
     for cell in found.cells:
@@ -253,6 +260,7 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Profiles": _profiles,
     "Specialization": _specialization,
     "RuleComparison": _rules,
+    "SwapPairs": _pairs,
     "FeatureDetail": _feature,
 }
 """name of a class to what says its lines; a subclass goes by its nearest parent"""

@@ -1,9 +1,12 @@
 """Records of features made by hand for the golden pages; see `golden_records`."""
 
+from dataclasses import replace
+
 import torch
 
 from codi_int.features.decoder import DirectionToken, Neighbour
 from codi_int.features.details import ActivationGroup, FeatureDetail, TopProblem
+from codi_int.features.pairs import SwapPair, SwapPairs
 from codi_int.features.profiles import CausalEffect, FeatureProfile, Profiles
 from codi_int.features.rule_table import RuleCell, RuleComparison
 from codi_int.features.specialization_records import (
@@ -233,3 +236,31 @@ RULES = RuleComparison(
         _cell("tested", "0.01 to 0.1", n=231, found=120, strong=99),
     ),
 )
+
+PAIR = SwapPair(
+    feature=372,
+    other=424,
+    claim="division:addition",
+    n_firing=1_262,
+    n_firing_other=224,
+    n_both=5,
+    n_touched=481,
+    n_informative=154,
+    n_needed=106,
+    power=0.94727,
+    problems_needed=1_030,
+    difference=0.2408,
+    difference_other=0.243,
+)
+PAIRS = SwapPairs(
+    rule="tested",
+    site=Site(14, 3),
+    model="codi-mini",
+    sae=NAME,
+    data=DATA,
+    n_problems=4_274,
+    n_pairs=18_476,
+    rows=(PAIR,),
+)
+WEAK = replace(PAIR, claim="value:12:50", n_informative=7, power=0.00213, problems_needed=None)
+NO_POWER = replace(PAIRS, rule="published", n_pairs=1, rows=(WEAK,))

@@ -132,7 +132,7 @@ def measure_enrichment(
             tested = np.where(tails > 0, tails, np.inf).min(1) <= alpha
             p_values[features, j] = np.where(tested[row], tails[row, both[features, j]], np.nan)
             sums += null_sums(tails[tested], counts[chosen][tested])
-    return Enrichment(p_values, sums, both, n_firing, n_present, n)
+    return Enrichment(p_values, null_sums=sums, both=both, firing=n_firing, present=n_present, n=n)
 
 
 def upper_tails(n: int, present: int, firing: Counts) -> NDArray[np.float64]:
