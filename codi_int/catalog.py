@@ -30,6 +30,9 @@ STORY_SPLITS = {"validation": 1495, "sae": 5978}
 CONFIRMATION, CONFIRMATION_SIZE = "confirmation", 1495
 """the split that selects nothing and confirms what other splits selected; `confirmation/2` and on are fresh draws"""
 
+SHIFTED_SPLITS = {"shifted-operands": 1495, "shifted-steps": 1495, "shifted-wording": 1495}
+"""sizes of the splits that are unlike training: other operands, five steps, other words"""
+
 
 @dataclass(frozen=True)
 class HubSet:
@@ -58,7 +61,7 @@ HUB_SETS = {
 def data_names() -> tuple[str, ...]:
     """Every data set that has a name, with its split."""
     hub = tuple(f"{name}:{split}" for name, found in HUB_SETS.items() for split in found.splits)
-    return (*(f"stories:{split}" for split in (*STORY_SPLITS, CONFIRMATION, "train")), *hub)
+    return (*(f"stories:{split}" for split in (*STORY_SPLITS, CONFIRMATION, *SHIFTED_SPLITS, "train")), *hub)
 
 
 def shipped_models() -> tuple[str, ...]:

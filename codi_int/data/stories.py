@@ -15,13 +15,22 @@ from functools import cache
 from itertools import count
 
 from codi_int.catalog import CONFIRMATION as CONFIRMATION
-from codi_int.catalog import CONFIRMATION_SIZE, STORY_SPLITS
+from codi_int.catalog import CONFIRMATION_SIZE, SHIFTED_SPLITS, STORY_SPLITS
 from codi_int.data import wordings as w
 from codi_int.data.chains import chain_of
+from codi_int.data.story_numbers import (
+    MAX_NUMBER,
+    NUMBERS,
+    RARE_WEIGHTS,
+    WEIGHTS,
+    calculate,
+    choices,
+    cumulative,
+    opening_pairs,
+)
 from codi_int.errors import DataError
 from codi_int.types import OPERATIONS, Operation, Problem, Step
 
-MAX_NUMBER = 99
 STEP_WEIGHTS = {1: 0.17, 2: 0.30, 3: 0.30, 4: 0.23}
 """share of stories by number of steps"""
 SPLIT_SIZES = STORY_SPLITS
@@ -32,45 +41,14 @@ FINGERPRINTS = {
     "sae": "8eb846e69fed35bb",
     "confirmation": "e3f74eb37dae6c1c",
     "confirmation/2": "71e401cacc2606a6",
+    "shifted-operands": "ff6a21f03d3f0457",
+    "shifted-steps": "8d799f911e57933d",
+    "shifted-wording": "2fd698024a102165",
 }
 """of the held-out splits: results on stories are comparable only between versions that agree on these"""
 
-_NUMBERS = tuple(range(MAX_NUMBER + 1))
-_WEIGHTS = tuple(float(w.NUMBER_WEIGHTS.get(n, w.REST_WEIGHT)) for n in _NUMBERS)
-
-
-def calculate(left: int, operation: Operation, right: int) -> int | None:
-    """The result, or None where it is no whole number from 0 to 99."""
-    if operation == "division":
-        return left // right if right and left % right == 0 else None
-    value = {"addition": left + right, "subtraction": left - right, "multiplication": left * right}[operation]
-    return value if 0 <= value <= MAX_NUMBER else None
-
-
-@cache
-def _choices(left: int, operation: Operation) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Right operands that `operation` allows after `left`, with their weights."""
-    least = 2 if operation in ("multiplication", "division") else 1
-    # times 1 and divided by 1 would be steps that calculate nothing
-    right = tuple(n for n in _NUMBERS if n >= least and calculate(left, operation, n) is not None)
-    return right, tuple(_WEIGHTS[n] for n in right)
-
-
-@cache
-def _opening_pairs(operation: Operation) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
-    """Pairs of operands that can open a story, with their weights."""
-    # weights of operands follow GSM8K's: the number of distinct facts is what training takes its time for
-    pairs = [(a, b) for a in _NUMBERS if a > 1 for b in _choices(a, operation)[0]]
-    return tuple(pairs), tuple(_WEIGHTS[a] * _WEIGHTS[b] for a, b in pairs)
-
-
-@cache
-def _cumulative(weights: tuple[float, ...]) -> tuple[float, ...]:
-    total, out = 0.0, []
-    for weight in weights:
-        total += weight
-        out.append(total)
-    return tuple(out)
+MORE_STEPS = 5
+"""of `shifted-steps`: one more than any story of training"""
 
 
 @dataclass
@@ -83,13 +61,23 @@ class _Teller:
     containers: list[str]
     sentences: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    rare: bool = False
+    """operands are numbers that stories hardly ever use"""
+    reworded: bool = False
+    """every sentence is said in other words"""
 
     def pick(self, options: tuple[str, ...]) -> str:
         return self.rng.choice(options)
 
     def say(self, template: str, subject: str, other: str, **values: object) -> None:
         c, k = self.containers
-        self.sentences.append(template.format(s=subject, q=other, t=self.thing, c=c, k=k, **values))
+        said = self.words(template).format(s=subject, q=other, t=self.thing, c=c, k=k, **values)
+        # other wordings have who it is about in the middle, too
+        self.sentences.append(said.replace(" They ", " they ") if self.reworded else said)
+
+    def words(self, template: str) -> str:
+        """A sentence as it is, or in other words."""
+        return w.REWORDED.get(template, template) if self.reworded else template
 
     def calculate(self, left: int, operation: Operation, right: int) -> int:
         value = calculate(left, operation, right)
@@ -98,8 +86,8 @@ class _Teller:
         return value
 
     def opening(self, subject: str, operation: Operation, other: str) -> int:
-        pairs, weights = _opening_pairs(operation)
-        left, right = self.rng.choices(pairs, cum_weights=_cumulative(weights))[0]
+        pairs, weights = opening_pairs(operation, self.rare)
+        left, right = self.rng.choices(pairs, cum_weights=cumulative(weights))[0]
         # a wording with a unit of its own renames the thing that is counted, which only the first sentence may do
         sentence = self.rng.choice([s for s in w.OPENINGS[operation] if not (s.unit and self.sentences)])
         self.say(sentence.text, subject, other, a=left, b=right)
@@ -108,9 +96,11 @@ class _Teller:
 
     def continuation(self, value: int, subject: str, other: str) -> tuple[int, str, str]:
         """Carry on from `value`; returns the new value, who has it and somebody else."""
-        operation = self.rng.choices(OPERATIONS, [w.DRAW_WEIGHTS[o] * _room(value, o) for o in OPERATIONS])[0]
-        rights, weights = _choices(value, operation)
-        right = self.rng.choices(rights, cum_weights=_cumulative(weights))[0]
+        operation = self.rng.choices(OPERATIONS, [w.DRAW_WEIGHTS[o] * _room(value, o, self.rare) for o in OPERATIONS])[
+            0
+        ]
+        rights, weights = choices(value, operation, self.rare)
+        right = self.rng.choices(rights, cum_weights=cumulative(weights))[0]
         wordings = [
             s
             for s in w.CONTINUATIONS[operation]
@@ -119,15 +109,16 @@ class _Teller:
             and not (subject == "They" and (s.to_other or "{s} sells" in s.text))
         ]
         sentence = self.rng.choice(wordings)
-        self.say(_agree(sentence.text) if subject == "They" else sentence.text, subject, other, b=right)
+        text = self.words(sentence.text)
+        self.say(_agree(text) if subject == "They" else text, subject, other, b=right)
         self.thing = sentence.unit or self.thing
         value = self.calculate(value, operation, right)
         return (value, other, subject) if sentence.to_other else (value, subject, other)
 
 
-def _room(value: int, operation: Operation) -> float:
+def _room(value: int, operation: Operation, rare: bool = False) -> float:
     """How much weight an operation keeps after `value`: none where no operand fits."""
-    rights, weights = _choices(value, operation)
+    rights, weights = choices(value, operation, rare)
     # near 0 or 99 few operands are left; less weight keeps the same few facts from coming again and again
     return min(1.0, sum(weights) / 300) if rights else 0.0
 
@@ -145,6 +136,10 @@ def _agree(template: str) -> str:
         ("and keeps", "and keep"),
         ("{s} then gets", "{s} then get"),
         ("{s} also finds", "{s} also find"),
+        ("{s} keeps", "{s} keep"),
+        ("{s} gets", "{s} get"),
+        ("{s} has", "{s} have"),
+        ("{s} also gets", "{s} also get"),
     ):
         template = template.replace(one, many)
     return template
@@ -207,14 +202,15 @@ def _branching(t: _Teller, n_steps: int) -> bool:
     if n_right:
         right = _chain(t, n_right, t.names[2], t.names[3], t.names[3])
     else:
-        right = (t.rng.choices(_NUMBERS[1:], _WEIGHTS[1:])[0], t.names[2])
+        weights = RARE_WEIGHTS if t.rare else WEIGHTS
+        right = (t.rng.choices(NUMBERS[1:], weights[1:])[0], t.names[2])
         t.say(t.pick(w.HOLDING), right[1], "", a=right[0])
     return t.thing != "dollars" and _combine(t, left, right, n_more)
 
 
 def _two_products(t: _Teller, n_more: int) -> bool:
-    pairs, weights = _opening_pairs("multiplication")
-    (a, b), (d, e) = t.rng.choices(pairs, cum_weights=_cumulative(weights), k=2)
+    pairs, weights = opening_pairs("multiplication", t.rare)
+    (a, b), (d, e) = t.rng.choices(pairs, cum_weights=cumulative(weights), k=2)
     if a * b + d * e > MAX_NUMBER:
         return False
     subject, other = t.names[:2]
@@ -226,13 +222,25 @@ def _two_products(t: _Teller, n_more: int) -> bool:
     return True
 
 
-def story(stream: str, index: int) -> Problem:
-    """Story number `index` of a stream: the same on every machine."""
+def story(stream: str, index: int, shift: str = "") -> Problem:
+    """Story number `index` of a stream: the same on every machine.
+
+    Args:
+        shift: what is unlike training: operands, steps or wording; nothing by default.
+    """
     # seeded by text: Python hashes it with SHA-512, the same in every version and process, unlike hash()
     rng = random.Random(f"{stream}:{index}")
     n_steps = rng.choices(list(STEP_WEIGHTS), list(STEP_WEIGHTS.values()))[0]
+    n_steps = MORE_STEPS if shift == "steps" else n_steps
     while True:
-        teller = _Teller(rng, rng.sample(w.NAMES, 5), rng.choice(w.THINGS), rng.sample(w.CONTAINERS, 2))
+        teller = _Teller(
+            rng,
+            names=rng.sample(w.NAMES, 5),
+            thing=rng.choice(w.THINGS),
+            containers=rng.sample(w.CONTAINERS, 2),
+            rare=shift == "operands",
+            reworded=shift == "wording",
+        )
         # numbers that do not fit are drawn again from the same generator, so a story is still a function of its index
         if n_steps > 1 and rng.random() < 0.4:
             if not _branching(teller, n_steps):
@@ -306,6 +314,29 @@ def confirmation_stories(draw: int = 1) -> tuple[Problem, ...]:
     raise AssertionError  # the stream has no end
 
 
+@cache
+def shifted_stories(split: str) -> tuple[Problem, ...]:
+    """Stories unlike those of training in one way: `shifted-operands`, `shifted-steps` or `shifted-wording`.
+
+    Operands that training hardly ever has (both of an opening, and every further one where some such number fits), five
+    steps where training has up to four, or every sentence in other words of the same vocabulary. No text of another
+    split, and from two steps on no calculation chain of `validation` or `sae`.
+    """
+    taken = [one for part in held_out().values() for one in part]
+    texts = {one.question for one in taken}
+    chains = {chain_of(one) for one in taken if len(one.steps) > 1}
+    stories: list[Problem] = []
+    for index in count():
+        candidate = story(split, index, split.removeprefix("shifted-"))
+        if candidate.question in texts or chain_of(candidate) in chains:
+            continue
+        texts.add(candidate.question)
+        stories.append(candidate)
+        if len(stories) == SHIFTED_SPLITS[split]:
+            return tuple(stories)
+    raise AssertionError  # the stream has no end
+
+
 def _confirmation_draw(split: str) -> int | None:
     """Which draw a split's name means; None where it names another split."""
     name, _, number = split.partition("/")
@@ -353,8 +384,10 @@ def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
     draw = _confirmation_draw(split)
     if draw is not None:
         return confirmation_stories(draw)[:limit]
+    if split in SHIFTED_SPLITS:
+        return shifted_stories(split)[:limit]
     if split not in SPLIT_SIZES:
-        known = ", ".join(("train", *SPLIT_SIZES, CONFIRMATION))
+        known = ", ".join(("train", *SPLIT_SIZES, *SHIFTED_SPLITS, CONFIRMATION))
         raise DataError(
             f"stories:{split} does not exist: stories has no split {split!r}.",
             f"Splits: {known}, {CONFIRMATION}/2, {CONFIRMATION}/3, ...",

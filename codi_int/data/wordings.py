@@ -150,3 +150,57 @@ DIFFERENCE = ("How many more {t} does {s} have than {q}?",)
 POOLING = ("{s} and {q} put all their {t} together.",)
 HOLDING = ("{s} has {a} {t}.",)
 TWO_PRODUCTS = ("{s} buys {a} {c} with {b} {t} in each and {d} {k} with {e} {t} in each.",)
+
+REWORDED = {
+    "{s} buys {a} {c} with {b} {t} in each.": "{s} gets {a} {c} and in each {b} {t}.",
+    "{s} finds {b} {t} a day for {a} days.": "Then for {a} days {s} gets {b} {t} each day.",
+    "{s} has {a} {c} of {b} {t}.": "{s} keeps {b} {t} in each of {a} {c}.",
+    "{s} sells {a} {t} for {b} dollars each.": "{s} gets {b} dollars for each of {a} {t}.",
+    "{q} has {a} {t} and {s} has {b} times as many.": "{s} has {b} times as many {t} as {q}, and {q} has {a}.",
+    "{s} has {a} {t} and finds {b} more.": "{s} finds {b} {t} and has {a} other {t}.",
+    "{s} gets {a} {t} on Monday and {b} {t} on Friday.": "{s} makes {a} {t} on Monday and then {b} more on Friday.",
+    "{s} has {a} old {t} and {b} new {t}.": "{s} keeps {a} old {t} and buys {b} new {t}.",
+    "{q} has {a} {t} and {s} has {b} more than {q}.": "{s} has {b} more {t} than {q}, and {q} has {a}.",
+    "{s} has {a} {t} and gives {b} to {q}.": "{q} gets {b} of the {a} {t} that {s} has.",
+    "{s} has {a} {t} but loses {b}.": "{s} loses {b} of {a} {t}.",
+    "{s} makes {a} {t} and sells {b} of them.": "{s} buys {a} {t} but sells {b}.",
+    "{q} has {a} {t} and {s} has {b} fewer than {q}.": "{s} has {b} fewer {t} than {q}, and {q} has {a}.",
+    "{q} splits {a} {t} into {b} equal parts and {s} gets one part.": (
+        "{s} gets one of {b} equal parts of the {a} {t} that {q} has."
+    ),
+    "{s} and other children share {a} {t}, and each of the {b} children gets the same.": (
+        "The {b} children split {a} {t} into equal parts, and {s} gets one part."
+    ),
+    "{s} puts {a} {t} into {b} {c} and keeps one of the {c}.": "{s} splits {a} {t} into {b} {c} and keeps one.",
+    "{q} has {b} times as many as {s}.": "{q} gets {b} times the number that {s} has.",
+    "{s} sells all the {t} for {b} dollars each.": "{s} gets {b} dollars for each of the {t}.",
+    "{s} then gets {b} times as many.": "Then {s} has {b} times as many.",
+    "{q} has twice as many as {s}.": "{q} gets twice the number that {s} has.",
+    "{s} does the same for {b} days.": "Then for {b} days {s} does the same.",
+    "{s} buys {b} more.": "Then {s} gets {b} more.",
+    "Then {q} gives {s} {b} {t}.": "{q} then gives {b} more {t} to {s}.",
+    "{q} has {b} more than {s}.": "{q} has as many as {s} and {b} more.",
+    "{s} also finds {b} {t}.": "{s} also gets {b} other {t}.",
+    "{s} gives {b} to {q}.": "{q} gets {b} of them.",
+    "{s} loses {b} of the {t}.": "Then {s} loses {b}.",
+    "{q} has {b} fewer than {s}.": "{q} has as many as {s} but {b} fewer.",
+    "Then {s} sells {b} {t}.": "{s} gives {b} {t} to others.",
+    "{s} splits them into {b} equal parts and keeps one part.": "{s} keeps one of {b} equal parts.",
+    "{q} has half as many as {s}.": "{q} gets half the number that {s} has.",
+    "{s} puts them into {b} {c} and gives one of the {c} to {q}.": "{q} gets one of {b} {c} that {s} puts them into.",
+    "{s} shares them with others, and each of the {b} children gets the same.": (
+        "The {b} children split them into equal parts, and {s} gets one part."
+    ),
+    "How many {t} does {s} have now?": "What number of {t} does {s} have now?",
+    "How many {t} does {s} have?": "What number of {t} does {s} have?",
+    "What is the number of {t} that {s} has?": "What is the number of all the {t} that {s} has now?",
+    "How many {t} do {s} and {q} have together?": "What number of {t} do {s} and {q} have together?",
+    "How many {t} do {s} and {q} have in total?": "What is the total number of {t} that {s} and {q} have?",
+    "How many more {t} does {s} have than {q}?": "What number of {t} does {s} have more than {q}?",
+    "{s} and {q} put all their {t} together.": "Then {s} and {q} put them all together.",
+    "{s} has {a} {t}.": "{s} keeps {a} {t}.",
+    "{s} buys {a} {c} with {b} {t} in each and {d} {k} with {e} {t} in each.": (
+        "{s} has {a} {c} of {b} {t} and {d} {k} of {e} {t}."
+    ),
+}
+"""every sentence in other words that the training's vocabulary has; operands, holders and results stay what they are"""

@@ -173,7 +173,7 @@ def _number(values: Mapping[str, Any], name: str) -> float | None:
 
 
 def _data() -> Iterator[DataEntry]:
-    sizes = {**catalog.STORY_SPLITS, catalog.CONFIRMATION: catalog.CONFIRMATION_SIZE}
+    sizes = {**catalog.STORY_SPLITS, **catalog.SHIFTED_SPLITS, catalog.CONFIRMATION: catalog.CONFIRMATION_SIZE}
     for name in catalog.data_names():
         kind, _, split = name.partition(":")
         if kind == "stories":
