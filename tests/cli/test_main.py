@@ -166,7 +166,8 @@ def test_version_is_the_packages(run: Callable) -> None:
             ("eval", "--data", "stories:nope", "--limit", "2"),
             (
                 "--data stories:nope does not exist: stories has no split 'nope'.",
-                "Splits: train, validation, sae, confirmation, confirmation/2, confirmation/3, ...",
+                "Splits: train, validation, sae, shifted-operands, shifted-steps, shifted-wording, confirmation, "
+                "confirmation/2, confirmation/3, ...",
             ),
         ),
         (
