@@ -198,6 +198,47 @@ def _capture(capture: Any) -> Iterator[str]:
     yield f"{info.model}, layers {_listed(info.layers)}, positions {_listed(info.positions)}, d_model {info.d_model}"
 
 
+def _profiles(found: Any) -> Iterator[str]:
+    model = "no model" if found.model is None else found.model.name
+    yield f"Profiles of {len(found):,} alive of {found.d_sae:,} features at {found.site} of {model}"
+    yield f"{_counted(found.n_problems, 'problem')} of {found.data or '?'}, SAE {found.sae.name}"
+    if found.rows:
+        first = found.rows[0]
+        yield f"most frequent: feature {first.feature}, on {_percent(first.firing_rate)} of them"
+
+
+def _feature(found: Any) -> Iterator[str]:
+    profile = found.profile
+    yield f"Feature {profile.feature} at {found.site} of {found.model or 'no model'}, SAE {found.sae}"
+    yield f"fires on {profile.n_firing:,} of {_counted(profile.n_problems, 'problem')} of {found.data or '?'}"
+    if found.promotes:
+        yield "decoder row reads as " + ", ".join(repr(token.text.strip()) for token in found.promotes)
+
+
+def _specialization(found: Any) -> Iterator[str]:
+    special = sum(row.specialized for row in found.rows)
+    yield f"Specialization at {found.site} of {found.model}, rule {found.rule}"
+    yield f"{special:,} of {len(found.rows):,} alive features are specialized"
+    yield f"{found.n_problems:,} problems of {found.data}, {found.n_chains:,} different calculations"
+    if found.n_tested is not None:
+        done = f"{found.n_selected:,} selected, {found.n_confirmed:,} confirmed on {found.confirmed_on}"
+        yield f"{found.n_tested:,} pairs of feature and property tested, {done}"
+
+
+def _pairs(found: Any) -> Iterator[str]:
+    yield f"SwapPairs at {found.site} of {found.model}, rule {found.rule}: {_counted(found.n_pairs, 'pair')}"
+    for row in found.rows[:PLACES]:
+        told = f"{row.n_informative:,} of {row.n_needed:,} problems needed, power {row.power:.2f}"
+        yield f"{row.feature} and {row.other}, {row.claim}: {told}"
+
+
+def _rules(found: Any) -> Iterator[str]:
+    yield f"RuleComparison at {found.tested.site} of {found.tested.model}: specialized of alive features"
+    for cell in found.cells:
+        if cell.population == "alive":
+            yield f"{cell.rule}: {cell.n_specialized:,} of {cell.n:,}, {cell.n_single:,} of them on a single problem"
+
+
 SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Result": _result,
     "Effect": _effect,
@@ -216,6 +257,11 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "SiteActivations": _activations,
     "Latents": _latents,
     "Capture": _capture,
+    "Profiles": _profiles,
+    "Specialization": _specialization,
+    "RuleComparison": _rules,
+    "SwapPairs": _pairs,
+    "FeatureDetail": _feature,
 }
 """name of a class to what says its lines; a subclass goes by its nearest parent"""
 

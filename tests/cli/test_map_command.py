@@ -24,7 +24,7 @@ def test_the_whole_map_has_every_layer_position_and_thought(run: Callable, words
 
 
 def test_pages_and_files_hold_the_same_cells(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
-    given = (*words, "--layer", "1,3", "--position", "3", "--position", "6-6", "--mode", "zero")
+    given = (*words, "--layer", "1,3", "--position", "3", "--position", "6-6", "--mode", "zero", "--later", "free")
     kept = run(*given, "--out", str(tmp_path), "--json")
     assert kept.code == 0, kept.err
     document = json.loads(kept.out)
