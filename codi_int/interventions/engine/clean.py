@@ -62,6 +62,10 @@ class RolloutCache:
         """How many batches are kept."""
         return len(self._kept)
 
+    def is_kept(self, index: int) -> bool:
+        """Whether asking for a batch again costs nothing."""
+        return index in self._kept
+
     def at(self, index: int) -> Rollout:
         """The rollout of one batch."""
         # First come, first kept, and nothing is thrown out: runs go round the batches in one order again and again,
