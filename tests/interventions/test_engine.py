@@ -313,6 +313,7 @@ def test_json_has_the_contracts_fields(result: Result) -> None:
         "estimate",
         "low",
         "high",
+        "condition",
         "confidence",
         "p_value",
         "method",
