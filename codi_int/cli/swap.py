@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 from codi_int.cli import _complete
@@ -74,10 +75,9 @@ def swap(options: SwapOptions) -> None:
         from codi_int.cli._intervene import intervene_as_predicted
         from codi_int.interventions.patching.predictions import parse_claim
 
-<<<<<<< HEAD
         # parsed first: a slip in it needs no model to see
         intervene_as_predicted(edit, options, parse_claim(options.predict), options.underpowered)
-=======
+
 
 def _with_pair(options: SwapOptions, pairs: Path) -> SwapOptions:
     """The options with features and claim of a kept pair."""
@@ -97,48 +97,3 @@ def _with_pair(options: SwapOptions, pairs: Path) -> SwapOptions:
         )
     row = found.rows[options.pair - 1]
     return replace(options, left=(row.feature,), right=(row.other,), predict=row.claim)
-
-
-def _swap_as_predicted(edit: "Swap", options: SwapOptions, claim: str) -> None:
-    """Run the exchange as any other, and hold its answers against those that the claim predicts."""
-    from codi_int.cli._prediction_pages import predicted_page
-    from codi_int.cli._sites import prepare
-    from codi_int.interventions.engine.controls import Controls
-    from codi_int.interventions.patching.predicted import PredictedResult
-    from codi_int.interventions.patching.predicted_run import run_predicted
-    from codi_int.interventions.patching.predicted_store import save_predicted
-    from codi_int.interventions.patching.predictions import parse_claim, predict_answers
-
-    parsed = parse_claim(claim)  # a slip in it needs no model to see
-
-    folder = run_folder(options)
-
-    def work(report: Report) -> PredictedResult:
-        engine, problems, sae_name = prepare(options, folder, report)
-        return run_predicted(
-            engine,
-            edit,
-            problems,
-            predict_answers(parsed, problems),
-            seed=options.seed,
-            controls=Controls(features=options.controls, directions=options.directions),
-            data=options.data,
-            bound=options.bound,
-            sae_name=sae_name,
-            progress=report,
-            underpowered=options.underpowered,
-        )
-
-    def keep(result: PredictedResult, out: Path) -> Kept:
-        save_predicted(result, out, command_line())
-        return Kept(PREDICTED_FILES, [(result.to_dict(), out)])
-
-    run_job(
-        work,
-        document=PredictedResult.to_dict,
-        page=predicted_page,
-        as_json=options.as_json,
-        out=folder,
-        keep=keep,
-    )
->>>>>>> main
