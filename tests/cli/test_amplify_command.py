@@ -50,7 +50,7 @@ def test_a_dead_feature_can_be_set_to_a_value_and_to_no_percentile(
     ran = run(*dead, "--clamp", "p90")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines()[-2:] == [
-        f"codi-int: --feature {shelf.dead}: Feature {shelf.dead} fires on none of the 12 problems: it has no p90 there.",
+        f"codi-int: --feature {dead[-1]}: Feature {dead[-1]} fires on none of the 12 problems: it has no p90 there.",
         "Give the value that it is to be set to, such as --clamp 2.0, or Clamp(feature, 2.0, 2.0).",
     ]
     document = json.loads(run(*dead, "--clamp", "2.5", "--json").out)
