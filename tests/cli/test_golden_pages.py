@@ -38,6 +38,7 @@ UPDATE = "UPDATE_GOLDEN"
 PAGES: dict[str, Callable[[], RenderableType]] = {
     "result": lambda: result_page(made.RESULT),
     "dead-feature": lambda: result_page(made.DEAD_RESULT),
+    "result-later-silent": lambda: result_page(made.SILENT_RESULT),
     "swap": lambda: result_page(made.SWAP_RESULT),
     "family": lambda: family_page(made.FAMILY),
     "compare": lambda: comparison_page(made.COMPARISON),
@@ -48,6 +49,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "curve": lambda: curve_page(made.CURVE),
     "curve-folds": lambda: curve_page(made.FOLDS_CURVE),
     "map": lambda: map_page(made.MAP),
+    "map-contexts": lambda: map_page(made.CONTEXTS_MAP),
     "map-cumulative": lambda: map_page(made.CUMULATIVE_MAP),
     "map-split": lambda: map_page(made.SPLIT_MAP),
     "swap-predicted": lambda: predicted_page(made.PREDICTED_SWAP),

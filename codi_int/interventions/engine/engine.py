@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
@@ -156,9 +157,8 @@ class FeatureInterventionEngine(Shown):
         warned = self.warn_at(context, table.sites)
         arm = self.plan(context, table)
         # Controls of an edit that changes nothing would be compared with nothing.
-        matched = asked.features if bool(arm.edited.any()) else 0
-        sets = {"random_features": self._matched_controls(context, table, matched, seed)}
-        sets |= baseline_arms(context, arm, table.features, asked, seed)
+        asked = asked if bool(arm.edited.any()) else replace(asked, features=0)
+        sets = self._control_arms(context, table, arm, asked, seed)
         # the order of this list is the order in which `outcomes_of_arms` and `control_sets` read the scores
         plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self._score_arms(context, plans, progress)
@@ -197,9 +197,16 @@ class FeatureInterventionEngine(Shown):
                 *self._warn(after),
                 *describe.later_note(context, self.later),
                 *describe.notes_on(context, table, self.saes, arm, self.splice),
-                *describe.controls_note(table, arm, sets["random_features"], matched),
+                *describe.controls_note(table, arm, sets["random_features"], asked.features),
             ),
         )
+
+    def _control_arms(
+        self, context: SiteContext, table: AtSites, arm: ArmPlan, asked: Controls, seed: int
+    ) -> dict[str, tuple[ArmPlan, ...]]:
+        """The arms that an edit is compared with, by the names that a result gives them."""
+        matched = self._matched_controls(context, table, asked.features, seed)
+        return {"random_features": matched, **baseline_arms(context, arm, table.features, asked, seed)}
 
     def share(self, passes: CleanPasses) -> None:
         """Take clean passes from, and leave them in, what other engines of the model share."""
@@ -240,7 +247,8 @@ class FeatureInterventionEngine(Shown):
     def warn_at(self, context: SiteContext, sites: Sequence[Site]) -> tuple[str, ...]:
         """Warn, each time of what is new, of what casts doubt on anything that runs here; notes for its record."""
         places = [context.place if site == context.site else self._place(context.clean, site) for site in sites]
-        return self._warn(describe.doubts(self.model, context.clean.problems, places))
+        words = self._passes.unknown_words(self.model, context.clean.problems)
+        return self._warn((*words, *describe.doubts(places)))
 
     def score(
         self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None = None
@@ -261,16 +269,26 @@ class FeatureInterventionEngine(Shown):
     def _score_arms(self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None) -> list[ArmScores]:
         """Scores of an edit, of the reconstruction, and of the edit's controls, in this order."""
         edit, reconstruction, *controls = plans
-        rebuilt = self._rebuilt(context, reconstruction, progress)
-        found, *others = self.score(context, [edit, *controls], progress)
+        # Each by itself: whatever was remembered, the rows of an edit share chunks with the same ones, and come out the
+        # same to the last bit. What is remembered of the controls decides which of them share chunks; their answers do
+        # not depend on it, and the last digits of their log-probabilities may.
+        rebuilt, found = self._rebuilt(context, reconstruction, progress), self._alone(context, edit, progress)
+        others = self._remembered(context, "together", controls, rename_stage(progress, "controls"))
         return [found, rebuilt, *others]
 
     def _rebuilt(self, context: SiteContext, reconstruction: ArmPlan, progress: Progress | None) -> ArmScores:
-        # The reconstruction by itself and not beside the others: the next edit of the site finds it done, and the
-        # edit's rows then share batches with the same ones whether it was or not.
-        how = (context.resume_point.propagate, self.method, self.max_rows, context.clean.background)
-        report = rename_stage(progress, "reconstruction")
-        return self._passes.scored(reconstruction, how, lambda: self.score(context, [reconstruction], report)[0])
+        return self._alone(context, reconstruction, rename_stage(progress, "reconstruction"))
+
+    def _alone(self, context: SiteContext, plan: ArmPlan, progress: Progress | None) -> ArmScores:
+        # also where it is known as a control of another edit: it ran beside other rows then
+        return self._remembered(context, "alone", [plan], progress)[0]
+
+    def _remembered(
+        self, context: SiteContext, beside: str, plans: Sequence[ArmPlan], progress: Progress | None
+    ) -> list[ArmScores]:
+        """Scores of some arms, run together unless they are known from an earlier edit on the same clean pass."""
+        how = (beside, context.resume_point.propagate, self.method, self.max_rows, context.clean.background)
+        return self._passes.scored(plans, how, lambda unknown: self.score(context, unknown, progress))
 
     def baseline(self, context: SiteContext) -> tuple[Outcome, ...]:
         """What an edit of the context's site is measured against: the clean arm, with `replace` the reconstruction."""
