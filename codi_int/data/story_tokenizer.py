@@ -5,7 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from codi_int.data import wordings as w
-from codi_int.data.stories import MAX_NUMBER
+from codi_int.data.story_numbers import MAX_NUMBER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from codi_int.data import story_tokenizer as st
-from codi_int.data.stories import MAX_NUMBER
+from codi_int.data.story_numbers import MAX_NUMBER
 from codi_int.training.recipe import MAX_POSITIONS, Recipe
 
 EMBEDDING_STD = 0.1
