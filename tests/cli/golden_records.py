@@ -14,6 +14,7 @@ from codi_int.cli.doctor import Checkup
 from codi_int.cli.sae_train import TrainOptions
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.interventions.evaluation import AccuracyRow, Evaluation
+from codi_int.interventions.evidence.shares import ShareInterval
 from codi_int.interventions.patching.pairs import Pairing
 from codi_int.interventions.patching.patch import ValueContrast
 from codi_int.interventions.patching.predicted import PredictedResult, PredictionControls, PredictionTest
@@ -703,6 +704,13 @@ PREDICTION = PredictionTest(
         difference=Estimate(0.1567, 0.0912, 0.2334, p_value=0.0002),
     ),
     verdict="18.5 % became the predicted answer (a verdict made by hand).",
+    became_intervals={
+        "predicted": ShareInterval(0.1625, 0.2105, 1.25, "Wilson, by cluster"),
+        "as before": ShareInterval(0.5650, 0.6255, 1.0, "Wilson, by cluster"),
+        "the source's own": ShareInterval(0.0284, 0.0524, 1.0, "Wilson, by cluster"),
+        "another": ShareInterval(0.1571, 0.2044, 1.0, "Wilson, by cluster"),
+        "none": ShareInterval(0.0002, 0.0056, 1.0, "Wilson, by cluster"),
+    },
 )
 
 

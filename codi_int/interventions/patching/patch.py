@@ -26,6 +26,7 @@ from codi_int.interventions.engine.controls import Controls, as_controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.interventions.evidence.flips import accuracy_by_cluster
+from codi_int.interventions.evidence.shares import least_sure
 from codi_int.interventions.evidence.verdicts import p_words
 from codi_int.interventions.patching.pairs import Pairing, random_sources, third_value_sources
 from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
@@ -61,7 +62,7 @@ class ValueContrast:
     n_changed_same: int
     """the same under the patch of the same value"""
     difference: Estimate
-    """of the two shares; exact sign flips, by problem and cluster"""
+    """of the two shares; exact sign flips by cluster of the targets and of either source: the least sure of them"""
     confidence: float
     """level of the interval"""
     verdict: str
@@ -180,7 +181,7 @@ def run_patch(
             arms["intervened"],
             controls=matched_controls,
             control_kind=RANDOM_SOURCES if members.step is None else THIRD_VALUE,
-            clusters=cluster_problems(members.problems),
+            clusters=pair_clusters(members),
         )
     return with_prediction(result, predictions, tested, started, _sources_note(members))
 
@@ -191,6 +192,13 @@ def _control_sources(members: Participants, draws: int, seed: int) -> tuple[tupl
     return third_value_sources(members.problems, members.sources, members.step, draws, seed)
 
 
+def pair_clusters(members: Participants) -> NDArray[np.int64]:
+    """Clusters of each problem and of its source, its own where it has none. [n, 2]"""
+    own = cluster_problems(members.problems)
+    sources = np.array([row if source < 0 else source for row, source in enumerate(members.sources)], dtype=np.int64)
+    return np.stack([own, own[sources]], axis=1)
+
+
 def contrast_values(
     same: PredictedResult,
     different: PredictedResult,
@@ -199,16 +207,19 @@ def contrast_values(
 ) -> ValueContrast | None:
     """How many more answers change when the value is another one; None where no problem got both patches.
 
-    Where the problems are given, those that ask for the same calculations are one cluster.
+    Where the problems are given, those that ask for the same calculations are one cluster: by the targets, by the
+    sources of the same value and by those of another one, of which the least sure is given.
     """
     changes = [_changed(result) for result in (same, different)]
     both = [problem for problem in changes[0] if problem in changes[1]]
     if not both:
         return None
     before, after = (np.array([change[problem] for problem in both], dtype=np.float64) for change in changes)
-    labels = None if problems is None else _labels(problems, both)
     # "answer changed" takes the place of "right": sign flips compare any two yes-or-no outcomes of the same problems
-    found = accuracy_by_cluster(after - before, read_clusters(labels, len(both)), confidence)
+    kinds = [None] if problems is None else _labels(problems, both, (same, different))
+    found = least_sure(
+        [accuracy_by_cluster(after - before, read_clusters(labels, len(both)), confidence) for labels in kinds]
+    )
     p_value = 1.0 if found.p_value is None else found.p_value
     return ValueContrast(
         n=len(both),
@@ -220,10 +231,14 @@ def contrast_values(
     )
 
 
-def _labels(problems: Sequence[Problem], ids: Sequence[str]) -> NDArray[np.int64]:
-    """The clusters of some problems by their ids."""
+def _labels(
+    problems: Sequence[Problem], ids: Sequence[str], results: Sequence[PredictedResult]
+) -> list[NDArray[np.int64] | None]:
+    """Clusters of some problems by their ids, and of the source that each of them has in each result."""
     known = dict(zip((problem.id for problem in problems), cluster_problems(problems).tolist(), strict=True))
-    return np.array([known[name] for name in ids], dtype=np.int64)
+    sources = [{row.problem_id: row.source_id or row.problem_id for row in result.predictions} for result in results]
+    everybody = [list(ids), *([of[name] for name in ids] for of in sources)]
+    return [np.array([known[name] for name in names], dtype=np.int64) for names in everybody]
 
 
 def _changed(result: PredictedResult) -> dict[str, bool]:
