@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.rankings import rank_features
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
+    from codi_int.interventions.stopping import EarlyStopping, run_stop
+    from codi_int.model.early import answer_after
     from codi_int.model.hooked import CodiModel
     from codi_int.model.hooks import HookPoint
     from codi_int.model.loading import load_model
@@ -71,6 +73,7 @@ _HOMES = {
     "CodiWarning": "errors",
     "Completion": "types",
     "Controls": "interventions.engine.controls",
+    "EarlyStopping": "interventions.stopping",
     "Effect": "types",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
@@ -84,6 +87,7 @@ _HOMES = {
     "Problems": "data.problems",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
+    "RunComparison": "runs.compare",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
     "Site": "sites",
@@ -97,10 +101,12 @@ _HOMES = {
     "Together": "interventions.edits.combined",
     "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
+    "answer_after": "model.early",
     "attribute_sites": "interventions.screens.attribution",
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
+    "compare_runs": "runs.compare",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
@@ -126,6 +132,7 @@ _HOMES = {
     "run_patch": "interventions.patching.patch",
     "run_predicted": "interventions.patching.predicted_run",
     "run_screen": "interventions.screens.screen",
+    "run_stop": "interventions.stopping",
     "save_figures": "report.figures",
     "save_model": "model.store",
     "save_sae": "sae.store",
@@ -144,6 +151,7 @@ __all__ = [
     "CodiWarning",
     "Completion",
     "Controls",
+    "EarlyStopping",
     "Effect",
     "FeatureInterventionEngine",
     "FeatureProfile",
@@ -157,6 +165,7 @@ __all__ = [
     "Problems",
     "ReplaceByMean",
     "Result",
+    "RunComparison",
     "SAETrainingConfig",
     "Screen",
     "Site",
@@ -170,10 +179,12 @@ __all__ = [
     "Together",
     "adjust",
     "agreement",
+    "answer_after",
     "attribute_sites",
     "capture_to_disk",
     "check_parity",
     "compare_paired",
+    "compare_runs",
     "encode_topk",
     "estimate_mean",
     "extract_answer",
@@ -199,6 +210,7 @@ __all__ = [
     "run_patch",
     "run_predicted",
     "run_screen",
+    "run_stop",
     "save_figures",
     "save_model",
     "save_sae",

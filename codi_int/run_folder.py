@@ -22,7 +22,8 @@ SCHEMA = "codi-int/manifest@1"
 DOCUMENTS = (
     *("result.json", "results.json", "screen.json", "finished.json", "map.json", "curve.json", "roads.json"),
     *("lens.json", "eval.json", "evaluation.json", "thoughts.json", "doctor.json", "capture.json"),
-    *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json"),
+    *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json", "comparison.json"),
+    "stop.json",
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""
 BESIDE = (".parquet", ".csv", ".png", ".svg")

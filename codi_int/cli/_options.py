@@ -126,6 +126,15 @@ Data = Annotated[
         help="stories:validation, gsm8k:test, or a .jsonl or .csv file.", autocompletion=_complete.data, metavar="NAME"
     ),
 ]
+Reinitialize = Annotated[
+    int | None,
+    where(
+        "--reinitialize",
+        parser=whole("--reinitialize", least=0, most=MOST_SEED),
+        metavar="SEED",
+        help="Draw all weights of the model anew, for a control that learned nothing.  [default: as trained]",
+    ),
+]
 Json = Annotated[bool, output("--json", help="Print one JSON document instead of a table.")]
 Out = Annotated[
     Path | None,
@@ -134,6 +143,10 @@ Out = Annotated[
     ),
 ]
 Force = Annotated[bool, output("--force", help="Replace another run that --out holds.")]
+Later = Annotated[
+    c.Later,
+    what(help="Later positions of the layer: as they go, silent at their means (the baseline, too), or held clean."),
+]
 LIMIT_HELP = "Only the first so many problems.  [default: all]"
 
 
@@ -248,6 +261,7 @@ class EditOptions(RunOptions):
     propagate: Annotated[
         c.Propagate, what(metavar="PATH", help="both, cache or recurrence; split tells the two apart.")
     ] = "both"
+    later: Later = "free"
     controls: Annotated[
         int,
         evidence(

@@ -48,6 +48,7 @@ def prepare(
         splice=options.splice,
         propagate=options.propagate,
         memory_budget=options.memory_budget,
+        later=options.later,
     )
     begin_warm(engine, len(problems))
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))
@@ -59,7 +60,7 @@ class _Warm:
     """What stays in memory from one command to the next."""
 
     models: dict[Hashable, CodiModel] = field(default_factory=dict)
-    """by name, device and, of a folder, the state of its files"""
+    """by name, device, the seed that drew it anew and, of a folder, the state of its files"""
     passes: dict[int, CleanPasses] = field(default_factory=dict)
     """by the identity of a model of `models`"""
 
@@ -81,18 +82,18 @@ def kept_warm() -> Iterator[None]:
         _warm = None
 
 
-def open_model(name: str, device: str) -> CodiModel:
+def open_model(name: str, device: str, reinitialize: int | None = None) -> CodiModel:
     """The model, loaded or kept from an earlier command."""
     if _warm is None:
-        return load_model(name, device=device)
+        return load_model(name, device=device, reinitialize=reinitialize)
     # a folder may be written anew between two commands
     files = [(str(path), path.stat()) for path in sorted(Path(name).glob("*"))]
-    key = (name, device, tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in files))
+    key = (name, device, reinitialize, tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in files))
     # one at a time: a second model need not fit beside the first
     if key not in _warm.models:
         _warm.models.clear()
         _warm.passes.clear()
-        _warm.models[key] = load_model(name, device=device)
+        _warm.models[key] = load_model(name, device=device, reinitialize=reinitialize)
     return _warm.models[key]
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class CaptureOptions(o.ModelOptions):
     """What to keep, and where."""
 
+    reinitialize: o.Reinitialize = None
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the capture.")]
     force: o.Force = False
     layers: o.AllLayers = ()
@@ -69,7 +70,7 @@ def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture
     from codi_int.sae.captures import capture_to_disk
 
     problems = load_problems(options.data, options.limit)
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
     folder.claim(model=model.sha256, data=problems_sha256(problems))
     return capture_to_disk(
         model,

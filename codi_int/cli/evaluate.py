@@ -14,6 +14,7 @@ from codi_int.cli._signature import with_options
 class EvaluateOptions(o.KeptOptions):
     """What else to measure, and by which rules."""
 
+    reinitialize: o.Reinitialize = None
     replace: Annotated[
         bool, o.evidence("--replace-thoughts", help="Also measure how much of the accuracy needs the thoughts.")
     ] = False
@@ -54,7 +55,7 @@ def evaluate(options: EvaluateOptions) -> None:
             rule=options.rule,
             batch_size=options.batch_size,
         )
-        model = load_model(options.model, device=options.device)
+        model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
         folder.claim(model=model.sha256, data=problems_sha256(problems))
         return evaluate_model(
             model,

@@ -35,6 +35,7 @@ LAYER, POSITION = 14, 3
 class RankOptions(o.KeptOptions):
     """Which SAE, and how much of it to show."""
 
+    reinitialize: o.Reinitialize = None
     layer: o.OwnLayer = None
     position: o.OwnPosition = None
     sae: o.Sae = None
@@ -107,7 +108,7 @@ def _run(options: RankOptions, folder: RunFolder, report: Report) -> Ranking:
     from codi_int.sae.store import load_sae
 
     site, problems = _site(options), load_problems(options.data, options.limit)
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
     model.check_site(site)
     (name,) = saes_for(options.model, options.sae, [site]).values()
     sae = load_sae(name, device=options.device)

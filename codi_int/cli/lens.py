@@ -27,6 +27,7 @@ TOP_OF_ONE, TOP_OF_ALL = 3, 5
 class LensOptions(o.KeptOptions):
     """What to look into, and how deep."""
 
+    reinitialize: o.Reinitialize = None
     question: Annotated[str | None, typer.Argument(help="One question to look into.")] = None
     problem: Annotated[
         int | None,
@@ -65,7 +66,7 @@ def _look_into_one(options: LensOptions) -> None:
         from codi_int.model.lens import lens_grid
         from codi_int.model.loading import load_model
 
-        model = load_model(options.model, device=options.device)
+        model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
         folder.claim(model=model.sha256, data=problems_sha256([problem]))
         return lens_grid(model, problem, TOP_OF_ONE if options.top is None else options.top)
 
@@ -95,7 +96,7 @@ def _look_over_all(options: LensOptions) -> None:
         from codi_int.model.lens import lens_frequencies
         from codi_int.model.loading import load_model
 
-        model = load_model(options.model, device=options.device)
+        model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
         folder.claim(model=model.sha256, data=problems_sha256(problems))
         top = TOP_OF_ALL if options.top is None else options.top
         return lens_frequencies(model, problems, options.data, top, progress=report)

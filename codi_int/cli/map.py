@@ -41,6 +41,7 @@ THOUGHTS = "thought"
 class MapOptions(o.SelectionOptions, o.RunOptions):
     """Which cells the map has, and what is replaced in each."""
 
+    reinitialize: o.Reinitialize = None
     layers: o.AllLayers = ()
     positions: o.AllPositions = ()
     thoughts: Annotated[
@@ -92,7 +93,7 @@ def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap"
     from codi_int.interventions.screens.thought_map import MapPlan
 
     problems = load_problems(options.data, options.limit)
-    model = open_model(options.model, options.device)
+    model = open_model(options.model, options.device, options.reinitialize)
     plan = MapPlan(
         sites=_sites(options, model),
         kind=options.mode,

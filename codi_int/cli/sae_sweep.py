@@ -77,7 +77,7 @@ def sweep(options: SweepOptions) -> None:
         own=(f"{TABLE}.json", SETTINGS),
     )
     # counted before the run makes more of them: what an earlier run has finished is not trained again
-    epochs = plan.grid.recipe.epochs * sum(not folder.exists() for folder in folders)
+    epochs = plan.grid.recipe.n_epochs * sum(not folder.exists() for folder in folders)
 
     def kept() -> str:
         # asked of the disk: after Ctrl-C what counts is what is there

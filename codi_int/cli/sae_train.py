@@ -27,6 +27,7 @@ D_SAE, K = 512, 16
 class TrainOptions(o.TrainingOptions):
     """One SAE; None wherever the recipe decides."""
 
+    reinitialize: o.Reinitialize = None
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of the SAE, in SAELens' format.")]
     force: o.Force = False
     k: Annotated[
@@ -54,6 +55,17 @@ class TrainOptions(o.TrainingOptions):
         c.KeepRule | None,
         o.what(help="abs keeps magnitudes with their sign, relu the largest values.  [default: abs, or the recipe's]"),
     ] = None
+    freeze: Annotated[
+        c.Freeze | None,
+        o.what(
+            metavar="PART",
+            help="What stays as it was drawn, for a control: decoder, encoder, all or none.  "
+            "[default: none, or the recipe's]",
+        ),
+    ] = None
+    random: Annotated[
+        bool, o.what("--random", help="Train nothing: random directions, for a control; --freeze all.")
+    ] = False
     seed: Annotated[
         int | None,
         o.evidence(
@@ -90,8 +102,14 @@ def _config(options: TrainOptions) -> "SAETrainingConfig":
     from codi_int.sae.recipe import adaptive_d_sae
     from codi_int.sae.recipe_files import read_recipe
 
-    names = ("k", "architecture", "rule", "epochs", "seed", "products")
+    names = ("k", "architecture", "rule", "epochs", "seed", "products", "freeze")
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
+    if options.random:
+        if options.freeze not in (None, "all"):
+            raise ConfigError(
+                f"--random trains nothing at all, and --freeze {options.freeze} a part.", "Leave one of the two out."
+            )
+        given["freeze"] = "all"
     if options.features == "auto":
         given["d_sae"] = o.MOST_COUNT  # any k fits until it is known how large the dictionary becomes
     elif options.features is not None:
@@ -119,7 +137,7 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
     held_out = load_problems(options.held_out, options.limit)
     # before anything is loaded: a batch larger than the data would be found after the captures, minutes later
     check_batch(len(problems), config.batch_size)
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
     folder.claim(model=model.sha256, data=problems_sha256(problems), held_out=problems_sha256(held_out))
     found = train_at_site(
         model,
@@ -148,6 +166,8 @@ def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMe
 
     k = f", k {config.k}" if config.k else ""
     what = f"{config.architecture} SAE, d_sae {config.d_sae:,}{k}, seed {config.seed}"
+    if config.freeze != "none":
+        what += ", random directions, not trained" if config.freeze == "all" else f", {config.freeze} as it was drawn"
     head = Text(f"{what} at {Site(options.layer, options.position)} of {options.model}, saved in {options.out}")
     out = table(f"measure on {options.held_out}", "value")
     for name, value in found.summary().items():

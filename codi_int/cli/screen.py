@@ -30,6 +30,7 @@ PAIRS_REMEDY = 'Write one pair a line, 449,332 or {"a": 449, "b": 332}.'
 class ScreenOptions(o.SelectionOptions, o.RunOptions):
     """What to ablate, in which order, and how much of it to show."""
 
+    reinitialize: o.Reinitialize = None
     features: Annotated[
         tuple[int, ...],
         o.what("--feature", metavar="N", help="Only these: 3-6,9.  [default: all]", autocompletion=_complete.features),
@@ -41,6 +42,7 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
         Path | None,
         o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
     ] = None
+    later: o.Later = "free"
     order: Annotated[c.ScreenOrder, o.what(help="attribution: those first that a gradient points at.")] = "index"
     steps: Annotated[
         int,
@@ -128,6 +130,12 @@ def _check(options: ScreenOptions) -> None:
             f"--steps {options.steps} cannot be: it counts the gradients that --order attribution averages.",
             "Add --order attribution and 1 step or more.",
         )
+    several = len(options.layers) * len(options.positions) > 1
+    if options.later == "mean" and several:
+        raise ConfigError(
+            "--later mean measures every site against a baseline of its own; a screen has one.",
+            "Name one --layer and one --position, or write --later clean.",
+        )
     if options.pairs is None:
         return
     if options.family is not None:
@@ -139,7 +147,7 @@ def _check(options: ScreenOptions) -> None:
         raise ConfigError(
             "--pairs brings its own features and order.", "Leave out --feature and --order, or leave out --pairs."
         )
-    if len(options.layers) * len(options.positions) > 1:
+    if several:
         raise ConfigError("--pairs are features of one site.", "Name one --layer and one --position.")
 
 
@@ -187,7 +195,7 @@ def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
 
     sites = [Site(layer, position) for layer in options.layers for position in options.positions]
     problems = load_problems(options.data, options.limit)
-    model = open_model(options.model, options.device)
+    model = open_model(options.model, options.device, options.reinitialize)
     for site in sites:
         model.check_site(site)
     names = reaching(model, saes_for(options.model, options.sae, sites))
@@ -195,6 +203,7 @@ def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
         model,
         {site: load_sae(name, device=options.device) for site, name in names.items()},
         memory_budget=options.memory_budget,
+        later=options.later,
     )
     begin_warm(engine, len(problems))
     return _Stage(engine, names, problems, _rows(options, folder, engine, problems))
@@ -214,7 +223,8 @@ def _rows(
     if folder.path is None:
         return None
     kind = "ablate" if options.pairs is None else "ablate pairs"
-    return ScreenFolder(folder.path, {"kind": kind, "site": sites, "seed": options.seed, **hashes})
+    how = {"kind": kind, "site": sites, "later": options.later}
+    return ScreenFolder(folder.path, {**how, "seed": options.seed, **hashes})
 
 
 def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class ThinkOptions(o.KeptOptions):
     """What to think about, and in which ways."""
 
+    reinitialize: o.Reinitialize = None
     question: Annotated[list[str] | None, typer.Argument(help="Questions; without any, problems of --data.")] = None
     limit: Annotated[
         int, o.where(parser=o.whole("--limit", least=1), metavar="N", help="How many problems of --data.")
@@ -52,7 +53,7 @@ def think(options: ThinkOptions) -> None:
         from codi_int.model.vocabulary import vocabulary_notes
         from codi_int.notes import give
 
-        model = load_model(options.model, device=options.device)
+        model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
         folder.claim(model=model.sha256, data=problems_sha256(problems))
         notes.extend(vocabulary_notes(model, problems))
         give(notes)

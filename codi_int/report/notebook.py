@@ -128,12 +128,26 @@ def _evaluation(found: Any) -> Iterator[str]:
     yield f"accuracy {share}, {whole.n_correct:,} of {whole.n:,} right, {found.n_unanswered:,} without a number"
 
 
+def _stop(found: Any) -> Iterator[str]:
+    yield f"EarlyStopping of {found.model} on {found.data}: {_counted(found.n_problems, 'problem')}"
+    yield "right after " + ", ".join(f"{row.thoughts}: {_percent(row.accuracy)}" for row in found.overall)
+    own = found.overall[found.n_thoughts]
+    yield f"after its own {found.n_thoughts} thoughts {own.n_lost:,} right answers are lost again"
+
+
 def _paths(found: Any) -> Iterator[str]:
     yield f"EffectByPath: {found.label} at {found.site}"
     for path in ("both", "cache", "recurrence"):
         effect = getattr(found, path)
         yield f"{path}: {_points(effect.estimate)} points, {effect.logprob.estimate:+.3f} nats"
     yield f"both - (cache + recurrence): {_points(found.interaction.estimate)} points"
+
+
+def _comparison(found: Any) -> Iterator[str]:
+    yield f"RunComparison: {found.second.name} minus {found.first.name}, {_counted(found.n, 'problem')} of both"
+    accuracies = f"{_percent(found.first.accuracy)} -> {_percent(found.second.accuracy)}"
+    yield f"accuracy after the edit {accuracies}; the runs differ in {', '.join(found.differs) or 'nothing'}"
+    yield from _effect_lines(found.effect)
 
 
 def _model(model: Any) -> Iterator[str]:
@@ -193,6 +207,8 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "AblationCurve": _curve,
     "Evaluation": _evaluation,
     "EffectByPath": _paths,
+    "EarlyStopping": _stop,
+    "RunComparison": _comparison,
     "CodiModel": _model,
     "SAE": _sae,
     "FeatureInterventionEngine": _engine,

@@ -49,7 +49,9 @@ class Adam:
         # `weights` stay float32: bfloat16 has 8 bits of precision, and small updates would be rounded away
         trained = [name for name in Weights._fields if name not in frozen]
         whole = weights.E.is_cuda if whole is None else whole
-        pieces = [[(name, EVERYTHING) for name in trained]] if whole else _divide(weights, trained)
+        # no piece at all where nothing is trained
+        pieces = [[(name, EVERYTHING) for name in trained]] if whole or not trained else _divide(weights, trained)
+        pieces = [parts for parts in pieces if parts]
         # Fused Adam takes one rate for a list of tensors. Undivided and at one rate, a stack is one tensor for each
         # name; else each SAE is a tensor of its own, grouped by rate.
         together = whole and len(set(rates)) == 1
@@ -81,9 +83,10 @@ def _divide(weights: Weights, names: Sequence[str]) -> list[list[_Part]]:
     # whole rows, as a row's norm is taken within its piece; 4 bytes for each float32
     step = max(1, PIECE_BYTES // (4 * weights.E.shape[-1]))
     rows = [slice(start, start + step) for start in range(0, weights.E.shape[1], step)]
-    pieces = [[(name, some)] for name in ("E", "D") for some in rows]
-    pieces[-1] += [(name, EVERYTHING) for name in names if name not in ("E", "D")]
-    return pieces
+    pieces = [[(name, some)] for name in ("E", "D") if name in names for some in rows]
+    small = [(name, EVERYTHING) for name in names if name not in ("E", "D")]
+    # with the last matrix, or alone where both are frozen
+    return [*pieces[:-1], [*pieces[-1], *small]] if pieces else [small]
 
 
 def _updates(

@@ -68,7 +68,7 @@ def train_at_site(
     provenance = Provenance(
         model=model.name, model_sha256=model.sha256, training_data=data.name, data_sha256=problems_sha256(data.training)
     )
-    on_epoch = None if progress is None else lambda record: progress("epochs", record.epoch, config.epochs)
+    on_epoch = None if progress is None else lambda record: progress("epochs", record.epoch, config.n_epochs)
     sae = train_sae(_on(model, seen), config, provenance, on_epoch).sae
     # dead on the rows it was trained on, as published; on few held-out rows rare features would look dead
     dead = measure(sae, seen.values.to(model.device)).dead_share

@@ -24,6 +24,8 @@ from codi_int.sae.training_start import EpochRecord, TrainedSAE, check_batch, in
 
 BYTES_PER_WEIGHT = 24
 """weight, gradient, two moments of Adam, and copies in the dtype of the products"""
+OWN_NAMES = {"W_enc": "E", "W_dec": "D"}
+"""matrices of a stack by the names that SAEs have for them"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def train_many(
     for numbers in _stacks(jobs, memory_gib):
         stack = _Stack([jobs[number] for number in numbers])
         curves = []
-        for epoch in range(stack.config.epochs):
+        for epoch in range(stack.config.n_epochs):
             curves.append(stack.epoch(epoch))
             if on_epoch is not None:
                 on_epoch(GridEpoch(numbers, curves[-1]))
@@ -154,7 +156,7 @@ class _Stack:
         self.weights = self._stacked()
         rates = [job.config.learning_rate for job in jobs]
         products: torch.dtype = getattr(torch, self.config.products)
-        frozen = () if self.config.decoder_bias else ("b_dec",)
+        frozen = [OWN_NAMES.get(name, name) for name in self.config.frozen]
         self.adam = Adam(self.weights, rates, products, frozen, unit_rows=self.config.decoder_norm == "unit")
 
     def _stacked(self) -> Weights:

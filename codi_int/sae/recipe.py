@@ -1,6 +1,8 @@
 """The settings of a training run: frozen records, validated once, kept with the SAE as JSON."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from codi_int.errors import ConfigError
 from codi_int.sae.config import RULES, check_choice, check_count, check_k, check_positive
@@ -10,6 +12,10 @@ TAKES_K = ("topk", "batchtopk", "matryoshka")
 BIAS_INITS = ("linear", "zero", "mean")
 DECODER_NORMS = ("init", "unit")
 PRODUCTS = ("float32", "bfloat16")
+FREEZE = ("none", "decoder", "encoder", "all")
+ENCODER = ("W_enc", "b_enc", "b_gate", "b_mag")
+"""an encoder's weights; thresholds and the magnitudes' scale of `gated` are trained all the same: they say how many
+features fire, not which way they look"""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,9 @@ class SAETrainingConfig:
     products: str = "float32"
     """dtype that matrices are multiplied in; `bfloat16` is much faster where it is built in, and for plain `topk` only.
     Weights, sums and Adam stay float32"""
+    freeze: str = "none"
+    """what stays as it was drawn, for dictionaries in which nothing can be found (2602.14111): the `decoder`'s rows,
+    the `encoder`, or `all`: random directions of `topk`, see `draw_directions`"""
 
     def __post_init__(self) -> None:
         for name in ("d_sae", "epochs", "batch_size"):
@@ -125,6 +134,13 @@ class SAETrainingConfig:
         check_choice("bias_init", self.bias_init, BIAS_INITS)
         check_choice("decoder_norm", self.decoder_norm, DECODER_NORMS)
         check_choice("products", self.products, PRODUCTS)
+        check_choice("freeze", self.freeze, FREEZE)
+        if self.freeze == "all" and self.architecture != "topk":
+            raise ConfigError(
+                f"Random directions are chosen from by k, and architecture {self.architecture!r} would have to learn "
+                "how many fire.",
+                "Give architecture topk, or freeze the decoder or the encoder alone.",
+            )
         if self.products != "float32" and not self.stackable:
             raise ConfigError(
                 f"Products in {self.products} are for 'topk' without auxiliary loss.", "Leave products out."
@@ -165,6 +181,17 @@ class SAETrainingConfig:
             raise ConfigError(f"widths {self.widths} must rise within 1..{self.d_sae}.", "Give such as (64, 128, 256).")
 
     @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the weights that are not trained."""
+        names = {"none": (), "decoder": ("W_dec",), "encoder": ENCODER, "all": (*ENCODER, "W_dec", "b_dec")}
+        return names[self.freeze] if self.decoder_bias else (*names[self.freeze], "b_dec")
+
+    @property
+    def n_epochs(self) -> int:
+        """Passes over the rows; one, which only counts what fires, where nothing is trained."""
+        return 1 if self.freeze == "all" else self.epochs
+
+    @property
     def stackable(self) -> bool:
         """Whether `train_many` can train it: TopK without auxiliary loss."""
         return self.architecture == "topk" and self.aux is None
@@ -183,6 +210,32 @@ class SAETrainingConfig:
         if self.k is None or self.anneal is None or epoch >= self.anneal.epochs:
             return self.k
         return round(self.anneal.k_start + (self.k - self.anneal.k_start) * epoch / self.anneal.epochs)
+
+
+def whole_recipe(noted: Mapping[str, object]) -> dict[str, object]:
+    """A recipe as it lies with an SAE, with the fields that came later at their defaults; empty where none is noted."""
+    if not noted:
+        return {}
+    return {**{field.name: field.default for field in fields(SAETrainingConfig) if field.name != "d_sae"}, **noted}
+
+
+def read_noted(noted: Mapping[str, Any]) -> SAETrainingConfig:
+    """The recipe that lies with an SAE.
+
+    Raises:
+        ConfigError: for none, or one with a field that does not exist.
+    """
+    parts = {"aux": AuxK, "anneal": Anneal, "sparsity": Sparsity}
+    try:
+        values = {
+            name: parts[name](**value) if name in parts and value is not None else value
+            for name, value in {**noted, "widths": tuple(noted.get("widths", ()))}.items()
+        }
+        return SAETrainingConfig(**values)
+    except TypeError:
+        raise ConfigError(
+            "No recipe is noted with the SAE that could be followed again.", "Train it with codi-int sae train."
+        ) from None
 
 
 def adaptive_d_sae(k: int) -> int:

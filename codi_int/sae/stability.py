@@ -9,6 +9,7 @@ from torch import Tensor
 
 from codi_int.sae.base import SAE
 from codi_int.sae.compare import match_features
+from codi_int.sae.recipe import whole_recipe
 from codi_int.types import Site
 
 SHARED_FROM = 0.7
@@ -45,9 +46,17 @@ def reseed_stability(
     # missing one, which is why what the config itself says is compared too.
     groups: dict[object, list[str]] = {}
     for name, sae in saes.items():
-        recipe = {key: value for key, value in sae.config.provenance.recipe.items() if key != "seed"}
+        recipe = {key: value for key, value in whole_recipe(sae.config.provenance.recipe).items() if key != "seed"}
         c = sae.config
-        alike = (sites[name], c.architecture, c.rule, c.k, c.d_sae, c.provenance.data_sha256, repr(recipe))
+        alike = (
+            sites[name],
+            c.architecture,
+            c.rule,
+            c.k,
+            c.d_sae,
+            c.provenance.data_sha256,
+            repr(sorted(recipe.items())),
+        )
         groups.setdefault(alike, []).append(name)
     pairs = [pair for names in groups.values() for pair in combinations(names, 2)]
     # equal weights are the same SAE under two names, not evidence of stability

@@ -68,7 +68,7 @@ def train_sae(
     generator = torch.Generator().manual_seed(config.seed)
     run = _Run(initial(x, config, known, generator))
     curve = []
-    for epoch in range(config.epochs):
+    for epoch in range(config.n_epochs):
         curve.append(run.epoch(epoch, x, order_rows(x.shape[0], generator).to(x.device)))
         if on_epoch is not None:
             on_epoch(curve[-1])
@@ -96,7 +96,8 @@ class _Run:
         self.config = objective.config
         # b_dec is frozen without a decoder bias, and the threshold where `finish` sets it
         trainable = [parameter for parameter in objective.sae.parameters() if parameter.requires_grad]
-        self.adam = torch.optim.Adam(trainable, lr=self.config.learning_rate, fused=True)
+        # None where nothing is trained: torch's Adam takes no empty list
+        self.adam = torch.optim.Adam(trainable, lr=self.config.learning_rate, fused=True) if trainable else None
 
     def epoch(self, epoch: int, x: Tensor, order: Int[Tensor, " n"]) -> EpochRecord:
         """One pass over the rows in this order; one host sync, at its end."""
@@ -105,11 +106,12 @@ class _Run:
         total = x.new_zeros((), dtype=torch.float64)
         for rows in torch.split(order, self.config.batch_size):
             loss = self.objective.loss(x[rows], k)
-            self.adam.zero_grad(set_to_none=True)
-            loss.total.backward()
-            self.adam.step()
-            # constraints after the update, or the step would leave them violated
-            self.objective.after_step()
+            if self.adam is not None:
+                self.adam.zero_grad(set_to_none=True)
+                loss.total.backward()
+                self.adam.step()
+                # constraints after the update, or the step would leave them violated
+                self.objective.after_step()
             fired += loss.fired
             # the last batch may be smaller: weighted by rows
             total += loss.mse.double() * rows.numel()

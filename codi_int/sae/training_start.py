@@ -17,6 +17,9 @@ from codi_int.sae.metrics import measure
 from codi_int.sae.objectives import OBJECTIVES, Objective
 from codi_int.sae.recipe import SAETrainingConfig
 
+MOST_ROWS = 16384
+"""rows by which random directions are centred and scaled"""
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -82,7 +85,32 @@ def initial(
             sae.b_dec.copy_(x.mean(dim=0))
     # drawn on the CPU and moved: a GPU's generator would give other numbers
     sae.to(x.device)
+    if config.freeze == "all":
+        draw_directions(sae, x)
+    for name in config.frozen:
+        if hasattr(sae, name):
+            sae.get_parameter(name).requires_grad_(False)
     return objective
+
+
+@torch.no_grad()
+def draw_directions(sae: SAE, x: Float[Tensor, "n d_in"]) -> None:
+    """Make a dictionary of random directions out of drawn weights, in place; nothing is trained.
+
+    A feature's latent is how far the row lies from the mean of `x` along its direction, and its decoder row is that
+    direction, all of one length: the one at which the k largest together rebuild `x` best.
+    """
+    W_enc, b_enc, x = sae.W_enc, sae.get_parameter("b_enc"), x[:MOST_ROWS]
+    directions = sae.W_dec / sae.W_dec.norm(dim=1, keepdim=True)
+    W_enc.copy_(directions.T)
+    if sae.config.decoder_bias:
+        sae.b_dec.copy_(x.mean(dim=0))
+    # without it every row would be chosen for by its mean, the same features on all of them
+    b_enc.copy_(-(x.mean(dim=0) - (sae.b_dec if sae.config.apply_b_dec_to_input else 0.0)) @ W_enc)
+    sae.W_dec.copy_(directions)
+    away, rebuilt = x - sae.b_dec, sae(x) - sae.b_dec
+    # least squares for the one length; many directions that overlap rebuild too much of x, which makes it short
+    sae.W_dec.mul_((away * rebuilt).sum() / rebuilt.square().sum().clamp(min=1e-12))
 
 
 def prune(sae: SAE, x: Float[Tensor, "n d_in"]) -> SAE:

@@ -19,10 +19,12 @@ from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
 from codi_int.cli.capture import capture_page
+from codi_int.cli.compare import comparison_page
 from codi_int.cli.curve import curve_page
 from codi_int.cli.lens import _grid_page, _report_page
 from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
+from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
 from tests.cli import golden_records as made
 
@@ -35,6 +37,8 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "dead-feature": lambda: result_page(made.DEAD_RESULT),
     "swap": lambda: result_page(made.SWAP_RESULT),
     "family": lambda: family_page(made.FAMILY),
+    "compare": lambda: comparison_page(made.COMPARISON),
+    "compare-same-model": lambda: comparison_page(made.SAME_MODEL_COMPARISON),
     "paths": lambda: paths_page(made.PATHS, made.PATHS_DOCUMENT),
     "screen": lambda: screen_page(made.SCREEN, (made.AGREEMENT,), top=20),
     "screen-sites": lambda: screen_page(made.SITES_SCREEN, made.SITES_AGREEMENTS, top=2),
@@ -54,6 +58,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     ),
     "eval": lambda: evaluation_page(made.EVALUATION),
     "eval-plain": lambda: evaluation_page(made.PLAIN_EVALUATION),
+    "stop": lambda: stop_page(made.STOP),
     "think": lambda: traces_page(made.TRACES, made.TRUTHS),
     "lens-problem": lambda: _grid_page(made.LENS_GRID, known=True),
     "lens-question": lambda: _grid_page(made.LENS_GRID, known=False),

@@ -65,6 +65,7 @@ def known_choices() -> dict[str, tuple[str, ...]]:
     """What the library knows, under the names of the types that write it again."""
     from codi_int.data.answers import ANSWER_RULES
     from codi_int.interventions.edits.basic import MODES
+    from codi_int.interventions.engine.later import LATERS
     from codi_int.interventions.evidence.family import CORRECTIONS
     from codi_int.interventions.patching.pairs import KINDS as PAIRS
     from codi_int.interventions.screens.rankings import ORDERS
@@ -72,11 +73,12 @@ def known_choices() -> dict[str, tuple[str, ...]]:
     from codi_int.model.chain import PADDINGS
     from codi_int.model.hooks import PROPAGATE
     from codi_int.sae.config import RULES
-    from codi_int.sae.recipe import PRODUCTS, TRAINABLE
+    from codi_int.sae.recipe import FREEZE, PRODUCTS, TRAINABLE
 
     return {
         "Mode": MODES,
         "Propagate": (*PROPAGATE, "split"),
+        "Later": LATERS,
         "Padding": PADDINGS,
         "AnswerRule": ANSWER_RULES,
         "PairKind": (*PAIRS, "both"),
@@ -87,6 +89,7 @@ def known_choices() -> dict[str, tuple[str, ...]]:
         "CaptureType": PRODUCTS,
         "Architecture": TRAINABLE,
         "KeepRule": RULES,
+        "Freeze": FREEZE,
     }
 
 

@@ -152,3 +152,33 @@ def test_force_leaves_nothing_of_another_command(run: Callable, shelf, words: tu
     assert run(*words, "--force").code == 0
     left = {path.name for path in (tmp_path / "sae").iterdir()}
     assert left == {"cfg.json", "sae_weights.safetensors", "manifest.json"}
+
+
+def test_controls_are_trained_in_part_or_not_at_all(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
+    ran = run(*words, "--freeze", "decoder")
+    assert ran.code == 0, ran.err
+    assert "topk SAE, d_sae 24, k 3, seed 0, decoder as it was drawn at L2.P3" in ran.page
+    assert load_sae(tmp_path / "sae").config.provenance.recipe["freeze"] == "decoder"
+    ran = run(*words, "--random", "--force")
+    assert ran.code == 0, ran.err
+    assert "d_sae 24, k 3, seed 0, random directions, not trained at L2.P3" in ran.page
+    assert load_sae(tmp_path / "sae").config.provenance.recipe["freeze"] == "all"
+    ran = run(*words, "--random", "--freeze", "encoder", "--force")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 2)
+    assert "--random trains nothing at all, and --freeze encoder a part." in ran.err
+
+
+def test_a_model_drawn_anew_gets_an_sae_of_its_own(
+    run: Callable, words: tuple[str, ...], shelf, tmp_path: Path
+) -> None:
+    ran = run(*words, "--reinitialize", "3")
+    assert ran.code == 0, ran.err
+    known = load_sae(tmp_path / "sae").config.provenance
+    assert known.model is not None
+    assert known.model.endswith("(reinitialized, seed 3)")
+    rank = ("features", "rank", "--model", shelf.model, "--data", shelf.data, "--sae", str(tmp_path / "sae"))
+    assert run(*rank, "--layer", "2", "--reinitialize", "3").code == 0
+    # the trained model is another one
+    refused = run(*rank, "--layer", "2")
+    assert (refused.code, len(refused.err.strip().splitlines())) == (2, 2)
+    assert "The SAE belongs to model" in refused.err

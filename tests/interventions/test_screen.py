@@ -143,6 +143,7 @@ def test_features_picked_from_another_screen_bring_its_family(
         ({"sae": "of another SAE"}, f"with another SAE at {SITE} than this one: of another S, not "),
         ({"site": OTHER}, f"a screen of other sites than {SITE}: {OTHER}"),
         ({"kept": "long ago"}, "was kept before screens declared a bound"),
+        ({"later": "clean"}, "with another --later than this one: clean, not free"),
     ],
 )
 def test_a_screen_that_is_no_family_of_this_one_is_refused(
@@ -153,6 +154,7 @@ def test_a_screen_that_is_no_family_of_this_one_is_refused(
     says: str,
 ) -> None:
     family = replace(screen, rows=tuple(replace(row, folds=()) for row in screen.rows))
+    settings = dict(settings)
     if (data := settings.pop("data", None)) is not None:
         family = replace(family, environment=replace(family.environment, data_sha256=data))
     if (model := settings.pop("model", None)) is not None:
@@ -161,6 +163,8 @@ def test_a_screen_that_is_no_family_of_this_one_is_refused(
         family = replace(family, sites=(replace(family.sites[0], sae_sha256=sae),))
     if (site := settings.pop("site", None)) is not None:
         family = replace(family, sites=(replace(family.sites[0], site=site),))
+    if (later := settings.pop("later", None)) is not None:
+        family = replace(family, later=later)
     if settings.pop("kept", None) is not None:
         family = replace(family, selection=None)
     plan = {"selection": SelectionPlan(confirm="none")} | settings

@@ -27,6 +27,8 @@ class Settings:
     """the smallest change of accuracy that matters"""
     in_folds: bool
     """whether two folds confirm each other"""
+    later: str = "free"
+    """what later positions do in the baseline"""
 
 
 def check_family(family: Screen, now: Settings, name: str = "family") -> None:
@@ -42,6 +44,7 @@ def check_family(family: Screen, now: Settings, name: str = "family") -> None:
             one that was not measured in the folds that confirm here.
     """
     _check_same(name, "edit", family.kind, now.kind)
+    _check_same(name, "--later", family.later, now.later)
     environment = family.environment
     _check_same(name, "model", environment.model_sha256[:_DIGITS], now.model_sha256[:_DIGITS])
     _check_same(name, "data", environment.data_sha256[:_DIGITS], now.data_sha256[:_DIGITS])

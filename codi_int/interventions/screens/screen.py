@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.data.problems import ProblemsLike, as_problems, problems_sha256
+from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
+from codi_int.interventions.engine.describe import later_note
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
@@ -71,8 +73,9 @@ def run_screen(
             `family`, another screen of these problems from which the features were picked: its features count too.
 
     Raises:
-        ConfigError: for problems that are all one cluster, or that would confirm and select at once, and for a family
-            of another edit, model, data, SAE or bound, or that was not measured in the folds that confirm here.
+        ConfigError: for problems that are all one cluster, or that would confirm and select at once, for a family of
+            another edit, model, data, SAE or bound or that was not measured in the folds that confirm here, and for
+            several sites whose later positions are silent.
         FeatureError: for a feature that an SAE does not have.
         SiteError: for a site that the engine has no SAE for.
     """
@@ -80,8 +83,10 @@ def run_screen(
     problems = as_problems(problems)
     sides = take_sides(problems, names.pop("selection", None))
     family: Screen | None = names.pop("family", None)
+    sites = chosen_sites(engine, site)
+    _check_later(engine, sites)
     # all contexts share the engine's one clean pass; only the latents are each site's own
-    contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
+    contexts = [engine.site_context(problems, one, progress) for one in sites]
     wanted = {context.site: _wanted(features, context) for context in contexts}
     # the kind is a property of the edit, so one is made for any feature that was asked for
     kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
@@ -131,7 +136,12 @@ def run_screen(
         rows=judged.rows,
         selection=judged.selection,
         environment=replace(found.environment, seconds=time.perf_counter() - started),
-        notes=(*notes, *sides.notes, *(() if family is None else family_notes(ordered, family))),
+        notes=(
+            *notes,
+            *later_note(contexts[0], engine.later),
+            *sides.notes,
+            *(() if family is None else family_notes(ordered, family)),
+        ),
     )
 
 
@@ -144,7 +154,17 @@ def screen_settings(engine: FeatureInterventionEngine, sides: Sides, sites: Sequ
         saes={site: engine.saes[site].sha256 for site in sites},
         bound=sides.plan.bound,
         in_folds=sides.folds is not None,
+        later=engine.later,
     )
+
+
+def _check_later(engine: FeatureInterventionEngine, sites: Sequence[Site]) -> None:
+    """ConfigError where the sites are measured against different models."""
+    if engine.later == "mean" and len(sites) > 1:
+        raise ConfigError(
+            f"With later=mean every site has a baseline of its own, and there are {len(sites)} sites.",
+            "Screen one site at a time, or hold later positions at their clean values (--later clean).",
+        )
 
 
 class _Worker:
@@ -329,6 +349,7 @@ def assemble(
         n_problems=len(first.clean.problems),
         n_correct=n_correct(first.clean),
         seed=seed,
+        later=engine.later,
         rows=rows,
         counts=add_counts(*counts),
         environment=describe_environment(engine.model, first.sae, first.clean.problems, time.perf_counter() - started),

@@ -13,7 +13,7 @@ from codi_int.interventions.screens.confirmed import (
 )
 from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, ArmEffect, FlatEffect, flatten, table_row
 from codi_int.shown import Finding
-from codi_int.types import Environment, RunCounts, Site
+from codi_int.types import Environment, Later, RunCounts, Site
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Screen(Finding):
     n_problems: int
     """how many"""
     n_correct: int
-    """right answers of the undisturbed model"""
+    """right answers of the baseline: the undisturbed model, or the one whose later positions are silent (`later`)"""
     seed: int
     """of the bootstrap and of the matched features"""
     rows: tuple[ScreenRow, ...]
@@ -113,6 +113,8 @@ class Screen(Finding):
 
     pair_selection: Selection | None = None
     """the same of the pairs' departures, where there are pairs"""
+    later: Later = "free"
+    """what later positions of the layer did, in the baseline as well: `free`, `mean` (silent) or `clean`"""
 
     schema = "codi-int/screen@1"
 
