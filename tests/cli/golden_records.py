@@ -743,6 +743,7 @@ PATCH = predicted(
         n_distinct=None,
         n_hits_distinct=None,
         became={"predicted": 0, "as before": 0},
+        became_intervals={},
         controls=PredictionControls(kind="other sources", hit_rates=(), n_without=4, n_as_well=0, p_value=None),
     ),
 )
