@@ -62,7 +62,7 @@ class Draws:
     beside: int
 
 
-FULL = Draws(coverage=400, inner=999, null=1000, pipeline=300, verdicts=45, beside=250)
+FULL = Draws(coverage=400, inner=999, null=1000, pipeline=300, verdicts=45, beside=60)
 QUICK = Draws(coverage=10, inner=99, null=20, pipeline=5, verdicts=2, beside=5)
 
 

@@ -668,9 +668,13 @@ SPLIT_MAP = replace(
             site=site,
             accuracy=interaction(0.0121 * i, -0.0232, 0.0343, 0.0454 * i, 0.0565 * i),
             logprob=interaction(-0.0676 * i, -0.0787 * i, 0.0898 * i, 0.0119 * i, 0.0223 * i),
+            additivity=("changed", "unresolved")[i - 1],
+            selected=i == 1,
+            confirmation=confirmation(4, confirmed=True) if i == 1 else None,
         )
         for i, site in enumerate((Site(0, 3), SITE), 1)
     ),
+    split_selection=replace(SELECTION, n_tested=2, n_untested=0, n_selected=1, n_confirmed=1),
 )
 
 

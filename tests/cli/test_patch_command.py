@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -27,7 +28,7 @@ def ids(shelf) -> list[str]:
 
 
 def test_json_is_one_document_and_equals_the_library(run: Callable, shelf, base: tuple[str, ...]) -> None:
-    ran = run(*PATCH, "--auto", "different", *base, "--json")
+    ran = run(*PATCH, "--auto", "different", *base, "--confirm", "none", "--json")
     assert ran.code == 0, ran.err
     printed = json.loads(ran.out)
     problems = ci.load_problems(shelf.data)
@@ -86,7 +87,32 @@ def test_pairs_of_a_file_cannot_be_confirmed_elsewhere(
     (tmp_path / "pairs.csv").write_text(f"target,source\n{problems[1].id},{problems[0].id}\n")
     given = ("patch", "--layer", "2", "--pairs", str(tmp_path / "pairs.csv"), *base)
     assert "needs pairs that can be found there" in refused(run, *given, "--confirm", "stories:confirmation")
-    assert "does not divide pairs" in refused(run, *PATCH, "--auto", "different", *base, "--confirm", "folds")
+    assert "1 pairs cannot be divided into two folds" in refused(run, *given, "--confirm", "folds")
+
+
+def test_pairs_of_other_data_are_found_and_tested_in_two_folds(
+    run: Callable, shelf, base: tuple[str, ...], tmp_path: Path
+) -> None:
+    data = tmp_path / "mine.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps({"id": p.id, "question": p.question, "answer": p.answer, "steps": [asdict(s) for s in p.steps]})
+            + "\n"
+            for p in ci.load_problems("stories:validation", limit=40)
+        )
+    )
+    words = (*PATCH[:-1], "--auto", "different", "--model", shelf.model, "--data", str(data), "--underpowered")
+    ran = run(*words, "--out", str(tmp_path / "kept"))
+    assert ran.code == 0, ran.err
+    assert "within two folds" in ran.page
+    assert "Nothing was found that the other fold could confirm." in ran.page
+    kept = json.loads((tmp_path / "kept" / "confirmation.json").read_text())
+    assert kept == {"on": "folds", "confirmed": {}, "claims": []}
+    few = run(*words, "--limit", "3", "--json")
+    assert few.code == 0, few.err
+    assert "confirmation" not in json.loads(few.out)
+    assert "Nothing is confirmed. Two folds" in run(*words, "--limit", "3").page
+    assert "Two folds that confirm each other take pairs" in refused(run, *words, "--limit", "3", "--confirm", "folds")
 
 
 def test_pairs_of_a_file_are_kept_with_their_predictions(

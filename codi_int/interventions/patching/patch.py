@@ -24,7 +24,7 @@ from codi_int.interventions.edits.residual import InterchangeResidual
 from codi_int.interventions.edits.values import Interchange
 from codi_int.interventions.engine.controls import Controls, as_controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.evidence.clusters import read_clusters
+from codi_int.interventions.evidence.clusters import Clusters, read_clusters
 from codi_int.interventions.evidence.flips import accuracy_by_cluster
 from codi_int.interventions.evidence.shares import least_sure
 from codi_int.interventions.evidence.verdicts import p_words
@@ -199,6 +199,55 @@ def pair_clusters(members: Participants) -> NDArray[np.int64]:
     return np.stack([own, own[sources]], axis=1)
 
 
+@dataclass(frozen=True)
+class PairedAnswers:
+    """Whether answers changed under two patches, on the problems that got both."""
+
+    before: NDArray[np.float64]
+    """1 where it did with a source of the same value. [n]"""
+    after: NDArray[np.float64]
+    """the same of another value. [n]"""
+    found: Estimate
+    """of the difference of the two shares"""
+
+
+def compare_values(
+    same: PredictedResult,
+    different: PredictedResult,
+    confidence: float = 0.95,
+    problems: Sequence[Problem] | None = None,
+    only: frozenset[str] | None = None,
+) -> PairedAnswers | None:
+    """Answers that change when the value is another one, against those that change when it is the same.
+
+    Args:
+        same: with sources of the same value.
+        different: with sources of another one.
+        confidence: of the interval.
+        problems: all of them: those that ask for the same calculations are one cluster, by the targets, by the sources
+            of the same value and by those of another one, of which the least sure is given.
+        only: ids of the problems that count; all by default.
+
+    Returns:
+        None where no problem got both patches.
+    """
+    changes = [_changed(result) for result in (same, different)]
+    both = [problem for problem in changes[0] if problem in changes[1] and (only is None or problem in only)]
+    if not both:
+        return None
+    before, after = (np.array([change[problem] for problem in both], dtype=np.float64) for change in changes)
+    # "answer changed" takes the place of "right": sign flips compare any two yes-or-no outcomes of the same problems
+    kinds = [None] if problems is None else _labels(problems, both, (same, different))
+    groups = [read_clusters(None, len(both)) if labels is None else _clusters(labels) for labels in kinds]
+    found = least_sure([accuracy_by_cluster(after - before, one, confidence) for one in groups])
+    return PairedAnswers(before, after, found)
+
+
+def _clusters(labels: NDArray[np.int64]) -> Clusters:
+    # of the problems that got both, which may be a single cluster: its p-value is then 1
+    return Clusters(labels, np.bincount(labels)).within(np.ones(labels.size, dtype=np.bool_))
+
+
 def contrast_values(
     same: PredictedResult,
     different: PredictedResult,
@@ -207,27 +256,20 @@ def contrast_values(
 ) -> ValueContrast | None:
     """How many more answers change when the value is another one; None where no problem got both patches.
 
-    Where the problems are given, those that ask for the same calculations are one cluster: by the targets, by the
-    sources of the same value and by those of another one, of which the least sure is given.
+    By which clusters is said at `compare_values`.
     """
-    changes = [_changed(result) for result in (same, different)]
-    both = [problem for problem in changes[0] if problem in changes[1]]
-    if not both:
+    both = compare_values(same, different, confidence, problems)
+    if both is None:
         return None
-    before, after = (np.array([change[problem] for problem in both], dtype=np.float64) for change in changes)
-    # "answer changed" takes the place of "right": sign flips compare any two yes-or-no outcomes of the same problems
-    kinds = [None] if problems is None else _labels(problems, both, (same, different))
-    found = least_sure(
-        [accuracy_by_cluster(after - before, read_clusters(labels, len(both)), confidence) for labels in kinds]
-    )
-    p_value = 1.0 if found.p_value is None else found.p_value
+    n, after, before = both.before.size, int(both.after.sum()), int(both.before.sum())
+    p_value = 1.0 if both.found.p_value is None else both.found.p_value
     return ValueContrast(
-        n=len(both),
-        n_changed_different=int(after.sum()),
-        n_changed_same=int(before.sum()),
-        difference=found,
+        n=n,
+        n_changed_different=after,
+        n_changed_same=before,
+        difference=both.found,
         confidence=confidence,
-        verdict=_contrast_words(len(both), int(after.sum()), int(before.sum()), p_value, 1.0 - confidence),
+        verdict=_contrast_words(n, after, before, p_value, 1.0 - confidence),
     )
 
 

@@ -98,6 +98,10 @@ class PredictionTest:
     """the finding in words"""
     became_intervals: Mapping[str, ShareInterval] = field(default_factory=dict)
     """of the shares of `became`"""
+    n_gained: int = 0
+    """tested problems with the predicted answer after the edit and not before"""
+    n_lost: int = 0
+    """tested problems with it before and not after"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,6 +243,8 @@ def score_prediction(
         assumed_hit_rate=hit_rate,
         became={name: became.count(name) for name in _names(rows)},
         became_intervals=intervals,
+        n_gained=int((changes > 0).sum()),
+        n_lost=int((changes < 0).sum()),
         n_distinct=int(distinct.sum()) if patched else None,
         n_hits_distinct=int((hits & distinct).sum()) if patched else None,
         controls=matched_controls,

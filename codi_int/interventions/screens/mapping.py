@@ -25,7 +25,7 @@ from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_count
 from codi_int.interventions.screens.confirmed import Confirmation, Selection
 from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.judging import Again, judge, measure_arms
-from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides
+from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
 from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
@@ -116,8 +116,13 @@ def run_map(
     for i, run in enumerate(runs):
         run.go(before=i * len(plan.sites), total=len(runs) * len(plan.sites))
     # memory holds the clean pass of one engine at a time, so cells are confirmed when all of them are measured
-    cells, selected = _judged(runs, sides, lambda keys: _run_again(runs, keys, sides, progress), seed)
-    alone = Sides(problems, replace(sides.plan, confirm=NONE))
+    again = _Again(runs, sides, progress)
+    cells, selected = _judged(runs, sides, again.cells, seed)
+    splits, split_selected = (
+        _splits(plan.sites, {run.path: run.changes for run in runs}, sides, again, seed)
+        if plan.propagate == SPLIT
+        else ((), None)
+    )
     return ThoughtMap(
         kind=plan.kind,
         cumulative=plan.cumulative,
@@ -130,13 +135,12 @@ def run_map(
         n_correct=max(run.n_correct for run in runs),
         seed=seed,
         cells=cells,
-        splits=_splits(plan.sites, {run.path: run.changes for run in runs}, alone, seed)
-        if plan.propagate == SPLIT
-        else (),
+        splits=splits,
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
         notes=(*notes, *sides.notes),
         selection=selected,
+        split_selection=split_selected,
     )
 
 
@@ -264,19 +268,32 @@ def _has_path(model: CodiModel, site: Site, path: str) -> bool:
     return True
 
 
-def _run_again(
-    runs: Sequence[_Run], keys: Sequence[tuple[str, Site]], sides: Sides, progress: Progress | None
-) -> Again:
-    """The cells that were selected, by their paths, on the problems that confirm."""
-    assert sides.confirming is not None
-    changes: dict[Hashable, ArmChange] = {}
-    right = 0
-    for run in runs:
-        if sites := [site for path, site in keys if path == run.path]:
-            other = run.again(sides.confirming, sites, progress)
-            changes |= {(run.path, site): change for site, change in other.changes.items()}
-            right = other.n_correct
-    return Again(changes, right)
+class _Again:
+    """Cells on the problems that confirm, each run once: findings of a cell and of a departure may share some."""
+
+    def __init__(self, runs: Sequence[_Run], sides: Sides, progress: Progress | None) -> None:
+        self._runs, self._sides, self._progress = runs, sides, progress
+        self._changes: dict[tuple[str, Site], ArmChange] = {}
+        self._n_correct = 0
+
+    def cells(self, keys: Sequence[tuple[str, Site]]) -> Again:
+        """Cells by their paths."""
+        self._run(keys)
+        return Again({key: self._changes[key] for key in keys}, self._n_correct)
+
+    def departures(self, keys: Sequence[Site]) -> Again:
+        """What the two paths of some sites do not add up to."""
+        self._run([(path, site) for site in keys for path in PATHS])
+        return Again({site: _departure({p: self._changes[p, site] for p in PATHS}) for site in keys}, self._n_correct)
+
+    def _run(self, keys: Sequence[tuple[str, Site]]) -> None:
+        assert self._sides.confirming is not None
+        for run in self._runs:
+            missing = [site for path, site in keys if path == run.path and (path, site) not in self._changes]
+            if missing:
+                other = run.again(self._sides.confirming, missing, self._progress)
+                self._changes |= {(run.path, site): change for site, change in other.changes.items()}
+                self._n_correct = other.n_correct
 
 
 def _judged(
@@ -309,22 +326,33 @@ def _cell(site: Site, run: _Run, found: tuple[ArmEffect, bool, bool, Confirmatio
     )
 
 
+def _departure(by_path: Mapping[str, ArmChange]) -> ArmChange:
+    """What the two paths alone do not add up to."""
+    return departure_of(by_path["both"], [by_path[path] for path in PATHS[1:]])
+
+
 def _splits(
-    sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], sides: Sides, seed: int
-) -> tuple[PathSplit, ...]:
-    """What the two paths do not add up to, for the sites that have both, adjusted over these sites."""
+    sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], sides: Sides, again: _Again, seed: int
+) -> tuple[tuple[PathSplit, ...], Selection]:
+    """What the two paths do not add up to, for the sites that have both: a family of its own that is confirmed."""
     # a site at the last layer of the last position has one path only: nothing to take apart
     both = [site for site in sites if all(site in changes[path] for path in PATHS)]
     departures: dict[Hashable, ArmChange] = {
-        site: departure_of(changes["both"][site], [changes[path][site] for path in PATHS[1:]]) for site in both
+        site: _departure({path: changes[path][site] for path in PATHS}) for site in both
     }
     measured = measure_arms(departures, sides, seed, DEPARTURES)
-    effects = judge(list(measured.values()), sides, seed=seed, measures=DEPARTURES).effects
-    return tuple(
+    judged = judge(list(measured.values()), sides, again.departures, seed, DEPARTURES)
+    columns = (judged.effects, judged.selected, judged.selected_logprob, judged.confirmations)
+    found = tuple(
         PathSplit(
             site,
             Interaction(effect.accuracy, int((departures[site].accuracy != 0).sum())),
             Interaction(effect.logprob, int((departures[site].logprob != 0).sum())),
+            additivity=effect.conclusion,
+            selected=selected,
+            selected_logprob=selected_logprob,
+            confirmation=confirmation,
         )
-        for site, effect in zip(both, effects, strict=True)
+        for site, effect, selected, selected_logprob, confirmation in zip(both, *columns, strict=True)
     )
+    return found, judged.selection
