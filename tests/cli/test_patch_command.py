@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -96,7 +95,14 @@ def test_pairs_of_other_data_are_found_and_tested_in_two_folds(
     data = tmp_path / "mine.jsonl"
     data.write_text(
         "".join(
-            json.dumps({"id": p.id, "question": p.question, "answer": p.answer, "steps": [asdict(s) for s in p.steps]})
+            json.dumps(
+                {
+                    "id": p.id,
+                    "question": p.question,
+                    "answer": p.answer,
+                    "steps": [[s.left, s.operation, s.right, s.result] for s in p.steps],
+                }
+            )
             + "\n"
             for p in ci.load_problems("stories:validation", limit=40)
         )
