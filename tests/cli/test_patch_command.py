@@ -146,7 +146,8 @@ def test_predictions_of_single_problems_are_kept(run: Callable, base: tuple[str,
     test = json.loads(ran.out)["prediction"]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     figures = {f"{name}.{end}" for name in ("effect", "prediction") for end in ("png", "svg")}
-    assert set(manifest["sha256"]) == {"result.json", "outcomes.parquet", "predictions.parquet", *figures}
+    tables = ("outcomes.parquet", "predictions.parquet")
+    assert set(manifest["sha256"]) == {"result.json", "confirmation.json", *tables, *figures}
     for name, digest in manifest["sha256"].items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
