@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
-    from codi_int.features.profiles import FeatureProfile, profile_features
+    from codi_int.features.details import FeatureDetail, describe_feature
+    from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -75,6 +76,7 @@ _HOMES = {
     "Controls": "interventions.engine.controls",
     "EarlyStopping": "interventions.stopping",
     "Effect": "types",
+    "FeatureDetail": "features.details",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
     "HookPoint": "model.hooks",
@@ -85,6 +87,7 @@ _HOMES = {
     "Outcome": "types",
     "Problem": "types",
     "Problems": "data.problems",
+    "Profiles": "features.profiles",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
     "RunComparison": "runs.compare",
@@ -107,6 +110,7 @@ _HOMES = {
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
     "compare_runs": "runs.compare",
+    "describe_feature": "features.details",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
@@ -153,6 +157,7 @@ __all__ = [
     "Controls",
     "EarlyStopping",
     "Effect",
+    "FeatureDetail",
     "FeatureInterventionEngine",
     "FeatureProfile",
     "HookPoint",
@@ -163,6 +168,7 @@ __all__ = [
     "Outcome",
     "Problem",
     "Problems",
+    "Profiles",
     "ReplaceByMean",
     "Result",
     "RunComparison",
@@ -185,6 +191,7 @@ __all__ = [
     "check_parity",
     "compare_paired",
     "compare_runs",
+    "describe_feature",
     "encode_topk",
     "estimate_mean",
     "extract_answer",

@@ -32,7 +32,7 @@ class CompareOptions:
         str | None,
         o.where(
             metavar="NAME",
-            help="The problems of both, where they are not at hand by the name that the runs give.",
+            help="The problems of both.  [default: those that the runs name]",
             autocompletion=_complete.data,
         ),
     ] = None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from codi_int.cli._feature_pages import detail_pages, rank_page
 from codi_int.cli._intervene import paths_page
 from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
 from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
@@ -26,6 +27,7 @@ from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
 from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
+from tests.cli import golden_features as features
 from tests.cli import golden_records as made
 
 FOLDER = Path(__file__).parent / "golden"
@@ -69,6 +71,8 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "sae-eval": lambda: sae_evaluation_page(made.SAE_EVALUATION),
     "sae-sweep": lambda: sweep_page(made.SWEEP_PLAN, made.SWEEP_ROWS, "codi-mini"),
     "sae-sweep-long": lambda: sweep_page(made.SWEEP_PLAN, made.LONG_SWEEP_ROWS, "codi-mini"),
+    "features-rank": lambda: rank_page(features.PROFILES, features.PROFILES.rows, top=2),
+    "features-show": lambda: detail_pages([features.DETAIL, features.SILENT]),
     "doctor": made.CHECKUP.page,
     "doctor-bad": made.BAD_CHECKUP.page,
     "doctor-rounded": made.ROUNDED_CHECKUP.page,

@@ -25,7 +25,7 @@ from codi_int.interventions.screens.names import Names, take_names
 from codi_int.interventions.screens.screen_records import Screen as Screen
 from codi_int.interventions.screens.screen_records import ScreenRow as ScreenRow
 from codi_int.interventions.screens.screen_records import ScreenSite as ScreenSite
-from codi_int.interventions.screens.sides import Sides, take_sides
+from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.sites import SitesLike, as_sites
@@ -55,6 +55,9 @@ def run_screen(
     site: SitesLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    *,
+    selection: SelectionPlan | None = None,
+    family: Screen | None = None,
     **names: Any,
 ) -> Screen:
     """Do one edit on every feature, measure each, and run what is found again on problems that selected nothing.
@@ -68,9 +71,10 @@ def run_screen(
         site: which of the engine's sites; default all of them.
         checkpoint: of an earlier, interrupted screen with the same settings, and where to keep this one's rows.
         progress: called with (stage, done, total); the stage of a site counts its features.
+        selection: how the family is corrected and on what it is confirmed.
+        family: another screen of these problems from which the features were picked: its features count too.
         names: `data` and `sae_name`, where problems and SAEs go by other names than their own; the latter may be a
-            table of sites. `selection`, a `SelectionPlan`: how the family is corrected and on what it is confirmed.
-            `family`, another screen of these problems from which the features were picked: its features count too.
+            table of sites.
 
     Raises:
         ConfigError: for problems that are all one cluster, or that would confirm and select at once, for a family of
@@ -81,8 +85,7 @@ def run_screen(
     """
     started = time.perf_counter()
     problems = as_problems(problems)
-    sides = take_sides(problems, names.pop("selection", None))
-    family: Screen | None = names.pop("family", None)
+    sides = take_sides(problems, selection)
     sites = chosen_sites(engine, site)
     _check_later(engine, sites)
     # all contexts share the engine's one clean pass; only the latents are each site's own
@@ -93,30 +96,20 @@ def run_screen(
     if family is not None:
         check_family(family, screen_settings(engine, sides, tuple(wanted), kind))
     notes = engine.warn_at(contexts[0], [context.site for context in contexts])
-    checkpoint = checkpoint or Checkpoint()
-    # rows of features that nobody asked for now are dropped: they would join the family that is corrected
-    rows = {(row.site, row.feature): row for row in checkpoint.rows if row.feature in wanted.get(row.site, ())}
     work = _Worker(
         engine,
         make_edit=make_edit,
         sides=sides,
         seed=seed,
-        rows=rows,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint or Checkpoint(),
         progress=progress,
     )
-    several = len(contexts) > 1
-    counts = [
-        work.run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
-        for context in contexts
-    ]
-    # finished rows were kept as they came; the record has them by site and feature, whatever the order of running
-    ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
-    rows_placed = place_rows(ordered, contexts, seed)
+    counts = work.run_all(contexts, wanted)
+    rows = place_rows(work.rows_of(wanted), contexts, seed)
     found = assemble(
         engine,
         contexts,
-        rows_placed,
+        rows,
         counts=counts,
         kind=kind,
         seed=seed,
@@ -125,7 +118,7 @@ def run_screen(
     )
     # last, for the clean pass of the confirming problems takes the place of the other one
     judged = judge_rows(
-        rows_placed,
+        rows,
         sides,
         lambda keys: run_again(engine, keys, sides, make_edit, progress),
         seed,
@@ -140,7 +133,7 @@ def run_screen(
             *notes,
             *later_note(contexts[0], engine.later),
             *sides.notes,
-            *(() if family is None else family_notes(ordered, family)),
+            *(() if family is None else family_notes(rows, family)),
         ),
     )
 
@@ -176,16 +169,29 @@ class _Worker:
         make_edit: Callable[[int], MovableEdit],
         sides: Sides,
         seed: int,
-        rows: dict[Key, ScreenRow],
         checkpoint: Checkpoint,
         progress: Progress | None,
     ) -> None:
-        self._engine, self._make_edit, self._sides = engine, make_edit, sides
-        self._seed, self._rows = seed, rows
-        self._keep, self._progress = checkpoint.keep, progress
+        self._engine, self._make_edit, self._sides, self._seed = engine, make_edit, sides, seed
+        self._checkpoint, self._progress = checkpoint, progress
+        self._rows: dict[Key, ScreenRow] = {}
 
-    def run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
-        """Screen a site; finished features are left out."""
+    def run_all(self, contexts: Sequence[SiteContext], wanted: Mapping[Site, Sequence[int]]) -> list[RunCounts]:
+        """Screen every site; what the checkpoint has finished is taken as it is."""
+        # rows of features that nobody asked for now are dropped: they would join the family that is corrected
+        done = (row for row in self._checkpoint.rows if row.feature in wanted.get(row.site, ()))
+        self._rows = {(row.site, row.feature): row for row in done}
+        several = len(contexts) > 1
+        return [
+            self._run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
+            for context in contexts
+        ]
+
+    def rows_of(self, wanted: Mapping[Site, Sequence[int]]) -> list[ScreenRow]:
+        """The rows by site and feature, whatever the order of running."""
+        return [self._rows[site, feature] for site, listed in wanted.items() for feature in sorted(listed)]
+
+    def _run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
         planned = ((feature, self._engine.plan(context, self._make_edit(feature))) for feature in wanted)
         return run_groups(
             group_by_rows(planned, lambda item: len(item[1].rows)),
@@ -197,8 +203,8 @@ class _Worker:
         )
 
     def _keep_rows(self) -> None:
-        if self._keep is not None:
-            self._keep(list(self._rows.values()), ())
+        if self._checkpoint.keep is not None:
+            self._checkpoint.keep(list(self._rows.values()), ())
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores, baseline = self._engine.score(context, list(plans.values())), self._engine.baseline(context)
