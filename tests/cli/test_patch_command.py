@@ -3,12 +3,15 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 import codi_int as ci
+from codi_int.cli._patched import Found
+from codi_int.interventions.patching.claims import ConfirmedClaim
 from codi_int.interventions.patching.pairs import find_pairs
 from codi_int.interventions.patching.patch import participants, run_patch
 from codi_int.interventions.patching.predictions import predict_patch
@@ -222,3 +225,31 @@ def test_pairs_that_predict_nothing_new_are_refused(
     path.write_text(json.dumps({"target": short.id, "source": next(p.id for p in problems if p is not short)}) + "\n")
     said = refused(run, "patch", "--layer", "2", "--pairs", str(path), "--step", str(longest), *base)
     assert f"predicts another answer by the result of step {longest}" in said
+
+
+def test_what_confirms_is_told_with_its_power() -> None:
+    claim = ConfirmedClaim(
+        name="the prediction",
+        fold=None,
+        n_selecting=400,
+        selecting_estimate=0.2,
+        n=380,
+        estimate=0.153,
+        p_value=0.0012,
+        p_adjusted=0.0024,
+        confirmed=True,
+        power=0.934,
+    )
+    found = Found((), (), None, claims=(claim,), confirmed_on="stories:confirmation")
+    assert found.confirmation_words() == (
+        "On stories:confirmation (Holm, same sign): the prediction is confirmed (+15.30 points, p = 0.0024; power 93 % "
+        "at most)."
+    )
+    folds = (replace(claim, fold=0), replace(claim, fold=1, n=0, estimate=None, p_adjusted=None, confirmed=False))
+    assert replace(found, claims=folds, confirmed_on="folds").confirmation_words() == (
+        "On the other fold (Holm at half the level, same sign): the prediction, found by fold 1, is confirmed (+15.30 "
+        "points, p = 0.0024; power 93 % at most); the prediction, found by fold 2, is not confirmed (no pair there "
+        "could be tested)."
+    )
+    assert Found((), (), None, notes=("Too few.",)).confirmation_words() == "Too few."
+    assert Found((), (), None).confirmation_words() is None
