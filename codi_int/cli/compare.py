@@ -47,7 +47,7 @@ class CompareOptions:
 
 @with_options
 def compare(options: CompareOptions) -> None:
-    """Compare what two kept runs answer, problem by problem: two models, SAEs, sites or edits.
+    """Compare two kept runs problem by problem: two models, SAEs, sites or edits.
 
     Example: codi-int compare runs/449 runs/121
     """
