@@ -110,7 +110,8 @@ def test_pairs_of_other_data_are_found_and_tested_in_two_folds(
             for p in ci.load_problems("stories:validation", limit=40)
         )
     )
-    words = (*PATCH[:-1], "--auto", "different", "--model", shelf.model, "--data", str(data), "--underpowered")
+    what = ("patch", "--layer", "2", "--controls", "0", "--step", "1", "--underpowered", "--auto", "different")
+    words = (*what, "--model", shelf.model, "--data", str(data))
     ran = run(*words, "--out", str(tmp_path / "kept"))
     assert ran.code == 0, ran.err
     assert "within two folds" in ran.page
