@@ -218,6 +218,15 @@ def test_what_was_looked_at_elsewhere_counts_in_the_family(problems: Problems) -
     assert (one.effects[0].conclusion, ten.effects[0].conclusion) == ("changed", "unresolved")
 
 
+def test_what_was_looked_at_elsewhere_counts_in_the_families_of_folds(problems: Problems) -> None:
+    sides = Sides(problems[:N], SelectionPlan(correction="bh", bound=0.02), folds=np.arange(N) % 2)
+    # nine of nine in the even fold, nothing in the other: p = 0.004, which ten tests can bear and twenty cannot
+    arms = measure_arms({"a": change(range(0, 18, 2))}, sides)
+    others = measure_arms({i: change(range(3), range(3, 6)) for i in range(19)}, sides)
+    few, many = (judge(list(arms.values()), sides, besides=list(others.values())[:n]) for n in (9, 19))
+    assert (few.selected, many.selected) == ((True,), (False,))
+
+
 def test_what_was_looked_at_elsewhere_counts_in_the_family_of_equivalence_tests(problems: Problems) -> None:
     alone = Sides(problems[:N], SelectionPlan(confirm="none", bound=0.02))
     arms = measure_arms({"a": change([5], [20])}, alone)
