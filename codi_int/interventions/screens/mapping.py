@@ -20,13 +20,14 @@ from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.screens.additivity import DEPARTURES, Interaction, departure_of
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Confirmation, Selection
+from codi_int.interventions.screens.contexts import ContextChange, ContextRun, line_of
 from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.judging import Again, judge, measure_arms
 from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
-from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
+from codi_int.interventions.screens.split_paths import departure_by_path, split_paths
+from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.model.vocabulary import vocabulary_notes
@@ -113,13 +114,14 @@ def run_map(
         )
     notes = vocabulary_notes(model, problems)
     give(notes)
+    each = len(plan.sites) * len(plan.laters)
     for i, run in enumerate(runs):
-        run.go(before=i * len(plan.sites), total=len(runs) * len(plan.sites))
+        run.go(before=i * each, total=len(runs) * each)
     # memory holds the clean pass of one engine at a time, so cells are confirmed when all of them are measured
     again = _Again(runs, sides, progress)
     cells, selected = _judged(runs, sides, again.cells, seed)
     splits, split_selected = (
-        _splits(plan.sites, {run.path: run.changes for run in runs}, sides, again, seed)
+        split_paths(plan.sites, {run.path: run.changes for run in runs}, sides, again.departures, seed)
         if plan.propagate == SPLIT
         else ((), None)
     )
@@ -134,7 +136,9 @@ def run_map(
         # the same for every path that ran; a path that reaches no cell ran nothing and says 0
         n_correct=max(run.n_correct for run in runs),
         seed=seed,
-        cells=cells,
+        cells=tuple(cell for cell in cells if cell.later == plan.laters[0]),
+        contexts=tuple(cell for cell in cells if cell.later != plan.laters[0]),
+        later=plan.later,
         splits=splits,
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
@@ -157,15 +161,26 @@ class _Run:
         method: str,
     ) -> None:
         self._model, self._problems, self._plan, self._progress = model, problems, plan, progress
+        self.laters = plan.laters
         self._method = method
         self.path, self.n_correct, self.counts = path, 0, NO_WORK
         self.changes: dict[Site, ArmChange] = {}
         self.vectors: dict[Site, Float[Tensor, " d_model"]] = {}
         self.replaced = {site: self._with_path(plan.replaced_with(site, model.n_thoughts)) for site in plan.sites}
+        self.contexts: dict[tuple[str, Site], ContextChange] = {}
+
+    @property
+    def measured(self) -> dict[Hashable, ArmChange]:
+        """Every cell in every condition, as the family knows it."""
+        found: dict[Hashable, ArmChange] = {(self.path, "free", site): one for site, one in self.changes.items()}
+        return found | {(self.path, *key): one.change for key, one in self.contexts.items()}
 
     def go(self, before: int, total: int) -> None:
         """Run the cells; `before` of `total` are done already."""
-        sites = list(dict.fromkeys(site for group in self.replaced.values() for site in group))
+        cells = [cell for cell, group in self.replaced.items() if group]
+        elsewhere = [later for later in self._plan.laters if later != "free"]
+        lines = [site for cell in cells for site in line_of(self._model, cell)] if elsewhere else []
+        sites = list(dict.fromkeys([*(site for group in self.replaced.values() for site in group), *lines]))
         if sites:
             # made here and dropped at the end: with a clean pass for each path memory would be needed three times
             engine = FeatureInterventionEngine(
@@ -178,12 +193,20 @@ class _Run:
             replacements = self._replacements(engine, sites)
         without_path = sum(not group for group in self.replaced.values())
         advance = count_up(self._progress, "map", total)
-        advance(before + without_path)
-        self.counts = run_groups(
-            self._pools(),
-            score=lambda pool: self._run_pool(engine, pool, replacements),
-            advance=advance,
-        )
+        advance(before + without_path * len(self._plan.laters))
+        if "free" in self._plan.laters:
+            self.counts = run_groups(
+                self._pools(),
+                score=lambda pool: self._run_pool(engine, pool, replacements),
+                advance=advance,
+            )
+        if cells and elsewhere:
+            vectors = {site: self.vectors[site] for site in lines}
+            run = ContextRun(engine, self._problems, vectors)
+            for later in elsewhere:
+                found = run.run(cells, later, advance)
+                self.contexts |= {(later, cell): one for cell, one in found.items()}
+            self.counts = add_counts(self.counts, run.counts)
 
     def _with_path(self, sites: Iterable[Site]) -> tuple[Site, ...]:
         """Those of the sites from which a change can reach the answer."""
@@ -203,12 +226,14 @@ class _Run:
             self.vectors.setdefault(site, mean if kind == "mean" else torch.zeros_like(mean))
         return {site: ReplaceWithConstant(self.vectors[site], f"{kind} in place of {site}") for site in sites}
 
-    def again(self, problems: Sequence[Problem], sites: Sequence[Site], progress: Progress | None) -> "_Run":
-        """Some cells on other problems, with the vectors of these."""
+    def again(
+        self, problems: Sequence[Problem], sites: Sequence[Site], later: str, progress: Progress | None
+    ) -> "_Run":
+        """Some cells in one condition on other problems, with the vectors of these."""
         other = _Run(
             self._model,
             problems,
-            plan=replace(self._plan, sites=tuple(sites)),
+            plan=replace(self._plan, sites=tuple(sites), later=later),
             path=self.path,
             progress=None if progress is None else lambda _, done, total: progress("confirm", done, total),
             method=self._method,
@@ -273,26 +298,32 @@ class _Again:
 
     def __init__(self, runs: Sequence[_Run], sides: Sides, progress: Progress | None) -> None:
         self._runs, self._sides, self._progress = runs, sides, progress
-        self._changes: dict[tuple[str, Site], ArmChange] = {}
+        self._changes: dict[Hashable, ArmChange] = {}
         self._n_correct = 0
 
-    def cells(self, keys: Sequence[tuple[str, Site]]) -> Again:
-        """Cells by their paths."""
+    def cells(self, keys: Sequence[tuple[str, str, Site]]) -> Again:
+        """Cells by their paths and conditions."""
         self._run(keys)
         return Again({key: self._changes[key] for key in keys}, self._n_correct)
 
     def departures(self, keys: Sequence[Site]) -> Again:
         """What the two paths of some sites do not add up to."""
-        self._run([(path, site) for site in keys for path in PATHS])
-        return Again({site: _departure({p: self._changes[p, site] for p in PATHS}) for site in keys}, self._n_correct)
+        self._run([(path, "free", site) for site in keys for path in PATHS])
+        changes: dict[Hashable, ArmChange] = {
+            site: departure_by_path({p: self._changes[p, "free", site] for p in PATHS}) for site in keys
+        }
+        return Again(changes, self._n_correct)
 
-    def _run(self, keys: Sequence[tuple[str, Site]]) -> None:
+    def _run(self, keys: Sequence[tuple[str, str, Site]]) -> None:
         assert self._sides.confirming is not None
         for run in self._runs:
-            missing = [site for path, site in keys if path == run.path and (path, site) not in self._changes]
-            if missing:
-                other = run.again(self._sides.confirming, missing, self._progress)
-                self._changes |= {(run.path, site): change for site, change in other.changes.items()}
+            wanted: dict[str, list[Site]] = {}
+            for path, later, site in keys:
+                if path == run.path and (path, later, site) not in self._changes:
+                    wanted.setdefault(later, []).append(site)
+            for later, sites in wanted.items():
+                other = run.again(self._sides.confirming, sites, later, self._progress)
+                self._changes |= other.measured
                 self._n_correct = other.n_correct
 
 
@@ -300,20 +331,25 @@ def _judged(
     runs: Sequence[_Run], sides: Sides, again: Callable[[Sequence[Any]], Again], seed: int
 ) -> tuple[tuple[MapCell, ...], Selection]:
     """All cells, corrected over those that have a path, of all paths together, and confirmed."""
-    changes: dict[Hashable, ArmChange] = {
-        (run.path, site): change for run in runs for site, change in run.changes.items()
-    }
+    changes: dict[Hashable, ArmChange] = {key: change for run in runs for key, change in run.measured.items()}
     measured = measure_arms(changes, sides, seed)
     judged = judge(list(measured.values()), sides, again, seed)
     columns = (judged.effects, judged.selected, judged.selected_logprob, judged.confirmations)
     found = dict(zip(measured, zip(*columns, strict=True), strict=True))
-    cells = [_cell(site, run, found.get((run.path, site))) for run in runs for site in run.replaced]
+    cells = [
+        _cell(site, run, later, found.get((run.path, later, site)))
+        for run in runs
+        for later in run.laters
+        for site in run.replaced
+    ]
     return tuple(cells), judged.selection
 
 
-def _cell(site: Site, run: _Run, found: tuple[ArmEffect, bool, bool, Confirmation | None] | None) -> MapCell:
+def _cell(
+    site: Site, run: _Run, later: str, found: tuple[ArmEffect, bool, bool, Confirmation | None] | None
+) -> MapCell:
     if found is None:
-        return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH)
+        return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH, later=later)
     effect, selected, selected_logprob, confirmation = found
     return MapCell(
         site=site,
@@ -323,36 +359,6 @@ def _cell(site: Site, run: _Run, found: tuple[ArmEffect, bool, bool, Confirmatio
         selected=selected,
         selected_logprob=selected_logprob,
         confirmation=confirmation,
+        later=later,
+        n_correct_before=run.n_correct if later == "free" else run.contexts[later, site].n_correct,
     )
-
-
-def _departure(by_path: Mapping[str, ArmChange]) -> ArmChange:
-    """What the two paths alone do not add up to."""
-    return departure_of(by_path["both"], [by_path[path] for path in PATHS[1:]])
-
-
-def _splits(
-    sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], sides: Sides, again: _Again, seed: int
-) -> tuple[tuple[PathSplit, ...], Selection]:
-    """What the two paths do not add up to, for the sites that have both: a family of its own that is confirmed."""
-    # a site at the last layer of the last position has one path only: nothing to take apart
-    both = [site for site in sites if all(site in changes[path] for path in PATHS)]
-    departures: dict[Hashable, ArmChange] = {
-        site: _departure({path: changes[path][site] for path in PATHS}) for site in both
-    }
-    measured = measure_arms(departures, sides, seed, DEPARTURES)
-    judged = judge(list(measured.values()), sides, again.departures, seed, DEPARTURES)
-    columns = (judged.effects, judged.selected, judged.selected_logprob, judged.confirmations)
-    found = tuple(
-        PathSplit(
-            site,
-            Interaction(effect.accuracy, int((departures[site].accuracy != 0).sum())),
-            Interaction(effect.logprob, int((departures[site].logprob != 0).sum())),
-            additivity=effect.conclusion,
-            selected=selected,
-            selected_logprob=selected_logprob,
-            confirmation=confirmation,
-        )
-        for site, effect, selected, selected_logprob, confirmation in zip(both, *columns, strict=True)
-    )
-    return found, judged.selection
