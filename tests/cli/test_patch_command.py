@@ -121,8 +121,7 @@ def test_pairs_of_other_data_are_found_and_tested_in_two_folds(
     few = run(*words, "--limit", "3", "--json")
     assert few.code == 0, few.err
     assert "confirmation" not in json.loads(few.out)
-    assert "Nothing is confirmed. Two folds" in run(*words, "--limit", "3").page
-    assert "Two folds that confirm each other take pairs" in refused(run, *words, "--limit", "3", "--confirm", "folds")
+    assert "3 problems cannot be divided into two folds that confirm each other" in run(*words, "--limit", "3").page
 
 
 def test_pairs_of_a_file_are_kept_with_their_predictions(
