@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
-    from codi_int.features.profiles import FeatureProfile, profile_features
+    from codi_int.features.details import FeatureDetail, describe_feature
+    from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -78,6 +79,7 @@ _HOMES = {
     "Controls": "interventions.engine.controls",
     "EarlyStopping": "interventions.stopping",
     "Effect": "types",
+    "FeatureDetail": "features.details",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
     "HookPoint": "model.hooks",
@@ -90,6 +92,7 @@ _HOMES = {
     "ProbeSettings": "probes.task",
     "Problem": "types",
     "Problems": "data.problems",
+    "Profiles": "features.profiles",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
     "RunComparison": "runs.compare",
@@ -112,6 +115,7 @@ _HOMES = {
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
     "compare_runs": "runs.compare",
+    "describe_feature": "features.details",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
@@ -159,6 +163,7 @@ __all__ = [
     "Controls",
     "EarlyStopping",
     "Effect",
+    "FeatureDetail",
     "FeatureInterventionEngine",
     "FeatureProfile",
     "HookPoint",
@@ -171,6 +176,7 @@ __all__ = [
     "ProbeSettings",
     "Problem",
     "Problems",
+    "Profiles",
     "ReplaceByMean",
     "Result",
     "RunComparison",
@@ -193,6 +199,7 @@ __all__ = [
     "check_parity",
     "compare_paired",
     "compare_runs",
+    "describe_feature",
     "encode_topk",
     "estimate_mean",
     "extract_answer",

@@ -21,7 +21,8 @@ def result_page(result: "Result") -> Page:
     parts: list[RenderableType] = [_headline(result), "", _arms(result)]
     # where nothing was edited there is no test, and a table of zeros would look like a null result
     if result.effect.p_value is not None:
-        before = "reconstructed" if result.experiment.splice == "replace" else "clean"
+        silent = "later silent" if "undisturbed" in result.arms else "clean"
+        before = "reconstructed" if result.experiment.splice == "replace" else silent
         parts += ["", effect_table(result.effect, f"effect (intervened - {before})"), *effect_lines(result.effect)]
         for name, group in result.controls.items():
             parts += ["", _controls(name, group, result), *_matched(group)]
@@ -93,17 +94,29 @@ def _where(result: "Result") -> str:
 def _details(result: "Result") -> str:
     e = result.experiment
     details = f"\n{counted(e.n_problems, 'problem')} of {e.data} · SAE {e.sae} · splice {e.splice}"
-    return f"{details} · propagate {e.propagate} · seed {e.seed}"
+    return f"{details} · propagate {e.propagate}{later_words(e.later)} · seed {e.seed}"
+
+
+def later_words(later: str) -> str:
+    """What a page's second line says of later positions: nothing where they are free."""
+    return "" if later == "free" else f" · later {later}"
 
 
 def _arms(result: "Result", *names: str) -> FittedTable:
     out = table("arm", Column("right", rank=1), "accuracy", "change")
     clean = result.arms["clean"].accuracy
+    # the baseline is no clean model there, and the one that is has a row of its own
+    silent = "undisturbed" in result.arms
     for name, arm in result.arms.items():
-        if names and name not in names:
+        if names and name not in (*names, "undisturbed"):
             continue
-        change = "" if name == "clean" else points(arm.accuracy - clean)
-        out.add_row(name, f"{arm.n_correct:,}", f"{percentage(arm.accuracy, 2)} %", change)
+        change = "" if name in ("clean", "undisturbed") else points(arm.accuracy - clean)
+        out.add_row(
+            "later silent" if silent and name == "clean" else name,
+            f"{arm.n_correct:,}",
+            f"{percentage(arm.accuracy, 2)} %",
+            change,
+        )
     return out
 
 
@@ -137,9 +150,10 @@ def _family_likelihoods(family: "ResultFamily") -> FittedTable:
         "probability, points",
         Column("interval", rank=1, name="interval of points"),
         "log-probability, nats",
-        Column("interval", rank=2, name="interval of nats"),
+        # the first to leave: few edits move enough problems to have one
+        Column("interval", rank=3, name="interval of nats"),
         "p (Holm)",
-        Column("does more than", rank=3),
+        Column("does more than", rank=2),
     )
     adjusted = adjust([None if log is None else log.p_value for log in (r.effect.logprob for r in family.results)])
     for result, p_value in zip(family.results, adjusted, strict=True):

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,6 +91,11 @@ COMMANDS = (
         "Keep the activations of problems: one safetensors file per layer, [position, problem, d_model].",
     ),
     Entry(
+        "run",
+        "codi_int.cli.run_document:run_document",
+        "Run an experiment that was written down beforehand, as a command prints it with --as-document.",
+    ),
+    Entry(
         "compare",
         "codi_int.cli.compare:compare",
         "Compare two kept runs problem by problem: two models, SAEs, sites or edits.",
@@ -129,6 +134,12 @@ COMMANDS = (
                 "rank",
                 "codi_int.cli.features_rank:rank",
                 "The alive features of an SAE, the most frequent first: how often they fire, and how strongly.",
+            ),
+            Entry(
+                "show",
+                "codi_int.cli.features_show:show",
+                "One feature in full: where it fires most, on what problems, what its decoder row reads as, what is "
+                "like it.",
             ),
         ),
     ),
@@ -176,6 +187,12 @@ def all_commands() -> Iterator[tuple[str, Entry]]:
         yield from (
             ((f"{entry.name} {one.name}", one) for one in entry.entries) if entry.entries else ((entry.name, entry),)
         )
+
+
+def option_classes() -> dict[str, Any]:
+    """Command to its class of options, of all that can be written down as a document; loads every command's file."""
+    loaded = {words: entry.load() for words, entry in all_commands()}
+    return {words: command.options for words, command in loaded.items() if hasattr(command, "options")}
 
 
 def _print_version(wanted: bool | None) -> bool:

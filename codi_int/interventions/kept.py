@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codi_int.errors import DataError
-from codi_int.files import read_json_object
+from codi_int.files import prepare_folder, read_json_object
 from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.engine.store import FAMILY, OUTCOMES, RESULT, save_family, save_result
 from codi_int.interventions.engine.summary import ResultFamily
@@ -56,10 +56,11 @@ def save_finding(found: Kept, folder: str | Path, force: bool = False) -> Path:
     document = found.to_dict()
     place = RunFolder(folder, _identity(document), force, "give force=True")
     place.check()
-    place.claim(**_hashes(document))
-    place.clear()
-    names = _write(found, document, Path(folder))
-    place.finish(names)
+    prepare_folder(folder)
+    with place.hold():
+        place.claim(**_hashes(document))
+        place.clear()
+        place.finish(_write(found, document, Path(folder)))
     return Path(folder)
 
 

@@ -139,15 +139,15 @@ class CodiModel(Shown, Chain):
             SiteError, HookError: before the block for a place that does not exist, inside it for an unusable return
                 value, at its end for a hook that never fired.
         """
+        with self.under(self.session(table, propagate)) as session:
+            yield session
+        session.check_fired()
+
+    def session(self, table: Mapping[Any, HookFunction], propagate: Propagate = "both") -> HookSession:
+        """Hooks that are checked and not set yet: `under` sets them, as often as wanted."""
         places = [(self.check_site(key) if names_site(key) else key, fn) for key, fn in table.items()]
         entries = [make_entry(key, fn, self.hook_names, self.n_thoughts) for key, fn in places]
-        session = HookSession(entries, propagate)
-        self._sessions.append(session)
-        try:
-            yield session
-        finally:
-            self._sessions.remove(session)
-        session.check_fired()
+        return HookSession(entries, propagate)
 
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""

@@ -17,7 +17,7 @@ from codi_int.report.effect_figures import (
     result_figures,
 )
 from codi_int.report.eval_figures import efficiency_figure
-from codi_int.report.feature_figures import feature_figures
+from codi_int.report.feature_figures import feature_figures, shown_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figure, lens_grid_figure
@@ -83,6 +83,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/sae-eval@1": _alone("efficiency", efficiency_figure),
     "codi-int/evaluation@1": _alone("accuracy", accuracy_figure),
     "codi-int/features-rank@1": feature_figures,
+    "codi-int/features-show@1": shown_figures,
     "codi-int/lens@1": _alone("lens", lens_figure),
     "codi-int/lens-grid@1": _alone("lens", lens_grid_figure),
     "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
@@ -97,6 +98,7 @@ KEPT = (
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
     "stop.json",
     "probe.json",
+    "features-show.json",
 )
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"

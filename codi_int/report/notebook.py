@@ -206,6 +206,23 @@ def _capture(capture: Any) -> Iterator[str]:
     yield f"{info.model}, layers {_listed(info.layers)}, positions {_listed(info.positions)}, d_model {info.d_model}"
 
 
+def _profiles(found: Any) -> Iterator[str]:
+    model = "no model" if found.model is None else found.model.name
+    yield f"Profiles of {len(found):,} alive of {found.d_sae:,} features at {found.site} of {model}"
+    yield f"{_counted(found.n_problems, 'problem')} of {found.data or '?'}, SAE {found.sae.name}"
+    if found.rows:
+        first = found.rows[0]
+        yield f"most frequent: feature {first.feature}, on {_percent(first.firing_rate)} of them"
+
+
+def _feature(found: Any) -> Iterator[str]:
+    profile = found.profile
+    yield f"Feature {profile.feature} at {found.site} of {found.model or 'no model'}, SAE {found.sae}"
+    yield f"fires on {profile.n_firing:,} of {_counted(profile.n_problems, 'problem')} of {found.data or '?'}"
+    if found.promotes:
+        yield "decoder row reads as " + ", ".join(repr(token.text.strip()) for token in found.promotes)
+
+
 SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Result": _result,
     "Effect": _effect,
@@ -225,6 +242,8 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "SiteActivations": _activations,
     "Latents": _latents,
     "Capture": _capture,
+    "Profiles": _profiles,
+    "FeatureDetail": _feature,
 }
 """name of a class to what says its lines; a subclass goes by its nearest parent"""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from codi_int.cli._feature_pages import detail_pages, rank_page
 from codi_int.cli._intervene import paths_page
 from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
 from codi_int.cli._probe_pages import probe_page
@@ -27,6 +28,7 @@ from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
 from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
+from tests.cli import golden_features as features
 from tests.cli import golden_records as made
 
 FOLDER = Path(__file__).parent / "golden"
@@ -71,6 +73,8 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "sae-eval": lambda: sae_evaluation_page(made.SAE_EVALUATION),
     "sae-sweep": lambda: sweep_page(made.SWEEP_PLAN, made.SWEEP_ROWS, "codi-mini"),
     "sae-sweep-long": lambda: sweep_page(made.SWEEP_PLAN, made.LONG_SWEEP_ROWS, "codi-mini"),
+    "features-rank": lambda: rank_page(features.PROFILES, features.PROFILES.rows, top=2),
+    "features-show": lambda: detail_pages([features.DETAIL, features.SILENT]),
     "doctor": made.CHECKUP.page,
     "doctor-bad": made.BAD_CHECKUP.page,
     "doctor-rounded": made.ROUNDED_CHECKUP.page,
@@ -107,6 +111,13 @@ def test_pages_print_the_exact_text(name: str, width: int, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)  # pages print the folders that they are given: relative ones are the same everywhere
     golden, text = golden_and_text(name, PAGES[name](), width)
     assert text == golden, "see the docstring of this file"
+
+
+def test_at_100_columns_a_family_says_what_does_more_than_its_controls() -> None:
+    lines = rendered(PAGES["family"](), 100).splitlines()
+    assert sum(line.endswith("63 % of 4 controls") for line in lines) == 1
+    # which few single features have
+    assert "Left out at 100 columns: interval of nats; --json and --out have them." in lines
 
 
 def test_every_golden_text_has_its_page() -> None:
