@@ -14,7 +14,7 @@ import _common as common
 
 PAGE = common.DOCS_RESULTS / "probes.md"
 RUNS = Path("runs") / "probes"
-WHERE = ("--layer", "2,6,10,14", "--position", "0-6", "--limit", "600", "--controls", "2")
+WHERE = ("--layer", "2,6,10,14", "--position", "0-6", "--limit", "400", "--controls", "2")
 """of the page: a layer of each quarter, every position"""
 PARTS = {f"{name}-{step}": f"{name}:{step}" for name, step in (("operation", 1), *(("result", s) for s in (1, 2, 3)))}
 SPEED = ("probe", "--target", "operation:1", "--confirm", "none", "--directions", "0")

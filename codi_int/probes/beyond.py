@@ -16,7 +16,7 @@ from codi_int.probes.causal import remove_directions
 from codi_int.probes.fitting import Method, Outputs, fit_split, whole_split
 from codi_int.probes.records import CausalCheck, ConfirmedProbe, ProbeRow
 from codi_int.probes.ridge import Array, LinearProbe
-from codi_int.probes.scores import Scored, Scorer, mean_of
+from codi_int.probes.scores import Scored, Scorer, control_score
 from codi_int.probes.targets import Labels, label_problems
 from codi_int.probes.task import ProbeTask, given_labels
 from codi_int.progress import Progress
@@ -127,7 +127,8 @@ def _confirm(
     kinds = [other.types[j] for j in kept]
     assigned = [labels.control(draw, settings.seed) for draw in range(len(task.controls))]
     pairs = zip(task.controls, assigned, strict=True)
-    control = mean_of([tested(fit, given_labels(given, kinds)) for fit, given in pairs])
+    drawn = [tested(fit, given_labels(given, kinds)) for fit, given in pairs]
+    control = control_score(drawn, not task.outputs.n_classes)
     return ConfirmedProbe(
         site=best.site,
         k=best.k,

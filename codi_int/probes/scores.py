@@ -36,6 +36,17 @@ class Scored:
         return Scored(self.value - other.value, self.draws - other.draws)
 
 
+def control_score(scored: list[Scored], numbers: bool) -> Scored:
+    """The mean over the draws of the control task.
+
+    An R² below 0 counts as 0: a probe that does worse than the mean has learnt nothing by heart, and must not make the
+    target's own look more selective than it is right.
+    """
+    if numbers:
+        scored = [Scored(max(one.value, 0.0), np.maximum(one.draws, 0.0)) for one in scored]
+    return mean_of(scored)
+
+
 def mean_of(scored: list[Scored]) -> Scored:
     """The mean of several scores of the same draws."""
     return Scored(float(np.mean([one.value for one in scored])), np.mean([one.draws for one in scored], axis=0))

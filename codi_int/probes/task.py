@@ -11,7 +11,7 @@ from codi_int.data.chains import chain_of, cluster_problems
 from codi_int.errors import ConfigError
 from codi_int.probes.fitting import METHODS, Method, Outputs, Split, make_splits, predict_out_of_fold
 from codi_int.probes.ridge import Array
-from codi_int.probes.scores import Scored, Scorer, mean_of
+from codi_int.probes.scores import Scored, Scorer, control_score
 from codi_int.probes.targets import Labels
 from codi_int.types import Problem
 
@@ -83,7 +83,7 @@ class ProbeTask:
         for outputs in self.controls:
             said, _ = predict_out_of_fold(x, outputs, self.splits, cast("Method", self.settings.method), k)
             found.append(self.scorer.score(outputs, said))
-        return mean_of(found)
+        return control_score(found, not self.outputs.n_classes)
 
 
 def prepare_task(labels: Labels, problems: Sequence[Problem], settings: ProbeSettings) -> ProbeTask:

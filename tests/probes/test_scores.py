@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from codi_int.probes.fitting import Outputs
-from codi_int.probes.scores import Scorer, mean_of
+from codi_int.probes.scores import Scorer, control_score, mean_of
 
 RNG = np.random.default_rng(0)
 PLACES = RNG.integers(4, size=120).astype(float)
@@ -51,3 +51,12 @@ def test_differences_are_paired() -> None:
     other = scorer.score(Outputs(PLACES, 4), np.zeros(120))
     assert mean_of([one, other]).value == pytest.approx((one.value + other.value) / 2)
     assert other.value == 0.25
+
+
+def test_controls_below_the_mean_count_as_nothing() -> None:
+    scorer = Scorer(np.arange(120))
+    bad, good = (scorer.score(Outputs(NUMBERS, 0), said) for said in (NUMBERS * -2, GUESSED))
+    assert bad.value < -1
+    assert control_score([bad, good], numbers=True).value == pytest.approx(good.value / 2)
+    assert control_score([bad, good], numbers=True).draws.min() >= 0
+    assert control_score([bad, good], numbers=False).value == mean_of([bad, good]).value
