@@ -59,7 +59,7 @@ def go_beyond(
     settings, sae = task.settings, saes.get(best.site) if task.settings.source == "latents" else None
     x = rows_at(batch, best.site, task.labels.rows, sae)
     confirming = _confirming(problems, task)
-    confirmed = None if confirming is None else _confirm(model, confirming, task, best, x, sae)
+    confirmed = None if confirming is None else _confirm(model, confirming, task, best, x=x, sae=sae)
     notes = []
     if confirmed is None:
         notes.append("The most selective site is not tested on other problems: its score is that of the best of all.")

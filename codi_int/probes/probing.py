@@ -103,7 +103,7 @@ def probe(
     words, _ = task.score(words_of(model, [problems[i] for i in labels.rows]))
     rows = list(_rows(_Reading(task, batch, words, saes), places, checkpoint, progress))
     best = max((row for row in rows if row.k is None), key=lambda row: row.selectivity)
-    beyond = go_beyond(model, problems, task, batch, best, saes, progress)
+    beyond = go_beyond(model, problems, task, batch=batch, best=best, saes=saes, progress=progress)
     give(beyond.notes)
     return ProbeMap(
         model=model.name,

@@ -127,12 +127,19 @@ def label_problems(
                 "Choose another target or other problems.",
             )
         inside = [_stands_in(problem, value) for problem, (_, value) in zip(chosen, pairs, strict=True)]
-        return Labels(target, rows, numbers, (), types, float(np.mean(inside)))
+        return Labels(
+            target=target,
+            rows=rows,
+            values=numbers,
+            classes=(),
+            types=types,
+            in_question=float(np.mean(inside)),
+        )
     words = [str(value) for _, value in pairs]
     classes = tuple(sorted(set(words)))
     _check_classes(target, words, classes, folds)
     places = np.array([classes.index(word) for word in words], dtype=np.float64)
-    return Labels(target, rows, places, classes, types, 0.0)
+    return Labels(target=target, rows=rows, values=places, classes=classes, types=types, in_question=0.0)
 
 
 def question_note(labels: Labels) -> tuple[str, ...]:

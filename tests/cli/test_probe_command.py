@@ -26,7 +26,7 @@ def words(shelf, data: str, *more: str) -> tuple[str, ...]:
 
 def test_a_kept_run_goes_on_where_it_stopped(run: Callable, shelf, data: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    typed = words(shelf, data, "--target", "n_steps", "--out", str(out))
+    typed = words(shelf, data, *("--target", "n_steps", "--out", str(out)))
     ran = run(*typed, "--json")
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)
@@ -46,7 +46,7 @@ def test_a_kept_run_goes_on_where_it_stopped(run: Callable, shelf, data: str, tm
     assert "0.125" in again.page
     for text in ("words of the question", "selectivity", "most selective first", "score at", "share none of"):
         assert text in again.page
-    refused = run(*words(shelf, data, "--target", "answer", "--out", str(out)))
+    refused = run(*words(shelf, data, *("--target", "answer", "--out", str(out))))
     assert (refused.code, len(refused.err.strip().splitlines())) == (2, 2)
 
 
