@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
-    from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+    from codi_int.interventions.edits.values import Clamp, ClampAtPercentile, Interchange, Steer
     from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from codi_int.model.loading import load_model
     from codi_int.model.parity import check_parity
     from codi_int.model.store import save_model
+    from codi_int.probes.probing import probe
+    from codi_int.probes.records import ProbeMap
+    from codi_int.probes.task import ProbeSettings
     from codi_int.report.figures import save_figures
     from codi_int.sae.captures import capture_to_disk, open_capture
     from codi_int.sae.kernels import encode_topk
@@ -73,6 +76,7 @@ _HOMES = {
     "Amplify": "interventions.edits.basic",
     "AtSites": "interventions.edits.combined",
     "Clamp": "interventions.edits.values",
+    "ClampAtPercentile": "interventions.edits.values",
     "CodiError": "errors",
     "CodiModel": "model.hooked",
     "CodiWarning": "errors",
@@ -89,6 +93,8 @@ _HOMES = {
     "Latents": "types",
     "MapPlan": "interventions.screens.thought_map",
     "Outcome": "types",
+    "ProbeMap": "probes.records",
+    "ProbeSettings": "probes.task",
     "Problem": "types",
     "Problems": "data.problems",
     "Profiles": "features.profiles",
@@ -134,6 +140,7 @@ _HOMES = {
     "participants": "interventions.patching.patch",
     "predict_answers": "interventions.patching.predictions",
     "predict_patch": "interventions.patching.predictions",
+    "probe": "probes.probing",
     "profile_features": "features.profiles",
     "published_specialization": "features.published",
     "rank_features": "interventions.screens.rankings",
@@ -160,6 +167,7 @@ __all__ = [
     "Amplify",
     "AtSites",
     "Clamp",
+    "ClampAtPercentile",
     "CodiError",
     "CodiModel",
     "CodiWarning",
@@ -176,6 +184,8 @@ __all__ = [
     "Latents",
     "MapPlan",
     "Outcome",
+    "ProbeMap",
+    "ProbeSettings",
     "Problem",
     "Problems",
     "Profiles",
@@ -221,6 +231,7 @@ __all__ = [
     "participants",
     "predict_answers",
     "predict_patch",
+    "probe",
     "profile_features",
     "published_specialization",
     "rank_features",
