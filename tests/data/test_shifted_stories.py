@@ -52,6 +52,5 @@ def test_every_sentence_has_other_words_with_the_same_blanks() -> None:
     for before, after in w.REWORDED.items():
         for operand in ("{a}", "{b}", "{d}", "{e}"):
             assert before.count(operand) == after.count(operand), before
-        assert ("{s}" in before) == ("{s}" in after), before
     texts = [problem.question for problem in stories.load_stories("shifted-wording", SOME)]
     assert not any(" They " in text for text in texts)
