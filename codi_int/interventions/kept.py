@@ -15,6 +15,7 @@ from codi_int.interventions.patching.predicted import PredictedResult
 from codi_int.interventions.patching.predicted_store import PREDICTIONS, save_predicted
 from codi_int.interventions.patching.predictions import Prediction
 from codi_int.interventions.screens.curves import AblationCurve
+from codi_int.interventions.screens.dictionaries import DictionaryComparison, SeedComparison
 from codi_int.interventions.screens.paths import PATHS, EffectByPath
 from codi_int.interventions.screens.screen import Screen
 from codi_int.interventions.screens.thought_map import ThoughtMap
@@ -22,13 +23,25 @@ from codi_int.records import flatten, plain_row, table_row, unflatten
 from codi_int.run_folder import Run, RunFolder
 from codi_int.types import Number, Outcome, Result
 
-Kept = Result | Screen | ThoughtMap | AblationCurve | Evaluation | EffectByPath | ResultFamily
+Kept = (
+    Result
+    | Screen
+    | ThoughtMap
+    | AblationCurve
+    | Evaluation
+    | EffectByPath
+    | ResultFamily
+    | SeedComparison
+    | DictionaryComparison
+)
 KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/screen@1": ("screen", Screen),
     "codi-int/map@1": ("map", ThoughtMap),
     "codi-int/curve@1": ("curve", AblationCurve),
     "codi-int/evaluation@1": ("evaluation", Evaluation),
     "codi-int/roads@1": ("roads", EffectByPath),
+    "codi-int/seeds@1": ("seeds", SeedComparison),
+    "codi-int/against@1": ("against", DictionaryComparison),
 }
 """schema to the name of the document and its record; a result has outcomes besides"""
 
@@ -62,7 +75,8 @@ def load_result(folder: str | Path) -> Kept:
     folder = Path(folder)
     names = [RESULT, *(f"{name}.json" for name, _ in KINDS.values())]
     if folder.is_file() and folder.name in names:
-        folder = folder.parent  # the document in the place of its folder
+        # the document in the place of its folder, which may hold several
+        folder, names = folder.parent, [folder.name]
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         raise _nothing_in(folder, names)
@@ -112,7 +126,35 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         tables["pairs"] = [plain_row(row) for row in found.pairs]
     if isinstance(found, ThoughtMap):
         tables["splits"] = [table_row(row) for row in found.splits]
+    if isinstance(found, SeedComparison | DictionaryComparison):
+        tables |= _more_tables(found)
     return save_document(folder, name, document, tables)
+
+
+def write_tables(found: SeedComparison | DictionaryComparison, name: str, folder: Path) -> list[str]:
+    """What a screen has beside it, as a document and its tables in the screen's folder; returns their names."""
+    return save_document(folder, name, found.to_dict(), {name: table_of(found), **_more_tables(found)})
+
+
+def _more_tables(found: SeedComparison | DictionaryComparison) -> dict[str, list[dict[str, Any]]]:
+    if isinstance(found, DictionaryComparison):
+        return {"strongest": [_numbers(row) for row in found.strongest]}
+    return {
+        "agreements": [_numbers(row) for row in found.agreements],
+        "found": [flatten(row) for row in found.found],
+    }
+
+
+def _numbers(row: Any) -> dict[str, Any]:
+    """A row whose estimates become a column each for value, low and high."""
+    out: dict[str, Any] = {}
+    for name, value in flatten(row).items():
+        if isinstance(value, dict) or (value is None and name in ("chance", "beyond_chance")):
+            ends = {key: None if value is None else value[key] for key in ("estimate", "low", "high")}
+            out |= {f"{name}_{key}".removesuffix("_estimate"): part for key, part in ends.items()}
+        else:
+            out[name] = value
+    return out
 
 
 def _identity(document: Mapping[str, Any]) -> Run:
@@ -243,4 +285,6 @@ _TABLES: dict[type[Any], Callable[[Any], list[dict[str, Any]]]] = {
     AblationCurve: _points,
     Evaluation: _groups,
     EffectByPath: _paths,
+    SeedComparison: lambda found: [flatten(row) for row in found.rows],
+    DictionaryComparison: lambda found: [_numbers(row) for row in found.rows],
 }

@@ -42,6 +42,8 @@ class Checkpoint:
     """finished pairs of features"""
     keep: Callable[[Sequence[ScreenRow], Sequence[PairRow]], None] | None = None
     """called with everything that is finished, whenever more of it is"""
+    watch: Callable[[Mapping[Key, ArmChange]], None] | None = None
+    """called with what each feature of a group changed, problem by problem, before the group is kept"""
 
 
 def run_screen(
@@ -158,7 +160,7 @@ class _Worker:
     ) -> None:
         self._engine, self._make_edit, self._sides = engine, make_edit, sides
         self._seed, self._rows = seed, rows
-        self._keep, self._progress = checkpoint.keep, progress
+        self._keep, self._watch, self._progress = checkpoint.keep, checkpoint.watch, progress
 
     def run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
         """Screen a site; finished features are left out."""
@@ -182,6 +184,8 @@ class _Worker:
             feature: arm_change(context.clean, plan, found, baseline)
             for (feature, plan), found in zip(plans.items(), scores, strict=True)
         }
+        if self._watch is not None:
+            self._watch({(context.site, feature): change for feature, change in changes.items()})
         for feature, one in measure_arms(changes, self._sides, self._seed).items():
             self._rows[context.site, feature] = make_row(context, feature, plans[feature], one)
         return count_work(context, list(plans.values()), scores)
