@@ -15,6 +15,8 @@ from pathlib import Path
 
 import _common as common
 
+from codi_int.interventions.screens.screen_records import ScreenRow
+from codi_int.interventions.screens.thought_map import MapCell
 from codi_int.types import Site
 
 PAGE = common.DOCS_RESULTS / "causal-map.md"
@@ -24,43 +26,17 @@ SITE = "L10.P1"
 """the site of the pairs; with L10.P5 it is where the map shows large losses"""
 PAIRED = 8
 """the strongest features of a site, all pairs of which are ablated together"""
-EVIDENCE = (
-    "n_touched",
-    "n_broken",
-    "n_fixed",
-    "n_answer_changed",
-    "estimate",
-    "low",
-    "high",
-    "p_value",
-    "p_adjusted",
-    "testable",
-    "p_equivalence_adjusted",
-    "conclusion",
-    "logprob",
-    "logprob_low",
-    "logprob_high",
-    "logprob_p",
-    "logprob_p_adjusted",
-    "n_effective",
-    "probability",
-    "probability_low",
-    "probability_high",
-    "selected",
-    "confirmed",
-    "confirmation_broken",
-    "confirmation_fixed",
-    "confirmation_estimate",
-    "confirmation_low",
-    "confirmation_high",
-    "confirmation_p_adjusted",
-    "selected_logprob",
-    "confirmed_logprob",
-    "confirmation_logprob",
-    "confirmation_logprob_p_adjusted",
+LEFT_OUT = (
+    *("note", "flips", "folds", "bound", "share_of_largest", "p_equivalence", "probability_p", "confirmation_n"),
+    *("largest_possible", "largest_in_population", "confirmation_p", "confirmation_logprob_p", "confirmation_fold"),
+    *("confirmation_p_equivalence", "confirmation_power", "confirmation_logprob_low", "confirmation_logprob_high"),
 )
-FEATURE_COLUMNS = ("site", "feature", "firing_rate", "edit_size", *EVIDENCE, "rank", "rank_logprob")
-CELL_COLUMNS = ("site", "propagate", "n_replaced", *EVIDENCE)
+"""columns of a row that the tables in the docs do not have, besides those of the margin and of fresh problems"""
+
+
+def columns_of(record: type[ScreenRow] | type[MapCell]) -> tuple[str, ...]:
+    """The columns of the docs' tables: those of the record itself, but for `LEFT_OUT`."""
+    return tuple(name for name in record.columns if name not in LEFT_OUT and not name.startswith(("margin", "fresh_")))
 
 
 @dataclass(frozen=True)
@@ -141,14 +117,14 @@ def publish(part: Part, folder: Path) -> None:
 def write_features(folder: Path, part: str) -> None:
     """Every feature of a screen as a table."""
     rows = json.loads((common.ROOT / folder / part / "screen.json").read_text())["rows"]
-    common.write_table([{key: row[key] for key in FEATURE_COLUMNS} for row in rows], TABLES / f"{part}.csv")
+    common.write_table([{key: row[key] for key in columns_of(ScreenRow)} for row in rows], TABLES / f"{part}.csv")
 
 
 def write_cells(folder: Path, part: str) -> None:
     """Every cell of a map that has a path to the answer as a table."""
     rows = json.loads((common.ROOT / folder / part / "map.json").read_text())["cells"]
     open_rows = [row | {"site": str(Site(**row["site"]))} for row in rows if row["estimate"] is not None]
-    common.write_table([{key: row[key] for key in CELL_COLUMNS} for row in open_rows], TABLES / f"{part}.csv")
+    common.write_table([{key: row[key] for key in columns_of(MapCell)} for row in open_rows], TABLES / f"{part}.csv")
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from codi_int.data.answers import extract_answer, is_right, parse_steps
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
-    from codi_int.features.profiles import FeatureProfile, profile_features
+    from codi_int.features.details import FeatureDetail, describe_feature
+    from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.rankings import rank_features
     from codi_int.interventions.screens.screen import Screen, run_screen
     from codi_int.interventions.screens.thought_map import MapPlan, ThoughtMap
+    from codi_int.interventions.stopping import EarlyStopping, run_stop
+    from codi_int.model.early import answer_after
     from codi_int.model.hooked import CodiModel
     from codi_int.model.hooks import HookPoint
     from codi_int.model.loading import load_model
@@ -71,7 +74,9 @@ _HOMES = {
     "CodiWarning": "errors",
     "Completion": "types",
     "Controls": "interventions.engine.controls",
+    "EarlyStopping": "interventions.stopping",
     "Effect": "types",
+    "FeatureDetail": "features.details",
     "FeatureInterventionEngine": "interventions.engine.engine",
     "FeatureProfile": "features.profiles",
     "HookPoint": "model.hooks",
@@ -82,8 +87,10 @@ _HOMES = {
     "Outcome": "types",
     "Problem": "types",
     "Problems": "data.problems",
+    "Profiles": "features.profiles",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
+    "RunComparison": "runs.compare",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
     "Site": "sites",
@@ -97,10 +104,13 @@ _HOMES = {
     "Together": "interventions.edits.combined",
     "adjust": "interventions.evidence.families",
     "agreement": "interventions.screens.agreement",
+    "answer_after": "model.early",
     "attribute_sites": "interventions.screens.attribution",
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
+    "compare_runs": "runs.compare",
+    "describe_feature": "features.details",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
     "extract_answer": "data.answers",
@@ -126,6 +136,7 @@ _HOMES = {
     "run_patch": "interventions.patching.patch",
     "run_predicted": "interventions.patching.predicted_run",
     "run_screen": "interventions.screens.screen",
+    "run_stop": "interventions.stopping",
     "save_figures": "report.figures",
     "save_model": "model.store",
     "save_sae": "sae.store",
@@ -144,7 +155,9 @@ __all__ = [
     "CodiWarning",
     "Completion",
     "Controls",
+    "EarlyStopping",
     "Effect",
+    "FeatureDetail",
     "FeatureInterventionEngine",
     "FeatureProfile",
     "HookPoint",
@@ -155,8 +168,10 @@ __all__ = [
     "Outcome",
     "Problem",
     "Problems",
+    "Profiles",
     "ReplaceByMean",
     "Result",
+    "RunComparison",
     "SAETrainingConfig",
     "Screen",
     "Site",
@@ -170,10 +185,13 @@ __all__ = [
     "Together",
     "adjust",
     "agreement",
+    "answer_after",
     "attribute_sites",
     "capture_to_disk",
     "check_parity",
     "compare_paired",
+    "compare_runs",
+    "describe_feature",
     "encode_topk",
     "estimate_mean",
     "extract_answer",
@@ -199,6 +217,7 @@ __all__ = [
     "run_patch",
     "run_predicted",
     "run_screen",
+    "run_stop",
     "save_figures",
     "save_model",
     "save_sae",

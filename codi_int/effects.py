@@ -80,6 +80,8 @@ class Effect(Shown):
     symmetry: Symmetry | None = None
     """of the changes of the clean answer's log-probability: beside the mean, and no test of it; None where none
     changed"""
+    condition: str = ""
+    """under which the verdict holds, in words: what later positions did; empty where they were free"""
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def wilson_interval(
-    hits: ArrayLike | int,
-    n: int,
+    hits: ArrayLike | float | int,
+    n: float | int,
     alpha: float = 0.05,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Wilson's score interval for a share of `n` trials.
 
     Args:
         hits: how many of the trials hit; one number or an array of any shape.
-        n: trials, at least one.
+        n: trials, at least one; no whole number where dependent ones were deflated to what they are worth.
         alpha: one minus the level of the interval: 0.05 for 95%. (1 - 0.95 is another number in its last digit.)
 
     Returns:

@@ -35,6 +35,11 @@ class Alias(Generic[T]):
         return record  # type: ignore[no-any-return]
 
 
+def flat_names(cls: type) -> tuple[str, ...]:
+    """The aliases that a class itself has, in the order in which they stand: the columns that it brings to a table."""
+    return tuple(name for name, value in vars(cls).items() if isinstance(value, Alias))
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over problems, how sure it is, and its test. In a document of its own it is a row of `columns`."""
@@ -140,28 +145,6 @@ class FlatEvidence:
     conclusion = Alias[Conclusion | None]("effect.conclusion")
 
 
-EVIDENCE_COLUMNS = (
-    "margin",
-    "margin_low",
-    "margin_high",
-    "margin_p",
-    "probability",
-    "probability_low",
-    "probability_high",
-    "probability_p",
-    "n_effective",
-    "share_of_largest",
-    "bound",
-    "p_equivalence",
-    "p_equivalence_adjusted",
-    "testable",
-    "largest_possible",
-    "largest_in_population",
-    "conclusion",
-)
-"""all of them, in the order of a table"""
-
-
 class FlatEffect(FlatEvidence):
     """The flat names of a row that holds `effect: ArmEffect`."""
 
@@ -179,6 +162,12 @@ class FlatEffect(FlatEvidence):
     logprob_high = Alias[float | None]("effect.logprob.high")
     logprob_p = Alias[float | None]("effect.logprob.p_value")
     logprob_p_adjusted = Alias[float | None]("effect.logprob.p_adjusted")
+
+
+EFFECT_COLUMNS = flat_names(FlatEffect)
+"""what every row of an effect begins with: counts, accuracy, log-probability"""
+EVIDENCE_COLUMNS = flat_names(FlatEvidence)
+"""what is known besides, in the order of a table"""
 
 
 def flatten(value: Any) -> Any:

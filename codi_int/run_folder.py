@@ -6,12 +6,15 @@ hashes. `force` replaces what is there: files of the kept run and no others are 
 """
 
 import hashlib
+import json
+import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from codi_int.errors import OutputError
@@ -22,13 +25,17 @@ SCHEMA = "codi-int/manifest@1"
 DOCUMENTS = (
     *("result.json", "results.json", "screen.json", "finished.json", "map.json", "curve.json", "roads.json"),
     *("lens.json", "eval.json", "evaluation.json", "thoughts.json", "doctor.json", "capture.json"),
-    *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json"),
+    *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json", "comparison.json"),
+    "stop.json",
+    *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""
 BESIDE = (".parquet", ".csv", ".png", ".svg")
 """endings of the files that lie beside a document under its name"""
 NOT_HASHED = ".safetensors"
 """weights and activations: gigabytes, and their own sidecars say what they are"""
+LOCK = ".lock"
+"""held by whoever writes to the folder; its text says who that is"""
 LONGEST_NAME = 255
 """bytes of a file's name that every system takes"""
 MOST_NAMED = 4
@@ -99,6 +106,10 @@ class RunFolder:
             raise self._refusal(kept, "")
         elif difference := self._difference(kept.run["settings"]):
             raise self._refusal(kept, difference)
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep other processes out while the run lasts; see `hold_folder`. The folder exists by then."""
+        return nullcontext() if self.path is None else hold_folder(self.path, self._run.words)
 
     def claim(self, **inputs: str) -> None:
         """Once everything is loaded and before anything is computed: compare the hashes of what the run reads.
@@ -193,6 +204,51 @@ class RunFolder:
             f"{self.path} holds another run: {what}{'; ' if difference else ''}{difference}.",
             f"Give another folder, or {self._remedy} to replace what is there.",
         )
+
+
+@contextmanager
+def hold_folder(folder: Path, words: Sequence[str] = ()) -> Iterator[None]:
+    """Keep every other process from writing to a folder while this one does.
+
+    The system holds the lock for the process (flock), so where that was killed the folder is free at once, whatever its
+    lock file still says. Where a file system knows no such locks, the file itself is one, with its owner's process.
+
+    Args:
+        folder: an existing folder.
+        words: the command as it was typed, for those who are refused.
+
+    Raises:
+        OutputError: another process writes there; says which.
+    """
+    from filelock import FileLock, Timeout
+
+    file = folder / LOCK
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"{folder} is being written to by {_owner(file)}.", "Wait until it has ended, or give another folder."
+        ) from None
+    try:
+        # into the very file that is locked: one put in its place would be another file
+        with suppress(OSError):
+            file.write_text(json.dumps({"pid": os.getpid(), "host": gethostname(), "command": list(words)}))
+        yield
+    finally:
+        # while it is still held: who has opened the old file meanwhile sees that it is gone, and takes a new one
+        with suppress(OSError):
+            file.unlink()
+        lock.release()
+
+
+def _owner(file: Path) -> str:
+    """Who holds a lock, in words."""
+    try:
+        found = json.loads(file.read_text())
+        return f"{shlex.join(map(str, found['command'])) or 'another run'} (process {found['pid']} on {found['host']})"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process"
 
 
 def read_kept(folder: Path) -> KeptRun | None:

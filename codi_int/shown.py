@@ -37,6 +37,10 @@ class Shown:
 class Finding(Shown):
     """Something that was measured."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The whole of it as one document of plain JSON types, with its `schema`."""
+        raise NotImplementedError
+
     def to_frame(self) -> "pd.DataFrame":
         """The table of it, as pandas' data frame; its columns are those of the kept tables."""
         frame: pd.DataFrame = _doer("frame_of")(self)
@@ -52,7 +56,7 @@ class Finding(Shown):
             ConfigError: a name that it has no figure of.
             DataError: there is nothing to draw.
         """
-        figure: matplotlib.figure.Figure = _doer("figure_of")(self.to_dict(), name)  # type: ignore[attr-defined]
+        figure: matplotlib.figure.Figure = _doer("figure_of")(self.to_dict(), name)
         return figure
 
     def save(self, folder: str | Path, force: bool = False) -> Path:

@@ -31,6 +31,7 @@ OPERATIONS: tuple[Operation, ...] = ("addition", "subtraction", "multiplication"
 
 Splice = Literal["add", "replace"]
 Propagate = Literal["both", "cache", "recurrence"]
+Later = Literal["free", "mean", "clean"]
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,9 @@ class Experiment:
     """the edit in words"""
     sites: tuple[Site, ...] = ()
     """all sites that the edit changes, in the order in which the model reaches them; `site` is the first"""
+    later: Later = "free"
+    """what the later positions of the edited layer do, in every arm: `free`; `mean`: held at their means over the
+    problems, so that they say nothing, in the baseline as well; `clean`: held at their clean values"""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,17 @@ from codi_int.interventions.screens.confirmed import CONFIRMATION_COLUMNS, Confi
 from codi_int.interventions.screens.curves import CurvePoint
 from codi_int.interventions.screens.screen import ScreenRow
 from codi_int.interventions.screens.thought_map import NO_PATH, MapCell
-from codi_int.records import EVIDENCE_COLUMNS, ArmEffect, Estimate, differing_key, flatten, table_row, unflatten
+from codi_int.records import (
+    EFFECT_COLUMNS,
+    EVIDENCE_COLUMNS,
+    ArmEffect,
+    Estimate,
+    FlatEffect,
+    differing_key,
+    flatten,
+    table_row,
+    unflatten,
+)
 from codi_int.types import Site
 
 EFFECT = ArmEffect(
@@ -84,6 +94,13 @@ def test_flat_names_read_the_nested_values() -> None:
     assert {name: getattr(ROW, name) for name in FLAT if name not in nested} == {
         k: v for k, v in FLAT.items() if k not in nested
     }
+
+
+def test_a_cell_of_a_map_has_an_effects_names_for_the_same_places() -> None:
+    # written out there, since a cell may have no effect, and a type that denies it would be wrong
+    paths = [{name: getattr(cls, name).path for name in EFFECT_COLUMNS} for cls in (MapCell, FlatEffect)]
+    assert paths[0] == paths[1]
+    assert set(EFFECT_COLUMNS) < set(MapCell.columns)
 
 
 def test_a_confirmation_has_flat_names_and_comes_back() -> None:

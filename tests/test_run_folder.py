@@ -1,13 +1,17 @@
 """The rule for folders of runs: another run is refused and named, the same goes on, force replaces and nothing else."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codi_int.errors import OutputError
-from codi_int.run_folder import Run, RunFolder, read_kept, write_manifest
+from codi_int.run_folder import LOCK, Run, RunFolder, hold_folder, read_kept, write_manifest
 
 ABLATE = Run("ablate", {"--feature": [449], "--seed": 0}, {"--data": "a"}, words=("codi-int", "ablate"))
 
@@ -223,3 +227,49 @@ def test_a_setting_that_may_grow_is_compared_whatever_stands_there(tmp_path: Pat
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(OutputError, match="--layer is"):
         RunFolder(tmp_path, run).check()
+
+
+def test_a_second_writer_is_refused_and_told_who_writes(tmp_path: Path) -> None:
+    with (
+        hold_folder(tmp_path, ["codi-int", "screen", "--out", "my runs"]),
+        pytest.raises(OutputError, match=r"is being written to by codi-int screen --out 'my runs' \(process \d+ on "),
+        hold_folder(tmp_path),
+    ):
+        pass
+    # and nothing is left that would refuse the next one
+    assert list(tmp_path.iterdir()) == []
+    with hold_folder(tmp_path):
+        assert (tmp_path / LOCK).exists()
+
+
+def test_the_lock_of_a_process_that_was_killed_is_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from codi_int.run_folder import hold_folder\n"
+        "with hold_folder(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(OutputError, match=f"another run .process {other.pid}"), hold_folder(tmp_path):
+            pass
+        os.kill(other.pid, signal.SIGKILL)
+        other.wait()
+    assert (tmp_path / LOCK).exists()
+    with hold_folder(tmp_path):
+        pass
+
+
+def test_a_lock_file_that_says_nothing_still_holds(tmp_path: Path) -> None:
+    with hold_folder(tmp_path):
+        (tmp_path / LOCK).write_text("")
+        with pytest.raises(OutputError, match="written to by another process"), hold_folder(tmp_path):
+            pass
+
+
+def test_a_folder_that_a_command_holds_cannot_be_saved_to(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, Run("ablate"))
+    with folder.hold(), pytest.raises(OutputError, match="being written to"), RunFolder(tmp_path, Run("screen")).hold():
+        pass
+    with RunFolder(None, Run("ablate")).hold():
+        pass

@@ -8,6 +8,7 @@ from typing import Literal
 Mode = Literal["zero", "mean", "resample", "set"]
 Splice = Literal["add", "replace"]
 Propagate = Literal["both", "cache", "recurrence", "split"]
+Later = Literal["free", "mean", "clean"]
 Padding = Literal["masked", "official"]
 AnswerRule = Literal["after-phrase", "last"]
 What = Literal["residual", "thought", "features"]

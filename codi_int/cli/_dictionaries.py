@@ -175,7 +175,7 @@ def _screen_partners(stage: Stage, sides: Sides, look: Look, others: Sequence[Lo
 def _dictionary(stage: Stage, twin: Twin, sae: SAE, out: Path | None) -> Dictionary:
     engine = stage.engine
     site = next(iter(engine.saes))
-    other = FeatureInterventionEngine(engine.model, {site: sae}, memory_budget=engine.memory_budget)
+    other = FeatureInterventionEngine(engine.model, {site: sae}, memory_budget=engine.memory_budget, later=engine.later)
     if out is None:
         return Dictionary(twin.name, twin.kind, other)
     place = out / twin.folder
@@ -187,6 +187,7 @@ def _dictionary(stage: Stage, twin: Twin, sae: SAE, out: Path | None) -> Diction
         "model": engine.model.sha256,
         "sae": sae.sha256,
         "data": problems_sha256(stage.problems),
+        "later": engine.later,
     }
     return Dictionary(twin.name, twin.kind, other, ScreenFolder(place, settings), KeptChanges(place))
 

@@ -87,7 +87,7 @@ def run_job(
     as_json: bool,
     out: RunFolder | None = None,
     keep: Callable[[Found, Path], Kept] | None = None,
-    inside: Sequence[str] | None = (),
+    inside: Sequence[str] = (),
     watch: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> Found:
     """Run `work`, keep what it finds in `out` where that is given, and print it.
@@ -100,40 +100,60 @@ def run_job(
         out: the folder to keep it in; asked and tried before the work begins. `work` claims it, once it knows the
             hashes of what it has loaded.
         keep: writes what is found into the folder.
-        inside: folders within `out` that are written to, where it is not `out` itself; None for a run that makes and
-            tries its own.
+        inside: folders within `out` that are written to, where it is not `out` itself.
         watch: opens what `work` is called with; by default a bar, or lines in a log.
 
     Raises:
-        OutputError: `out` cannot be written to, or holds another run.
+        OutputError: `out` cannot be written to, holds another run, or is being written to by another process.
     """
-    path = None if out is None else out.path
-    made: list[Path] = []
-    if out is not None and path is not None:
-        # before anything is loaded: nobody is to wait an hour for a result that cannot be kept
-        out.check()
-        folders = [] if inside is None else [path / name for name in inside] or [path]
-        made = [folder for folder in (*folders, path) if not folder.exists()]
-        for folder in folders:
-            prepare_folder(folder)
-    # looked up at the time of the call, so that a test can put another one in its place
-    try:
+    if out is None or out.path is None:
         with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
             found = work(report)
+    else:
+        # before anything is loaded: nobody is to wait an hour for a result that cannot be kept
+        out.check()
+        with _made_for(out.path, inside), out.hold():
+            found = _work_and_keep(work, out, keep, watch)
+    show(lambda: document(found), lambda: page(found), as_json)
+    return found
+
+
+@contextmanager
+def _made_for(path: Path, inside: Sequence[str]) -> Iterator[None]:
+    """The folders that a run writes to, tried; those that it made and left empty are gone again after a failure."""
+    folders = [path / name for name in inside] or [path]
+    made = [folder for folder in (*folders, path) if not folder.exists()]
+    for folder in folders:
+        prepare_folder(folder)
+    try:
+        yield
     except BaseException:  # Ctrl-C too
-        if out is not None:
-            out.release()
         for folder in made:
             with suppress(OSError):  # not empty: what a run has finished stays
                 folder.rmdir()
         raise
-    # First kept, then printed: a reader that goes away (`| head`) must not cost the files.
-    if out is not None and path is not None and keep is not None:
+
+
+def _work_and_keep(
+    work: Callable[[Any], Found],
+    out: RunFolder,
+    keep: Callable[[Found, Path], Kept] | None,
+    watch: Callable[[], AbstractContextManager[Any]] | None,
+) -> Found:
+    """Do the work and keep what it finds, before anything is printed: `| head` must not cost the files."""
+    assert out.path is not None
+    try:
+        # looked up at the time of the call, so that a test can put another one in its place
+        with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
+            found = work(report)
+    except BaseException:
+        out.release()
+        raise
+    if keep is not None:
         out.clear()
-        kept = keep(found, path)
-        drawn = _tell(kept, path)
+        kept = keep(found, out.path)
+        drawn = _tell(kept, out.path)
         out.finish([*(kept.files or kept.names), *drawn])
-    show(lambda: document(found), lambda: page(found), as_json)
     return found
 
 

@@ -143,6 +143,10 @@ Out = Annotated[
     ),
 ]
 Force = Annotated[bool, output("--force", help="Replace another run that --out holds.")]
+Later = Annotated[
+    c.Later,
+    what(help="Later positions of the layer: as they go, silent at their means (the baseline, too), or held clean."),
+]
 LIMIT_HELP = "Only the first so many problems.  [default: all]"
 
 
@@ -257,6 +261,7 @@ class EditOptions(RunOptions):
     propagate: Annotated[
         c.Propagate, what(metavar="PATH", help="both, cache or recurrence; split tells the two apart.")
     ] = "both"
+    later: Later = "free"
     controls: Annotated[
         int,
         evidence(

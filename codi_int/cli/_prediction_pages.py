@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points
-from codi_int.cli._tables import result_page
+from codi_int.cli._tables import later_words, result_page
 from codi_int.interventions.patching.pairs import Pairing
 from codi_int.interventions.patching.patch import ValueContrast
 from codi_int.interventions.patching.predicted import PredictedResult, PredictionControls, PredictionTest, wilson
@@ -29,7 +29,9 @@ def contrast_page(
     """A patch of the same value beside one of another value."""
     head, e = Text("", style="bold"), results[0].experiment
     head.append(f"patch {e.site} of {e.model}: the same value beside another one\n")
-    head.append(f"{e.data} · SAE {e.sae} · propagate {e.propagate} · seed {e.seed}", style="not bold")
+    head.append(
+        f"{e.data} · SAE {e.sae} · propagate {e.propagate}{later_words(e.later)} · seed {e.seed}", style="not bold"
+    )
     parts: list[RenderableType] = [head, "", *_pairs(pairings), "", _side_by_side(results)]
     if contrast is not None:
         parts += ["", _contrast(contrast), "", Text(contrast.verdict, style="bold")]

@@ -14,7 +14,7 @@ from codi_int.cli._selection_pages import (
     family_words,
     selected_rows,
 )
-from codi_int.cli._tables import note_lines
+from codi_int.cli._tables import later_words, note_lines
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.agreement import TOP, Agreement
 from codi_int.interventions.screens.screen import Screen, ScreenRow
@@ -47,7 +47,7 @@ def _head(screen: Screen) -> Text:
     )
     saes = f"SAE {screen.sae}" if one else f"sites {', '.join(str(s.site) for s in screen.sites)}"
     rest = f"\n{counted(screen.n_problems, 'problem')} of {screen.data}, {screen.n_correct:,} right · {saes}"
-    return head.append(f"{rest} · seed {screen.seed}", style="not bold")
+    return head.append(f"{rest}{later_words(screen.later)} · seed {screen.seed}", style="not bold")
 
 
 def _findings(screen: Screen, several: bool) -> list[RenderableType]:

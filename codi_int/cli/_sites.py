@@ -48,6 +48,7 @@ def prepare(
         splice=options.splice,
         propagate=options.propagate,
         memory_budget=options.memory_budget,
+        later=options.later,
     )
     begin_warm(engine, len(problems))
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems))

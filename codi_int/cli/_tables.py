@@ -13,7 +13,7 @@ from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, p
 if TYPE_CHECKING:
     from codi_int.interventions.engine.summary import ResultFamily
     from codi_int.interventions.evaluation import AccuracyRow, Evaluation
-    from codi_int.types import ControlSet, MeanEffect, OperationRow, Result, StepsRow
+    from codi_int.types import ControlSet, Effect, MeanEffect, OperationRow, Result, StepsRow
 
 
 def result_page(result: "Result") -> Page:
@@ -21,11 +21,12 @@ def result_page(result: "Result") -> Page:
     parts: list[RenderableType] = [_headline(result), "", _arms(result)]
     # where nothing was edited there is no test, and a table of zeros would look like a null result
     if result.effect.p_value is not None:
-        parts += ["", _effect(result), *_flips(result)]
+        silent = "later silent" if "undisturbed" in result.arms else "clean"
+        before = "reconstructed" if result.experiment.splice == "replace" else silent
+        parts += ["", effect_table(result.effect, f"effect (intervened - {before})"), *effect_lines(result.effect)]
         for name, group in result.controls.items():
             parts += ["", _controls(name, group, result), *_matched(group)]
-        parts += ["", _operations(result)] if result.by_operation else []
-        parts += ["", _steps(result)] if result.by_steps else []
+        parts += subgroup_tables(result.by_operation, result.by_steps)
     parts += ["", Text(result.effect.verdict, style="bold")]
     parts += note_lines(result.notes)
     return Page(*parts, "", _footer(result))
@@ -93,17 +94,29 @@ def _where(result: "Result") -> str:
 def _details(result: "Result") -> str:
     e = result.experiment
     details = f"\n{counted(e.n_problems, 'problem')} of {e.data} · SAE {e.sae} · splice {e.splice}"
-    return f"{details} · propagate {e.propagate} · seed {e.seed}"
+    return f"{details} · propagate {e.propagate}{later_words(e.later)} · seed {e.seed}"
+
+
+def later_words(later: str) -> str:
+    """What a page's second line says of later positions: nothing where they are free."""
+    return "" if later == "free" else f" · later {later}"
 
 
 def _arms(result: "Result", *names: str) -> FittedTable:
     out = table("arm", Column("right", rank=1), "accuracy", "change")
     clean = result.arms["clean"].accuracy
+    # the baseline is no clean model there, and the one that is has a row of its own
+    silent = "undisturbed" in result.arms
     for name, arm in result.arms.items():
-        if names and name not in names:
+        if names and name not in (*names, "undisturbed"):
             continue
-        change = "" if name == "clean" else points(arm.accuracy - clean)
-        out.add_row(name, f"{arm.n_correct:,}", f"{percentage(arm.accuracy, 2)} %", change)
+        change = "" if name in ("clean", "undisturbed") else points(arm.accuracy - clean)
+        out.add_row(
+            "later silent" if silent and name == "clean" else name,
+            f"{arm.n_correct:,}",
+            f"{percentage(arm.accuracy, 2)} %",
+            change,
+        )
     return out
 
 
@@ -137,9 +150,10 @@ def _family_likelihoods(family: "ResultFamily") -> FittedTable:
         "probability, points",
         Column("interval", rank=1, name="interval of points"),
         "log-probability, nats",
-        Column("interval", rank=2, name="interval of nats"),
+        # the first to leave: few edits move enough problems to have one
+        Column("interval", rank=3, name="interval of nats"),
         "p (Holm)",
-        Column("does more than", rank=3),
+        Column("does more than", rank=2),
     )
     adjusted = adjust([None if log is None else log.p_value for log in (r.effect.logprob for r in family.results)])
     for result, p_value in zip(family.results, adjusted, strict=True):
@@ -154,10 +168,9 @@ def _family_likelihoods(family: "ResultFamily") -> FittedTable:
     return out
 
 
-def _effect(result: "Result") -> FittedTable:
-    e = result.effect
-    before = "reconstructed" if result.experiment.splice == "replace" else "clean"
-    out = table(f"effect (intervened - {before})", "estimate", f"{e.confidence:.0%} interval", "p")
+def effect_table(e: "Effect", title: str) -> FittedTable:
+    """The four means of one comparison with their intervals and tests."""
+    out = table(title, "estimate", f"{e.confidence:.0%} interval", "p")
     out.add_row("accuracy, points", points(e.estimate), f"{points(e.low)} to {points(e.high)}", p_text(e.p_value))
     rows: "tuple[tuple[str, MeanEffect | None, Any], ...]" = (
         ("probability of the clean answer, points", e.probability, points),
@@ -171,9 +184,8 @@ def _effect(result: "Result") -> FittedTable:
     return out
 
 
-def _flips(result: "Result") -> Iterator[Text]:
+def effect_lines(e: "Effect") -> Iterator[Text]:
     """What stands below the effect: the flips, and what the intervals and tests are of."""
-    e = result.effect
     flips = f"{e.n_broken:,} broken, {e.n_fixed:,} fixed"
     touched = counted(e.n_touched or 0, "touched problem")
     yield Text(f"flips: {flips}; answers changed: {e.n_answer_changed or 0:,} on {touched}")
@@ -191,12 +203,11 @@ def _flips(result: "Result") -> Iterator[Text]:
     if (found := e.symmetry) is not None:
         ps = f"sign flips p {_equals(found.sign_flip_p)}, signed rank p {_equals(found.signed_rank_p)}"
         yield Text(f"symmetry, not the mean (nats): {ps}", style="dim")
-    yield Text(_methods(result), style="dim")
+    yield Text(_methods(e), style="dim")
 
 
-def _methods(result: "Result") -> str:
+def _methods(e: "Effect") -> str:
     """The tests and intervals by name; what they have in common is said once."""
-    e = result.effect
     made = [one.method for one in (e.probability, e.logprob, e.margin) if one is not None and one.low is not None]
     names = dict.fromkeys(name.removesuffix(", by cluster") for name in (e.method, *made))
     unit = "" if e.n_clusters in (None, e.n) else f", by cluster ({e.n_clusters:,} different calculations)"
@@ -247,12 +258,15 @@ def _controls(name: str, group: "ControlSet", result: "Result") -> FittedTable:
     return out
 
 
-def _operations(result: "Result") -> FittedTable:
-    return _subgroups("problems that use", "with - without", [(row.operation, row) for row in result.by_operation])
-
-
-def _steps(result: "Result") -> FittedTable:
-    return _subgroups("problems of", "these - others", [(counted(row.n_steps, "step"), row) for row in result.by_steps])
+def subgroup_tables(by_operation: "Sequence[OperationRow]", by_steps: "Sequence[StepsRow]") -> Iterator[RenderableType]:
+    """The effect by operation and by number of steps, each below a blank line; nothing where there are no rows."""
+    if by_operation:
+        yield from ("", _subgroups("problems that use", "with - without", [(r.operation, r) for r in by_operation]))
+    if by_steps:
+        yield from (
+            "",
+            _subgroups("problems of", "these - others", [(counted(r.n_steps, "step"), r) for r in by_steps]),
+        )
 
 
 def _subgroups(title: str, contrast: str, rows: "Sequence[tuple[str, OperationRow | StepsRow]]") -> FittedTable:

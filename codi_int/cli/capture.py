@@ -59,9 +59,7 @@ def capture(options: CaptureOptions) -> None:
         # the capture has written its files; they are not named, for the page does it
         return Kept((), files=[SIDECAR, *(layer_file(out, layer).name for layer in found.info.layers)])
 
-    run_job(
-        work, document=capture_document, page=capture_page, as_json=options.as_json, out=folder, keep=keep, inside=None
-    )
+    run_job(work, document=capture_document, page=capture_page, as_json=options.as_json, out=folder, keep=keep)
 
 
 def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture":

@@ -66,6 +66,11 @@ COMMANDS = (
         "Accuracy through thoughts with 95% intervals, by number of steps and by operation.",
     ),
     Entry(
+        "stop",
+        "codi_int.cli.stop:stop",
+        "Answer after 0, 1, 2, ... thoughts: when is the answer there, does it stay, is a right one lost again?",
+    ),
+    Entry(
         "think",
         "codi_int.cli.think:think",
         "Think about some problems: the length of each thought, the answer and its text.",
@@ -79,6 +84,11 @@ COMMANDS = (
         "capture",
         "codi_int.cli.capture:capture",
         "Keep the activations of problems: one safetensors file per layer, [position, problem, d_model].",
+    ),
+    Entry(
+        "compare",
+        "codi_int.cli.compare:compare",
+        "Compare two kept runs problem by problem: two models, SAEs, sites or edits.",
     ),
     Entry(
         "figures",
@@ -114,6 +124,12 @@ COMMANDS = (
                 "rank",
                 "codi_int.cli.features_rank:rank",
                 "The alive features of an SAE, the most frequent first: how often they fire, and how strongly.",
+            ),
+            Entry(
+                "show",
+                "codi_int.cli.features_show:show",
+                "One feature in full: where it fires most, on what problems, what its decoder row reads as, what is "
+                "like it.",
             ),
         ),
     ),

@@ -74,6 +74,7 @@ class PatchOptions(o.RunOptions):
         ),
     ] = "default"
     underpowered: Annotated[bool, o.evidence("--underpowered", help="Run even with too few problems.")] = False
+    later: o.Later = "free"
     sae: o.Sae = None
     controls: Annotated[
         int,
@@ -313,7 +314,9 @@ def _run_both(
         pairs=sha256(sources.encode()).hexdigest(),
     )
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
-    engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget)
+    engine = FeatureInterventionEngine(
+        model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget, later=options.later
+    )
     found, again = (_run(options, engine, sites, some, (name, report)) if some else None for some in trials)
     assert found is not None
     return replace(found, again=again)

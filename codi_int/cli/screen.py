@@ -45,6 +45,7 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
         Path | None,
         o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
     ] = None
+    later: o.Later = "free"
     order: Annotated[c.ScreenOrder, o.what(help="attribution: those first that a gradient points at.")] = "index"
     steps: Annotated[
         int,
@@ -168,13 +169,24 @@ def _check(options: ScreenOptions) -> None:
         from codi_int.cli._dictionaries import check_options
 
         check_options(options)
+    several = len(options.layers) * len(options.positions) > 1
+    if options.later == "mean" and several:
+        raise ConfigError(
+            "--later mean measures every site against a baseline of its own; a screen has one.",
+            "Name one --layer and one --position, or write --later clean.",
+        )
     if options.pairs is None:
         return
+    if options.family is not None:
+        raise ConfigError(
+            f"--family {options.family} is where single features were picked, and --pairs tests other things.",
+            "Leave out --family, or leave out --pairs.",
+        )
     if options.features or options.order != "index":
         raise ConfigError(
             "--pairs brings its own features and order.", "Leave out --feature and --order, or leave out --pairs."
         )
-    if len(options.layers) * len(options.positions) > 1:
+    if several:
         raise ConfigError("--pairs are features of one site.", "Name one --layer and one --position.")
 
 
@@ -234,6 +246,7 @@ def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
         model,
         {site: load_sae(name, device=options.device) for site, name in names.items()},
         memory_budget=options.memory_budget,
+        later=options.later,
     )
     begin_warm(engine, len(problems))
     return _Stage(engine, names, problems, _rows(options, folder, engine, problems))
@@ -253,7 +266,8 @@ def _rows(
     if folder.path is None:
         return None
     kind = "ablate" if options.pairs is None else "ablate pairs"
-    return ScreenFolder(folder.path, {"kind": kind, "site": sites, "seed": options.seed, **hashes})
+    how = {"kind": kind, "site": sites, "later": options.later}
+    return ScreenFolder(folder.path, {**how, "seed": options.seed, **hashes})
 
 
 def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:
@@ -263,7 +277,7 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
 
     engine, predicted = stage.engine, _predicted(options, stage, report)
     features = {site: _ordered(options, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
-    family = None if options.family is None else _read_family(options.family, stage)
+    family = None if options.family is None else _read_family(options.family, options, stage)
     if options.seeds is not None or options.against is not None:
         return _compared(options, stage, features, family, report)
     screen = run_screen(
@@ -350,27 +364,19 @@ def _paired(
     return _Found(screen, (), stage.folder)
 
 
-def _read_family(folder: Path, stage: _Stage) -> "Screen":
-    """The screen from which features were picked; ConfigError where it is of other weights, sites or problems."""
-    from codi_int.data.problems import problems_sha256
+def _read_family(folder: Path, options: ScreenOptions, stage: _Stage) -> "Screen":
+    """The screen from which features were picked; ConfigError where its tests are no family with these."""
     from codi_int.interventions.kept import load_result
-    from codi_int.interventions.screens.screen import Screen
+    from codi_int.interventions.screens.inherited import check_family
+    from codi_int.interventions.screens.screen import Screen, screen_settings
+    from codi_int.interventions.screens.sides import take_sides
 
     found = load_result(folder)
     if not isinstance(found, Screen):
         raise ConfigError(f"--family {folder} holds no screen.", "Give the folder of a screen that was kept.")
-    own = {site: sae.sha256 for site, sae in stage.engine.saes.items()}
-    other = {one.site: one.sae_sha256 for one in found.sites}
-    checks = (
-        ("model", found.environment.model_sha256 == stage.engine.model.sha256),
-        ("data", found.environment.data_sha256 == problems_sha256(stage.problems)),
-        ("SAE or site", all(other.get(site) == sae for site, sae in own.items())),
-    )
-    if wrong := next((name for name, same in checks if not same), None):
-        raise ConfigError(
-            f"--family {folder} is a screen with another {wrong} than this one.",
-            "Give the screen from which the features were picked, on the same problems.",
-        )
+    sides = take_sides(stage.problems, o.selection_plan(options))
+    now = screen_settings(stage.engine, sides, tuple(stage.engine.saes), "ablate")
+    check_family(found, now, f"--family {folder}")
     return found
 
 

@@ -7,6 +7,9 @@ import typer
 
 from codi_int.cli import _options as o
 from codi_int.cli._console import begin, quieten, tell
+from codi_int.cli._job import command_line
+from codi_int.files import prepare_folder
+from codi_int.run_folder import hold_folder
 
 
 def train_codi(
@@ -42,14 +45,16 @@ def train_codi(
         quieten()
     tell(f"{loaded.total_batches:,} batches into {out}; processes are starting: {workers}")
     limit = float("inf") if minutes is None else 60 * minutes
-    progress = train(loaded, RunOptions(out, workers=workers, stop_after_seconds=limit, verbose=True))
-    done, total = progress.batch, loaded.total_batches
-    if done < total:
-        tell(f"Stopped after {done} of {total} batches; the same command goes on from there.")
-    else:
-        tell(f"All {total} batches of the recipe are done.")
-    # a run may have been stopped between its last checkpoint and this, or its model thrown away since
-    if not is_exported(out, loaded, model, name):
-        export(out, loaded, model, name)
+    # two runs of one folder would write each other's checkpoints over
+    with hold_folder(prepare_folder(out), command_line()):
+        progress = train(loaded, RunOptions(out, workers=workers, stop_after_seconds=limit, verbose=True))
+        done, total = progress.batch, loaded.total_batches
+        if done < total:
+            tell(f"Stopped after {done} of {total} batches; the same command goes on from there.")
+        else:
+            tell(f"All {total} batches of the recipe are done.")
+        # a run may have been stopped between its last checkpoint and this, or its model thrown away since
+        if not is_exported(out, loaded, model, name):
+            export(out, loaded, model, name)
     so_far = "The model so far" if done < total else "The model"
     typer.echo(f"{so_far} is in {model}: codi-int eval --model {model}")

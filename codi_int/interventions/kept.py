@@ -1,12 +1,13 @@
 """Findings on disk from Python: written as `--out` writes them, and read back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from codi_int.errors import DataError
-from codi_int.files import read_json_object
+from codi_int.files import prepare_folder, read_json_object
 from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.engine.store import FAMILY, OUTCOMES, RESULT, save_family, save_result
 from codi_int.interventions.engine.summary import ResultFamily
@@ -19,21 +20,14 @@ from codi_int.interventions.screens.dictionaries import DictionaryComparison, Se
 from codi_int.interventions.screens.paths import PATHS, EffectByPath
 from codi_int.interventions.screens.screen import Screen
 from codi_int.interventions.screens.thought_map import ThoughtMap
+from codi_int.interventions.stopping import EarlyStopping, StopOutcome
 from codi_int.records import flatten, plain_row, table_row, unflatten
 from codi_int.run_folder import Run, RunFolder
+from codi_int.shown import Finding
 from codi_int.types import Number, Outcome, Result
 
-Kept = (
-    Result
-    | Screen
-    | ThoughtMap
-    | AblationCurve
-    | Evaluation
-    | EffectByPath
-    | ResultFamily
-    | SeedComparison
-    | DictionaryComparison
-)
+Kept = Finding
+"""what can be kept: a `Result`, `Screen`, `ThoughtMap`, `AblationCurve`, ...; each says its schema in `to_dict`"""
 KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/screen@1": ("screen", Screen),
     "codi-int/map@1": ("map", ThoughtMap),
@@ -42,8 +36,11 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/roads@1": ("roads", EffectByPath),
     "codi-int/seeds@1": ("seeds", SeedComparison),
     "codi-int/against@1": ("against", DictionaryComparison),
+    "codi-int/stop@1": ("stop", EarlyStopping),
 }
 """schema to the name of the document and its record; a result has outcomes besides"""
+LATER_KINDS = {"codi-int/comparison@1": ("comparison", "codi_int.runs.compare", "RunComparison")}
+"""the same for records of packages that come after this one: with the module that has it, loaded where it is met"""
 
 
 MOST_NAMED = 4
@@ -59,10 +56,11 @@ def save_finding(found: Kept, folder: str | Path, force: bool = False) -> Path:
     document = found.to_dict()
     place = RunFolder(folder, _identity(document), force, "give force=True")
     place.check()
-    place.claim(**_hashes(document))
-    place.clear()
-    names = _write(found, document, Path(folder))
-    place.finish(names)
+    prepare_folder(folder)
+    with place.hold():
+        place.claim(**_hashes(document))
+        place.clear()
+        place.finish(_write(found, document, Path(folder)))
     return Path(folder)
 
 
@@ -73,7 +71,7 @@ def load_result(folder: str | Path) -> Kept:
         DataError: nothing of that kind there, or files that are not whole.
     """
     folder = Path(folder)
-    names = [RESULT, *(f"{name}.json" for name, _ in KINDS.values())]
+    names = [RESULT, *(f"{name}.json" for name, *_ in (*KINDS.values(), *LATER_KINDS.values()))]
     if folder.is_file() and folder.name in names:
         # the document in the place of its folder, which may hold several
         folder, names = folder.parent, [folder.name]
@@ -84,11 +82,22 @@ def load_result(folder: str | Path) -> Kept:
     try:
         if found.name == RESULT:
             return _read_result(folder, document)
-        _, kind = KINDS[document["schema"]]
+        kind = _kind_of(document["schema"])
         record: Kept = unflatten(kind, _known(kind, document))
+        if isinstance(record, EarlyStopping) and (folder / OUTCOMES).is_file():
+            rows = [{**row, "answer": _number(row["answer"])} for row in _read_table(folder / OUTCOMES)]
+            record = replace(record, outcomes=tuple(StopOutcome(**row) for row in rows))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise DataError(f"{found} is not whole: {error!r}.", "Run the command again.") from None
     return record
+
+
+def _kind_of(schema: str) -> Any:
+    """The record of a schema; KeyError where there is none."""
+    if schema in KINDS:
+        return KINDS[schema][1]
+    _, module, name = LATER_KINDS[schema]
+    return getattr(import_module(module), name)
 
 
 def _nothing_in(folder: Path, names: Sequence[str]) -> DataError:
@@ -105,7 +114,10 @@ def _nothing_in(folder: Path, names: Sequence[str]) -> DataError:
 
 def table_of(found: Kept) -> list[dict[str, Any]]:
     """The rows of a finding, as its kept table has them: problems of a result, features of a screen, cells of a map."""
-    return _TABLES[type(found)](found)
+    kind = type(found)
+    # a record of a later package brings its own
+    rows: list[dict[str, Any]] = _TABLES[kind](found) if kind in _TABLES else found.table_rows()  # type: ignore[attr-defined]
+    return rows
 
 
 def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
@@ -120,7 +132,8 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         parts = [str(number) for number, _ in enumerate(found.results, 1)]
         save_family(found, parts, folder)
         return [FAMILY, *(f"{part}/{name}" for part in parts for name in (RESULT, OUTCOMES, "manifest.json"))]
-    name, _ = KINDS[str(document["schema"])]
+    schema = str(document["schema"])
+    name = KINDS[schema][0] if schema in KINDS else LATER_KINDS[schema][0]
     tables = {} if isinstance(found, Evaluation | EffectByPath) else {name: table_of(found)}
     if isinstance(found, Screen):
         tables["pairs"] = [plain_row(row) for row in found.pairs]
@@ -128,7 +141,18 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         tables["splits"] = [table_row(row) for row in found.splits]
     if isinstance(found, SeedComparison | DictionaryComparison):
         tables |= _more_tables(found)
+    if isinstance(found, EarlyStopping):
+        tables |= stop_tables(found)
     return save_document(folder, name, document, tables)
+
+
+def stop_tables(found: EarlyStopping) -> dict[str, list[dict[str, Any]]]:
+    """What lies beside the document of early stopping: what each thought changes, and every answer."""
+    # answers as floats, as those of a result: whole and broken numbers are one column
+    rows = [
+        {**row, "answer": None if row["answer"] is None else float(row["answer"])} for row in flatten(found.outcomes)
+    ]
+    return {"changes": flatten(found.changes), "outcomes": rows}
 
 
 def write_tables(found: SeedComparison | DictionaryComparison, name: str, folder: Path) -> list[str]:
@@ -287,4 +311,5 @@ _TABLES: dict[type[Any], Callable[[Any], list[dict[str, Any]]]] = {
     EffectByPath: _paths,
     SeedComparison: lambda found: [flatten(row) for row in found.rows],
     DictionaryComparison: lambda found: [_numbers(row) for row in found.rows],
+    EarlyStopping: lambda found: flatten(found.all_rows),
 }

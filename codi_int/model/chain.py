@@ -3,7 +3,8 @@
 These are the low-level pieces. They leave autograd as they find it, so that gradients can flow through them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -281,6 +282,33 @@ class Chain(HostParts):
 
     def _run(self, x: Tensor, cache: KVCache, hook: StepHook | None) -> Tensor:
         return self.stack.final_norm(self.stack.run(x, cache, hook=hook), hook)
+
+    @contextmanager
+    def under(self, session: HookSession) -> Iterator[HookSession]:
+        """Set the hooks of a session while the block lasts, also of one that was set before: its key stays the same."""
+        self._sessions.append(session)
+        try:
+            yield session
+        finally:
+            self._sessions.remove(session)
+
+    def step_hook(self, state: ChainState) -> StepHook | None:
+        """The users' hooks at a state's own position, for whoever runs blocks of it again; None where there are none.
+
+        Raises:
+            HookError: where some of them are to act by one path only: a block that runs again serves both.
+        """
+        # the thought's own hook is called where it is made, after all blocks
+        onward, kept = (
+            tuple(entry for entry in self._entries(state.position, path) if entry.name != THOUGHT_HOOK)
+            for path in ("recurrence", "cache")
+        )
+        if onward != kept:
+            raise HookError(
+                f"A hook at position {state.position} acts by one path only, where an edit of that position runs.",
+                "Set it with propagate='both', or give the engine method='naive'.",
+            )
+        return self._hook(kept, None, state.position, state.problem_ids)
 
     def _entries(self, position: Position, path: Literal["cache", "recurrence"]) -> tuple[HookEntry, ...]:
         """The users' hooks at a position that may reach the answer by a path; while writing there is but one path."""

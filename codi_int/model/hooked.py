@@ -139,15 +139,15 @@ class CodiModel(Shown, Chain):
             SiteError, HookError: before the block for a place that does not exist, inside it for an unusable return
                 value, at its end for a hook that never fired.
         """
+        with self.under(self.session(table, propagate)) as session:
+            yield session
+        session.check_fired()
+
+    def session(self, table: Mapping[Any, HookFunction], propagate: Propagate = "both") -> HookSession:
+        """Hooks that are checked and not set yet: `under` sets them, as often as wanted."""
         places = [(self.check_site(key) if names_site(key) else key, fn) for key, fn in table.items()]
         entries = [make_entry(key, fn, self.hook_names, self.n_thoughts) for key, fn in places]
-        session = HookSession(entries, propagate)
-        self._sessions.append(session)
-        try:
-            yield session
-        finally:
-            self._sessions.remove(session)
-        session.check_fired()
+        return HookSession(entries, propagate)
 
     def encode_question(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a question, ending in <bot>."""
@@ -158,7 +158,11 @@ class CodiModel(Shown, Chain):
         return [self.encode_question(problem) for problem in problems], [problem.id for problem in problems]
 
     def batches(
-        self, problems: ProblemsLike, batch_size: int = BATCH_SIZE, padding: Padding = "masked"
+        self,
+        problems: ProblemsLike,
+        batch_size: int = BATCH_SIZE,
+        padding: Padding = "masked",
+        n_thoughts: int | None = None,
     ) -> list[QuestionBatch]:
         """The problems in batches, padded on the left: of neighbouring lengths, or (`official`) in the order given."""
         if batch_size < 1:
@@ -169,7 +173,8 @@ class CodiModel(Shown, Chain):
         encoded, ids = self._encoded(problems)
         if padding == "official":
             return group_in_order(encoded, ids, Grouping(batch_size, self.config.pad_id, self.device))
-        roomy = self.stack.max_positions - self.n_thoughts - self.config.max_new_tokens - 1
+        behind = (self.n_thoughts if n_thoughts is None else n_thoughts) + self.config.max_new_tokens + 1
+        roomy = self.stack.max_positions - behind
         return group_by_length(encoded, ids, Grouping(batch_size, self.config.pad_id, self.device, roomy=roomy))
 
     def think(

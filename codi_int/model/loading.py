@@ -33,7 +33,8 @@ def load_model(
         base: folder or hub name of the base model, for official checkpoints; default as the preset knows.
         lora_alpha: LoRA's alpha, which no file tells; default as the preset knows, 32 for unknown checkpoints.
         remove_eos: whether no eos stands before <bot> and after <eot>; default as the preset knows, else True.
-        n_thoughts: number of thoughts; default as the preset knows, else 6.
+        n_thoughts: number of thoughts; default as the model's own settings or the preset know, else 6. A model in the
+            native format that was trained with another number has this one added to its name.
         device: "cpu", "cuda", ...
         dtype: "float32", "bfloat16" or "float16"; LoRA is merged in float32 before.
         reinitialize: a seed, to draw all weights anew by the classes' own initialisation: the same architecture and
@@ -62,10 +63,10 @@ def load_model(
     where, kind = torch_device(device), torch_dtype(dtype)
     folder = find_folder(name_or_folder, CHECKPOINT_FILES)
     if is_native_format(folder):
-        given = {"base": base, "lora_alpha": lora_alpha, "remove_eos": remove_eos, "n_thoughts": n_thoughts}
+        given = {"base": base, "lora_alpha": lora_alpha, "remove_eos": remove_eos}
         if used := [name for name, value in given.items() if value is not None]:
             raise ConfigError(f"{folder} says {', '.join(used)} itself: it is in the native format.", "Leave them out.")
-        return load_native(folder, where, kind)
+        return load_native(folder, where, kind, n_thoughts)
     preset = preset_for(str(name_or_folder))
     base = preset.base if base is None and _needs_base(folder) else base
     base_folder = None if base is None else find_folder(base, BASE_FILES)

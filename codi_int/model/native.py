@@ -1,5 +1,6 @@
 """Loading a model from the native format."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,9 +13,14 @@ from codi_int.model.tensors import read_checkpoint, read_file
 from codi_int.model.weights import hash_file_weights
 
 
-def load_native(folder: Path, device: torch.device, dtype: torch.dtype) -> CodiModel:
-    """The model that `save_model` wrote to `folder`."""
+def load_native(folder: Path, device: torch.device, dtype: torch.dtype, n_thoughts: int | None = None) -> CodiModel:
+    """The model that `save_model` wrote to `folder`, with its own number of thoughts or another one."""
     config = read_settings(folder)
+    if n_thoughts is not None and n_thoughts != config.n_thoughts:
+        # the weights, and with them the hash that results name, are the same: the name has to tell the two apart
+        config = replace(
+            config, n_thoughts=n_thoughts, name=f"{config.name} ({n_thoughts} of {config.n_thoughts} thoughts)"
+        )
     hf_config = read_config(folder)
     state = read_checkpoint(folder).tensors
     hf = build_hf(hf_config, state, dtype, folder)

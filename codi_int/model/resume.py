@@ -12,7 +12,7 @@ from codi_int.errors import ConfigError
 from codi_int.model.branch import Branches
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
-from codi_int.model.hooks import PROPAGATE, HookFunction, HookPoint, Recorder, site_hook_name
+from codi_int.model.hooks import PROPAGATE, HookFunction, HookPoint, Recorder, StepHook, site_hook_name
 from codi_int.model.rollout import Rollout
 from codi_int.model.stack import tap
 from codi_int.types import Propagate, Site
@@ -52,14 +52,18 @@ class SiteChange:
 
 
 class _AtPosition:
-    """A stack hook of one position: adds changes to the last token at hook points, and keeps what was asked for."""
+    """A stack hook of one position: the users' hooks, then changes of the last token; keeps what was asked for."""
 
-    def __init__(self, changes: Mapping[str, SiteChange], recorder: Recorder | None, position: int) -> None:
+    def __init__(
+        self, changes: Mapping[str, SiteChange], recorder: Recorder | None, position: int, users: StepHook | None
+    ) -> None:
         self._wanted = recorder.names(position) if recorder else frozenset()
-        self.names = frozenset(changes) | self._wanted
-        self._changes, self._recorder, self._position = changes, recorder, position
+        self.names = frozenset(changes) | self._wanted | (users.names if users else frozenset())
+        self._changes, self._recorder, self._position, self._users = changes, recorder, position, users
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
+        # users first: in a run of the whole model their hooks were set before the change's own
+        tensor = tap(self._users, name, tensor)
         if name in self._changes:
             tensor = self._changes[name].made(tensor)
         if self._recorder and name in self._wanted:
@@ -153,7 +157,9 @@ class ResumePoint:
             x = first.made(x)
         else:  # mlp_out: x is the sum that its block makes of it, so only what is added to the part can be added here
             x = add_in_float32(x, first.delta)
-        return self._rest_of_position(model, state, x, _AtPosition(at_hooks, recorder, self.site.position))
+        # Blocks of this position run again, and with them what users set there: a clean state has it in, these do not.
+        hook = _AtPosition(at_hooks, recorder, self.site.position, model.step_hook(state))
+        return self._rest_of_position(model, state, x, hook)
 
     def _in_same_forward(self, site: Site) -> bool:
         """Whether a later site lies in the forward that `run_on` itself runs block by block."""

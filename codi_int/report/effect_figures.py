@@ -74,6 +74,30 @@ def result_figure(document: Document) -> "matplotlib.figure.Figure":
 
 
 @styled
+def comparison_figure(document: Document) -> "matplotlib.figure.Figure":
+    """What the second of two runs does beyond the first, each difference of accuracy with its 95% interval."""
+    clean, beyond = document["clean"], document["difference"]
+    rows = [("intervened arms", document["effect"])]
+    # with the same weights there is one clean arm, and the difference of effects is that of the intervened arms
+    rows += [] if clean is None else [("clean arms", clean), ("effects of the edits", beyond)]
+    names = [document[word]["experiment"]["label"] or document[word]["name"] for word in ("second", "first")]
+    text = f"{document['n']:,} problems of both. Bars: 95% intervals over problems."
+    figure = new_figure(PAGE, 1.3 + 0.3 * len(rows), " minus ".join(names), text)
+    axis = figure.subplots(1, 1)
+    zero_line(axis)
+    for place, (_, found) in enumerate(rows):
+        factor = MEASURES[0].factor
+        axis.plot([factor * found["low"], factor * found["high"]], [place, place], color=RED, linewidth=1.2)
+        axis.plot(factor * found["estimate"], place, "o", color=RED)
+    axis.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xlabel(MEASURES[0].lines)
+    axis.tick_params(axis="y", length=0)
+    few_ticks(axis)
+    return figure
+
+
+@styled
 def dose_figure(document: Document) -> "matplotlib.figure.Figure":
     """Effect against factor with 95% intervals; edits without a factor stand side by side under their names."""
     results = document["results"]

@@ -1,11 +1,11 @@
-"""The figure of an SAE's features: how often each of them fires."""
+"""Figures of an SAE's features: how often each of them fires, and on what problems one of them does."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import Document, site_name
 from codi_int.report.panels import few_ticks, log_ticks
-from codi_int.report.style import BLUE, PAGE, new_figure, styled, write_figure
+from codi_int.report.style import BLUE, GREY, PAGE, new_figure, styled, write_figure
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -42,4 +42,53 @@ def firing_rate_figure(document: Document) -> "matplotlib.figure.Figure":
         few_ticks(axis)
     log_ticks(rates)
     few_ticks(sizes, "y")
+    return figure
+
+
+MOST_FEATURES = 6
+"""features that one document's figures show"""
+KINDS = ("operation", "operation of step", "n_steps", "correct")
+"""properties that the figure of a feature has rows for"""
+
+
+def shown_figures(document: Document, out: str | Path) -> list[Path]:
+    """Draw a `codi-int/features-show@1` document: `feature-N` for each of the first features that fire somewhere.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    paths: list[Path] = []
+    for one in drawable(document)[:MOST_FEATURES]:
+        paths += write_figure(feature_figure(one), out, f"feature-{one['profile']['feature']}")
+    return paths
+
+
+def drawable(document: Document) -> list[Document]:
+    """The features of a document that fire on problems whose properties are known."""
+    return [one for one in document["features"] if one["profile"]["n_firing"] and _groups(one)]
+
+
+def _groups(one: Document) -> list[Document]:
+    return [group for group in one["groups"] if group["kind"] in KINDS]
+
+
+@styled
+def feature_figure(one: Document) -> "matplotlib.figure.Figure":
+    """Share of problems on which a feature fires, by operation, number of steps and rightness, with 95% intervals."""
+    profile, groups = one["profile"], _groups(one)
+    text = (
+        f"Share of {profile['n_problems']:,} problems of {one['data']} on which the feature fires, by what holds of "
+        "them (n beside each); Wilson's 95% intervals, problems taken as independent. Dashed: of all problems."
+    )
+    title = f"Feature {profile['feature']} at {one['site']} of {one['model']}"
+    figure = new_figure(PAGE * 0.7, 1.2 + 0.17 * len(groups), title, text)
+    axis = figure.subplots()
+    for place, group in enumerate(groups):
+        axis.plot([100 * group["low"], 100 * group["high"]], [place, place], color=BLUE, linewidth=1)
+        axis.plot([100 * group["firing_rate"]], [place], "o", color=BLUE, markersize=3)
+    axis.axvline(100 * profile["firing_rate"], color=GREY, linewidth=0.7, linestyle="--")
+    axis.set_yticks(range(len(groups)), [f"{group['name']} ({group['n']:,})" for group in groups])
+    axis.invert_yaxis()
+    axis.set_xlabel("fires on (% of problems)")
+    few_ticks(axis)
     return figure

@@ -9,9 +9,15 @@ from codi_int.errors import ConfigError, DataError
 from codi_int.files import read_json
 from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
 from codi_int.report.documents import ACCURACY, LOGPROB
-from codi_int.report.effect_figures import dose_figure, dose_figures, result_figure, result_figures
+from codi_int.report.effect_figures import (
+    comparison_figure,
+    dose_figure,
+    dose_figures,
+    result_figure,
+    result_figures,
+)
 from codi_int.report.eval_figures import efficiency_figure
-from codi_int.report.feature_figures import feature_figures
+from codi_int.report.feature_figures import feature_figures, shown_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figure, lens_grid_figure
@@ -26,6 +32,7 @@ from codi_int.report.screen_figures import (
     screen_figures,
     volcano_figure,
 )
+from codi_int.report.stop_figures import stop_figure, stop_figures, stop_logprob_figure
 from codi_int.report.style import write_figure
 from codi_int.report.sweep_figures import sweep_figures
 
@@ -59,6 +66,8 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/results@1": {"dose": dose_figure},
     "codi-int/evaluation@1": {"accuracy": accuracy_figure},
     "codi-int/roads@1": {"paths": path_figure},
+    "codi-int/stop@1": {"stop": stop_figure, "stop-logprob": stop_logprob_figure},
+    "codi-int/comparison@1": {"comparison": comparison_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
@@ -72,15 +81,20 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/sae-eval@1": _alone("efficiency", efficiency_figure),
     "codi-int/evaluation@1": _alone("accuracy", accuracy_figure),
     "codi-int/features-rank@1": feature_figures,
+    "codi-int/features-show@1": shown_figures,
     "codi-int/lens@1": _alone("lens", lens_figure),
     "codi-int/lens-grid@1": _alone("lens", lens_grid_figure),
     "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
     "codi-int/doctor@1": doctor_figures,
+    "codi-int/stop@1": stop_figures,
+    "codi-int/comparison@1": _alone("comparison", comparison_figure),
 }
 """schema of a document to what draws it"""
 KEPT = (
     *("screen.json", "map.json", "curve.json", "results.json", "result.json", "roads.json", "eval.json"),
-    *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json"),
+    *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
+    "stop.json",
+    "features-show.json",
 )
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from codi_int.report.documents import Document
 from codi_int.report.eval_figures import MOST
+from codi_int.report.feature_figures import MOST_FEATURES, drawable
 from codi_int.report.model_figures import MOST_PROBLEMS
 
 
@@ -55,6 +56,15 @@ def _thoughts(document: Document) -> Iterator[str]:
         yield f"the last {left:,} problems"
 
 
+def _features(document: Document) -> Iterator[str]:
+    found = document["features"]
+    if silent := len(found) - len(drawable(document)):
+        yield f"{silent} of {len(found)} features: they fire nowhere, or the problems have no written steps"
+    if (more := len(drawable(document)) - MOST_FEATURES) > 0:
+        yield f"the last {more} features"
+    yield "patterns, numbers and answers: in features-show.json and .csv"
+
+
 def _doctor(document: Document) -> Iterator[str]:
     if not document["parity"]:
         yield "nothing to draw: no comparison was made (doctor --parity 8 makes one)"
@@ -70,4 +80,5 @@ SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/lens-grid@1": _lens_grid,
     "codi-int/thoughts@1": _thoughts,
     "codi-int/doctor@1": _doctor,
+    "codi-int/features-show@1": _features,
 }

@@ -128,12 +128,26 @@ def _evaluation(found: Any) -> Iterator[str]:
     yield f"accuracy {share}, {whole.n_correct:,} of {whole.n:,} right, {found.n_unanswered:,} without a number"
 
 
+def _stop(found: Any) -> Iterator[str]:
+    yield f"EarlyStopping of {found.model} on {found.data}: {_counted(found.n_problems, 'problem')}"
+    yield "right after " + ", ".join(f"{row.thoughts}: {_percent(row.accuracy)}" for row in found.overall)
+    own = found.overall[found.n_thoughts]
+    yield f"after its own {found.n_thoughts} thoughts {own.n_lost:,} right answers are lost again"
+
+
 def _paths(found: Any) -> Iterator[str]:
     yield f"EffectByPath: {found.label} at {found.site}"
     for path in ("both", "cache", "recurrence"):
         effect = getattr(found, path)
         yield f"{path}: {_points(effect.estimate)} points, {effect.logprob.estimate:+.3f} nats"
     yield f"both - (cache + recurrence): {_points(found.interaction.estimate)} points"
+
+
+def _comparison(found: Any) -> Iterator[str]:
+    yield f"RunComparison: {found.second.name} minus {found.first.name}, {_counted(found.n, 'problem')} of both"
+    accuracies = f"{_percent(found.first.accuracy)} -> {_percent(found.second.accuracy)}"
+    yield f"accuracy after the edit {accuracies}; the runs differ in {', '.join(found.differs) or 'nothing'}"
+    yield from _effect_lines(found.effect)
 
 
 def _model(model: Any) -> Iterator[str]:
@@ -184,6 +198,23 @@ def _capture(capture: Any) -> Iterator[str]:
     yield f"{info.model}, layers {_listed(info.layers)}, positions {_listed(info.positions)}, d_model {info.d_model}"
 
 
+def _profiles(found: Any) -> Iterator[str]:
+    model = "no model" if found.model is None else found.model.name
+    yield f"Profiles of {len(found):,} alive of {found.d_sae:,} features at {found.site} of {model}"
+    yield f"{_counted(found.n_problems, 'problem')} of {found.data or '?'}, SAE {found.sae.name}"
+    if found.rows:
+        first = found.rows[0]
+        yield f"most frequent: feature {first.feature}, on {_percent(first.firing_rate)} of them"
+
+
+def _feature(found: Any) -> Iterator[str]:
+    profile = found.profile
+    yield f"Feature {profile.feature} at {found.site} of {found.model or 'no model'}, SAE {found.sae}"
+    yield f"fires on {profile.n_firing:,} of {_counted(profile.n_problems, 'problem')} of {found.data or '?'}"
+    if found.promotes:
+        yield "decoder row reads as " + ", ".join(repr(token.text.strip()) for token in found.promotes)
+
+
 SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Result": _result,
     "Effect": _effect,
@@ -193,6 +224,8 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "AblationCurve": _curve,
     "Evaluation": _evaluation,
     "EffectByPath": _paths,
+    "EarlyStopping": _stop,
+    "RunComparison": _comparison,
     "CodiModel": _model,
     "SAE": _sae,
     "FeatureInterventionEngine": _engine,
@@ -200,6 +233,8 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "SiteActivations": _activations,
     "Latents": _latents,
     "Capture": _capture,
+    "Profiles": _profiles,
+    "FeatureDetail": _feature,
 }
 """name of a class to what says its lines; a subclass goes by its nearest parent"""
 

@@ -24,11 +24,13 @@ from codi_int.interventions.screens.curves import AblationCurve, CurvePoint, Set
 from codi_int.interventions.screens.paths import EffectByPath
 from codi_int.interventions.screens.screen import Screen, ScreenRow, ScreenSite
 from codi_int.interventions.screens.thought_map import MapCell, PathSplit, ThoughtMap
+from codi_int.interventions.stopping import EarlyStopping, StopChange, StopRow
 from codi_int.model.describe import ModelDescription
 from codi_int.model.lens import LensCell, LensGrid, LensGroup, LensReport, LensToken
 from codi_int.model.parity import Parity
 from codi_int.model.trace import ThoughtTrace
 from codi_int.records import ArmEffect, Conclusion, Estimate
+from codi_int.runs.compare import ComparedRun, RunComparison
 from codi_int.sae import SAEMetrics, SAETrainingConfig
 from codi_int.sae.captures import Capture, CaptureInfo, layer_file
 from codi_int.sae.compare import DecoderStructure
@@ -1083,3 +1085,80 @@ BAD_CHECKUP = Checkup(
     parity=replace(PARITY, worst_by_layer=(0.00789, 0.00234), worst_by_position=(0.00123, 0.00789), n_answers_equal=35),
 )
 ROUNDED_CHECKUP = Checkup(model=replace(MODEL, dtype="bfloat16", found={}), parity=PARITY)
+
+
+def stop_row(thoughts: int, group: int, steps: int | None = None, operation: str | None = None) -> StopRow:
+    """Numbers of its own for every group and number of thoughts; beyond two thoughts nothing is settled."""
+    number = 10 * group + thoughts
+    return StopRow(
+        thoughts=thoughts,
+        steps=steps,
+        operation=operation,
+        n=1_000 + 100 * group,
+        n_correct=300 + 20 * number,
+        share=Estimate(0.30125 + 0.01 * number, 0.27375 + 0.01 * number, 0.33125 + 0.01 * number),
+        n_settled=400 + 90 * number if thoughts <= 2 else None,
+        n_lost=7 + 2 * number,
+        final=Estimate(
+            0.0625 * number - 3.0,
+            None if thoughts == 2 else 0.0625 * number - 3.125,
+            None if thoughts == 2 else 0.0625 * number - 2.75,
+        ),
+    )
+
+
+def stop_change(thoughts: int, group: int, steps: int | None = None, operation: str | None = None) -> StopChange:
+    """One group gains nothing by any thought."""
+    number = 10 * group + thoughts
+    value = -0.00125 if group == 1 else 0.00375 * number + 0.1
+    return StopChange(
+        thoughts=thoughts,
+        steps=steps,
+        operation=operation,
+        n=1_000 + 100 * group,
+        n_broken=11 + number,
+        n_fixed=1_041 + number,
+        change=Estimate(value, value - 0.02125, value + 0.03375, p_value=0.0001, p_adjusted=0.00021 * number),
+    )
+
+
+STOP_GROUPS = ((0, None, None), (1, 1, None), (2, 2, None), (3, None, "addition"), (4, None, "division"))
+STOP_ROWS = tuple(stop_row(k, *group) for group in STOP_GROUPS for k in range(5))
+STOP = EarlyStopping(
+    model="codi-mini",
+    data="stories:validation",
+    n_problems=1_000,
+    n_thoughts=2,
+    most=4,
+    overall=STOP_ROWS[:5],
+    rows=STOP_ROWS[5:15],
+    by_operation=STOP_ROWS[15:],
+    changes=tuple(stop_change(k, *group) for group in STOP_GROUPS for k in range(1, 5)),
+    n_clusters=987,
+    environment=ENVIRONMENT,
+    notes=("1 of 1,000 questions holds words that codi-mini does not know.",),
+)
+COMPARISON = RunComparison(
+    first=ComparedRun("runs/449", EXPERIMENT, 1_319, clean_accuracy=0.87415, accuracy=0.83094),
+    second=ComparedRun("runs/162", SWAP_RESULT.experiment, 1_495, clean_accuracy=0.91234, accuracy=0.90056),
+    n=1_207,
+    differs=("kind", "features", "model"),
+    same_model=False,
+    effect=replace(EFFECT, logprob=None, margin=None, probability=None, verdict="The second run is right more often."),
+    clean=replace(EFFECT, estimate=0.03819, low=0.01119, high=0.06519, p_value=0.0061),
+    difference=Estimate(0.03141, -0.00222, 0.06512, 0.0712),
+    by_operation=RESULT.by_operation,
+    by_steps=RESULT.by_steps,
+    seed=7,
+    notes=("112 of 1,319 problems of runs/449 are not in the other run.",),
+)
+SAME_MODEL_COMPARISON = replace(
+    COMPARISON,
+    differs=(),
+    same_model=True,
+    clean=None,
+    effect=replace(EFFECT, verdict="Unresolved: a difference is not shown."),
+    by_operation=(),
+    by_steps=(),
+    notes=(),
+)

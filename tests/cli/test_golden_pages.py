@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from codi_int.cli._dictionary_pages import against_section, seeds_section
+from codi_int.cli._feature_pages import detail_pages, rank_page
 from codi_int.cli._fitting import Page
 from codi_int.cli._intervene import paths_page
 from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
@@ -22,12 +23,15 @@ from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
 from codi_int.cli.capture import capture_page
+from codi_int.cli.compare import comparison_page
 from codi_int.cli.curve import curve_page
 from codi_int.cli.lens import _grid_page, _report_page
 from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
+from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
 from tests.cli import golden_dictionaries as dictionaries
+from tests.cli import golden_features as features
 from tests.cli import golden_records as made
 
 FOLDER = Path(__file__).parent / "golden"
@@ -39,6 +43,8 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "dead-feature": lambda: result_page(made.DEAD_RESULT),
     "swap": lambda: result_page(made.SWAP_RESULT),
     "family": lambda: family_page(made.FAMILY),
+    "compare": lambda: comparison_page(made.COMPARISON),
+    "compare-same-model": lambda: comparison_page(made.SAME_MODEL_COMPARISON),
     "paths": lambda: paths_page(made.PATHS, made.PATHS_DOCUMENT),
     "screen": lambda: screen_page(made.SCREEN, (made.AGREEMENT,), top=20),
     "screen-sites": lambda: screen_page(made.SITES_SCREEN, made.SITES_AGREEMENTS, top=2),
@@ -61,6 +67,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     ),
     "eval": lambda: evaluation_page(made.EVALUATION),
     "eval-plain": lambda: evaluation_page(made.PLAIN_EVALUATION),
+    "stop": lambda: stop_page(made.STOP),
     "think": lambda: traces_page(made.TRACES, made.TRUTHS),
     "lens-problem": lambda: _grid_page(made.LENS_GRID, known=True),
     "lens-question": lambda: _grid_page(made.LENS_GRID, known=False),
@@ -71,6 +78,8 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "sae-eval": lambda: sae_evaluation_page(made.SAE_EVALUATION),
     "sae-sweep": lambda: sweep_page(made.SWEEP_PLAN, made.SWEEP_ROWS, "codi-mini"),
     "sae-sweep-long": lambda: sweep_page(made.SWEEP_PLAN, made.LONG_SWEEP_ROWS, "codi-mini"),
+    "features-rank": lambda: rank_page(features.PROFILES, features.PROFILES.rows, top=2),
+    "features-show": lambda: detail_pages([features.DETAIL, features.SILENT]),
     "doctor": made.CHECKUP.page,
     "doctor-bad": made.BAD_CHECKUP.page,
     "doctor-rounded": made.ROUNDED_CHECKUP.page,
@@ -107,6 +116,13 @@ def test_pages_print_the_exact_text(name: str, width: int, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)  # pages print the folders that they are given: relative ones are the same everywhere
     golden, text = golden_and_text(name, PAGES[name](), width)
     assert text == golden, "see the docstring of this file"
+
+
+def test_at_100_columns_a_family_says_what_does_more_than_its_controls() -> None:
+    lines = rendered(PAGES["family"](), 100).splitlines()
+    assert sum(line.endswith("63 % of 4 controls") for line in lines) == 1
+    # which few single features have
+    assert "Left out at 100 columns: interval of nats; --json and --out have them." in lines
 
 
 def test_every_golden_text_has_its_page() -> None:

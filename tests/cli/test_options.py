@@ -65,6 +65,7 @@ def known_choices() -> dict[str, tuple[str, ...]]:
     """What the library knows, under the names of the types that write it again."""
     from codi_int.data.answers import ANSWER_RULES
     from codi_int.interventions.edits.basic import MODES
+    from codi_int.interventions.engine.later import LATERS
     from codi_int.interventions.evidence.family import CORRECTIONS
     from codi_int.interventions.patching.pairs import KINDS as PAIRS
     from codi_int.interventions.screens.rankings import ORDERS
@@ -77,6 +78,7 @@ def known_choices() -> dict[str, tuple[str, ...]]:
     return {
         "Mode": MODES,
         "Propagate": (*PROPAGATE, "split"),
+        "Later": LATERS,
         "Padding": PADDINGS,
         "AnswerRule": ANSWER_RULES,
         "PairKind": (*PAIRS, "both"),

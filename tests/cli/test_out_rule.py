@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from codi_int.cli.main import all_commands
+from codi_int.run_folder import hold_folder
 
 ROOT = Path(__file__).parents[2]
 # command, what makes it another run, figures that it draws
@@ -111,3 +112,18 @@ def test_no_command_of_the_docs_writes_into_what_ships() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]:
         for line in path.read_text().splitlines():
             assert "--out codi_int" not in line, f"{path}: {line}"
+
+
+def test_a_folder_that_another_process_writes_to_is_refused_before_anything_is_loaded(
+    run: Callable, shelf, tmp_path: Path
+) -> None:
+    words = ["eval", "--model", shelf.model, "--data", shelf.data, "--out", str(tmp_path / "kept")]
+    (tmp_path / "kept").mkdir()
+    with hold_folder(tmp_path / "kept", ["codi-int", "eval"]):
+        ran = run(*words)
+    assert ran.code == 2
+    assert "is being written to by codi-int eval (process" in ran.err
+    assert len(ran.err.splitlines()) == 2
+    assert run(*words).code == 0
+    assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"evaluation.json", "manifest.json"}
+    assert not (tmp_path / "kept" / ".lock").exists()

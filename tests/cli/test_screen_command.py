@@ -26,7 +26,7 @@ def test_every_feature_has_a_row_whatever_the_order(run: Callable, words: tuple[
         assert row.pop("flips") == other.pop("flips")
         assert [len(one.pop("folds")) for one in (row, other)] == [2, 2]
         # rows of a batch are summed in another order
-        assert row == pytest.approx(other, abs=1e-5)
+        assert row == pytest.approx(other, abs=5e-5)
 
 
 def test_the_table_shows_as_many_as_asked(run: Callable, words: tuple[str, ...]) -> None:
@@ -103,6 +103,12 @@ def test_features_picked_from_a_kept_screen_bring_its_family(
     other = run(*words, "--feature", "4", "--limit", "8", "--family", str(tmp_path / "all"))
     assert other.code == 2
     assert "is a screen with another data than this one" in other.err
+    bound = run(*words, "--feature", "4", "--bound", "0.02", "--family", str(tmp_path / "all"))
+    assert bound.code == 2
+    assert bound.err.strip().splitlines()[-2:] == [
+        f"error: --family {tmp_path / 'all'} is a screen with another bound than this one: 0.005, not 0.02.",
+        "Give --bound 0.005, as that screen had it, or run that screen again.",
+    ]
 
 
 def test_rows_of_another_screen_are_not_mixed_in(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 import codi_int as ci
 from codi_int.errors import CodiError
 from codi_int.features import profiles
+from codi_int.features.details import describe_feature
 from codi_int.sae import SAEConfig, TopKSAE
 
 SITE = ci.Site(14, 3)
@@ -31,10 +32,44 @@ def test_by_hand(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
     monkeypatch.setattr(profiles, "ROWS_AT_ONCE", rows_at_once)
     found = profiles.profile_rows(identity_sae(), torch.tensor(ROWS))
     # feature 0 fires on three problems with 3, -1 and 4, feature 2 on two with 2 and -5, feature 1 never
-    assert [tuple(asdict(one).values()) for one in found] == [
-        (1, 0, 0.75, 3, 4, pytest.approx(8 / 3), 4.0),
-        (2, 2, 0.5, 2, 4, pytest.approx(3.5), 5.0),
+    assert [tuple(asdict(one).values())[:9] for one in found] == [
+        (1, 0, 0.75, 3, 4, pytest.approx(8 / 3), 4.0, 2.0, 4.0),
+        (2, 2, 0.5, 2, 4, pytest.approx(3.5), 5.0, -1.5, -5.0),
     ]
+    assert (found.alive, found.d_sae, found.n_problems, found.model) == ((0, 2), 3, 4, None)
+    assert found.column(2).tolist() == [0.0, 2.0, 0.0, -5.0]
+    assert found.column(1).tolist() == [0.0] * 4
+    # columns in the order asked for, a feature that never fires among them
+    assert found.firing([2, 1, 0]).T.tolist() == [[False, True] * 2, [False] * 4, [True, True, True, False]]
+    # rows are reconstructed whole: no row has more than two numbers
+    assert found.explained_variance == 1.0
+
+
+def test_a_single_feature_has_no_neighbour() -> None:
+    sae = TopKSAE(SAEConfig(d_in=3, d_sae=1, k=1, rule="abs"))
+    with torch.no_grad():
+        sae.W_enc.copy_(torch.ones(3, 1))
+    (only,) = profiles.profile_rows(sae, torch.tensor(ROWS))
+    assert (only.nearest, only.nearest_cosine) == (None, None)
+
+
+def test_what_explains_nothing_has_no_share() -> None:
+    same = profiles.profile_rows(identity_sae(), torch.tensor([ROWS[0]] * 3))
+    assert same.explained_variance is None
+    poor = identity_sae()
+    with torch.no_grad():
+        poor.W_dec.zero_()
+    assert profiles.profile_rows(poor, torch.tensor(ROWS)).explained_variance == pytest.approx(0.0)
+
+
+def test_activations_of_another_place_are_refused() -> None:
+    with pytest.raises(CodiError, match=r"The SAE reads rows of 3 numbers, got activations of shape \[4, 2\]\.\nGive"):
+        profiles.profile_rows(identity_sae(), torch.zeros(4, 2))
+    with pytest.raises(CodiError, match=r"There are no activations to profile\.\n"):
+        profiles.profile_rows(identity_sae(), torch.zeros(0, 3))
+    found = profiles.profile_rows(identity_sae(), torch.tensor(ROWS))
+    with pytest.raises(CodiError, match=r"Feature 3 does not exist\.\nThe SAE has features 0 to 2\."):
+        describe_feature(found, 3)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +92,9 @@ def test_the_shipped_sae_against_numpy(shipped: ci.CodiModel) -> None:
         assert one.firing_rate == counts[one.feature] / 60
         assert one.mean_activation == pytest.approx(column[column > 0].mean(), rel=1e-5)
         assert one.max_activation == pytest.approx(column.max(), rel=1e-6)
+        signed = dense[:, one.feature]
+        assert one.mean_signed == pytest.approx(signed[signed != 0].mean(), rel=1e-4)
+        assert one.max_signed == signed[column.argmax()]
 
 
 def test_it_agrees_with_the_order_of_curves(shipped: ci.CodiModel) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.edits.basic import Ablate, Amplify
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.families import adjust
+from codi_int.interventions.evidence.family import Flips
 from codi_int.interventions.screens import groups
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_again, run_screen
@@ -125,10 +127,65 @@ def test_features_picked_from_another_screen_bring_its_family(
     whole = run_screen(engine, right, selection=plan)
     assert picked.rows[0].p_adjusted == whole.rows[17].p_adjusted != alone.rows[0].p_adjusted
     assert len(picked.rows) == 1
-    # folds select by what each did in either fold, and that screen has nothing to say of folds
-    nowhere = replace(screen, rows=tuple(replace(row, folds=()) for row in screen.rows))
-    with pytest.raises(ConfigError, match="was not measured in folds"):
-        run_screen(engine, right, features=[17], selection=SelectionPlan(confirm="folds"), family=nowhere)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"make_edit": lambda feature: Amplify(feature, factor=2.0)},
+            "another edit than this one: ablate, not amp",
+        ),
+        ({"selection": SelectionPlan(bound=0.01)}, "another bound than this one: 0.005, not 0.01"),
+        ({"selection": SelectionPlan(confirm="folds")}, "family is a screen that was not measured in folds"),
+        ({"data": "of other problems"}, "with another data than this one"),
+        ({"model": "of other weights"}, "with another model than this one: of other wei, not "),
+        ({"sae": "of another SAE"}, f"with another SAE at {SITE} than this one: of another S, not "),
+        ({"site": OTHER}, f"a screen of other sites than {SITE}: {OTHER}"),
+        ({"kept": "long ago"}, "was kept before screens declared a bound"),
+        ({"later": "clean"}, "with another --later than this one: clean, not free"),
+    ],
+)
+def test_a_screen_that_is_no_family_of_this_one_is_refused(
+    engine: FeatureInterventionEngine,
+    right: tuple[Problem, ...],
+    screen: Screen,
+    settings: dict[str, Any],
+    says: str,
+) -> None:
+    family = replace(screen, rows=tuple(replace(row, folds=()) for row in screen.rows))
+    settings = dict(settings)
+    if (data := settings.pop("data", None)) is not None:
+        family = replace(family, environment=replace(family.environment, data_sha256=data))
+    if (model := settings.pop("model", None)) is not None:
+        family = replace(family, environment=replace(family.environment, model_sha256=model))
+    if (sae := settings.pop("sae", None)) is not None:
+        family = replace(family, sites=(replace(family.sites[0], sae_sha256=sae),))
+    if (site := settings.pop("site", None)) is not None:
+        family = replace(family, sites=(replace(family.sites[0], site=site),))
+    if (later := settings.pop("later", None)) is not None:
+        family = replace(family, later=later)
+    if settings.pop("kept", None) is not None:
+        family = replace(family, selection=None)
+    plan = {"selection": SelectionPlan(confirm="none")} | settings
+    with pytest.raises(ConfigError) as error:
+        run_screen(engine, right, features=[17], family=family, **plan)
+    assert says in str(error.value)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_family_of_which_the_same_features_changed_other_answers_is_told(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...], screen: Screen
+) -> None:
+    rows = tuple(replace(row, flips=Flips((0,), (1,))) if row.feature == 17 else row for row in screen.rows)
+    plan = SelectionPlan(confirm="none")
+    found = run_screen(engine, right, features=[4, 17], selection=plan, family=replace(screen, rows=rows))
+    assert [note for note in found.notes if "family" in note] == [
+        "1 of the 2 features that the family's screen has as well changed other answers there, feature 17 among them: "
+        "was it run by another splice or path?"
+    ]
+    same = run_screen(engine, right, features=[4, 17], selection=plan, family=screen)
+    assert not any("family" in note for note in same.notes)
 
 
 def test_pairs_that_no_feature_touches_are_not_run(screen: Screen) -> None:

@@ -162,6 +162,14 @@ class AtSites:
         return AtSites(tuple(zip(self.sites, _move_parts(self.parts, features), strict=True)))
 
 
+def as_table(edit: Any, site: Site) -> AtSites:
+    """An edit as a table of sites, of which it may have but one; HookError for what is no edit."""
+    if isinstance(edit, AtSites):
+        return edit
+    check_edit(edit)
+    return AtSites(((site, edit),))
+
+
 def reach_order(site: Site) -> tuple[int, bool, int, int]:
     """A key that sorts sites into the order in which the model computes them."""
     if site.layer is None:

@@ -1,18 +1,33 @@
-"""Controls that know no SAE: does something plainer, on the same problems and of the same size, do as much?"""
+"""Controls: does the same edit of other features do as much, or something plainer of the same size?"""
 
 from collections.abc import Sequence
 
+from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import (
     Controls,
     covariance_directions,
     difference_of_means,
+    feature_stats,
+    matched_features,
     principal_components,
     single_dimensions,
     single_neurons,
 )
 from codi_int.interventions.engine.planning import draw_directions
 from codi_int.interventions.engine.site_context import SiteContext
+
+
+def matched_edits(table: AtSites, contexts: Sequence[SiteContext], draws: int, seed: int) -> list[AtSites]:
+    """The same edit on random features that fire as often and move the residual as far, drawn at each of its sites."""
+    drawn = []
+    for at, part in zip(contexts, table.parts, strict=True):
+        stats = feature_stats(at.latents, at.sae.W_dec.float().norm(dim=1))
+        drawn.append(matched_features(stats, part.features, draws, seed))
+    # One control is a stand-in for every feature of every site. Sites may yield fewer sets than asked for, where few
+    # features are alive; the shortest list decides (hence strict=False).
+    rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
+    return [table.moved_to(features) for features in rows]
 
 
 def baseline_arms(

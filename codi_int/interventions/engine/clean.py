@@ -14,11 +14,12 @@ from codi_int.data.answers import is_right
 from codi_int.data.chains import cluster_problems
 from codi_int.errors import ConfigError, DataError
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
+from codi_int.interventions.engine.later import Background, Held, make_background
 from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import bytes_per_slot
 from codi_int.model.rollout import QuestionBatch, Rollout, usual_opening
-from codi_int.progress import Progress
+from codi_int.progress import Progress, rename_stage
 from codi_int.types import Number, Outcome, Problem, Site
 
 MEMORY_BUDGET = 2 * 1024**3
@@ -93,7 +94,7 @@ class RolloutCache:
 
 @dataclass(frozen=True)
 class CleanPass:
-    """What the model does on some problems when nobody interferes."""
+    """What the model does on some problems when nobody interferes, or with later positions held (`background`)."""
 
     problems: tuple[Problem, ...]
     """in the order given"""
@@ -113,6 +114,8 @@ class CleanPass:
     """which batch holds a problem"""
     row_of: Int[Tensor, " n"]
     """in which row of it"""
+    background: Background | None = None
+    """later positions that were held while it ran, and are while edits run on it; None where nobody interfered"""
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
@@ -187,6 +190,8 @@ class CleanPasses:
         self._pass: CleanPass | None = None
         self._key: Hashable = None
         self._arms: list[tuple[Hashable, ArmPlan, ArmScores]] = []
+        self._backgrounds: dict[Held, Background] = {}
+        self._held_under: Hashable = None
 
     def get(
         self,
@@ -197,15 +202,46 @@ class CleanPasses:
         progress: Progress | None,
     ) -> CleanPass:
         """The last pass where it is the one asked for, else a new one in its place; errors are those of `run_clean`."""
-        # Hooks and weights belong to the key as problems do: a pass that was run inside `with model.hooks(...)`, or
-        # before a weight was changed, is the clean arm of no later run.
-        key = (model.state_key(), tuple(problems), budget)
+        key = _key(model, problems, budget)
         if self._pass is None or self._key != key or not set(sites) <= set(self._pass.activations):
             self._pass = None  # the old pass and the new one need not fit into memory together
             self._arms = []
             self._pass = run_clean(model, problems, tuple(dict.fromkeys((*sites, *self._sites))), budget, progress)
             self._key = key
         return self._pass
+
+    def held(
+        self,
+        model: CodiModel,
+        problems: Sequence[Problem],
+        sites: Sequence[Site],
+        budget: int,
+        held: Held,
+        progress: Progress | None,
+    ) -> CleanPass:
+        """The pass with some later positions held; errors are those of `run_clean`.
+
+        Held at their clean values they change nothing by themselves, so that is the ordinary pass. Held at their means
+        they do, and the pass that has the means gives way to the one that runs with them.
+        """
+        if not held.sites:
+            return self.get(model, problems, sites, budget, progress)
+        key = _key(model, problems, budget)
+        if self._held_under != key:
+            self._held_under, self._backgrounds = key, {}
+        found = self._backgrounds.get(held)
+        if found is None or held.later == "clean":
+            plain = self.get(model, problems, (*sites, *held.sites), budget, progress)
+            if found is None:
+                names, right = [one.id for one in plain.problems], sum(one.correct for one in plain.outcomes)
+                found = make_background(model, held, plain.activations, names, right)
+                self._backgrounds[held] = found
+            if held.later == "clean":
+                return replace(plain, background=found)
+            del plain  # it need not fit into memory beside the next one
+        with model.under(found.session):
+            report = rename_stage(progress, "baseline pass")
+            return replace(self.get(model, problems, sites, budget, report), background=found)
 
     def scored(self, plan: ArmPlan, how: Hashable, score: Callable[[], ArmScores]) -> ArmScores:
         """Scores of an arm on the last pass, remembered or found by `score`.
@@ -222,6 +258,12 @@ class CleanPasses:
         scores = score()
         self._arms.append((how, plan, scores))
         return scores
+
+
+def _key(model: CodiModel, problems: Sequence[Problem], budget: int) -> Hashable:
+    # Hooks and weights belong to the key as problems do: a pass that was run inside `with model.hooks(...)`, or before
+    # a weight was changed, is the clean arm of no later run.
+    return (model.state_key(), tuple(problems), budget)
 
 
 def _same_changes(a: ArmPlan, b: ArmPlan) -> bool:

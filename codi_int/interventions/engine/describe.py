@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
@@ -12,18 +13,85 @@ from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.planning import SiteState
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.controlled import CALIPER
 from codi_int.model.hooked import CodiModel
 from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.notes import idle_edit_note, sae_notes
 from codi_int.sae.base import SAE
 from codi_int.sae.metrics import explained_variance
-from codi_int.types import Arm, Problem, Site
+from codi_int.types import Arm, Experiment, Later, Problem, Propagate, Site, Splice
 
 ALIVE_NAMED = 5
 """features that the note on a dead one names"""
 LARGE = 100.0
 """an edit so many times longer than the residual itself leaves little of it"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine runs an edit, as far as a record names it."""
+
+    model: str
+    """name of the model"""
+    splice: Splice
+    """how edited latents go back into the residual"""
+    propagate: Propagate
+    """by which paths the edit may reach the answer"""
+    later: Later
+    """what later positions do"""
+    seed: int
+    """of everything random"""
+
+
+def describe_experiment(
+    edit: Any, context: SiteContext, settings: Settings, sites: tuple[Site, ...], sae: str, data: str
+) -> Experiment:
+    """What was done, in full.
+
+    Args:
+        edit: the edit.
+        context: where it begins, on which problems.
+        settings: how it was run.
+        sites: all that it changes.
+        sae: name of the SAEs.
+        data: name of the problems.
+    """
+    found = as_edit(edit)
+    return Experiment(
+        kind=found.kind,
+        features=found.features,
+        site=context.site,
+        mode=found.mode,
+        factor=None if found.factor is None else float(found.factor),
+        splice=settings.splice,
+        propagate=settings.propagate,
+        model=settings.model,
+        sae=sae,
+        data=data,
+        n_problems=len(context.clean.problems),
+        seed=settings.seed,
+        label=found.label,
+        sites=sites,
+        later=settings.later,
+    )
+
+
+def later_note(context: SiteContext, later: Later) -> tuple[str, ...]:
+    """What later positions did, where they were not free, and what the baseline then is."""
+    if later == "free":
+        return ()
+    found, clean = context.clean.background, context.clean
+    if found is None:
+        what = f"later={later} has nothing to hold and changes nothing"
+        return (f"Nothing later reads a position of this layer behind {context.site}: {what}.",)
+    if later == "clean":
+        return (f"{found.held.words} in every arm: what reaches the answer does so past these positions.",)
+    right, n = sum(outcome.correct for outcome in clean.outcomes), len(clean.problems)
+    return (
+        f"{found.held.words} in every arm, the one called clean as well. That one is right on {right:,} of {n:,}, the "
+        f"undisturbed model on {found.n_correct:,}; the clean answer is the one that it gives.",
+    )
 
 
 def name_of_saes(saes: Mapping[Site, SAE | None]) -> str:
@@ -34,26 +102,29 @@ def name_of_saes(saes: Mapping[Site, SAE | None]) -> str:
 
 
 def notes_on(
-    edit: AtSites, saes: Mapping[Site, SAE | None], arm: ArmPlan, residual_norm: float, splice: str, memory: str
+    context: SiteContext, edit: AtSites, saes: Mapping[Site, SAE], arm: ArmPlan, splice: Splice
 ) -> tuple[str, ...]:
     """What a reader should know about an edit and its arms.
 
     Args:
+        context: where it begins.
         edit: the edit, with its sites.
-        saes: the SAE of each of them.
+        saes: by site; a site of the edit may have none.
         arm: what it adds.
-        residual_norm: mean norm of the undisturbed activations at the first site.
         splice: how edited latents go back into the residual.
-        memory: what `memory_note` says.
     """
-    notes = []
-    if splice == "replace" and any(sae is not None for sae in saes.values()):
+    residual_norm = float(context.activations.float().norm(dim=1).mean())
+    # where latents were asked for and nothing moved, the next question is which features would move something
+    idle = edit.features and not bool(arm.edited.any())
+    memory = memory_note(context.clean)
+    notes = [*alive_note(context.site, context.place.latents)] if idle else []
+    if splice == "replace" and any(site in saes for site in edit.sites):
         notes.append(
             "splice=replace: the effect is against the reconstructed arm; what that itself costs is no part of it."
         )
     if len(edit.sites) > 1:
         notes.append("Several sites: at each, the edit gets what arrives there under the edits before it.")
-    if bare := [str(site) for site, sae in saes.items() if sae is None]:
+    if bare := [str(site) for site in edit.sites if site not in saes]:
         notes.append(f"No SAE at {', '.join(bare)}: there the reconstructed arm is the clean one.")
     # such an edit shows what noise does, whatever its features mean
     if arm.edit_size > LARGE * residual_norm:

@@ -10,16 +10,18 @@ import torch
 from codi_int.data.problems import ProblemsLike, as_problems, name_of_problems
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.edits.adapt import as_edit, named_edit
-from codi_int.interventions.edits.basic import Edit, check_edit, check_features
-from codi_int.interventions.edits.combined import AtSites
+from codi_int.interventions.edits.basic import Edit, check_features
+from codi_int.interventions.edits.combined import AtSites, as_table
 from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine import describe, summary
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
-from codi_int.interventions.engine.baselines import baseline_arms
+from codi_int.interventions.engine.baselines import baseline_arms, matched_edits
 from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, CleanPasses, rows_within
 from codi_int.interventions.engine.comparison import control_sets
-from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
+from codi_int.interventions.engine.controls import Controls, as_controls
+from codi_int.interventions.engine.describe import Settings
 from codi_int.interventions.engine.environment import describe_environment
+from codi_int.interventions.engine.later import LATERS, hold_after
 from codi_int.interventions.engine.naive import recapture, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
 from codi_int.interventions.engine.site_context import SiteContext
@@ -36,7 +38,7 @@ from codi_int.progress import Progress, rename_stage
 from codi_int.sae.base import SAE, check_fits
 from codi_int.sae.store import as_sae
 from codi_int.shown import Shown
-from codi_int.types import Experiment, Outcome, Problem, Propagate, Result, Site, SiteLike, Splice
+from codi_int.types import Later, Outcome, Problem, Propagate, Result, Site, SiteLike, Splice
 
 AnyEdit = Edit | ResidualEdit | AtSites | Any
 """what the engine runs: an edit of latents, of the residual, or a table of them"""
@@ -57,6 +59,7 @@ class FeatureInterventionEngine(Shown):
         memory_budget: int = MEMORY_BUDGET,
         max_rows: int = MAX_ROWS,
         method: str = "suffix",
+        later: str = "free",
     ) -> None:
         """
         Args:
@@ -72,6 +75,8 @@ class FeatureInterventionEngine(Shown):
             max_rows: how many (edit, problem) rows run together at most; fewer where the budget does not hold them,
                 halved where memory runs out.
             method: `suffix` runs only what comes after the site; `naive` runs the whole model for every edit.
+            later: what the later positions of an edited layer do, in the baseline and in the edited arm: `free`; `mean`
+                holds each at its mean over the problems, so that they say nothing; `clean` at its clean values.
 
         Raises:
             SAEError: for an SAE that was made for another site, width or model.
@@ -83,6 +88,7 @@ class FeatureInterventionEngine(Shown):
             raise ConfigError(f"{model!r} is no model.", 'Give load_model("codi-mini"), for example.')
         _one_of("splice", splice, ("add", "replace"))
         _one_of("method", method, ("suffix", "naive"))
+        _one_of("later", later, LATERS)
         if not saes:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
         if max_rows < 1 or memory_budget < 0:
@@ -99,6 +105,7 @@ class FeatureInterventionEngine(Shown):
             check_fits(sae, model, site)
         self.model, self.sites = model, tuple(table)
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
+        self.later = cast(Later, later)
         self.memory_budget, self.method = memory_budget, method
         self.max_rows = rows_within(model, memory_budget, max_rows)
         self._passes = CleanPasses()
@@ -145,7 +152,7 @@ class FeatureInterventionEngine(Shown):
         edit, problems, seed = named_edit(edit), as_problems(problems), as_whole("seed", seed)
         asked, bound = as_controls(controls, deprecated), check_bound(bound)
         table = self._check_request(edit, site)
-        context = self.site_context(problems, table.sites[0], progress)
+        context = self.site_context(problems, table.sites[0], progress, edited=table.sites)
         warned = self.warn_at(context, table.sites)
         arm = self.plan(context, table)
         # Controls of an edit that changes nothing would be compared with nothing.
@@ -160,20 +167,22 @@ class FeatureInterventionEngine(Shown):
         before = outcomes["reconstructed" if self.splice == "replace" else "clean"]
         change = summary.change_between(before, outcomes["intervened"], context.clean.clusters)
         beside = control_sets(context.clean, before, sets, scores=scores[2:], arm=arm, change=change)
-        effect = beside_controls(summary.effect_of_edit(edit, arm, change, seed, bound), beside)
-        arms = {name: summary.summarize_arm(arm_outcome) for name, arm_outcome in outcomes.items()}
+        effect = beside_controls(
+            summary.effect_of_edit(edit, context, arm, change=change, seed=seed, bound=bound), beside
+        )
+        arms = summary.summarize_arms(context.clean, outcomes)
         after = describe.doubts_after(
             edit, table, self.saes, arm=arm, arms=arms, n_problems=len(context.clean.problems)
         )
         spent = time.perf_counter() - started
         return Result(
-            experiment=self._experiment(
+            experiment=describe.describe_experiment(
                 edit,
-                table,
                 context,
-                seed=seed,
+                Settings(self.model.name, self.splice, self.propagate, self.later, seed),
+                sites=table.sites,
+                sae=sae_name or describe.name_of_saes({site: self.saes.get(site) for site in table.sites}),
                 data=name_of_problems(problems, data),
-                sae_name=sae_name,
             ),
             arms=arms,
             effect=effect,
@@ -186,7 +195,8 @@ class FeatureInterventionEngine(Shown):
             notes=(
                 *warned,
                 *self._warn(after),
-                *self._notes(context, table, arm),
+                *describe.later_note(context, self.later),
+                *describe.notes_on(context, table, self.saes, arm, self.splice),
                 *describe.controls_note(table, arm, sets["random_features"], matched),
             ),
         )
@@ -209,12 +219,23 @@ class FeatureInterventionEngine(Shown):
 
     @torch.no_grad()
     def site_context(
-        self, problems: ProblemsLike, site: SiteLike | None = None, progress: Progress | None = None
+        self,
+        problems: ProblemsLike,
+        site: SiteLike | None = None,
+        progress: Progress | None = None,
+        edited: Sequence[Site] = (),
     ) -> SiteContext:
-        """The clean pass over some problems, made or taken from the last run, and the latents at a site."""
+        """The clean pass over some problems, made or taken from the last run, and the latents at a site.
+
+        Args:
+            problems: which problems.
+            site: which of the engine's sites; may be left out where it has one.
+            progress: called with (stage, done, total).
+            edited: all sites that are to be edited, whose later positions the engine's `later` means; default the site.
+        """
         site = self._chosen(site)
-        clean = self._clean_pass(as_problems(problems), progress)
-        return SiteContext(self._place(clean, site), clean, self.resume_points[site])
+        clean = self._clean_pass(as_problems(problems), edited or (site,), progress)
+        return self._context_at(clean, site)
 
     def warn_at(self, context: SiteContext, sites: Sequence[Site]) -> tuple[str, ...]:
         """Warn, each time of what is new, of what casts doubt on anything that runs here; notes for its record."""
@@ -226,10 +247,11 @@ class FeatureInterventionEngine(Shown):
     ) -> list[ArmScores]:
         """What every row of some arms answers; ConfigError where the model's own numbers overflow under one."""
         path = context.resume_point.propagate
-        if self.method == "naive":
-            scores = [rerun_plan(self.model, context.clean, plan, path) for plan in plans]
-        else:
-            scores = self._runner(context).run(plans, progress)
+        with context.holding(self.model):
+            if self.method == "naive":
+                scores = [rerun_plan(self.model, context.clean, plan, path) for plan in plans]
+            else:
+                scores = self._runner(context).run(plans, progress)
         for plan, found in zip(plans, scores, strict=True):
             check_scores(plan, found)
         # A change below what another batch shape makes of the same row is no change.
@@ -246,7 +268,7 @@ class FeatureInterventionEngine(Shown):
     def _rebuilt(self, context: SiteContext, reconstruction: ArmPlan, progress: Progress | None) -> ArmScores:
         # The reconstruction by itself and not beside the others: the next edit of the site finds it done, and the
         # edit's rows then share batches with the same ones whether it was or not.
-        how = (context.resume_point.propagate, self.method, self.max_rows)
+        how = (context.resume_point.propagate, self.method, self.max_rows, context.clean.background)
         report = rename_stage(progress, "reconstruction")
         return self._passes.scored(reconstruction, how, lambda: self.score(context, [reconstruction], report)[0])
 
@@ -264,7 +286,7 @@ class FeatureInterventionEngine(Shown):
     @torch.no_grad()
     def plan_all(self, context: SiteContext, edits: Sequence[AnyEdit], splice: Splice | None = None) -> list[ArmPlan]:
         """Plans of edits that share their sites; the context must be at the first of these."""
-        tables = [_table(edit, context.site) for edit in edits]
+        tables = [as_table(edit, context.site) for edit in edits]
         sites = tables[0].sites if tables else ()
         if any(table.sites != sites or table.sites[0] != context.site for table in tables):
             raise SiteError(
@@ -272,14 +294,15 @@ class FeatureInterventionEngine(Shown):
                 "Ask for the context of the site that the edit begins at.",
             )
         places = {site: context.place if site == context.site else self._place(context.clean, site) for site in sites}
-        return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
+        with context.holding(self.model):
+            return plan_sites(tables, places, self._capture(context), splice or self.splice) if tables else []
 
     def _check_request(self, edit: AnyEdit, site: SiteLike | None) -> AtSites:
         """The edit as a table of sites, checked before the clean pass: nobody should wait to be told of a slip."""
         site = None if site is None else Site.parse(site)
         if isinstance(edit, AtSites) and site is not None and site != edit.sites[0]:
             raise SiteError(f"The edit names its own sites and does not begin at {site}.", "Leave site out.")
-        table = edit if isinstance(edit, AtSites) else _table(edit, self._chosen(site))
+        table = edit if isinstance(edit, AtSites) else as_table(edit, self._chosen(site))
         for where, part in table.pairs:
             sae = self.saes.get(self._chosen(where))
             if sae is None and as_edit(part).residual is None:
@@ -300,11 +323,15 @@ class FeatureInterventionEngine(Shown):
             )
         return site
 
-    def _clean_pass(self, problems: Sequence[Problem], progress: Progress | None) -> CleanPass:
+    def _clean_pass(self, problems: Sequence[Problem], edited: Sequence[Site], progress: Progress | None) -> CleanPass:
         # for components inside a block also the residual before it, from which the block is run again
         bases = [resume_point.base for resume_point in self.resume_points.values() if resume_point.base is not None]
         kept = self.memory_budget * (SHARES - 1) // SHARES
-        return self._passes.get(self.model, problems, (*self.sites, *bases), kept, progress)
+        held = hold_after(self.model, edited, self.later)
+        return self._passes.held(self.model, problems, (*self.sites, *bases), budget=kept, held=held, progress=progress)
+
+    def _context_at(self, clean: CleanPass, site: Site) -> SiteContext:
+        return SiteContext(self._place(clean, site), clean, self.resume_points[site])
 
     def _place(self, clean: CleanPass, site: Site) -> SiteState:
         sae, activations = self.saes.get(site), clean.activations[site]
@@ -332,67 +359,16 @@ class FeatureInterventionEngine(Shown):
         """The same edit on matched random features of each site."""
         if not draws or not (table.features and table.movable):
             return ()
-        drawn = []
-        for site, part in table.pairs:
-            at = self.site_context(context.clean.problems, site)
-            stats = feature_stats(at.latents, at.sae.W_dec.float().norm(dim=1))
-            drawn.append(matched_features(stats, part.features, draws, seed))
-        # One control is a stand-in for every feature of every site. Sites may yield fewer sets than asked for, where
-        # few features are alive; the shortest list decides (hence strict=False).
-        rows = [sum(row, ()) for row in zip(*drawn, strict=False)]
-        return tuple(self.plan_all(context, [table.moved_to(features) for features in rows]))
+        contexts = [self._context_at(context.clean, site) for site in table.sites]
+        return tuple(self.plan_all(context, matched_edits(table, contexts, draws, seed)))
 
     def _saes_of(self, table: AtSites) -> list[SAE]:
         return [self.saes[site] for site in table.sites if site in self.saes]
-
-    def _notes(self, context: SiteContext, table: AtSites, arm: ArmPlan) -> tuple[str, ...]:
-        saes = {site: self.saes.get(site) for site in table.sites}
-        norm = float(context.activations.float().norm(dim=1).mean())
-        # where latents were asked for and nothing moved, the next question is which features would move something
-        idle = table.features and not bool(arm.edited.any())
-        alive = describe.alive_note(context.site, context.place.latents) if idle else ()
-        return alive + describe.notes_on(
-            table,
-            saes,
-            arm,
-            residual_norm=norm,
-            splice=self.splice,
-            memory=describe.memory_note(context.clean),
-        )
 
     def _warn(self, notes: tuple[str, ...]) -> tuple[str, ...]:
         give(note for note in notes if note not in self._warned)
         self._warned.update(notes)
         return notes
-
-    def _experiment(
-        self, edit: AnyEdit, table: AtSites, context: SiteContext, seed: int, data: str, sae_name: str | None
-    ) -> Experiment:
-        found = as_edit(edit)
-        return Experiment(
-            kind=found.kind,
-            features=found.features,
-            site=context.site,
-            mode=found.mode,
-            factor=None if found.factor is None else float(found.factor),
-            splice=self.splice,
-            propagate=self.propagate,
-            model=self.model.name,
-            sae=sae_name or describe.name_of_saes({site: self.saes.get(site) for site in table.sites}),
-            data=data,
-            n_problems=len(context.clean.problems),
-            seed=seed,
-            label=found.label,
-            sites=table.sites,
-        )
-
-
-def _table(edit: AnyEdit, site: Site) -> AtSites:
-    """An edit as a table of sites, of which it may have but one."""
-    if isinstance(edit, AtSites):
-        return edit
-    check_edit(edit)
-    return AtSites(((site, edit),))
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -1,12 +1,15 @@
 """What surrounds an edit: the clean pass, and what the undisturbed model has at the edit's site."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.planning import SiteState, no_sae
+from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import ResumePoint
 from codi_int.sae.base import SAE
 from codi_int.types import Site
@@ -22,6 +25,17 @@ class SiteContext:
     """the undisturbed model"""
     resume_point: ResumePoint
     """how changes go on from the site"""
+
+    def holding(self, model: CodiModel) -> AbstractContextManager[Any]:
+        """A block in which the model's later positions do what they do in this context's clean pass."""
+        found = self.clean.background
+        return nullcontext() if found is None else model.under(found.session)
+
+    @property
+    def condition(self) -> str:
+        """What a verdict says first of the later positions; empty where they are free."""
+        found = self.clean.background
+        return "" if found is None else found.held.condition
 
     @property
     def site(self) -> Site:

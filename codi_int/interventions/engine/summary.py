@@ -1,6 +1,6 @@
 """From what the arms answered to the records of a result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,7 +72,8 @@ def family_verdict(family: ResultFamily) -> str:
     ]
     rest = f" The others: {', '.join(others)}." if found and others else f" {', '.join(others)}." if others else ""
     if found:
-        return f"{len(found):,} of {n:,} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}.{rest}"
+        told = f"{len(found):,} of {n:,} edits change accuracy (p < {alpha:.2g} after Holm): {', '.join(found)}.{rest}"
+        return f"{first.condition} {told}".lstrip()
     # of all edits: each has noise of its own, and what is said must hold for the bluntest
     smallest = [result.effect.minimum_detectable for result in family.results if result.effect.p_value is not None]
     power = (
@@ -81,7 +82,8 @@ def family_verdict(family: ResultFamily) -> str:
         else f" A true change of {100 * max(s for s in smallest if s is not None):.1f} points or more by any of them "
         "would be found with 80% power."
     )
-    return f"None of {n:,} edits is shown to change accuracy (p < {alpha:.2g} after Holm):{rest}{power}"
+    told = f"None of {n:,} edits is shown to change accuracy (p < {alpha:.2g} after Holm):{rest}{power}"
+    return f"{first.condition} {told}".lstrip()
 
 
 def arm_outcomes(clean: CleanPass, plan: ArmPlan, scores: ArmScores) -> tuple[Outcome, ...]:
@@ -108,16 +110,19 @@ def outcomes_of_arms(
     }
 
 
-def summarize_arm(outcomes: Sequence[Outcome]) -> Arm:
-    """Accuracy over all problems."""
-    n_correct = sum(outcome.correct for outcome in outcomes)
-    return Arm(n_correct / len(outcomes), n_correct)
+def summarize_arms(clean: CleanPass, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Arm]:
+    """Accuracy over all problems, arm by arm; where later positions are silent also that of the undisturbed model."""
+    n = len(clean.problems)
+    right = {name: sum(outcome.correct for outcome in arm) for name, arm in outcomes.items()}
+    if clean.background is not None and clean.background.held.later == "mean":
+        right = {"undisturbed": clean.background.n_correct, **right}
+    return {name: Arm(count / n, count) for name, count in right.items()}
 
 
-def effect_of_edit(edit: Any, arm: ArmPlan, change: ArmChange, seed: int, bound: float) -> Effect:
+def effect_of_edit(edit: Any, context: SiteContext, arm: ArmPlan, change: ArmChange, seed: int, bound: float) -> Effect:
     """What an edit did, in numbers and words."""
     if bool(arm.edited.any()):
-        return effect_of(change, seed, bound=bound)
+        return effect_of(change, seed, bound=bound, condition=context.condition)
     # An edit that touches nothing is equal to the clean arm by construction: a plain answer, and no p-value of 1.
     n = change.accuracy.size
     population = largest_possible(np.zeros(n, dtype=np.bool_), change.groups.codes).population

@@ -78,7 +78,12 @@ def compare_paired(
 
 
 def effect_of(
-    change: ArmChange, seed: int = 0, *, bound: float | int = BOUND, confidence: float = CONFIDENCE
+    change: ArmChange,
+    seed: int = 0,
+    *,
+    bound: float | int = BOUND,
+    confidence: float = CONFIDENCE,
+    condition: str = "",
 ) -> Effect:
     """One arm against the clean one as a public effect, with its conclusion, were it the only one that is tried."""
     check_bound(bound)
@@ -110,6 +115,7 @@ def effect_of(
         design_effect=change.groups.design_effect,
         testable=found.testable,
         symmetry=check_symmetry(change.logprob, change.groups.codes, seed) if found.n_touched else None,
+        condition=condition,
     )
     if not found.n_touched:
         return replace(effect, verdict=untouched_verdict(change.counts), conclusion="untested")

@@ -36,7 +36,8 @@ def verdict_of(effect: Effect, tested: Tested | None = None) -> str:
     tested = tested or Tested(effect.p_value, effect.p_equivalence)
     words = {"changed": _word_changed, "equivalent": _word_equivalent, "untested": _word_untested}
     accuracy = words.get(effect.conclusion or "", _word_unresolved)(effect, tested)
-    return f"{accuracy} {_word_likelihood(effect, tested)}".rstrip()
+    # first of all what it is given: a loss while later positions are silent is none that the whole model has
+    return f"{effect.condition} {accuracy} {_word_likelihood(effect, tested)}".strip()
 
 
 def likelihood_p(effect: Effect) -> float | None:

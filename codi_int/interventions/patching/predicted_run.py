@@ -89,7 +89,8 @@ def edited_outcomes(
     """The outcomes of all problems under each of some edits that share their sites, by the engine's clean pass."""
     if not edits:
         return []
-    context = engine.site_context(problems, edits[0].sites[0] if isinstance(edits[0], AtSites) else site)
+    sites = edits[0].sites if isinstance(edits[0], AtSites) else ()
+    context = engine.site_context(problems, sites[0] if sites else site, edited=sites)
     plans = engine.plan_all(context, edits)
     scores = engine.score(context, plans, progress)
     return [arm_outcomes(context.clean, plan, score) for plan, score in zip(plans, scores, strict=True)]

@@ -21,7 +21,7 @@ from codi_int.interventions.screens.confirmed import (
 )
 from codi_int.interventions.screens.judging import Again, Measured, Measures, judge, measure_arms
 from codi_int.interventions.screens.sides import Sides
-from codi_int.records import EVIDENCE_COLUMNS, Alias, ArmEffect, Conclusion, Estimate, FlatEffect
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, Alias, ArmEffect, Conclusion, Estimate, FlatEffect
 from codi_int.types import Site
 
 
@@ -166,25 +166,15 @@ class PairRow(FlatEffect, FlatConfirmation):
         "site",
         "a",
         "b",
-        "n_touched",
         "n_both",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "estimate",
-        "low",
-        "high",
-        "p_value",
+        # of ablating both; what is corrected over the pairs is the departure
+        *(name for name in EFFECT_COLUMNS if not name.endswith("_adjusted")),
         "estimate_a",
         "estimate_b",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
         "logprob_a",
         "logprob_b",
         "interaction",
         "interaction_logprob",
-        "logprob_p",
         *EVIDENCE_COLUMNS,
         "additivity",
         *CONFIRMATION_COLUMNS,

@@ -84,8 +84,9 @@ def attribute_sites(
         ConfigError: for less than one step.
     """
     # One backward pass gives all sites only where nothing but the clean run is differentiated. A cut path is no such
-    # case: what a site may pass on is decided by where the run resumes, and that is one site.
-    if steps != 1 or len(contexts) == 1 or engine.propagate != "both":
+    # case: what a site may pass on is decided by where the run resumes, and that is one site. Nor are positions that
+    # are held behind a site, which are others for every site.
+    if steps != 1 or len(contexts) == 1 or engine.propagate != "both" or engine.later != "free":
         return {context.site: attribute(engine, context, steps) for context in contexts}
     found = _take_joint_gradients(engine.model, contexts)
     return {context.site: _sum_parts(context, found[context.site], 1) for context in contexts}
@@ -136,7 +137,7 @@ def _take_gradients(
         rows = list(batch.rows)
         # a leaf of its own for each batch; `offset` must not gather a graph over all of them
         delta = offset[rows].clone().requires_grad_(True)
-        with torch.enable_grad():
+        with torch.enable_grad(), context.holding(model):
             # Summed over rows: no row reads another, so the gradient of the sum has each row's own gradient in its row.
             score = _score_with(model, context.clean.rollouts.at(index), context.resume_point, delta)
             out[rows] = torch.autograd.grad(score, delta)[0]

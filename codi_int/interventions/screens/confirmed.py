@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from codi_int.records import Alias, Estimate
+from codi_int.records import Alias, Estimate, flat_names
 
 
 @dataclass(frozen=True)
@@ -38,36 +38,6 @@ class Confirmation:
     """the fold that selected by accuracy (else by the log-probability), where two folds confirm each other"""
 
 
-CONFIRMATION_COLUMNS = (
-    "selected",
-    "selected_logprob",
-    "confirmed",
-    "confirmed_logprob",
-    "confirmation_n",
-    "confirmation_broken",
-    "confirmation_fixed",
-    "confirmation_estimate",
-    "confirmation_low",
-    "confirmation_high",
-    "confirmation_p",
-    "confirmation_p_adjusted",
-    "confirmation_p_equivalence",
-    "confirmation_power",
-    "confirmation_fold",
-    "confirmation_logprob",
-    "confirmation_logprob_low",
-    "confirmation_logprob_high",
-    "confirmation_logprob_p",
-    "confirmation_logprob_p_adjusted",
-    "fresh_n",
-    "fresh_estimate",
-    "fresh_low",
-    "fresh_high",
-    "fresh_p",
-)
-"""flat names of a row's confirmation, in the order of a table"""
-
-
 class FlatConfirmation:
     """The flat names of a row that holds `confirmation: Confirmation | None`."""
 
@@ -94,6 +64,10 @@ class FlatConfirmation:
     fresh_low = Alias[float | None]("confirmation.fresh.low")
     fresh_high = Alias[float | None]("confirmation.fresh.high")
     fresh_p = Alias[float | None]("confirmation.fresh.p_value")
+
+
+CONFIRMATION_COLUMNS = ("selected", "selected_logprob", *flat_names(FlatConfirmation))
+"""whether a row was selected, and the flat names of its confirmation, in the order of a table"""
 
 
 @dataclass(frozen=True)

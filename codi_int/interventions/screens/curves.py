@@ -27,7 +27,7 @@ from codi_int.interventions.screens.names import take_names
 from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
-from codi_int.records import EVIDENCE_COLUMNS, ArmEffect, Estimate, FlatEffect, flatten
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, ArmEffect, Estimate, FlatEffect, flatten
 from codi_int.shown import Finding
 from codi_int.types import Environment, Problem, RunCounts, Site, SiteLike
 
@@ -50,20 +50,7 @@ class CurvePoint(FlatEffect):
     columns = (
         "n",
         "accuracy",
-        "estimate",
-        "low",
-        "high",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
-        "p_value",
-        "n_touched",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "logprob_p",
-        "p_adjusted",
-        "logprob_p_adjusted",
+        *EFFECT_COLUMNS,
         "latents",
         "norm",
         *EVIDENCE_COLUMNS,

@@ -45,6 +45,7 @@ def run_pairs(
     site: Site | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    selection: SelectionPlan | None = None,
     **names: Any,
 ) -> Screen:
     """Take out both features of every pair together and each alone; a screen of those features, with `pairs`.
@@ -57,8 +58,8 @@ def run_pairs(
         site: which of the engine's sites; may be left out where it has one.
         checkpoint: of an earlier, interrupted run with the same settings, and where to keep what this one finishes.
         progress: called with (stage, done, total).
-        names: `data` and `sae_name`, where problems and SAE go by other names than their own. `selection`, a
-            `SelectionPlan`: how families are corrected and on what they are confirmed.
+        selection: how families are corrected and on what they are confirmed.
+        names: `data` and `sae_name`, where problems and SAE go by other names than their own.
 
     Raises:
         ConfigError: for no pair at all, a pair of a feature with itself, or a splice that drops the SAE's error.
@@ -71,7 +72,7 @@ def run_pairs(
             "Build the engine with splice='add'.",
         )
     wanted = check_pairs(pairs)
-    sides = take_sides(problems, names.pop("selection", None))
+    sides = take_sides(problems, selection)
     context = engine.site_context(problems, site, progress)
     check_features([feature for pair in wanted for feature in pair], context.sae.d_sae)
     notes = engine.warn_at(context, [context.site])
@@ -96,7 +97,7 @@ def run_pairs(
     )
     # last, for the clean pass of the confirming problems takes the place of the other one
     singles = judge_rows(found.rows, sides, lambda keys: run_again(engine, keys, sides, Ablate, progress), seed)
-    rows, selection = judge_pairs(
+    rows, chosen = judge_pairs(
         [work.pairs[pair] for pair in wanted],
         sides,
         lambda keys: _pairs_again(engine, keys, sides, context.site, progress),
@@ -107,7 +108,7 @@ def run_pairs(
         rows=singles.rows,
         selection=singles.selection,
         pairs=rows,
-        pair_selection=selection,
+        pair_selection=chosen,
         environment=replace(found.environment, seconds=time.perf_counter() - started),
         notes=(*notes, *sides.notes),
     )

@@ -8,6 +8,7 @@ import torch
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.arms import ArmPlan
+from codi_int.interventions.engine.describe import later_note
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.compare import effect_of
@@ -110,14 +111,16 @@ def split_effect(
             f"{arm.label!r} changes nothing on these problems: there is no effect to take apart.",
             "Give problems on which the edited features fire.",
         )
-    notes = engine.warn_at(context, [context.site])
+    notes = (*engine.warn_at(context, [context.site]), *later_note(context, engine.later))
     names = take_names({}, problems, engine.saes)
     # Three runs of one plan on one clean pass, so their changes pair problem by problem and only the path differs.
     changes = {path: _measure_path(engine, context, arm, path) for path in PATHS}
     # "both" is the joint edit, the two single paths are its parts
     joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
     departure = departure_of(joint, parts)
-    effects = {path: effect_of(change, seed, bound=bound) for path, change in changes.items()}
+    effects = {
+        path: effect_of(change, seed, bound=bound, condition=context.condition) for path, change in changes.items()
+    }
     return EffectByPath(
         label=arm.label,
         site=context.site,

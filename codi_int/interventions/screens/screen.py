@@ -5,12 +5,13 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codi_int.data.problems import ProblemsLike, as_problems
+from codi_int.data.problems import ProblemsLike, as_problems, problems_sha256
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
+from codi_int.interventions.engine.describe import later_note
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
@@ -18,12 +19,13 @@ from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Selection
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.inherited import Settings, check_family, family_notes
 from codi_int.interventions.screens.judging import Again, Measured, judge, measure_arms
 from codi_int.interventions.screens.names import Names, take_names
 from codi_int.interventions.screens.screen_records import Screen as Screen
 from codi_int.interventions.screens.screen_records import ScreenRow as ScreenRow
 from codi_int.interventions.screens.screen_records import ScreenSite as ScreenSite
-from codi_int.interventions.screens.sides import Sides, take_sides
+from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
 from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.sites import SitesLike, as_sites
@@ -55,6 +57,9 @@ def run_screen(
     site: SitesLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    *,
+    selection: SelectionPlan | None = None,
+    family: Screen | None = None,
     **names: Any,
 ) -> Screen:
     """Do one edit on every feature, measure each, and run what is found again on problems that selected nothing.
@@ -68,51 +73,45 @@ def run_screen(
         site: which of the engine's sites; default all of them.
         checkpoint: of an earlier, interrupted screen with the same settings, and where to keep this one's rows.
         progress: called with (stage, done, total); the stage of a site counts its features.
+        selection: how the family is corrected and on what it is confirmed.
+        family: another screen of these problems from which the features were picked: its features count too.
         names: `data` and `sae_name`, where problems and SAEs go by other names than their own; the latter may be a
-            table of sites. `selection`, a `SelectionPlan`: how the family is corrected and on what it is confirmed.
-            `family`, another screen of these problems from which the features were picked: its features count too.
+            table of sites.
 
     Raises:
-        ConfigError: for problems that are all one cluster, or that would confirm and select at once, and for a family
-            that was not measured in the folds that confirm here.
+        ConfigError: for problems that are all one cluster, or that would confirm and select at once, for a family of
+            another edit, model, data, SAE or bound or that was not measured in the folds that confirm here, and for
+            several sites whose later positions are silent.
         FeatureError: for a feature that an SAE does not have.
         SiteError: for a site that the engine has no SAE for.
     """
     started = time.perf_counter()
     problems = as_problems(problems)
-    sides = take_sides(problems, names.pop("selection", None))
-    family: Screen | None = names.pop("family", None)
-    _check_family(family, sides)
+    sides = take_sides(problems, selection)
+    sites = chosen_sites(engine, site)
+    _check_later(engine, sites)
     # all contexts share the engine's one clean pass; only the latents are each site's own
-    contexts = [engine.site_context(problems, one, progress) for one in chosen_sites(engine, site)]
+    contexts = [engine.site_context(problems, one, progress) for one in sites]
     wanted = {context.site: _wanted(features, context) for context in contexts}
+    # the kind is a property of the edit, so one is made for any feature that was asked for
+    kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
+    if family is not None:
+        check_family(family, screen_settings(engine, sides, tuple(wanted), kind))
     notes = engine.warn_at(contexts[0], [context.site for context in contexts])
-    checkpoint = checkpoint or Checkpoint()
-    # rows of features that nobody asked for now are dropped: they would join the family that is corrected
-    rows = {(row.site, row.feature): row for row in checkpoint.rows if row.feature in wanted.get(row.site, ())}
     work = _Worker(
         engine,
         make_edit=make_edit,
         sides=sides,
         seed=seed,
-        rows=rows,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint or Checkpoint(),
         progress=progress,
     )
-    several = len(contexts) > 1
-    counts = [
-        work.run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
-        for context in contexts
-    ]
-    # finished rows were kept as they came; the record has them by site and feature, whatever the order of running
-    ordered = [rows[context.site, feature] for context in contexts for feature in sorted(wanted[context.site])]
-    # the kind is a property of the edit, so one is made for any feature that was asked for
-    kind = edit_kind(make_edit(next((f for listed in wanted.values() for f in listed), 0)))
-    rows_placed = place_rows(ordered, contexts, seed)
+    counts = work.run_all(contexts, wanted)
+    rows = place_rows(work.rows_of(wanted), contexts, seed)
     found = assemble(
         engine,
         contexts,
-        rows_placed,
+        rows,
         counts=counts,
         kind=kind,
         seed=seed,
@@ -121,7 +120,7 @@ def run_screen(
     )
     # last, for the clean pass of the confirming problems takes the place of the other one
     judged = judge_rows(
-        rows_placed,
+        rows,
         sides,
         lambda keys: run_again(engine, keys, sides, make_edit, progress),
         seed,
@@ -132,16 +131,34 @@ def run_screen(
         rows=judged.rows,
         selection=judged.selection,
         environment=replace(found.environment, seconds=time.perf_counter() - started),
-        notes=(*notes, *sides.notes),
+        notes=(
+            *notes,
+            *later_note(contexts[0], engine.later),
+            *sides.notes,
+            *(() if family is None else family_notes(rows, family)),
+        ),
     )
 
 
-def _check_family(family: Screen | None, sides: Sides) -> None:
-    """ConfigError where two folds confirm each other and the family was not measured in them."""
-    if family is not None and sides.folds is not None and not all(row.folds for row in family.rows):
+def screen_settings(engine: FeatureInterventionEngine, sides: Sides, sites: Sequence[Site], kind: str) -> Settings:
+    """What a screen from which features were picked must have in common with this one; see `check_family`."""
+    return Settings(
+        kind=kind,
+        model_sha256=engine.model.sha256,
+        data_sha256=problems_sha256(sides.problems),
+        saes={site: engine.saes[site].sha256 for site in sites},
+        bound=sides.plan.bound,
+        in_folds=sides.folds is not None,
+        later=engine.later,
+    )
+
+
+def _check_later(engine: FeatureInterventionEngine, sites: Sequence[Site]) -> None:
+    """ConfigError where the sites are measured against different models."""
+    if engine.later == "mean" and len(sites) > 1:
         raise ConfigError(
-            "Two folds confirm each other here, and the screen that is the family was not measured in folds.",
-            "Give --confirm as that screen had it, or run that screen with --confirm folds.",
+            f"With later=mean every site has a baseline of its own, and there are {len(sites)} sites.",
+            "Screen one site at a time, or hold later positions at their clean values (--later clean).",
         )
 
 
@@ -154,16 +171,29 @@ class _Worker:
         make_edit: Callable[[int], MovableEdit],
         sides: Sides,
         seed: int,
-        rows: dict[Key, ScreenRow],
         checkpoint: Checkpoint,
         progress: Progress | None,
     ) -> None:
-        self._engine, self._make_edit, self._sides = engine, make_edit, sides
-        self._seed, self._rows = seed, rows
-        self._keep, self._watch, self._progress = checkpoint.keep, checkpoint.watch, progress
+        self._engine, self._make_edit, self._sides, self._seed = engine, make_edit, sides, seed
+        self._checkpoint, self._progress = checkpoint, progress
+        self._rows: dict[Key, ScreenRow] = {}
 
-    def run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
-        """Screen a site; finished features are left out."""
+    def run_all(self, contexts: Sequence[SiteContext], wanted: Mapping[Site, Sequence[int]]) -> list[RunCounts]:
+        """Screen every site; what the checkpoint has finished is taken as it is."""
+        # rows of features that nobody asked for now are dropped: they would join the family that is corrected
+        done = (row for row in self._checkpoint.rows if row.feature in wanted.get(row.site, ()))
+        self._rows = {(row.site, row.feature): row for row in done}
+        several = len(contexts) > 1
+        return [
+            self._run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
+            for context in contexts
+        ]
+
+    def rows_of(self, wanted: Mapping[Site, Sequence[int]]) -> list[ScreenRow]:
+        """The rows by site and feature, whatever the order of running."""
+        return [self._rows[site, feature] for site, listed in wanted.items() for feature in sorted(listed)]
+
+    def _run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
         planned = ((feature, self._engine.plan(context, self._make_edit(feature))) for feature in wanted)
         return run_groups(
             group_by_rows(planned, lambda item: len(item[1].rows)),
@@ -175,8 +205,8 @@ class _Worker:
         )
 
     def _keep_rows(self) -> None:
-        if self._keep is not None:
-            self._keep(list(self._rows.values()), ())
+        if self._checkpoint.keep is not None:
+            self._checkpoint.keep(list(self._rows.values()), ())
 
     def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
         scores, baseline = self._engine.score(context, list(plans.values())), self._engine.baseline(context)
@@ -184,8 +214,8 @@ class _Worker:
             feature: arm_change(context.clean, plan, found, baseline)
             for (feature, plan), found in zip(plans.items(), scores, strict=True)
         }
-        if self._watch is not None:
-            self._watch({(context.site, feature): change for feature, change in changes.items()})
+        if self._checkpoint.watch is not None:
+            self._checkpoint.watch({(context.site, feature): change for feature, change in changes.items()})
         for feature, one in measure_arms(changes, self._sides, self._seed).items():
             self._rows[context.site, feature] = make_row(context, feature, plans[feature], one)
         return count_work(context, list(plans.values()), scores)
@@ -329,6 +359,7 @@ def assemble(
         n_problems=len(first.clean.problems),
         n_correct=n_correct(first.clean),
         seed=seed,
+        later=engine.later,
         rows=rows,
         counts=add_counts(*counts),
         environment=describe_environment(engine.model, first.sae, first.clean.problems, time.perf_counter() - started),

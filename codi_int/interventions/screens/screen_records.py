@@ -11,9 +11,9 @@ from codi_int.interventions.screens.confirmed import (
     FlatConfirmation,
     Selection,
 )
-from codi_int.records import EVIDENCE_COLUMNS, ArmEffect, FlatEffect, flatten, table_row
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, ArmEffect, FlatEffect, flatten, table_row
 from codi_int.shown import Finding
-from codi_int.types import Environment, RunCounts, Site
+from codi_int.types import Environment, Later, RunCounts, Site
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,7 @@ class ScreenRow(FlatEffect, FlatConfirmation):
         "feature",
         "firing_rate",
         "edit_size",
-        "n_touched",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "estimate",
-        "low",
-        "high",
-        "p_value",
-        "p_adjusted",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
-        "logprob_p",
-        "logprob_p_adjusted",
+        *EFFECT_COLUMNS,
         "rank",
         "rank_logprob",
         *EVIDENCE_COLUMNS,
@@ -106,7 +93,7 @@ class Screen(Finding):
     n_problems: int
     """how many"""
     n_correct: int
-    """right answers of the undisturbed model"""
+    """right answers of the baseline: the undisturbed model, or the one whose later positions are silent (`later`)"""
     seed: int
     """of the bootstrap and of the matched features"""
     rows: tuple[ScreenRow, ...]
@@ -126,6 +113,8 @@ class Screen(Finding):
 
     pair_selection: Selection | None = None
     """the same of the pairs' departures, where there are pairs"""
+    later: Later = "free"
+    """what later positions of the layer did, in the baseline as well: `free`, `mean` (silent) or `clean`"""
 
     schema = "codi-int/screen@1"
 

@@ -12,7 +12,7 @@ from codi_int.interventions.screens.confirmed import (
     FlatConfirmation,
     Selection,
 )
-from codi_int.records import EVIDENCE_COLUMNS, Alias, ArmEffect, FlatEvidence, flatten
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, Alias, ArmEffect, FlatEvidence, flatten
 from codi_int.shown import Finding
 from codi_int.sites import as_sites
 from codi_int.types import Environment, RunCounts, Site
@@ -110,20 +110,7 @@ class MapCell(FlatEvidence, FlatConfirmation):
         "site",
         "propagate",
         "n_replaced",
-        "estimate",
-        "low",
-        "high",
-        "p_value",
-        "p_adjusted",
-        "n_touched",
-        "n_broken",
-        "n_fixed",
-        "n_answer_changed",
-        "logprob",
-        "logprob_low",
-        "logprob_high",
-        "logprob_p",
-        "logprob_p_adjusted",
+        *EFFECT_COLUMNS,
         "note",
         *EVIDENCE_COLUMNS,
         *CONFIRMATION_COLUMNS,

@@ -193,7 +193,7 @@ def scatter_rows(values: Tensor, indices: Tensor, source: Tensor, d_sae: int) ->
     totals = torch.empty(d_sae, dtype=source.dtype, device=source.device)
     block = _block(d)
     _scatter_kernel[(d_sae, triton.cdiv(d, block))](
-        values_ptr=values.flatten()[by_feature.indices],
+        values_ptr=values.flatten().take(by_feature.indices),
         rows_ptr=by_feature.indices // k,
         starts_ptr=starts,
         source_ptr=source.contiguous(),

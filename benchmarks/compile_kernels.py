@@ -1,0 +1,220 @@
+"""Every kernel compiled for an H100 or H200 (sm_90) on a machine without a GPU, and what the compiler made of it.
+
+    python benchmarks/compile_kernels.py                 # with the Triton that is installed
+    python benchmarks/compile_kernels.py --triton 3.6.0  # with another one, which goes into a folder of its own
+    python benchmarks/compile_kernels.py --quick         # the sizes of the test suite
+
+The real entry points are called with fake tensors that claim to lie on a GPU; each launch becomes a compilation. A
+kernel's registers, spills, shared memory and instructions are read off what ptxas made (cuobjdump and nvdisasm come
+with Triton). Nothing is run, so nothing is said about speed.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULT = Path(__file__).parent / "results" / "compile_kernels.json"
+SHARED_MEMORY = 227 * 1024
+"""bytes that a block may use on an H100"""
+ROWS, WIDTH = 4096, 2048
+"""rows and d_in of the activations"""
+SIZES = (512, 1024, 2048, 4096, 16_384, 65_536, 131_072)
+QUICK_SIZES = (512, 131_072)
+"""one whose rows fit into registers, and one whose rows do not"""
+KS = (5, 32, 100)
+DTYPES = ("bfloat16", "float32")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One kernel as it would run."""
+
+    kernel: str
+    """its name"""
+    dtype: str
+    """of the activations that it was first compiled for"""
+    constants: dict[str, Any]
+    """its compile-time arguments"""
+    registers: int
+    """per thread"""
+    spills: int
+    """instructions that move registers to local memory or back"""
+    shared: int
+    """bytes of shared memory per block"""
+    wgmma: int
+    """warp-group matrix instructions (HGMMA)"""
+    products: int
+    """all matrix instructions"""
+    instructions: int
+    """all"""
+    flushes: int
+    """arithmetic that flushes denormals to zero"""
+
+
+class _Target:
+    """A driver without a device behind it."""
+
+    def get_current_target(self) -> Any:
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int = 0) -> int:
+        return 0
+
+    def get_device_capability(self, device: int = 0) -> tuple[int, int]:
+        return 9, 0
+
+
+def compile_all(sizes: tuple[int, ...] = SIZES) -> list[Compiled]:
+    """Both entry points, forward and backward, at all sizes; each distinct kernel once."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from triton.runtime import driver
+    from triton.runtime.jit import JITFunction, MockTensor
+
+    driver.set_active(_Target())
+    found: dict[str, Compiled] = {}
+    plain, dtype = JITFunction.run, ""
+
+    def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+        # an address is asked for its alignment, and a fake tensor has none
+        stand_ins = {
+            name: MockTensor(value.dtype) if isinstance(value, torch.Tensor) else value
+            for name, value in kwargs.items()
+        }
+        kernel = plain(self, *args, grid=grid, warmup=True, **stand_ins)
+        if kernel.hash not in found:
+            constants = {name: value for name, value in kwargs.items() if name.isupper()}
+            found[kernel.hash] = _read(kernel, self.__name__, dtype, constants)
+        return kernel
+
+    JITFunction.run = compile_only
+    try:
+        with FakeTensorMode():
+            for dtype in DTYPES:
+                for d_sae in sizes:
+                    for k in KS:
+                        for rule in ("abs", "relu"):
+                            _call(d_sae, k, rule, getattr(torch, dtype))
+    finally:
+        JITFunction.run = plain
+    return list(found.values())
+
+
+def _call(d_sae: int, k: int, rule: str, dtype: Any) -> None:
+    """One encoder and one decoder, forward and backward, on tensors that claim to be on a GPU."""
+    import torch
+
+    from codi_int.sae import kernels
+    from codi_int.sae.kernels.autograd import DecodeTopK, EncodeTopK
+
+    def tensor(*shape: int) -> Any:
+        return torch.empty(*shape, dtype=dtype, device="cuda")
+
+    x, W_enc, b_enc = tensor(ROWS, WIDTH), tensor(WIDTH, d_sae), tensor(d_sae)
+    W_dec, b_dec = tensor(d_sae, WIDTH), tensor(WIDTH)
+    kept = kernels.encode_topk(x, W_enc, b_enc, k, rule=rule, impl="triton")
+    decoded = kernels.decode_topk(kept.values, kept.indices, W_dec, b_dec, impl="triton")
+    # by hand: torch's own backward pass asks for a device, which there is none of
+    saved = SimpleNamespace(
+        saved_tensors=(x, W_enc, kept.values, kept.indices), rule=rule, needs_input_grad=(True,) * 4
+    )
+    EncodeTopK.backward(saved, torch.empty_like(kept.values))
+    saved = SimpleNamespace(saved_tensors=(kept.values, kept.indices, W_dec), needs_input_grad=(True,) * 4)
+    DecodeTopK.backward(saved, torch.empty_like(decoded))
+
+
+def _read(kernel: Any, name: str, dtype: str, constants: dict[str, Any]) -> Compiled:
+    """What ptxas made of a kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(kernel.asm["cubin"])
+        usage = _tool("cuobjdump", "--dump-resource-usage", str(file))
+        code = _tool("nvdisasm", "-c", str(file))
+    registers = max(int(number) for number in re.findall(r"REG:(\d+)", usage))
+    operations = re.findall(r"^\s*(?:/\*[0-9a-f]+\*/)?\s*(?:@!?U?P\d+\s+)?([A-Z][A-Z0-9_.]*)", code, re.MULTILINE)
+    return Compiled(
+        kernel=name,
+        dtype=dtype,
+        constants=constants,
+        registers=registers,
+        spills=sum(word.split(".")[0] in ("STL", "LDL") for word in operations),
+        shared=int(kernel.metadata.shared),
+        wgmma=sum(word.startswith("HGMMA") for word in operations),
+        products=sum(word.split(".")[0] in ("HGMMA", "HMMA", "QGMMA") for word in operations),
+        instructions=len(operations),
+        flushes=sum("FTZ" in word.split(".") for word in operations),
+    )
+
+
+def _tool(name: str, *words: str) -> str:
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
+    return subprocess.run([str(tool), *words], check=True, capture_output=True, text=True).stdout
+
+
+def _with_triton(version: str, words: list[str]) -> int:
+    """The same with another Triton, without touching what is installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+        subprocess.run([*install, f"triton=={version}"], check=True)
+        path = os.pathsep.join([folder, str(ROOT), os.environ.get("PYTHONPATH", "")])
+        return subprocess.run([sys.executable, __file__, *words], env={**os.environ, "PYTHONPATH": path}).returncode
+
+
+def main() -> int:
+    """Compile, print a table or one JSON document; exit code 1 where a kernel spills or asks for too much."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--triton", help="another version, such as 3.6.0")
+    parser.add_argument("--quick", action="store_true", help="the sizes of the test suite")
+    parser.add_argument("--json", action="store_true", help="print JSON and keep nothing")
+    given = parser.parse_args()
+    if given.triton:
+        words = [word for word, wanted in (("--quick", given.quick), ("--json", given.json)) if wanted]
+        return _with_triton(given.triton, words)
+    if os.environ.pop("TRITON_INTERPRET", None):
+        raise SystemExit("TRITON_INTERPRET is set: nothing would be compiled. Unset it.")
+    with tempfile.TemporaryDirectory() as cache:
+        # compiled anew each time: a cache would hide that something no longer compiles
+        os.environ["TRITON_CACHE_DIR"] = cache
+        found = compile_all(QUICK_SIZES if given.quick else SIZES)
+    import triton
+
+    document = {"triton": triton.__version__, "target": "sm_90", "kernels": [asdict(one) for one in found]}
+    if given.json:
+        print(json.dumps(document))
+    else:
+        _print(found, triton.__version__)
+        if not given.quick:
+            kept = RESULT.with_stem(f"{RESULT.stem}-{triton.__version__}")
+            kept.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return int(any(one.spills or one.shared > SHARED_MEMORY for one in found))
+
+
+def _print(found: list[Compiled], version: str) -> None:
+    print(f"{len(found)} kernels compiled for sm_90 by Triton {version}")
+    names = list(dict.fromkeys((one.kernel, one.dtype) for one in found))
+    print(f"{'kernel':<18}{'dtype':<10}{'compiled':>9}{'registers':>11}{'spills':>8}{'shared KiB':>12}{'wgmma':>7}")
+    for name, dtype in names:
+        rows = [one for one in found if (one.kernel, one.dtype) == (name, dtype)]
+        most = {field: max(getattr(one, field) for one in rows) for field in ("registers", "spills", "shared", "wgmma")}
+        numbers = f"{len(rows):>9}{most['registers']:>11}{most['spills']:>8}{most['shared'] / 1024:>12.1f}"
+        print(f"{name:<18}{dtype:<10}{numbers}{most['wgmma']:>7}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

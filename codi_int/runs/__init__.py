@@ -1,0 +1,1 @@
+"""Kept runs: what is done with several of them."""
