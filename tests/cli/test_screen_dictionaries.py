@@ -69,10 +69,14 @@ def test_dictionaries_are_trained_compared_kept_and_not_trained_again(
         "frozen": (0, "decoder"),
         "random": (0, "all"),
     }
-    assert isinstance(load_result(out / "seeds.json"), SeedComparison)
+    other_seeds = load_result(out / "seeds.json")
+    assert isinstance(other_seeds, SeedComparison)
+    assert "SeedComparison at L2.P3" in repr(other_seeds)
+    assert list(other_seeds.to_frame()["partner"]) == [row["partner"] for row in seeds["rows"]]
     read = load_result(out / "against.json")
     assert isinstance(read, DictionaryComparison)
     assert read.to_dict() == against
+    assert f"own: {len(own)} of 16 features fire" in repr(read)
     assert list(read.to_frame()["name"]) == ["own", "frozen", "random"]
     times = {path: path.stat().st_mtime_ns for path in kept.rglob("*.safetensors")}
     again = run(*asked)
