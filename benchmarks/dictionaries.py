@@ -50,12 +50,22 @@ def do(site: str, folder: Path, limit: int | None) -> None:
     common.run_command(*words, *([] if limit is None else ["--limit", str(limit)]))
 
 
-def publish(site: str, folder: Path) -> None:
-    """Fill the page with what was found at a site."""
-    seeds, against = (load_result(common.ROOT / folder / site / f"{name}.json") for name in ("seeds", "against"))
-    common.fill_page(PAGE, f"{site} seeds", printed(seeds_section(seeds, TOP)))
-    common.fill_page(PAGE, f"{site} controls", printed(against_section(against)))
-    common.write_table(table_of(seeds), TABLES / f"{site}.csv")
+def publish(folder: Path) -> None:
+    """Fill the page with what was found at every site that has been run."""
+    sections = []
+    for site in SITES:
+        kept = common.ROOT / folder / site
+        if not (kept / "seeds.json").is_file():
+            continue
+        seeds, against = (load_result(kept / f"{name}.json") for name in ("seeds", "against"))
+        parts = {
+            "seeds": seeds_section(seeds, TOP),
+            "controls that must show nothing": against_section(against),
+        }
+        sections += [f"## {site}: {name}\n\n```\n{printed(part)}\n```\n" for name, part in parts.items()]
+        common.write_table(table_of(seeds), TABLES / f"{site}.csv")
+        sections.append(f"Every feature beside its partners: [{site}.csv](dictionaries/{site}.csv).\n")
+    common.fill_page(PAGE, "sites", "\n".join(sections), code=False)
 
 
 def measure() -> None:
@@ -81,7 +91,7 @@ def main() -> None:
     for site in SITES:
         do(site, folder, given.limit)
         if given.limit is None:
-            publish(site, folder)
+            publish(folder)
     if given.limit is not None:
         shutil.rmtree(common.ROOT / folder)
 

@@ -92,6 +92,7 @@ def get_twins(
         if place is not None and (place / CONFIG_FILE).is_file():
             kept = load_sae(place, device=str(model.device))
             if _same_training(kept, sae, config):
+                kept.asked_as = one.name  # as it is called when it has just been trained
                 found[one.name] = kept
                 continue
         rows = rows or _training_rows(model, sae, site, progress)
