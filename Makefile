@@ -15,7 +15,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/.cache/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check resolve reference bench clean
+.PHONY: demo test check resolve wheel reference bench clean
 
 demo: $(READY)  ## ablate one feature of a continuous thought and see what it does to 1,495 answers
 	$(BIN)/codi-int ablate --feature 449 --layer 14
@@ -35,6 +35,9 @@ check: $(READY)  ## style and types
 
 resolve: $(READY)  ## does the pinned set install elsewhere, for every supported Python? (a dry run: nothing is installed)
 	$(BIN)/python scripts/resolve.py
+
+wheel: $(READY)  ## sdist and wheel, installed into another environment and run from there
+	$(BIN)/python scripts/check_wheel.py --borrow
 
 reference: $(READY)  ## write docs/reference again: API, commands, glossary
 	$(BIN)/python scripts/reference.py

@@ -58,6 +58,8 @@ class Run:
     """documents without a manifest that the command itself checks and goes on from"""
     words: tuple[str, ...] = ()
     """the command as it was typed"""
+    experiment: Mapping[str, Any] = field(default_factory=dict)
+    """the command with all its options as one document, and under `digest` the hash of that; for the manifest"""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,9 @@ class RunFolder:
             "names": dict(self._run.names),
             "inputs": self._inputs,
         }
-        write_manifest(self.path, list(files), self._run.words, {"finished": finished, "run": run})
+        write_manifest(
+            self.path, list(files), self._run.words, {**self._run.experiment, "finished": finished, "run": run}
+        )
 
     def _difference(self, settings: Mapping[str, Any]) -> str:
         """The first setting in which the kept run differs, in words; empty where there is none."""

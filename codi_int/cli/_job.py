@@ -15,8 +15,9 @@ from rich.console import RenderableType
 
 from codi_int.cli import _console
 from codi_int.cli._console import note_kept, print_json, stdout, tell
+from codi_int.cli._document import digest_document, make_document
 from codi_int.cli._lazy import called
-from codi_int.cli._signature import option_values
+from codi_int.cli._spelling import option_values
 from codi_int.files import prepare_folder, write_json
 from codi_int.run_folder import Run, RunFolder
 
@@ -56,6 +57,7 @@ def run_folder(
         own: documents of earlier releases that the command itself checks and goes on from.
     """
     values = option_values(options)
+    document = make_document(called(), options)
     compared = {name: pair for name, pair in values.items() if name not in (*NOT_COMPARED, *free)}
     run = Run(
         command=called(),
@@ -64,6 +66,7 @@ def run_folder(
         growing=tuple(values[name][0] for name in growing),
         own=tuple(own),
         words=tuple(command_line()),
+        experiment={"experiment": document, "digest": digest_document(document)},
     )
     return RunFolder(options.out, run, options.force)
 

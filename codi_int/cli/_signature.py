@@ -4,14 +4,24 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from typer.models import ArgumentInfo
+import typer
 
-from codi_int.cli._console import begin
+from codi_int.cli._console import begin, print_json
+from codi_int.cli._document import make_document
+from codi_int.cli._lazy import called
 
 Options = TypeVar("Options")
+AS_DOCUMENT = "as_document"
+AsDocument = Annotated[
+    bool,
+    typer.Option(
+        "--as-document",
+        help="Print the experiment as one JSON document for `codi-int run`, and run nothing.",
+        rich_help_panel="Output",
+    ),
+]
 
 
 def with_options(function: Callable[[Options], None]) -> Callable[..., None]:
@@ -41,37 +51,19 @@ def with_options(function: Callable[[Options], None]) -> Callable[..., None]:
         # something is an option or an argument stands in the annotation.
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
 
+    document = inspect.Parameter(AS_DOCUMENT, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsDocument)
+
     @wraps(function)
     def command(**given: Any) -> None:
+        wanted = given.pop(AS_DOCUMENT, False)
         options = kind(**{**given, **{name: parse(given[name]) for name, parse in parsers.items()}})
+        if wanted:
+            print_json(make_document(called(), options))
+            return
         with begin():
             function(options)
 
     # Typer inspects the signature, not the function's own parameters; without this it would see `**given` and no option
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*parameters, document])  # type: ignore[attr-defined]
+    command.options = kind  # type: ignore[attr-defined]
     return command
-
-
-def option_values(options: Any) -> dict[str, tuple[str, Any]]:
-    """Field to (what users call it, its value in plain JSON types), for every option of a dataclass of options."""
-    hints: dict[str, Any] = get_type_hints(type(options), include_extras=True)
-    return {
-        field.name: (_spelling(field.name, get_args(hints[field.name])[1]), _plain(getattr(options, field.name)))
-        for field in fields(options)
-        if field.init
-    }
-
-
-def _spelling(name: str, option: Any) -> str:
-    """What users write for a field; of `--splice/--no-splice` the first half."""
-    # typer keeps the first declaration of an annotated option where a default would stand
-    declared = [word for word in (option.default, *(option.param_decls or ())) if isinstance(word, str)]
-    if isinstance(option, ArgumentInfo):
-        return option.metavar or name.upper()
-    return declared[0].split("/")[0] if declared else f"--{name.replace('_', '-')}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value

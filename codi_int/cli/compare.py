@@ -32,7 +32,7 @@ class CompareOptions:
         str | None,
         o.where(
             metavar="NAME",
-            help="The problems of both, where they are not at hand by the name that the runs give.",
+            help="The problems of both.  [default: those that the runs name]",
             autocompletion=_complete.data,
         ),
     ] = None
@@ -47,7 +47,7 @@ class CompareOptions:
 
 @with_options
 def compare(options: CompareOptions) -> None:
-    """Compare what two kept runs answer, problem by problem: two models, SAEs, sites or edits.
+    """Compare two kept runs problem by problem: two models, SAEs, sites or edits.
 
     Example: codi-int compare runs/449 runs/121
     """

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -84,6 +84,11 @@ COMMANDS = (
         "capture",
         "codi_int.cli.capture:capture",
         "Keep the activations of problems: one safetensors file per layer, [position, problem, d_model].",
+    ),
+    Entry(
+        "run",
+        "codi_int.cli.run_document:run_document",
+        "Run an experiment that was written down beforehand, as a command prints it with --as-document.",
     ),
     Entry(
         "compare",
@@ -177,6 +182,12 @@ def all_commands() -> Iterator[tuple[str, Entry]]:
         yield from (
             ((f"{entry.name} {one.name}", one) for one in entry.entries) if entry.entries else ((entry.name, entry),)
         )
+
+
+def option_classes() -> dict[str, Any]:
+    """Command to its class of options, of all that can be written down as a document; loads every command's file."""
+    loaded = {words: entry.load() for words, entry in all_commands()}
+    return {words: command.options for words, command in loaded.items() if hasattr(command, "options")}
 
 
 def _print_version(wanted: bool | None) -> bool:
