@@ -132,6 +132,30 @@ def _each_once(twins: Sequence[Twin]) -> tuple[Twin, ...]:
     return tuple({twin.name: twin for twin in twins}.values())
 
 
+def screen_beside(options: Any, stage: Any, features: Sequence[int], family: Screen | None, report: Report) -> Compared:
+    """The screen that a command's options ask for, with other dictionaries beside it.
+
+    Args:
+        options: of the command.
+        stage: what it has loaded: engine, problems, names and folder.
+        features: in the order in which they are run.
+        family: a screen from which they were picked.
+        report: called with (stage, done, total).
+    """
+    (sae,) = stage.engine.saes.values()
+    own = Stage(
+        engine=stage.engine,
+        problems=stage.problems,
+        folder=stage.folder,
+        out=options.out,
+        features=features,
+        plan=SelectionPlan(correction=options.correction, confirm=options.confirm, bound=options.bound),
+        seed=options.seed,
+        names={"data": options.data, "sae_name": stage.names, "family": family},
+    )
+    return run_compared(own, read_wanted(options.seeds, options.against, sae), report)
+
+
 def run_compared(stage: Stage, wanted: Wanted, report: Report) -> Compared:
     """Screen the own dictionary and those beside it, cheapest errors first."""
     site, own_sae = next(iter(stage.engine.saes.items()))

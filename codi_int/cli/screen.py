@@ -1,6 +1,6 @@
 """`codi-int screen`: ablate every feature of some sites, one after the other; or pairs of features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -279,7 +279,10 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
     features = {site: _ordered(options, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
     family = None if options.family is None else _read_family(options.family, options, stage)
     if options.seeds is not None or options.against is not None:
-        return _compared(options, stage, features, family, report)
+        from codi_int.cli._dictionaries import screen_beside
+
+        found = screen_beside(options, stage, next(iter(features.values())), family, report)
+        return _Found(found.screen, (), stage.folder, found.seeds, found.against)
     screen = run_screen(
         engine,
         stage.problems,
@@ -296,34 +299,6 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
     able = [site for site in screen.sites if site.n_living > 1]
     agreements = tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted)
     return _Found(screen, agreements, stage.folder)
-
-
-def _compared(
-    options: ScreenOptions,
-    stage: _Stage,
-    features: "Mapping[Site, Sequence[int]]",
-    family: "Screen | None",
-    report: Report,
-) -> _Found:
-    """A screen with other dictionaries beside it."""
-    from codi_int.cli._dictionaries import Stage, read_wanted, run_compared
-
-    ((site, sae),) = stage.engine.saes.items()
-    found = run_compared(
-        Stage(
-            engine=stage.engine,
-            problems=stage.problems,
-            folder=stage.folder,
-            out=options.out,
-            features=features[site],
-            plan=o.selection_plan(options),
-            seed=options.seed,
-            names={"data": options.data, "sae_name": stage.names, "family": family},
-        ),
-        read_wanted(options.seeds, options.against, sae),
-        report,
-    )
-    return _Found(found.screen, (), stage.folder, found.seeds, found.against)
 
 
 def _predicted(options: ScreenOptions, stage: _Stage, report: Report) -> "dict[Site, Attribution]":
