@@ -175,12 +175,12 @@ def run_compared(stage: Stage, wanted: Wanted, report: Report) -> Compared:
     mine = screen_dictionary(own, sides, stage.features, stage.plan, seed=stage.seed, progress=report, **stage.names)
     first = (look, mine)
     pairs = list(zip(there, screened, strict=True))
-    found = compare_seeds(first, pairs, sides, draws, stage.seed, report) if pairs else None
+    found = compare_seeds(first, pairs, sides, draws, seed=stage.seed, progress=report) if pairs else None
     others = [
         (one, screen_dictionary(one.dictionary, sides, None, stage.plan, seed=stage.seed, progress=report))
         for one in beside
     ]
-    whole = compare_dictionaries([first, *others], sides, draws, stage.seed, report) if others else None
+    whole = compare_dictionaries([first, *others], sides, draws, seed=stage.seed, progress=report) if others else None
     return Compared(mine.screen, found, whole)
 
 

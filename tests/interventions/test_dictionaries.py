@@ -106,7 +106,17 @@ def test_of_two_folds_a_finding_is_looked_at_on_the_one_that_did_not_select_it()
     # breaks problems of fold 0 alone, which selected it
     column = np.where(FOLDS.folds == 0, breaking(0.1)[:, 0], 0.0)[:, None]
     estimate = Estimate(0.0, None, None)
-    confirmation = Confirmation(1, 0, 0, estimate, estimate, False, None, None, fold=0)
+    confirmation = Confirmation(
+        n=1,
+        n_broken=0,
+        n_fixed=0,
+        accuracy=estimate,
+        logprob=estimate,
+        confirmed=False,
+        confirmed_logprob=None,
+        power=None,
+        fold=0,
+    )
     own = screened("own", column, np.zeros((N, 1)), selected=True, confirmation=confirmation)
     (row,) = _found(own, [screened("seed 1", column, np.zeros((N, 1)))], {"seed 1": pairing([0])}, FOLDS, None)
     assert row.n == int((FOLDS.folds == 1).sum())
