@@ -54,7 +54,7 @@ class Part:
 
 
 MAPS = (
-    Part("map", ("map",), ("map",), 500),
+    Part("map", ("map", "--later", "free"), ("map",), 500),
     Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
     Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
 )

@@ -17,8 +17,10 @@ TAKES_PEERS = ("peers.py", "sae_kernels_gpu.py", "sae_train_cpu.py")
 BY_HAND = ("mutation_testing.py",)  # goes in steps, between which tests are written
 TAKES_QUICK = (
     "calibration.py",
+    "chunk_rows.py",
     "fuzz.py",
     "peers.py",
+    "rounding.py",
     "sae_growth.py",
     "sae_step_cpu.py",
     "sae_train_cpu.py",

@@ -19,7 +19,7 @@ AT = ("--layer", "10", "--position", "5")
 SAE = ("--sae", str(RUNS / "L10.P5"))
 COMMANDS = {
     "think": ("think", "--limit", "1"),
-    "map": ("map", "--limit", "100", "--layer", "2,10,14"),
+    "map": ("map", "--limit", "100", "--layer", "2,10,14", "--later", "free"),
     "train": ("sae", "train", *AT, "--k", "16", "--out", str(RUNS / "L10.P5")),
     "screen": ("screen", *AT, *SAE, "--limit", "200", "--top", "5"),
     "ablate": (

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from codi_int.data.problems import Problems, load_problems
     from codi_int.errors import CodiError, CodiWarning
     from codi_int.features.details import FeatureDetail, describe_feature
+    from codi_int.features.pairs import SwapPairs, swap_pairs
     from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
+    from codi_int.features.rule_table import RuleComparison, compare_rules
+    from codi_int.features.specialization import specialization
+    from codi_int.features.specialization_records import Specialization
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
@@ -90,15 +94,18 @@ _HOMES = {
     "Profiles": "features.profiles",
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
+    "RuleComparison": "features.rule_table",
     "RunComparison": "runs.compare",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
     "Site": "sites",
     "SiteActivations": "types",
+    "Specialization": "features.specialization_records",
     "Steer": "interventions.edits.values",
     "SteerAlong": "interventions.edits.residual",
     "Step": "types",
     "Swap": "interventions.edits.basic",
+    "SwapPairs": "features.pairs",
     "ThoughtBatch": "types",
     "ThoughtMap": "interventions.screens.thought_map",
     "Together": "interventions.edits.combined",
@@ -109,6 +116,7 @@ _HOMES = {
     "capture_to_disk": "sae.captures",
     "check_parity": "model.parity",
     "compare_paired": "interventions.evidence.compare",
+    "compare_rules": "features.rule_table",
     "compare_runs": "runs.compare",
     "describe_feature": "features.details",
     "encode_topk": "sae.kernels",
@@ -140,7 +148,9 @@ _HOMES = {
     "save_figures": "report.figures",
     "save_model": "model.store",
     "save_sae": "sae.store",
+    "specialization": "features.specialization",
     "split_effect": "interventions.screens.paths",
+    "swap_pairs": "features.pairs",
     "train_sae": "sae.training",
 }
 
@@ -171,15 +181,18 @@ __all__ = [
     "Profiles",
     "ReplaceByMean",
     "Result",
+    "RuleComparison",
     "RunComparison",
     "SAETrainingConfig",
     "Screen",
     "Site",
     "SiteActivations",
+    "Specialization",
     "Steer",
     "SteerAlong",
     "Step",
     "Swap",
+    "SwapPairs",
     "ThoughtBatch",
     "ThoughtMap",
     "Together",
@@ -190,6 +203,7 @@ __all__ = [
     "capture_to_disk",
     "check_parity",
     "compare_paired",
+    "compare_rules",
     "compare_runs",
     "describe_feature",
     "encode_topk",
@@ -221,7 +235,9 @@ __all__ = [
     "save_figures",
     "save_model",
     "save_sae",
+    "specialization",
     "split_effect",
+    "swap_pairs",
     "train_sae",
 ]
 

@@ -4,6 +4,7 @@ The words, pictures and files are made in packages that come after these records
 are looked up by name when they are asked for: `DOERS` is all that is known of them here.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,12 @@ class Finding(Shown):
         """
         path: Path = _doer("save_finding")(self, folder, force)
         return path
+
+
+def figure_of(document: Mapping[str, Any], name: str | None = None) -> "matplotlib.figure.Figure":
+    """A figure of a document, drawn by a package that comes later; see `report.figures.figure_of`."""
+    figure: matplotlib.figure.Figure = _doer("figure_of")(document, name)
+    return figure
 
 
 def _doer(name: str) -> Any:

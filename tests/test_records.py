@@ -146,6 +146,7 @@ def test_a_cell_without_an_effect_has_no_numbers() -> None:
     assert {name for name, value in row.items() if value is not None} == {"site", "propagate", "n_replaced", "note"} | {
         "selected",
         "selected_logprob",
+        "later",
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from codi_int.catalog import is_sae, site_noted
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
-from codi_int.errors import SAEError
+from codi_int.errors import ConfigError, SAEError
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -106,3 +106,23 @@ def profile_several(
         told = rename_stage(report, "thoughts that confirm")
         found.append(profile_features(sae, model, more, site=site, progress=told, answers=answers))
     return found
+
+
+def profile_sides(
+    options: FeatureOptions, folder: RunFolder, report: Report, confirm: str
+) -> "tuple[Profiles, Profiles | None]":
+    """Profiles that select, and those that confirm; None of the latter where two folds confirm each other.
+
+    Raises:
+        ConfigError: confirming problems that have selected, or `none`.
+    """
+    from codi_int.data.problems import load_problems
+    from codi_int.interventions.screens.sides import NONE, SelectionPlan, take_sides
+
+    if confirm == NONE:
+        raise ConfigError(
+            "--confirm none: what is not confirmed is no specialist.", "Give folds, other problems, or leave it out."
+        )
+    confirming = take_sides(load_problems(options.data, options.limit), SelectionPlan(confirm=confirm)).confirming
+    found = profile_several(options, folder, report, others=[] if confirming is None else [confirming])
+    return found[0], found[1] if confirming is not None else None

@@ -40,14 +40,16 @@ def place_words(selection: "Selection") -> str:
     return f"{selection.n_confirming or 0:,} problems of {selection.confirmed_on}"
 
 
-def conclusion_words(rows: Iterable[Any], selection: "Selection") -> str:
-    """`changed 2, equivalent within 0.50 points 620, ...` and what could have been found."""
+def conclusion_words(rows: Iterable[Any], selection: "Selection", brief: bool = False) -> str:
+    """`changed 2, equivalent within 0.50 points 620, ...` and, unless brief, what could have been found."""
     from codi_int.interventions.evidence.conclusions import CONCLUSIONS
 
     counts, s = Counter(row.conclusion for row in rows), selection
     bound = f"{percentage(s.bound, 2)} points"
     names = {name: f"{name} within {bound}" if name == "equivalent" else name for name in CONCLUSIONS}
     found = ", ".join(f"{words} {counts[name]:,}" for name, words in names.items())
+    if brief:
+        return f"accuracy: {found}."
     smallest = s.minimum_detectable
     power = (
         "No change of accuracy would be found here with 80 % power"

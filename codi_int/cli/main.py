@@ -136,6 +136,18 @@ COMMANDS = (
                 "One feature in full: where it fires most, on what problems, what its decoder row reads as, what is "
                 "like it.",
             ),
+            Entry(
+                "specialize",
+                "codi_int.cli.features_specialize:specialize",
+                "Which features are specialists: by the published rule, with ties counted, and tested. With n in every "
+                "cell.",
+            ),
+            Entry(
+                "pairs",
+                "codi_int.cli.features_pairs:pairs",
+                "Pairs of specialists of different operations or numbers, by the tested and the published rule, with "
+                "their power.",
+            ),
         ),
     ),
     Entry(

@@ -13,7 +13,7 @@ from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, points
+from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points
 from codi_int.cli._selection_pages import (
     conclusion_words,
     confirmation_table,
@@ -22,7 +22,7 @@ from codi_int.cli._selection_pages import (
     selected_rows,
 )
 from codi_int.cli._signature import with_options
-from codi_int.cli._tables import note_lines
+from codi_int.cli._tables import later_words, note_lines
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.documents import save_document
 from codi_int.records import table_row
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from codi_int.types import Site
 
 SHOWN = 12
+CONDITIONS = {"free": "alone", "mean": "later silent", "clean": "later clean", "only": "only this one"}
+GIVEN = {
+    "free": "Alone, with other positions left free. ",
+    "mean": "Given that later positions of the layer say nothing: ",
+    "clean": "Given that later positions of the layer stay as they were: ",
+    "only": "Given that no other position of the layer says anything: ",
+}
 THOUGHTS = "thought"
 
 
@@ -56,14 +63,28 @@ class MapOptions(o.SelectionOptions, o.RunOptions):
     propagate: Annotated[
         c.Propagate, o.what(metavar="PATH", help="both, cache or recurrence; split tells the two apart.")
     ] = "both"
+    later: Annotated[
+        c.MapLater | None,
+        o.what(
+            help="Other positions of the layer: as they go; later ones silent; later ones clean; all silent but this "
+            "one; or free, mean and only side by side.  [default: each; free with --cumulative and cut paths]"
+        ),
+    ] = None
+
+    @property
+    def condition(self) -> str:
+        """What the map is run with."""
+        other = self.cumulative or self.propagate != "both"
+        return self.later or ("free" if other else "each")
 
 
 @with_options
 def map_thoughts(options: MapOptions) -> None:
     """Replace the residual at each layer and position by its mean over the problems and see what becomes of answers.
 
-    Cells that are found are run again on problems that selected nothing. Every cell runs all problems: the whole map
-    of codi-mini takes minutes, so try --limit 100 first.
+    A place that others can stand in for looks idle alone: beside what it costs alone stands what it costs where later
+    positions of its layer are silent, and where all others are. Cells that are found are run again on problems that
+    selected nothing. Every cell runs all problems: the whole map of codi-mini takes minutes, so try --limit 100 first.
 
     Example: codi-int map --layer 14 --position 3
     """
@@ -71,7 +92,14 @@ def map_thoughts(options: MapOptions) -> None:
     from codi_int.types import Site
 
     # said before anything is loaded: the settings alone can be wrong
-    MapPlan((Site(0, 0),), options.mode, options.propagate, options.cumulative, options.direction)
+    MapPlan(
+        sites=(Site(0, 0),),
+        kind=options.mode,
+        propagate=options.propagate,
+        cumulative=options.cumulative,
+        direction=options.direction,
+        later=options.condition,
+    )
     o.selection_plan(options)
     if options.direction != "onwards" and not options.cumulative:
         raise ConfigError(f"--direction {options.direction} says what --cumulative replaces.", "Add --cumulative.")
@@ -101,6 +129,7 @@ def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap"
         cumulative=options.cumulative,
         direction=options.direction,
         memory_budget=options.memory_budget,
+        later=options.condition,
     )
     confirmation = o.confirmation_hash(options, problems)
     folder.claim(model=model.sha256, data=problems_sha256(problems), **confirmation)
@@ -142,6 +171,8 @@ def _keep(found: "ThoughtMap", out: Path) -> Kept:
 def _tables_of(found: "ThoughtMap") -> dict[str, list[dict[str, Any]]]:
     """A row for each cell and each split, with sites in one word."""
     tables: dict[str, Sequence[MapCell] | Sequence[PathSplit]] = {"map": found.cells, "splits": found.splits}
+    if found.contexts:
+        tables["contexts"] = found.contexts
     return {name: [table_row(row) for row in rows] for name, rows in tables.items()}
 
 
@@ -152,10 +183,17 @@ def map_page(found: "ThoughtMap") -> Page:
     for path in dict.fromkeys(cell.propagate for cell in found.cells):
         cells = [cell for cell in found.cells if cell.propagate == path]
         paths = "" if found.propagate == "both" else f", by {'both paths' if path == 'both' else f'the {path} alone'}"
+        paths += "" if found.later == "free" else f" ({CONDITIONS[cells[0].later]})"
         parts += ["", Text(f"change of accuracy, points; layers by positions{paths}", style="bold")]
         parts += [_grid(cells, _accuracy), ""]
         parts += [Text(f"change of the clean answer's log-probability, nats{paths}", style="bold")]
         parts += [_grid(cells, _logprob)]
+    for later in dict.fromkeys(cell.later for cell in found.contexts):
+        title = f"change of accuracy, points; layers by positions ({CONDITIONS[later]})"
+        parts += ["", Text(title, style="bold")]
+        parts += [_grid([cell for cell in found.contexts if cell.later == later], _accuracy)]
+    if found.contexts:
+        parts += ["", *_side_by_side(found)]
     if found.splits:
         parts += ["", *_split(found)]
     parts += ["", *_confirmed(found), *(Text(line, style="bold") for line in _verdict(found))]
@@ -171,7 +209,38 @@ def _head(found: "ThoughtMap") -> Text:
     }[found.direction]
     text = Text(f"{found.kind} in place of {reach}, {found.model}", style="bold")
     right = f"{counted(found.n_problems, 'problem')} of {found.data}, {found.n_correct:,} right"
-    return text.append(f"\n{right} · propagate {found.propagate} · seed {found.seed}", style="not bold")
+    later = later_words(found.later)
+    return text.append(f"\n{right} · propagate {found.propagate}{later} · seed {found.seed}", style="not bold")
+
+
+def _side_by_side(found: "ThoughtMap") -> list[RenderableType]:
+    """The same replacement in each condition, with what was right before it; the cells that lose most in any."""
+    everywhere: dict[Site, list[MapCell]] = {}
+    for cell in (*found.cells, *found.contexts):
+        if cell.has_path:
+            everywhere.setdefault(cell.site, []).append(cell)
+    ordered = sorted(everywhere.items(), key=lambda item: min(cell.estimate or 0.0 for cell in item[1]))[:SHOWN]
+    laters = list(dict.fromkeys(cell.later for cell in (*found.cells, *found.contexts)))
+    headings = [
+        heading
+        for later in laters
+        for heading in (
+            CONDITIONS[later],
+            Column("interval", rank=1, name=f"interval, {CONDITIONS[later]}"),
+            Column("right before", rank=2, name=f"right before, {CONDITIONS[later]}"),
+        )
+    ]
+    out = table("accuracy, points", *headings)
+    for site, cells in ordered:
+        words = []
+        for cell in cells:
+            before = percentage((cell.n_correct_before or 0) / found.n_problems)
+            words += [_accuracy(cell), interval_text(cell.low, cell.high, points), f"{before} %"]
+        out.add_row(str(site), *words)
+    left = len(everywhere) - len(ordered)
+    more = [Text(f"and {counted(left, 'cell')} that lose less; --json has them all", style="dim")] if left else []
+    title = Text("the same cells side by side", style="bold")
+    return [title, out, *more]
 
 
 def _grid(cells: "Sequence[MapCell]", show: "Callable[[MapCell], str]") -> FittedTable:
@@ -235,16 +304,21 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
 
 def _confirmed(found: "ThoughtMap") -> list[RenderableType]:
     """The selected cells that lose most, as they came out where nothing was selected."""
-    rows = selected_rows(found.cells)
+    rows = selected_rows((*found.cells, *found.contexts))
     if found.selection is None or not rows:
         return []
     shown = sorted(rows, key=lambda cell: cell.confirmation_estimate or 0.0)[:SHOWN]
     several = found.propagate == "split"
-    names = [(str(cell.site), *([cell.propagate] if several else [])) for cell in shown]
+    given = bool(found.contexts)
+    names = [
+        (str(cell.site), *([cell.propagate] if several else []), *([CONDITIONS[cell.later]] if given else []))
+        for cell in shown
+    ]
     left = len(rows) - len(shown)
     more = [Text(f"and {counted(left, 'cell')} more; --json has them all", style="dim")] if left else []
     title = Text(confirmation_title(found.selection), style="bold")
-    return [title, confirmation_table(shown, names, ["cell", *(["path"] if several else [])]), *more, ""]
+    headings = ["cell", *(["path"] if several else []), *(["given"] if given else [])]
+    return [title, confirmation_table(shown, names, headings), *more, ""]
 
 
 def _verdict(found: "ThoughtMap") -> list[str]:
@@ -252,6 +326,7 @@ def _verdict(found: "ThoughtMap") -> list[str]:
     open_cells = [cell for cell in found.cells if cell.has_path]
     closed = len(found.cells) - len(open_cells)
     what = " (each by each path)" if found.propagate == "split" else ""
+    what = " (each in three conditions)" if found.contexts else what
     text = f"{counted(len(open_cells), 'cell')}{what}."
     if closed:
         text += (
@@ -262,7 +337,17 @@ def _verdict(found: "ThoughtMap") -> list[str]:
         return [text]
     family = family_words(found.selection, "cell", "cells")
     star = "*: found, and confirmed where anything confirms."
-    return [f"{text} {family} {star}", conclusion_words(open_cells, found.selection)]
+    # of the free map alone nothing is said: that is what a map is where nothing is named
+    given = "" if found.later == "free" else GIVEN[found.cells[0].later]
+    first = f"{given}{conclusion_words(open_cells, found.selection)}"
+    others = [
+        GIVEN[later]
+        + conclusion_words(
+            [cell for cell in found.contexts if cell.later == later and cell.has_path], found.selection, brief=True
+        )
+        for later in dict.fromkeys(cell.later for cell in found.contexts)
+    ]
+    return [f"{text} {family} {star}", first, *others]
 
 
 def _footer(found: "ThoughtMap") -> Text:

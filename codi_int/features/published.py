@@ -9,8 +9,9 @@ looked for as a substring, so "12" is found in "120". `ties="counted"` is the sa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+from codi_int.errors import ConfigError
 from codi_int.types import OPERATIONS, Number, Operation, Problem, Step
 
 SpecializationType = Literal["general", "operation-specialized", "value-specialized", "highly-specialized"]
@@ -48,8 +49,8 @@ class PublishedSpecialization:
 
 
 def published_specialization(
-    operation_percent: Mapping[Operation, Number],
-    value_count: Mapping[str, int],
+    operation_percent: Mapping[Operation, Number] | Any,
+    value_count: Mapping[str, int] | Any,
     n_active: int,
     ties: Ties = "dropped",
 ) -> PublishedSpecialization:
@@ -58,7 +59,15 @@ def published_specialization(
     `operation_percent`: of the problems on which the feature fires, the percentage whose steps have the operation.
     `value_count`: number as text to how many of these problems contain it. `n_active`: how many problems these are.
     `ties="counted"` lets what ties with the maximum count among the others.
+
+    Raises:
+        ConfigError: something else than a mapping.
     """
+    for name, given in (("operation_percent", operation_percent), ("value_count", value_count)):
+        if not isinstance(given, Mapping):
+            raise ConfigError(
+                f"{name} maps names to numbers, got {given!r}.", 'Give {"addition": 80.0, ...} and {"12": 3, ...}.'
+            )
     value_percent = {value: 100 * count / n_active for value, count in value_count.items()} if n_active else {}
     operation = _dominant(operation_percent, OPERATION_MINIMUM, OPERATION_OTHERS, ties=ties)
     value = _dominant(value_percent, VALUE_MINIMUM, VALUE_OTHERS, ties=ties)

@@ -158,21 +158,6 @@ class KVCache:
             padded=self.padded,
         )
 
-    def clone(self, capacity: int | None = None) -> "KVCache":
-        """A copy that shares nothing, with room for `capacity` slots (at least those in use; default: as many)."""
-        room = self.capacity if capacity is None else max(capacity, self.length)
-        copy = KVCache(
-            keys=list(self.keys),
-            values=list(self.values),
-            valid=self.valid,
-            positions=self.positions,
-            length=self.length,
-            padded=self.padded,
-        )
-        # nothing is shared from here on, for resizing moves everything into fresh buffers
-        copy._resize(room)
-        return copy
-
     def truncate(self, length: int) -> "KVCache":
         """Forget every slot from `length` on; returns itself."""
         if not 0 <= length <= self.length:
@@ -187,34 +172,46 @@ class KVCache:
         self.padded = False
 
     @staticmethod
-    def concat(caches: Sequence["KVCache"], length: int = 0) -> "KVCache":
-        """The rows of several caches below each other; those shorter than the longest, or `length`, padded in front."""
-        # all of them end at the same slot, because steps claim and fill the last slots of all rows at once
-        length, spare = max(length, *(c.length for c in caches)), max(c.capacity - c.length for c in caches)
-        parts = [c._shifted(length - c.length, length + spare) for c in caches]
-        layers = range(len(parts[0].keys))
-        return KVCache(
-            keys=[torch.cat([p.keys[i] for p in parts]) for i in layers],
-            values=[torch.cat([p.values[i] for p in parts]) for i in layers],
-            valid=torch.cat([p.valid for p in parts]),
-            positions=torch.cat([p.positions for p in parts]),
-            length=length,
-            padded=any(p.padded for p in parts),
-        )
+    def join(parts: Sequence["CachePart"], length: int = 0, room: int = 0) -> "KVCache":
+        """Some rows of several caches below each other, each copied once.
 
-    def _shifted(self, shift: int, capacity: int) -> "KVCache":
-        """A copy whose slots moved `shift` to the right, behind padding."""
-        copy = self.clone(capacity - shift)
-        if not shift:
-            return copy
+        Args:
+            parts: which rows; all of them must end with the same step, because steps claim and fill the last slots of
+                all rows at once.
+            length: slots that are in use then; parts with fewer are padded in front. Default those of the longest.
+            room: slots behind them.
+        """
+        length, n = max(length, *(part.length for part in parts)), sum(len(part.rows) for part in parts)
+        like = parts[0].cache
         # zeros, not whatever memory holds: a masked slot's value is multiplied by 0, and 0 times NaN is NaN
-        pad_front = (0, 0, shift, 0)  # the last axis (head_dim) comes first: none there, `shift` slots in front
-        copy.keys = [torch.nn.functional.pad(tensor, pad_front) for tensor in copy.keys]
-        copy.values = [torch.nn.functional.pad(tensor, pad_front) for tensor in copy.values]
-        copy.valid = torch.nn.functional.pad(copy.valid, (shift, 0), value=False)
-        copy.positions = torch.nn.functional.pad(copy.positions, (shift, 0))
-        copy.length, copy.padded = self.length + shift, True
-        return copy
+        _, heads, _, width = like.keys[0].shape
+        keys, values = (
+            [tensor.new_zeros(n, heads, length + room, width) for tensor in buffers]
+            for buffers in (like.keys, like.values)
+        )
+        valid = like.valid.new_ones(n, length + room)
+        valid[:, :length] = False
+        positions = like.positions.new_zeros(n, length + room)
+        start, padded = 0, False
+        for part in parts:
+            rows, slots, stop = part.rows, slice(length - part.length, length), start + len(part.rows)
+            for mine, buffers in ((keys, part.cache.keys), (values, part.cache.values)):
+                for out, tensor in zip(mine, buffers, strict=True):
+                    out[start:stop, :, slots] = tensor[:, :, : part.length].index_select(0, rows)
+            valid[start:stop, slots] = part.cache.valid[rows, : part.length]
+            positions[start:stop, slots] = part.cache.positions[rows, : part.length]
+            start, padded = stop, padded or part.cache.padded or part.length < length
+        # spare slots count on, as they do where nothing is padded; where something is, they are counted when claimed
+        further = torch.arange(1, room + 1, device=positions.device)
+        positions[:, length:] = positions[:, length - 1 : length] + further
+        return KVCache(
+            keys=keys,
+            values=values,
+            valid=valid,
+            positions=positions,
+            length=length,
+            padded=padded,
+        )
 
     def _replaced(self, buffer: Tensor, new: Tensor, start: int) -> Tensor:
         """A buffer with `new` in the slots from `start` on, made without touching the old one."""
@@ -244,3 +241,15 @@ class KVCache:
         real = torch.ones_like(slots, dtype=torch.bool)
         real[:, :used] = self.valid[:, :used]
         self.positions, self.valid = slots, real
+
+
+@dataclass(frozen=True)
+class CachePart:
+    """Some rows of a cache, up to some slot."""
+
+    cache: KVCache
+    """whose"""
+    rows: Int[Tensor, " rows"]
+    """which"""
+    length: int
+    """how many of its slots"""

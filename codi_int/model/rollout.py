@@ -13,7 +13,7 @@ from torch import Tensor
 from codi_int.data.answers import extract_answer
 from codi_int.errors import ConfigError
 from codi_int.model.branch import BranchedCache, Branches
-from codi_int.model.cache import KVCache
+from codi_int.model.cache import CachePart, KVCache
 from codi_int.model.chain import ChainState, Decoded
 from codi_int.types import Completion, Site, ThoughtBatch
 
@@ -94,26 +94,6 @@ class Rollout:
         cache, rows = BranchedCache.of(self.cache, branches, self.slot(position), room), branches.rows
         return ChainState(cache, self.hidden[rows, position], position, self._names(rows))
 
-    def of(self, rows: Int[Tensor, " rows"]) -> "Rollout":
-        """Some of the rows; repeats allowed."""
-        at, names, d = rows.tolist(), self._names(rows), self.decoded
-        mask = None if self.batch.mask is None else self.batch.mask[rows]
-        return Rollout(
-            batch=QuestionBatch(tuple(self.batch.rows[i] for i in at), names, self.batch.ids[rows], mask),
-            cache=self.cache.gather(rows),
-            hidden=self.hidden[rows],
-            thoughts=self.thoughts[rows],
-            captured={site: values[rows] for site, values in self.captured.items()},
-            decoded=Decoded(
-                ids=d.ids[rows],
-                counts=d.counts[rows],
-                ended=d.ended[rows],
-                logprobs=d.logprobs[rows],
-                margins=d.margins[rows],
-            ),
-            completions=tuple(self.completions[i] for i in at),
-        )
-
     def _names(self, rows: Int[Tensor, " rows"]) -> tuple[str, ...]:
         return tuple(self.problem_ids[i] for i in rows.tolist())
 
@@ -125,34 +105,69 @@ def beside(state: ChainState) -> ChainState:
     return ChainState(cache, state.hidden, state.position, state.problem_ids)
 
 
-def join_rollouts(parts: Sequence[Rollout], width: int) -> Rollout:
-    """Rollouts below each other, as if they had been one batch whose longest question has `width` tokens."""
-    cache = KVCache.concat([part.cache for part in parts], width + parts[0].hidden.shape[1] - 1)
-    # masks also where by chance nothing is padded: torch's other kernels round in another way
-    cache.padded = True
-    longest = max(part.decoded.ids.shape[1] for part in parts)
+@dataclass(frozen=True)
+class RolloutPart:
+    """Some problems of a batch."""
+
+    rollout: Rollout
+    """the batch's"""
+    rows: Int[Tensor, " rows"]
+    """which of its rows; repeats allowed"""
+
+
+def join_rollouts(
+    parts: Sequence[RolloutPart], position: int, sites: Sequence[Site], width: int = 0, room: int = 0
+) -> Rollout:
+    """Problems of several batches, as if they had been one batch, as far as runs that go on from a position need it.
+
+    Args:
+        parts: which problems.
+        position: the last one whose keys and values are there.
+        sites: whose activations are there.
+        width: tokens of the longest question; default the longest of the parts.
+        room: slots to make room for behind the position.
+    """
+    width = max(width, *(part.rollout.batch.ids.shape[1] for part in parts))
+    cache = KVCache.join(
+        [CachePart(part.rollout.cache, part.rows, part.rollout.slot(position) + 1) for part in parts],
+        width + position,
+        room,
+    )
+    at = [(part.rollout, part.rows, part.rows.tolist()) for part in parts]
     batch = QuestionBatch(
-        rows=tuple(row for part in parts for row in part.batch.rows),
-        problem_ids=tuple(name for part in parts for name in part.problem_ids),
-        ids=torch.cat([F.pad(part.batch.ids, (width - part.batch.ids.shape[1], 0)) for part in parts]),
+        rows=tuple(rollout.batch.rows[i] for rollout, _, listed in at for i in listed),
+        problem_ids=tuple(rollout.problem_ids[i] for rollout, _, listed in at for i in listed),
+        ids=torch.cat([F.pad(r.batch.ids[rows], (width - r.batch.ids.shape[1], 0)) for r, rows, _ in at]),
         mask=cache.valid[:, :width],
     )
     return Rollout(
         batch=batch,
         cache=cache,
-        hidden=torch.cat([part.hidden for part in parts]),
-        thoughts=torch.cat([part.thoughts for part in parts]),
-        captured={site: torch.cat([part.captured[site] for part in parts]) for site in parts[0].captured},
-        decoded=Decoded(
-            ids=torch.cat([F.pad(part.decoded.ids, (0, longest - part.decoded.ids.shape[1])) for part in parts]),
-            counts=torch.cat([part.decoded.counts for part in parts]),
-            ended=torch.cat([part.decoded.ended for part in parts]),
-            logprobs=torch.cat([F.pad(p.decoded.logprobs, (0, longest - p.decoded.ids.shape[1])) for p in parts]),
-            margins=torch.cat(
-                [F.pad(p.decoded.margins, (0, longest - p.decoded.ids.shape[1]), value=torch.inf) for p in parts]
-            ),
-        ),
-        completions=tuple(completion for part in parts for completion in part.completions),
+        hidden=torch.cat([rollout.hidden[rows] for rollout, rows, _ in at]),
+        thoughts=torch.cat([rollout.thoughts[rows] for rollout, rows, _ in at]),
+        captured={site: torch.cat([rollout.captured[site][rows] for rollout, rows, _ in at]) for site in sites},
+        decoded=_join_answers([(rollout.decoded, rows) for rollout, rows, _ in at]),
+        completions=tuple(rollout.completions[i] for rollout, _, listed in at for i in listed),
+    )
+
+
+def _join_answers(parts: Sequence[tuple[Decoded, Tensor]]) -> Decoded:
+    """Answers below each other, filled up to the longest."""
+    longest = max(decoded.ids.shape[1] for decoded, _ in parts)
+
+    def filled(name: str, filling: float = 0.0) -> Tensor:
+        wide = [F.pad(values[rows], (0, longest - values.shape[1]), value=filling) for values, rows in of(name)]
+        return torch.cat(wide)
+
+    def of(name: str) -> list[tuple[Tensor, Tensor]]:
+        return [(getattr(decoded, name), rows) for decoded, rows in parts]
+
+    return Decoded(
+        ids=filled("ids"),
+        counts=torch.cat([values[rows] for values, rows in of("counts")]),
+        ended=torch.cat([values[rows] for values, rows in of("ended")]),
+        logprobs=filled("logprobs"),
+        margins=filled("margins", torch.inf),
     )
 
 

@@ -32,6 +32,7 @@ from codi_int.report.screen_figures import (
     screen_figures,
     volcano_figure,
 )
+from codi_int.report.specialization_figures import rules_figure, specialization_figures
 from codi_int.report.stop_figures import stop_figure, stop_figures, stop_logprob_figure
 from codi_int.report.style import write_figure
 from codi_int.report.sweep_figures import sweep_figures
@@ -66,6 +67,7 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/results@1": {"dose": dose_figure},
     "codi-int/evaluation@1": {"accuracy": accuracy_figure},
     "codi-int/roads@1": {"paths": path_figure},
+    "codi-int/features-specialize@1": {"rules": rules_figure},
     "codi-int/stop@1": {"stop": stop_figure, "stop-logprob": stop_logprob_figure},
     "codi-int/comparison@1": {"comparison": comparison_figure},
 }
@@ -82,6 +84,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/evaluation@1": _alone("accuracy", accuracy_figure),
     "codi-int/features-rank@1": feature_figures,
     "codi-int/features-show@1": shown_figures,
+    "codi-int/features-specialize@1": specialization_figures,
     "codi-int/lens@1": _alone("lens", lens_figure),
     "codi-int/lens-grid@1": _alone("lens", lens_grid_figure),
     "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
@@ -94,7 +97,7 @@ KEPT = (
     *("screen.json", "map.json", "curve.json", "results.json", "result.json", "roads.json", "eval.json"),
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
     "stop.json",
-    "features-show.json",
+    *("features-show.json", "features-specialize.json"),
 )
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"

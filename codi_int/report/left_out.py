@@ -37,6 +37,8 @@ def _screen(document: Document) -> Iterator[str]:
 def _map(document: Document) -> Iterator[str]:
     if closed := sum(bool(cell["note"]) for cell in document["cells"]):
         yield f"{closed:,} cells from which no path leads to the answer (hatched)"
+    if contexts := document.get("contexts"):
+        yield f"{len(contexts):,} cells in other contexts (later positions silent, all others silent): in map.json"
     if document["splits"]:
         yield f"departures of {len(document['splits']):,} cells from the sum of their paths: in map.json"
 

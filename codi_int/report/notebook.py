@@ -236,6 +236,30 @@ def _feature(found: Any) -> Iterator[str]:
         yield "decoder row reads as " + ", ".join(repr(token.text.strip()) for token in found.promotes)
 
 
+def _specialization(found: Any) -> Iterator[str]:
+    special = sum(row.specialized for row in found.rows)
+    yield f"Specialization at {found.site} of {found.model}, rule {found.rule}"
+    yield f"{special:,} of {len(found.rows):,} alive features are specialized"
+    yield f"{found.n_problems:,} problems of {found.data}, {found.n_chains:,} different calculations"
+    if found.n_tested is not None:
+        done = f"{found.n_selected:,} selected, {found.n_confirmed:,} confirmed on {found.confirmed_on}"
+        yield f"{found.n_tested:,} pairs of feature and property tested, {done}"
+
+
+def _pairs(found: Any) -> Iterator[str]:
+    yield f"SwapPairs at {found.site} of {found.model}, rule {found.rule}: {_counted(found.n_pairs, 'pair')}"
+    for row in found.rows[:PLACES]:
+        told = f"{row.n_informative:,} of {row.n_needed:,} problems needed, power {row.power:.2f}"
+        yield f"{row.feature} and {row.other}, {row.claim}: {told}"
+
+
+def _rules(found: Any) -> Iterator[str]:
+    yield f"RuleComparison at {found.tested.site} of {found.tested.model}: specialized of alive features"
+    for cell in found.cells:
+        if cell.population == "alive":
+            yield f"{cell.rule}: {cell.n_specialized:,} of {cell.n:,}, {cell.n_single:,} of them on a single problem"
+
+
 SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Result": _result,
     "Effect": _effect,
@@ -257,6 +281,9 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Latents": _latents,
     "Capture": _capture,
     "Profiles": _profiles,
+    "Specialization": _specialization,
+    "RuleComparison": _rules,
+    "SwapPairs": _pairs,
     "FeatureDetail": _feature,
 }
 """name of a class to what says its lines; a subclass goes by its nearest parent"""

@@ -649,6 +649,16 @@ MAP = ThoughtMap(
     environment=ENVIRONMENT,
     selection=SELECTION,
 )
+CONTEXTS_MAP = replace(
+    MAP,
+    later="each",
+    cells=tuple(replace(cell, n_correct_before=None if cell.note else 1_153) for cell in MAP.cells),
+    contexts=tuple(
+        replace(cell, later=later, n_correct_before=None if cell.note else right)
+        for later, start, right in (("mean", 9, 1_019), ("only", 12, 731))
+        for cell in map_cells("both", start)
+    ),
+)
 CUMULATIVE_MAP = replace(
     MAP,
     kind="zero",
@@ -675,6 +685,17 @@ SPLIT_MAP = replace(
 
 # Predicted answers
 
+SILENT_RESULT = replace(
+    RESULT,
+    experiment=replace(EXPERIMENT, later="mean"),
+    arms={"undisturbed": Arm(accuracy=0.9121, n_correct=1_203), **RESULT.arms},
+    effect=replace(
+        RESULT.effect,
+        condition="Given that later positions say nothing (L14.P4 to L14.P6 held at their means over the problems):",
+        verdict="Given that later positions say nothing (L14.P4 to L14.P6 held at their means over the problems): "
+        f"{RESULT.effect.verdict}",
+    ),
+)
 PREDICTION = PredictionTest(
     claim="addition and subtraction trade places",
     n=1_319,

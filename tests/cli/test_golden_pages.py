@@ -21,6 +21,7 @@ from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predic
 from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
 from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
+from codi_int.cli._specialization_pages import pairs_page, specialize_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
 from codi_int.cli.capture import capture_page
 from codi_int.cli.compare import comparison_page
@@ -41,6 +42,7 @@ UPDATE = "UPDATE_GOLDEN"
 PAGES: dict[str, Callable[[], RenderableType]] = {
     "result": lambda: result_page(made.RESULT),
     "dead-feature": lambda: result_page(made.DEAD_RESULT),
+    "result-later-silent": lambda: result_page(made.SILENT_RESULT),
     "swap": lambda: result_page(made.SWAP_RESULT),
     "family": lambda: family_page(made.FAMILY),
     "compare": lambda: comparison_page(made.COMPARISON),
@@ -54,6 +56,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "curve": lambda: curve_page(made.CURVE),
     "curve-folds": lambda: curve_page(made.FOLDS_CURVE),
     "map": lambda: map_page(made.MAP),
+    "map-contexts": lambda: map_page(made.CONTEXTS_MAP),
     "map-cumulative": lambda: map_page(made.CUMULATIVE_MAP),
     "map-split": lambda: map_page(made.SPLIT_MAP),
     "swap-predicted": lambda: predicted_page(made.PREDICTED_SWAP),
@@ -80,6 +83,8 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "sae-sweep-long": lambda: sweep_page(made.SWEEP_PLAN, made.LONG_SWEEP_ROWS, "codi-mini"),
     "features-rank": lambda: rank_page(features.PROFILES, features.PROFILES.rows, top=2),
     "features-show": lambda: detail_pages([features.DETAIL, features.SILENT]),
+    "features-specialize": lambda: specialize_page(features.RULES, top=1),
+    "features-pairs": lambda: pairs_page([features.PAIRS, features.NO_POWER], top=3),
     "doctor": made.CHECKUP.page,
     "doctor-bad": made.BAD_CHECKUP.page,
     "doctor-rounded": made.ROUNDED_CHECKUP.page,

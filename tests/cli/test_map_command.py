@@ -24,7 +24,7 @@ def test_the_whole_map_has_every_layer_position_and_thought(run: Callable, words
 
 
 def test_pages_and_files_hold_the_same_cells(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
-    given = (*words, "--layer", "1,3", "--position", "3", "--position", "6-6", "--mode", "zero")
+    given = (*words, "--layer", "1,3", "--position", "3", "--position", "6-6", "--mode", "zero", "--later", "free")
     kept = run(*given, "--out", str(tmp_path), "--json")
     assert kept.code == 0, kept.err
     document = json.loads(kept.out)
@@ -37,6 +37,26 @@ def test_pages_and_files_hold_the_same_cells(run: Callable, words: tuple[str, ..
     assert "zero in place of the residual at one layer and position" in page
     assert page.count("no path ") == 3  # both tables and the sentence
     assert "From 1 cell no path leads to the answer: nothing later reads it." in page
+
+
+def test_a_map_says_what_its_cells_cost_alone_and_in_other_contexts(
+    run: Callable, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    given = (*words, "--layer", "1", "--position", "3,6")
+    kept = run(*given, "--out", str(tmp_path), "--json")
+    assert kept.code == 0, kept.err
+    document = json.loads(kept.out)
+    assert (document["later"], [cell["later"] for cell in document["cells"]]) == ("each", ["free", "free"])
+    assert [cell["later"] for cell in document["contexts"]] == ["mean", "mean", "only", "only"]
+    assert [row["later"] for row in pq.read_table(tmp_path / "contexts.parquet").to_pylist()][:2] == ["mean", "mean"]
+    # behind the last position there is nothing to silence
+    assert document["contexts"][1]["estimate"] == document["cells"][1]["estimate"]
+    page = run(*given).page
+    for words_of in ("(alone)", "(later silent)", "(only this one)", "the same cells side by side"):
+        assert words_of in page
+    alone = json.loads(run(*given, "--later", "free", "--json").out)
+    assert (alone["later"], alone["contexts"]) == ("free", [])
+    assert [cell["estimate"] for cell in alone["cells"]] == [cell["estimate"] for cell in document["cells"]]
 
 
 def test_roads_can_be_told_apart(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
@@ -69,6 +89,8 @@ def test_positions_can_be_replaced_together(run: Callable, words: tuple[str, ...
         (("--propagate", "air"), "both, cache, recurrence, split"),
         (("--cumulative", "--direction", "sideways"), "onwards, upto"),
         (("--direction", "upto"), "Add --cumulative"),
+        (("--cumulative", "--later", "mean"), "Leave one of them out, or write --later free"),
+        (("--propagate", "split", "--later", "each"), "--later each says what other positions do"),
         (("--layer", "4"), "layers 0 to 3"),
         (("--position", "7"), "Position 7 does not exist"),
         (("--position", "six"), "--position takes whole numbers"),

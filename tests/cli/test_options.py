@@ -69,7 +69,8 @@ def known_choices() -> dict[str, tuple[str, ...]]:
     from codi_int.interventions.evidence.family import CORRECTIONS
     from codi_int.interventions.patching.pairs import KINDS as PAIRS
     from codi_int.interventions.screens.rankings import ORDERS
-    from codi_int.interventions.screens.thought_map import DIRECTIONS, KINDS
+    from codi_int.interventions.screens.thought_map import DIRECTIONS, EACH, KINDS
+    from codi_int.interventions.screens.thought_map import LATERS as MAP_LATERS
     from codi_int.model.chain import PADDINGS
     from codi_int.model.hooks import PROPAGATE
     from codi_int.sae.config import RULES
@@ -79,6 +80,7 @@ def known_choices() -> dict[str, tuple[str, ...]]:
         "Mode": MODES,
         "Propagate": (*PROPAGATE, "split"),
         "Later": LATERS,
+        "MapLater": (*MAP_LATERS, EACH),
         "Padding": PADDINGS,
         "AnswerRule": ANSWER_RULES,
         "PairKind": (*PAIRS, "both"),

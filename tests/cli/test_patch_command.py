@@ -138,7 +138,8 @@ def refused(run: Callable, *words: str) -> str:
     """The error of a command that must be refused: exit code 2, at most two lines, nothing on stdout."""
     ran = run(*words)
     assert (ran.code, ran.out) == (2, ""), ran.err
-    lines = [line for line in ran.err.splitlines() if not line.startswith(("clean pass: ", "edited passes: "))]
+    stages = ("clean pass: ", "edited passes: ", "controls: ")
+    lines = [line for line in ran.err.splitlines() if not line.startswith(stages)]
     assert lines[0].startswith("codi-int: ")
     assert len(lines) <= 2, ran.err
     return ran.err

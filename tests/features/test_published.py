@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from codi_int.data.steps import parse_steps
+from codi_int.errors import ConfigError
 from codi_int.features.published import (
     PublishedSpecialization,
     published_counts,
@@ -101,6 +102,13 @@ def test_both_make_it_highly_specialized():
 
 def test_a_feature_that_never_fires_is_general():
     assert published_specialization(NONE, {"12": 0}, 0).type == "general"
+
+
+def test_a_number_in_the_place_of_counts_is_refused():
+    with pytest.raises(ConfigError, match=r"value_count maps names to numbers, got 12\.\nGive"):
+        published_specialization(NONE, 12, 1)
+    with pytest.raises(ConfigError, match=r"operation_percent maps names to numbers, got 80\.0\.\n"):
+        published_specialization(80.0, {}, 1)
 
 
 def test_counts_find_numbers_inside_numbers():

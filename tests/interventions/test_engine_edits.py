@@ -153,8 +153,13 @@ def test_a_step_aside_from_memory_changes_nothing(
     llama: CodiModel, sae_at: SaeMaker, problems: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that holds three rows gives what a large one gives; one that holds none says so."""
-    engine = FeatureInterventionEngine(llama, {LATE: sae_at(llama, LATE)}, max_rows=16)
-    whole = engine.run(Amplify(4, 5.0), problems, controls=2)
+
+    def run() -> Result:
+        # an engine for each, for one remembers what it has scored
+        engine = FeatureInterventionEngine(llama, {LATE: sae_at(llama, LATE)}, max_rows=16)
+        return engine.run(Amplify(4, 5.0), problems, controls=2)
+
+    whole = run()
     room, sizes, verify = 3, [], SuffixRunner._verify
 
     def cramped(self: SuffixRunner, rollout: Any, state: Any, rows: torch.Tensor) -> Any:
@@ -164,13 +169,13 @@ def test_a_step_aside_from_memory_changes_nothing(
         return verify(self, rollout, state, rows)
 
     monkeypatch.setattr(SuffixRunner, "_verify", cramped)
-    halved = engine.run(Amplify(4, 5.0), problems, controls=2)
+    halved = run()
     assert max(sizes) <= room, "16, 8, 4, 2"
     assert [o.answer for o in halved.outcomes["intervened"]] == [o.answer for o in whole.outcomes["intervened"]]
     assert halved.effect.n_broken == whole.effect.n_broken
     room = 0
     with pytest.raises(ConfigError, match="does not hold a single row"):
-        engine.run(Amplify(4, 5.0), problems, controls=2)
+        run()
 
 
 def test_a_small_memory_budget_is_told(llama: CodiModel, sae_at: SaeMaker, problems: tuple[Problem, ...]) -> None:
@@ -200,6 +205,7 @@ def test_an_interrupted_run_leaves_model_and_engine_as_they_were(
         if stage == "edited passes":
             raise KeyboardInterrupt
 
+    engine = FeatureInterventionEngine(engine.model, engine.saes)  # the other one remembers what it has scored
     with pytest.raises(KeyboardInterrupt):
         engine.run(BOTH, problems, seed=3, controls=Controls(4, directions=3), progress=stop)
     assert engine.model.n_hooks == 0

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from codi_int.model.branch import BranchedCache, Branches
-from codi_int.model.rollout import Grouping, QuestionBatch, group_in_order
+from codi_int.model.rollout import Grouping, QuestionBatch, RolloutPart, group_in_order, join_rollouts
+from codi_int.types import Site
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 SHARES = {
@@ -121,3 +122,33 @@ def test_other_dtypes(dtype: torch.dtype, make_model: Callable[..., Any], proble
     assert shared.dtype == dtype
     tolerance = {torch.bfloat16: 0.1, torch.float64: 1e-10}[dtype]
     torch.testing.assert_close(shared, plain, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("position", [0, 3, 6])
+def test_problems_of_several_batches_go_on_together_as_they_do_apart(
+    position: int, model: Any, problems: list[Any]
+) -> None:
+    site = Site(1, 2)
+    batches = [padded(model, problems[:4]), *model.batches(problems[4:7])]
+    rollouts = [model.rollout(batch, [site]) for batch in batches]
+    rows = [torch.tensor([2, 0]), *(torch.arange(len(batch.rows)).flip(0) for batch in batches[1:])]
+    parts = [RolloutPart(rollout, some) for rollout, some in zip(rollouts, rows, strict=True)]
+    assert len({rollout.batch.ids.shape[1] for rollout in rollouts}) > 1
+    joined = join_rollouts(parts, position, [site])
+    everyone = torch.arange(len(joined.problem_ids))
+    assert joined.problem_ids == tuple(r.problem_ids[i] for r, some in zip(rollouts, rows, strict=True) for i in some)
+    assert torch.equal(joined.captured[site], torch.cat([p.rollout.captured[site][p.rows] for p in parts]))
+
+    def answered(rollout: Any, branches: Branches) -> torch.Tensor:
+        state = rollout.branch_at(position, branches)
+        while state.position < model.n_thoughts:
+            state = model.step_thought(state)
+        longest = int(rollout.decoded.counts[branches.rows].max())
+        logits = model.teacher_force(state, rollout.decoded.ids[branches.rows, : longest - 1])
+        counted = torch.arange(longest) < rollout.decoded.counts[branches.rows][:, None]
+        return logits[counted]
+
+    with torch.no_grad():
+        together = answered(joined, Branches(everyone, 2))
+        apart = torch.cat([answered(part.rollout, Branches(part.rows, 2)) for part in parts])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)

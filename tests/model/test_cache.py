@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from codi_int.model.cache import CacheShape, KVCache
+from codi_int.model.cache import CachePart, CacheShape, KVCache
 
 SHAPE = CacheShape(n_layers=2, n_kv_heads=1, head_dim=3, dtype=torch.float32, device=torch.device("cpu"))
 
@@ -65,15 +65,20 @@ def test_padding_can_have_positions_of_its_own_and_be_forgotten() -> None:
     assert cache.real_tokens.tolist() == [4]
 
 
-def test_concat_pads_shorter_caches_on_the_left() -> None:
-    (short, a), (long, b) = filled(1, [3]), filled(2, [5], seed=1)
-    both = KVCache.concat([short, long])
-    assert both.length == 5
-    assert both.padded
-    assert both.real_tokens.tolist() == [3, 5, 5]
-    assert both.positions[0, 2:5].tolist() == [0, 1, 2]
-    torch.testing.assert_close(both.keys[0][:1, :, 2:5], a[0])
-    torch.testing.assert_close(both.keys[0][1:, :, :5], b[0])
+def test_rows_of_several_caches_are_joined_behind_padding() -> None:
+    (short, a), (long, b) = filled(2, [3]), filled(2, [5], seed=1)
+    parts = [CachePart(short, torch.tensor([1]), 3), CachePart(long, torch.tensor([1, 0]), 4)]
+    both = KVCache.join(parts, length=5, room=2)
+    assert (both.length, both.capacity, both.padded) == (5, 7, True)
+    assert both.real_tokens.tolist() == [3, 4, 4]
+    assert both.positions.tolist() == [[0, 0, 0, 1, 2, 3, 4], *[[0, 0, 1, 2, 3, 4, 5]] * 2]
+    torch.testing.assert_close(both.keys[0][0, :, 2:5], a[0][1])
+    torch.testing.assert_close(both.keys[0][1:, :, 1:5], b[0][[1, 0], :, :4])
+    assert not both.keys[0][0, :, :2].any()
+    # nothing is shared, and equal lengths need no mask
+    both.keys[0].zero_()
+    torch.testing.assert_close(short.keys[0][:, :, :3], a[0])
+    assert not KVCache.join([CachePart(long, torch.tensor([0]), 5)] * 2).padded
 
 
 def test_a_cut_cache_goes_on_where_it_was_cut() -> None:
@@ -84,14 +89,6 @@ def test_a_cut_cache_goes_on_where_it_was_cut() -> None:
     assert (cache.keys[0][:, :, 2] == 1).all()
     with pytest.raises(ValueError, match="cannot cut"):
         cache.truncate(4)
-
-
-def test_clone_shares_nothing_and_can_have_more_room() -> None:
-    cache, written = filled(1, [4])
-    copy = cache.clone(capacity=30)
-    assert copy.capacity == 30
-    copy.keys[0].zero_()
-    torch.testing.assert_close(cache.keys[0][:, :, :4], written[0])
 
 
 def test_gradients_flow_through_written_slots() -> None:

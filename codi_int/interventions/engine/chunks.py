@@ -1,55 +1,86 @@
 """Which rows run together: equally many of each problem, so that these share what they can."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from codi_int.model.branch import Branches
-
 ENOUGH_ROWS = 128
 """rows that are worth a chunk of their own: below it, what a call costs whatever it computes weighs too much"""
+MOST_PROBLEMS = 128
+"""problems of a chunk that takes them from several batches, for their keys and values are copied; as many as a batch"""
+
+
+@dataclass(frozen=True)
+class ChunkPart:
+    """Problems of one batch."""
+
+    batch: int
+    """its number"""
+    rows: Int[Tensor, " problems"]
+    """which of its rows, in ascending order"""
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Pairs that run together, equally many of each problem."""
 
-    branches: Branches
-    """rows of the batch that the pairs start from"""
+    parts: tuple[ChunkPart, ...]
+    """the problems, those of neighbouring batches after each other"""
+    each: int
+    """pairs of each problem"""
     pairs: Int[Tensor, " rows"]
     """problem by problem"""
 
 
-def cut_chunks(pairs: Int[Tensor, " pairs"], starts: Int[Tensor, " pairs"], max_rows: int) -> list[Chunk]:
-    """Pairs of one batch in chunks.
+@dataclass(frozen=True)
+class _Piece:
+    """Pairs of one problem that run together."""
+
+    batch: int
+    row: int
+    pairs: tuple[int, ...]
+
+
+def cut_chunks(
+    pairs: Int[Tensor, " pairs"],
+    batches: Int[Tensor, " pairs"],
+    rows: Int[Tensor, " pairs"],
+    max_rows: int,
+) -> list[Chunk]:
+    """All pairs in chunks, which may hold problems of several batches.
 
     Problems that have equally many pairs, and enough of them, fill chunks of their own. All others are taken apart
     into powers of two, so that no row is run for nothing: of seven pairs four stand in one chunk, two and one in
-    others.
+    others. A batch fills chunks of its own first, which can read where its keys and values lie; what is left over joins
+    what neighbouring batches have left.
 
     Args:
         pairs: their numbers.
-        starts: the row of the batch that each one starts from.
+        batches: the batch that each one starts from.
+        rows: the row of that batch.
         max_rows: most rows of a chunk.
     """
-    of_problem: dict[int, list[int]] = {}
-    for pair, start in zip(pairs.tolist(), starts.tolist(), strict=True):
-        of_problem.setdefault(start, []).append(pair)
-    alike: dict[int, list[int]] = {}
-    # in the order of the batch: what neighbours share need not even be copied once
-    for start in sorted(of_problem):
-        alike.setdefault(len(of_problem[start]), []).append(start)
-    by_size: dict[int, list[tuple[int, list[int]]]] = {}
-    for count, rows in alike.items():
-        sizes = [count] if count <= max_rows and count * len(rows) >= ENOUGH_ROWS else _powers_of_two(count, max_rows)
-        for row in rows:
-            waiting = iter(of_problem[row])
+    of_problem: dict[tuple[int, int], list[int]] = {}
+    for pair, batch, row in zip(pairs.tolist(), batches.tolist(), rows.tolist(), strict=True):
+        of_problem.setdefault((batch, row), []).append(pair)
+    alike: dict[int, list[tuple[int, int]]] = {}
+    # in the order of the batches: what neighbours share need not even be copied once
+    for place in sorted(of_problem):
+        alike.setdefault(len(of_problem[place]), []).append(place)
+    by_size: dict[int, list[_Piece]] = {}
+    for count, places in alike.items():
+        whole = count <= max_rows and count * len(places) >= ENOUGH_ROWS
+        sizes = [count] if whole else _powers_of_two(count, max_rows)
+        for place in places:
+            waiting = iter(of_problem[place])
             for size in sizes:
-                by_size.setdefault(size, []).append((row, [next(waiting) for _ in range(size)]))
-    return [chunk for size in sorted(by_size) for chunk in _chunks_of(size, sorted(by_size[size]), max_rows)]
+                piece = _Piece(*place, tuple(next(waiting) for _ in range(size)))
+                by_size.setdefault(size, []).append(piece)
+    return [chunk for size in sorted(by_size) for chunk in _chunks_of(size, by_size[size], max_rows)]
 
 
 def _powers_of_two(count: int, most: int) -> list[int]:
@@ -62,12 +93,23 @@ def _powers_of_two(count: int, most: int) -> list[int]:
     return sizes
 
 
-def _chunks_of(each: int, pieces: Sequence[tuple[int, list[int]]], max_rows: int) -> list[Chunk]:
+def _chunks_of(each: int, pieces: Iterable[_Piece], max_rows: int) -> Iterator[Chunk]:
     """Pieces of `each` pairs of one problem in chunks."""
-    n = max(1, max_rows // each)
-    chunks = []
-    for first in range(0, len(pieces), n):
-        some = pieces[first : first + n]
-        branches = Branches(torch.tensor([start for start, _ in some]), each)
-        chunks.append(Chunk(branches, torch.tensor([pair for _, part in some for pair in part])))
-    return chunks
+    most = max(1, max_rows // each)
+    left: list[_Piece] = []
+    ordered = sorted(pieces, key=lambda piece: (piece.batch, piece.row))
+    for _, of_batch in groupby(ordered, key=lambda piece: piece.batch):
+        here = list(of_batch)
+        full = len(here) // most * most
+        yield from (_chunk(each, here[first : first + most]) for first in range(0, full, most))
+        left += here[full:]
+    joined = min(most, MOST_PROBLEMS)
+    yield from (_chunk(each, left[first : first + joined]) for first in range(0, len(left), joined))
+
+
+def _chunk(each: int, pieces: Sequence[_Piece]) -> Chunk:
+    parts = [
+        ChunkPart(batch, torch.tensor([piece.row for piece in some]))
+        for batch, some in groupby(pieces, key=lambda piece: piece.batch)
+    ]
+    return Chunk(tuple(parts), each, torch.tensor([pair for piece in pieces for pair in piece.pairs]))

@@ -15,6 +15,7 @@ from codi_int.data.chains import cluster_problems
 from codi_int.errors import ConfigError, DataError
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.later import Background, Held, make_background
+from codi_int.interventions.engine.scored import ScoredArms
 from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import bytes_per_slot
@@ -61,6 +62,10 @@ class RolloutCache:
     def n_kept(self) -> int:
         """How many batches are kept."""
         return len(self._kept)
+
+    def is_kept(self, index: int) -> bool:
+        """Whether asking for a batch again costs nothing."""
+        return index in self._kept
 
     def at(self, index: int) -> Rollout:
         """The rollout of one batch."""
@@ -189,7 +194,7 @@ class CleanPasses:
         self._sites = tuple(sites)
         self._pass: CleanPass | None = None
         self._key: Hashable = None
-        self._arms: list[tuple[Hashable, ArmPlan, ArmScores]] = []
+        self._arms = ScoredArms()
         self._backgrounds: dict[Held, Background] = {}
         self._held_under: Hashable = None
 
@@ -205,7 +210,7 @@ class CleanPasses:
         key = _key(model, problems, budget)
         if self._pass is None or self._key != key or not set(sites) <= set(self._pass.activations):
             self._pass = None  # the old pass and the new one need not fit into memory together
-            self._arms = []
+            self._arms = ScoredArms()
             self._pass = run_clean(model, problems, tuple(dict.fromkeys((*sites, *self._sites))), budget, progress)
             self._key = key
         return self._pass
@@ -243,39 +248,17 @@ class CleanPasses:
             report = rename_stage(progress, "baseline pass")
             return replace(self.get(model, problems, sites, budget, report), background=found)
 
-    def scored(self, plan: ArmPlan, how: Hashable, score: Callable[[], ArmScores]) -> ArmScores:
-        """Scores of an arm on the last pass, remembered or found by `score`.
-
-        Args:
-            plan: the arm; told from another one by what it adds, not by what it is called, so that an SAE that was
-                changed in the meantime is seen.
-            how: everything else that decides what comes out, such as the paths.
-            score: finds them.
-        """
-        for kept_how, kept, scores in self._arms:
-            if kept_how == how and _same_changes(kept, plan):
-                return scores
-        scores = score()
-        self._arms.append((how, plan, scores))
-        return scores
+    def scored(
+        self, plans: Sequence[ArmPlan], how: Hashable, score: Callable[[Sequence[ArmPlan]], Sequence[ArmScores]]
+    ) -> list[ArmScores]:
+        """Scores of arms on the last pass, remembered or found by `score`; see `ScoredArms`."""
+        return self._arms.scores(plans, how, score)
 
 
 def _key(model: CodiModel, problems: Sequence[Problem], budget: int) -> Hashable:
     # Hooks and weights belong to the key as problems do: a pass that was run inside `with model.hooks(...)`, or before
     # a weight was changed, is the clean arm of no later run.
     return (model.state_key(), tuple(problems), budget)
-
-
-def _same_changes(a: ArmPlan, b: ArmPlan) -> bool:
-    """Whether two arms do the same, bit for bit, to the same problems."""
-    if [change.site for change in a.changes] != [change.site for change in b.changes] or not a.rows.equal(b.rows):
-        return False
-    pairs = zip(a.changes, b.changes, strict=True)
-    return all(one.delta.equal(other.delta) and _same(one.value, other.value) for one, other in pairs)
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is b or (a is not None and b is not None and a.equal(b))
 
 
 def make_outcome(problem: Problem, answer: Number | None, scores: tuple[float, float], touched: bool) -> Outcome:

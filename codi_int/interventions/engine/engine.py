@@ -261,16 +261,26 @@ class FeatureInterventionEngine(Shown):
     def _score_arms(self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None) -> list[ArmScores]:
         """Scores of an edit, of the reconstruction, and of the edit's controls, in this order."""
         edit, reconstruction, *controls = plans
-        rebuilt = self._rebuilt(context, reconstruction, progress)
-        found, *others = self.score(context, [edit, *controls], progress)
+        # Each by itself: whatever was remembered, the rows of an edit share chunks with the same ones, and come out the
+        # same to the last bit. What is remembered of the controls decides which of them share chunks; their answers do
+        # not depend on it, and the last digits of their log-probabilities may.
+        rebuilt, found = self._rebuilt(context, reconstruction, progress), self._alone(context, edit, progress)
+        others = self._remembered(context, "together", controls, rename_stage(progress, "controls"))
         return [found, rebuilt, *others]
 
     def _rebuilt(self, context: SiteContext, reconstruction: ArmPlan, progress: Progress | None) -> ArmScores:
-        # The reconstruction by itself and not beside the others: the next edit of the site finds it done, and the
-        # edit's rows then share batches with the same ones whether it was or not.
-        how = (context.resume_point.propagate, self.method, self.max_rows, context.clean.background)
-        report = rename_stage(progress, "reconstruction")
-        return self._passes.scored(reconstruction, how, lambda: self.score(context, [reconstruction], report)[0])
+        return self._alone(context, reconstruction, rename_stage(progress, "reconstruction"))
+
+    def _alone(self, context: SiteContext, plan: ArmPlan, progress: Progress | None) -> ArmScores:
+        # also where it is known as a control of another edit: it ran beside other rows then
+        return self._remembered(context, "alone", [plan], progress)[0]
+
+    def _remembered(
+        self, context: SiteContext, beside: str, plans: Sequence[ArmPlan], progress: Progress | None
+    ) -> list[ArmScores]:
+        """Scores of some arms, run together unless they are known from an earlier edit on the same clean pass."""
+        how = (beside, context.resume_point.propagate, self.method, self.max_rows, context.clean.background)
+        return self._passes.scored(plans, how, lambda unknown: self.score(context, unknown, progress))
 
     def baseline(self, context: SiteContext) -> tuple[Outcome, ...]:
         """What an edit of the context's site is measured against: the clean arm, with `replace` the reconstruction."""

@@ -23,7 +23,7 @@ from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import Recorder, SiteRecorder
 from codi_int.model.resume import ResumePoint, SiteChange
-from codi_int.model.rollout import Rollout, join_rollouts
+from codi_int.model.rollout import ANSWER_ROOM, Rollout, RolloutPart, join_rollouts
 from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
 from codi_int.types import Number, Site
@@ -90,9 +90,9 @@ class SuffixRunner:
         # answer, so only the others have to be decoded.
         answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
 
-        def score(rollout: Rollout, chunk: Chunk) -> None:
-            rows, pairs = chunk.branches.rows, chunk.pairs
-            found = self._verify(rollout, self._state(rollout, chunk.branches, changes.of(pairs)), rows)
+        def score(chunk: Chunk) -> None:
+            pairs, (rollout, branches) = chunk.pairs, self._start_of(chunk)
+            found = self._verify(rollout, self._state(rollout, branches, changes.of(pairs)), branches.rows)
             logprobs[pairs], margins[pairs] = found.logprobs.cpu(), found.margins.cpu()
             changed[pairs], close[pairs] = found.changed.cpu(), found.close.cpu()
 
@@ -120,17 +120,17 @@ class SuffixRunner:
         shape = changes.sites[0].delta.shape  # [pairs, d_model]
         out = torch.empty(shape, dtype=self._model.dtype, device=self._model.device)
 
-        def keep(rollout: Rollout, chunk: Chunk) -> None:
-            recorder = SiteRecorder([site])
-            self._state(rollout, chunk.branches, changes.of(chunk.pairs), site, recorder)
+        def keep(chunk: Chunk) -> None:
+            recorder, (rollout, branches) = SiteRecorder([site]), self._start_of(chunk)
+            self._state(rollout, branches, changes.of(chunk.pairs), site, recorder)
             out[chunk.pairs.to(out.device)] = recorder.captured[site]
 
         for _ in self._each_chunk(changes.problems, keep):
             pass
         return list(out.split([len(plan.rows) for plan in plans]))
 
-    def _each_chunk(self, problems: Int[Tensor, " pairs"], work: Callable[[Rollout, Chunk], None]) -> Iterator[int]:
-        """Do some work on (the clean pass of a batch, some of the pairs whose problem it holds), batch by batch.
+    def _each_chunk(self, problems: Int[Tensor, " pairs"], work: Callable[[Chunk], None]) -> Iterator[int]:
+        """Do some work on all pairs, chunk by chunk.
 
         Where memory runs out the chunk is halved, and later ones are as small.
 
@@ -140,25 +140,46 @@ class SuffixRunner:
         Raises:
             ConfigError: where not even a single row fits.
         """
-        # Pairs by batch, not by plan: one rollout is at hand at a time (the budget may hold no more), and rows of many
-        # plans fill a chunk.
-        batch_of = self._clean.batch_of[problems]
-        for index in sorted(set(batch_of.tolist())):
-            waiting, rollout = (batch_of == index).nonzero()[:, 0], self._clean.rollouts.at(index)
-            chunks = cut_chunks(waiting, self._rows_in_batch(problems, waiting), self._max_rows)
+        for waiting in self._work_lists(problems):
+            chunks = self._cut(problems, waiting)
             while chunks:
                 chunk = chunks[0]
-                if _fits(partial(work, rollout, chunk)):
+                if _fits(partial(work, chunk)):
                     chunks = chunks[1:]
                     yield len(chunk.pairs)
                 else:
                     # kept for later chunks: what did not fit once is not tried again
                     self._max_rows = _halve(len(chunk.pairs), self._model.device)
-                    waiting = torch.cat([chunk.pairs for chunk in chunks])
-                    chunks = cut_chunks(waiting, self._rows_in_batch(problems, waiting), self._max_rows)
+                    chunks = self._cut(problems, torch.cat([chunk.pairs for chunk in chunks]))
 
-    def _rows_in_batch(self, problems: Tensor, pairs: Tensor) -> Tensor:
-        return self._clean.row_of[problems[pairs]]
+    def _work_lists(self, problems: Int[Tensor, " pairs"]) -> list[Tensor]:
+        """Pairs whose chunks may be mixed: those of all batches that are kept; of each other batch, its own."""
+        # one rollout that is not kept is at hand at a time, and asking for it twice means making it twice
+        batch_of = self._clean.batch_of[problems]
+        kept = torch.tensor([self._clean.rollouts.is_kept(i) for i in range(len(self._clean.batches))])
+        together = kept[batch_of]
+        lists = [together.nonzero()[:, 0]]
+        lists += [(batch_of == index).nonzero()[:, 0] for index in batch_of[~together].unique().tolist()]
+        return [pairs for pairs in lists if len(pairs)]
+
+    def _cut(self, problems: Int[Tensor, " pairs"], waiting: Int[Tensor, " some"]) -> list[Chunk]:
+        of = problems[waiting]
+        return cut_chunks(waiting, self._clean.batch_of[of], self._clean.row_of[of], self._max_rows)
+
+    def _start_of(self, chunk: Chunk) -> tuple[Rollout, Branches]:
+        """The clean pass of a chunk's problems, and who goes on from it."""
+        here = self._model.device
+        parts = [RolloutPart(self._clean.rollouts.at(part.batch), part.rows.to(here)) for part in chunk.parts]
+        if len(parts) == 1:
+            # keys and values are read where they lie
+            return parts[0].rollout, Branches(parts[0].rows, chunk.each)
+        joined = join_rollouts(parts, self._resume_point.site.position, self._sites)
+        return joined, Branches(torch.arange(len(joined.problem_ids), device=here), chunk.each)
+
+    @property
+    def _sites(self) -> tuple[Site, ...]:
+        """Where runs take clean activations from."""
+        return () if self._resume_point.base is None else (self._resume_point.base,)
 
     def _state(
         self,
@@ -226,8 +247,14 @@ class SuffixRunner:
         indices, parts = self._clean.batch_of[problems], []
         for index in indices.unique_consecutive().tolist():
             rows = self._clean.row_of[problems[indices == index]].to(self._model.device)
-            parts.append(self._clean.rollouts.at(index).of(rows))
-        return join_rollouts(parts, width)
+            parts.append(RolloutPart(self._clean.rollouts.at(index), rows))
+        # room for the positions behind, <eot> (and an eos), and an ordinary answer
+        position = self._resume_point.site.position
+        room = self._model.n_thoughts - position + 2 + ANSWER_ROOM
+        joined = join_rollouts(parts, position, self._sites, width, room)
+        # masks also where by chance nothing is padded: torch's other kernels round in another way
+        joined.cache.padded = True
+        return joined
 
 
 def _fits(work: Callable[[], None]) -> bool:

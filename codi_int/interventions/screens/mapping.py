@@ -23,6 +23,7 @@ from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.additivity import DEPARTURES, Interaction, departure_of
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Confirmation, Selection
+from codi_int.interventions.screens.contexts import ContextChange, ContextRun, line_of
 from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.judging import Again, judge, measure_arms
 from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides
@@ -113,8 +114,9 @@ def run_map(
         )
     notes = vocabulary_notes(model, problems)
     give(notes)
+    each = len(plan.sites) * len(plan.laters)
     for i, run in enumerate(runs):
-        run.go(before=i * len(plan.sites), total=len(runs) * len(plan.sites))
+        run.go(before=i * each, total=len(runs) * each)
     # memory holds the clean pass of one engine at a time, so cells are confirmed when all of them are measured
     cells, selected = _judged(runs, sides, lambda keys: _run_again(runs, keys, sides, progress), seed)
     alone = Sides(problems, replace(sides.plan, confirm=NONE))
@@ -129,7 +131,9 @@ def run_map(
         # the same for every path that ran; a path that reaches no cell ran nothing and says 0
         n_correct=max(run.n_correct for run in runs),
         seed=seed,
-        cells=cells,
+        cells=tuple(cell for cell in cells if cell.later == plan.laters[0]),
+        contexts=tuple(cell for cell in cells if cell.later != plan.laters[0]),
+        later=plan.later,
         splits=_splits(plan.sites, {run.path: run.changes for run in runs}, alone, seed)
         if plan.propagate == SPLIT
         else (),
@@ -153,15 +157,26 @@ class _Run:
         method: str,
     ) -> None:
         self._model, self._problems, self._plan, self._progress = model, problems, plan, progress
+        self.laters = plan.laters
         self._method = method
         self.path, self.n_correct, self.counts = path, 0, NO_WORK
         self.changes: dict[Site, ArmChange] = {}
         self.vectors: dict[Site, Float[Tensor, " d_model"]] = {}
         self.replaced = {site: self._with_path(plan.replaced_with(site, model.n_thoughts)) for site in plan.sites}
+        self.contexts: dict[tuple[str, Site], ContextChange] = {}
+
+    @property
+    def measured(self) -> dict[Hashable, ArmChange]:
+        """Every cell in every condition, as the family knows it."""
+        found: dict[Hashable, ArmChange] = {(self.path, "free", site): one for site, one in self.changes.items()}
+        return found | {(self.path, *key): one.change for key, one in self.contexts.items()}
 
     def go(self, before: int, total: int) -> None:
         """Run the cells; `before` of `total` are done already."""
-        sites = list(dict.fromkeys(site for group in self.replaced.values() for site in group))
+        cells = [cell for cell, group in self.replaced.items() if group]
+        elsewhere = [later for later in self._plan.laters if later != "free"]
+        lines = [site for cell in cells for site in line_of(self._model, cell)] if elsewhere else []
+        sites = list(dict.fromkeys([*(site for group in self.replaced.values() for site in group), *lines]))
         if sites:
             # made here and dropped at the end: with a clean pass for each path memory would be needed three times
             engine = FeatureInterventionEngine(
@@ -174,12 +189,20 @@ class _Run:
             replacements = self._replacements(engine, sites)
         without_path = sum(not group for group in self.replaced.values())
         advance = count_up(self._progress, "map", total)
-        advance(before + without_path)
-        self.counts = run_groups(
-            self._pools(),
-            score=lambda pool: self._run_pool(engine, pool, replacements),
-            advance=advance,
-        )
+        advance(before + without_path * len(self._plan.laters))
+        if "free" in self._plan.laters:
+            self.counts = run_groups(
+                self._pools(),
+                score=lambda pool: self._run_pool(engine, pool, replacements),
+                advance=advance,
+            )
+        if cells and elsewhere:
+            vectors = {site: self.vectors[site] for site in lines}
+            run = ContextRun(engine, self._problems, vectors)
+            for later in elsewhere:
+                found = run.run(cells, later, advance)
+                self.contexts |= {(later, cell): one for cell, one in found.items()}
+            self.counts = add_counts(self.counts, run.counts)
 
     def _with_path(self, sites: Iterable[Site]) -> tuple[Site, ...]:
         """Those of the sites from which a change can reach the answer."""
@@ -199,12 +222,14 @@ class _Run:
             self.vectors.setdefault(site, mean if kind == "mean" else torch.zeros_like(mean))
         return {site: ReplaceWithConstant(self.vectors[site], f"{kind} in place of {site}") for site in sites}
 
-    def again(self, problems: Sequence[Problem], sites: Sequence[Site], progress: Progress | None) -> "_Run":
-        """Some cells on other problems, with the vectors of these."""
+    def again(
+        self, problems: Sequence[Problem], sites: Sequence[Site], later: str, progress: Progress | None
+    ) -> "_Run":
+        """Some cells in one condition on other problems, with the vectors of these."""
         other = _Run(
             self._model,
             problems,
-            plan=replace(self._plan, sites=tuple(sites)),
+            plan=replace(self._plan, sites=tuple(sites), later=later),
             path=self.path,
             progress=None if progress is None else lambda _, done, total: progress("confirm", done, total),
             method=self._method,
@@ -265,16 +290,20 @@ def _has_path(model: CodiModel, site: Site, path: str) -> bool:
 
 
 def _run_again(
-    runs: Sequence[_Run], keys: Sequence[tuple[str, Site]], sides: Sides, progress: Progress | None
+    runs: Sequence[_Run], keys: Sequence[tuple[str, str, Site]], sides: Sides, progress: Progress | None
 ) -> Again:
     """The cells that were selected, by their paths, on the problems that confirm."""
     assert sides.confirming is not None
     changes: dict[Hashable, ArmChange] = {}
     right = 0
     for run in runs:
-        if sites := [site for path, site in keys if path == run.path]:
-            other = run.again(sides.confirming, sites, progress)
-            changes |= {(run.path, site): change for site, change in other.changes.items()}
+        wanted: dict[str, list[Site]] = {}
+        for path, later, site in keys:
+            if path == run.path:
+                wanted.setdefault(later, []).append(site)
+        for later, sites in wanted.items():
+            other = run.again(sides.confirming, sites, later, progress)
+            changes |= other.measured
             right = other.n_correct
     return Again(changes, right)
 
@@ -283,20 +312,25 @@ def _judged(
     runs: Sequence[_Run], sides: Sides, again: Callable[[Sequence[Any]], Again], seed: int
 ) -> tuple[tuple[MapCell, ...], Selection]:
     """All cells, corrected over those that have a path, of all paths together, and confirmed."""
-    changes: dict[Hashable, ArmChange] = {
-        (run.path, site): change for run in runs for site, change in run.changes.items()
-    }
+    changes: dict[Hashable, ArmChange] = {key: change for run in runs for key, change in run.measured.items()}
     measured = measure_arms(changes, sides, seed)
     judged = judge(list(measured.values()), sides, again, seed)
     columns = (judged.effects, judged.selected, judged.selected_logprob, judged.confirmations)
     found = dict(zip(measured, zip(*columns, strict=True), strict=True))
-    cells = [_cell(site, run, found.get((run.path, site))) for run in runs for site in run.replaced]
+    cells = [
+        _cell(site, run, later, found.get((run.path, later, site)))
+        for run in runs
+        for later in run.laters
+        for site in run.replaced
+    ]
     return tuple(cells), judged.selection
 
 
-def _cell(site: Site, run: _Run, found: tuple[ArmEffect, bool, bool, Confirmation | None] | None) -> MapCell:
+def _cell(
+    site: Site, run: _Run, later: str, found: tuple[ArmEffect, bool, bool, Confirmation | None] | None
+) -> MapCell:
     if found is None:
-        return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH)
+        return MapCell(site=site, propagate=run.path, n_replaced=0, note=NO_PATH, later=later)
     effect, selected, selected_logprob, confirmation = found
     return MapCell(
         site=site,
@@ -306,6 +340,8 @@ def _cell(site: Site, run: _Run, found: tuple[ArmEffect, bool, bool, Confirmatio
         selected=selected,
         selected_logprob=selected_logprob,
         confirmation=confirmation,
+        later=later,
+        n_correct_before=run.n_correct if later == "free" else run.contexts[later, site].n_correct,
     )
 
 

@@ -21,6 +21,10 @@ KINDS = ("mean", "zero")
 PATHS = ("both", "cache", "recurrence")
 SPLIT = "split"
 DIRECTIONS = ("onwards", "upto")
+LATERS = ("free", "mean", "clean", "only")
+EACH = "each"
+SIDE_BY_SIDE = ("free", "mean", "only")
+"""the conditions of `each`"""
 NO_PATH = "no path: nothing that comes later reads this place"
 
 
@@ -40,6 +44,10 @@ class MapPlan:
     """which ones: `onwards` from the cell's own position to the last, or `upto` it from thought 1 on"""
     memory_budget: int = MEMORY_BUDGET
     """bytes of keys and values that are held at once; changes no result"""
+    later: str = "free"
+    """what other positions of a cell's layer do, in the cell's arm and in the one that it is measured against: `free`;
+    `mean` (or zero): later ones replaced as well; `clean`: later ones held at their clean values; `only`: all others
+    replaced, so that the cell alone is kept or lost; `each` for free, mean and only side by side"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sites", as_sites(self.sites))
@@ -47,11 +55,23 @@ class MapPlan:
             ("kind", self.kind, KINDS),
             ("propagate", self.propagate, (*PATHS, SPLIT)),
             ("direction", self.direction, DIRECTIONS),
+            ("later", self.later, (*LATERS, EACH)),
         ):
             if value not in known:
                 raise ConfigError(f"{name}={value!r} does not exist.", f"It is one of {', '.join(known)}.")
         if not self.sites:
             raise ConfigError("A map has at least one cell, got none.", "Name a layer and a position.")
+        if self.later != "free" and (self.cumulative or self.propagate != "both"):
+            other = "--cumulative" if self.cumulative else f"--propagate {self.propagate}"
+            raise ConfigError(
+                f"--later {self.later} says what other positions do, and so does {other}: a map has one of the two.",
+                "Leave one of them out, or write --later free.",
+            )
+
+    @property
+    def laters(self) -> tuple[str, ...]:
+        """The conditions that every cell is run in."""
+        return SIDE_BY_SIDE if self.later == EACH else (self.later,)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -90,6 +110,11 @@ class MapCell(FlatEvidence, FlatConfirmation):
     """the same for the log-probability"""
     confirmation: Confirmation | None = None
     """how what was selected did on problems that did not select it"""
+    later: str = "free"
+    """what the other positions of the layer did, in both arms: free, mean (later ones silent), clean, or only (all
+    others silent)"""
+    n_correct_before: int | None = None
+    """right answers of the arm that the cell is measured against; None where no path leads to the answer"""
 
     estimate = Alias[float | None]("effect.accuracy.value")
     low = Alias[float | None]("effect.accuracy.low")
@@ -112,6 +137,8 @@ class MapCell(FlatEvidence, FlatConfirmation):
         "n_replaced",
         *EFFECT_COLUMNS,
         "note",
+        "later",
+        "n_correct_before",
         *EVIDENCE_COLUMNS,
         *CONFIRMATION_COLUMNS,
     )
@@ -158,7 +185,8 @@ class ThoughtMap(Finding):
     seed: int
     """of the bootstrap"""
     cells: tuple[MapCell, ...]
-    """by path, then layer, then position; layer None, at the end, is the projected thought that a position makes"""
+    """in the first condition, by path, then layer, then position; layer None, at the end, is the projected thought that
+    a position makes"""
     splits: tuple[PathSplit, ...]
     """one for each site whose two paths are both open, where the paths were told apart"""
     counts: RunCounts
@@ -169,6 +197,10 @@ class ThoughtMap(Finding):
     """what a reader should know besides: warnings, in words"""
     selection: Selection | None = None
     """what was selected on which problems, and confirmed on which others; None in maps kept before there was any"""
+    later: str = "free"
+    """what other positions of a cell's layer did: free, mean, clean, only, or each: free, mean and only side by side"""
+    contexts: tuple[MapCell, ...] = ()
+    """with `each` the same cells where later positions are silent, and where all others are; one family with `cells`"""
 
     schema = "codi-int/map@1"
 
