@@ -139,10 +139,10 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         tables["pairs"] = [plain_row(row) for row in found.pairs]
     if isinstance(found, ThoughtMap):
         tables["splits"] = [table_row(row) for row in found.splits]
-    if isinstance(found, SeedComparison | DictionaryComparison):
-        tables |= _more_tables(found)
         if found.contexts:
             tables["contexts"] = [table_row(cell) for cell in found.contexts]
+    if isinstance(found, SeedComparison | DictionaryComparison):
+        tables |= _more_tables(found)
     if isinstance(found, EarlyStopping):
         tables |= stop_tables(found)
     return save_document(folder, name, document, tables)
