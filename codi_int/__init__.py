@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
     from codi_int.interventions.edits.combined import AtSites, Together
     from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, SteerAlong
-    from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+    from codi_int.interventions.edits.values import Clamp, ClampAtPercentile, Interchange, Steer
     from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.evidence.compare import compare_paired
@@ -73,6 +73,7 @@ _HOMES = {
     "Amplify": "interventions.edits.basic",
     "AtSites": "interventions.edits.combined",
     "Clamp": "interventions.edits.values",
+    "ClampAtPercentile": "interventions.edits.values",
     "CodiError": "errors",
     "CodiModel": "model.hooked",
     "CodiWarning": "errors",
@@ -160,6 +161,7 @@ __all__ = [
     "Amplify",
     "AtSites",
     "Clamp",
+    "ClampAtPercentile",
     "CodiError",
     "CodiModel",
     "CodiWarning",

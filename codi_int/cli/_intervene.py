@@ -6,7 +6,7 @@ Commands load it when they run, for it is heavy.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
@@ -16,7 +16,7 @@ from codi_int.cli._numbers import counted, interval_text, nats, p_text, points
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import family_page, note_lines, result_page
-from codi_int.interventions.edits.basic import Edit
+from codi_int.interventions.edits.basic import Edit, MovableEdit
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.engine.store import save_family, save_result
@@ -25,8 +25,12 @@ from codi_int.interventions.screens.paths import PATHS, EffectByPath, split_effe
 from codi_int.run_folder import RunFolder
 from codi_int.types import Result
 
+if TYPE_CHECKING:
+    from codi_int.interventions.patching.predictions import Claim
+
 PATH_NAMES = {"both": "by both paths", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
 RESULT_FILES = ("result.json", "outcomes.parquet", "manifest.json")
+PREDICTED_FILES = ("result.json", "outcomes.parquet", "predictions.parquet", "manifest.json")
 
 
 def intervene(edit: Edit, options: InterventionOptions) -> None:
@@ -90,6 +94,46 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
         keep=keep,
         # each edit is kept in a folder of its own; with these the one that they lie in, of `results.json`, is tried too
         inside=list(edits),
+    )
+
+
+def intervene_as_predicted(edit: MovableEdit, options: InterventionOptions, claim: "Claim", underpowered: bool) -> None:
+    """Run an edit as any other, and hold its answers against those that a claim predicts."""
+    from codi_int.cli._prediction_pages import predicted_page
+    from codi_int.interventions.patching.predicted import PredictedResult
+    from codi_int.interventions.patching.predicted_run import run_predicted
+    from codi_int.interventions.patching.predicted_store import save_predicted
+    from codi_int.interventions.patching.predictions import predict_answers
+
+    folder = run_folder(options)
+
+    def work(report: Report) -> PredictedResult:
+        engine, problems, sae_name = prepare(options, folder, report)
+        return run_predicted(
+            engine,
+            edit,
+            problems,
+            predict_answers(claim, problems),
+            seed=options.seed,
+            controls=Controls(features=options.controls, directions=options.directions),
+            data=options.data,
+            bound=options.bound,
+            sae_name=sae_name,
+            progress=report,
+            underpowered=underpowered,
+        )
+
+    def keep(result: PredictedResult, out: Path) -> Kept:
+        save_predicted(result, out, command_line())
+        return Kept(PREDICTED_FILES, [(result.to_dict(), out)])
+
+    run_job(
+        work,
+        document=PredictedResult.to_dict,
+        page=predicted_page,
+        as_json=options.as_json,
+        out=folder,
+        keep=keep,
     )
 
 

@@ -14,6 +14,7 @@ from codi_int.cli._parsing import MOST_COUNT as MOST_COUNT
 from codi_int.cli._parsing import MOST_SEED as MOST_SEED
 from codi_int.cli._parsing import number as number
 from codi_int.cli._parsing import parse_bound as parse_bound
+from codi_int.cli._parsing import parse_clamp as parse_clamp
 from codi_int.cli._parsing import parse_factors as parse_factors
 from codi_int.cli._parsing import parse_features as parse_features
 from codi_int.cli._parsing import whole as whole

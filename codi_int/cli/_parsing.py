@@ -68,6 +68,17 @@ def parse_bound(text: str | float) -> float:
     return value
 
 
+def parse_clamp(text: str) -> str:
+    """`2.5` or `p90`, as it was given; ConfigError for what is neither a number nor a percentile."""
+    percentile = re.fullmatch(r"p(\d+(?:\.\d+)?)", text)
+    if percentile and float(percentile[1]) <= 100.0:
+        return text
+    if percentile:
+        raise ConfigError(f"--clamp {text} is no percentile: these end at p100.", "Write --clamp p90, or --clamp 2.5.")
+    number("--clamp", example="2.5, or --clamp p90")(text)
+    return text
+
+
 def parse_features(texts: Sequence[str], option: str = "--feature") -> tuple[int, ...]:
     """`["449"]`, `["1,2", "3"]` or `["3-6"]` as numbers, each as often as it is given; FeatureError for the rest."""
     refusal = FeatureError(f"{option} takes whole numbers from 0 upwards", f"Write {option} 449, or {option} 3-6,9.")

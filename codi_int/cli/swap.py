@@ -3,19 +3,12 @@
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
-from codi_int.cli._console import Report
-from codi_int.cli._job import Kept, command_line, run_folder, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
-
-if TYPE_CHECKING:
-    from codi_int.interventions.edits.basic import Swap
-
-PREDICTED_FILES = ("result.json", "outcomes.parquet", "predictions.parquet", "manifest.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +72,11 @@ def swap(options: SwapOptions) -> None:
 
         intervene(edit, options)
     else:
-        _swap_as_predicted(edit, options, options.predict)
+        from codi_int.cli._intervene import intervene_as_predicted
+        from codi_int.interventions.patching.predictions import parse_claim
+
+        # parsed first: a slip in it needs no model to see
+        intervene_as_predicted(edit, options, parse_claim(options.predict), options.underpowered)
 
 
 def _with_pair(options: SwapOptions, pairs: Path) -> SwapOptions:
@@ -100,47 +97,3 @@ def _with_pair(options: SwapOptions, pairs: Path) -> SwapOptions:
         )
     row = found.rows[options.pair - 1]
     return replace(options, left=(row.feature,), right=(row.other,), predict=row.claim)
-
-
-def _swap_as_predicted(edit: "Swap", options: SwapOptions, claim: str) -> None:
-    """Run the exchange as any other, and hold its answers against those that the claim predicts."""
-    from codi_int.cli._prediction_pages import predicted_page
-    from codi_int.cli._sites import prepare
-    from codi_int.interventions.engine.controls import Controls
-    from codi_int.interventions.patching.predicted import PredictedResult
-    from codi_int.interventions.patching.predicted_run import run_predicted
-    from codi_int.interventions.patching.predicted_store import save_predicted
-    from codi_int.interventions.patching.predictions import parse_claim, predict_answers
-
-    parsed = parse_claim(claim)  # a slip in it needs no model to see
-
-    folder = run_folder(options)
-
-    def work(report: Report) -> PredictedResult:
-        engine, problems, sae_name = prepare(options, folder, report)
-        return run_predicted(
-            engine,
-            edit,
-            problems,
-            predict_answers(parsed, problems),
-            seed=options.seed,
-            controls=Controls(features=options.controls, directions=options.directions),
-            data=options.data,
-            bound=options.bound,
-            sae_name=sae_name,
-            progress=report,
-            underpowered=options.underpowered,
-        )
-
-    def keep(result: PredictedResult, out: Path) -> Kept:
-        save_predicted(result, out, command_line())
-        return Kept(PREDICTED_FILES, [(result.to_dict(), out)])
-
-    run_job(
-        work,
-        document=PredictedResult.to_dict,
-        page=predicted_page,
-        as_json=options.as_json,
-        out=folder,
-        keep=keep,
-    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from codi_int.data.steps import calculate_exactly
-from codi_int.types import Number, Operation, Problem, Step
+from codi_int.types import OPERATIONS, Number, Operation, Problem, Step
 
 WhyNot = Literal["no steps", "not in the steps", "division by zero", "not a whole number", "outside the data's numbers"]
 
@@ -107,6 +107,21 @@ def exchange_operation(
         numbers: the range that results must stay in; None for any.
     """
     return _changed(steps, Change(operations={a: b, b: a}), numbers)
+
+
+def turn_operations(
+    steps: Sequence[Step], into: Operation, only: Operation | None = None, numbers: NumberRange | None = None
+) -> Reexecution:
+    """The steps with every other operation done as `into`, and all that follows from it.
+
+    Args:
+        steps: the written solution.
+        into: what is done.
+        only: the one operation in whose place; None for all others.
+        numbers: the range that results must stay in; None for any.
+    """
+    others = [operation for operation in OPERATIONS if operation != into and only in (None, operation)]
+    return _changed(steps, Change(operations=dict.fromkeys(others, into)), numbers)
 
 
 def replace_values(

@@ -1,11 +1,13 @@
 """What the engine remembers of a model's runs belongs to the weights and the hooks of those runs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from codi_int.interventions.edits.basic import Ablate
+from codi_int.interventions.engine import clean
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Result, Site
@@ -83,3 +85,27 @@ def test_the_same_problems_are_run_once(model: CodiModel, right: tuple[Problem, 
     run()
     assert n_first == len(list(model.batches(right)))
     assert len(calls) == n_first
+
+
+def test_unknown_words_are_looked_for_once(
+    model: CodiModel, right: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    plain = clean.vocabulary_notes
+
+    def counted(model: CodiModel, problems: tuple[Problem, ...]) -> tuple[str, ...]:
+        looked.append(len(problems))
+        return plain(model, problems)
+
+    monkeypatch.setattr(clean, "vocabulary_notes", counted)
+    passes = clean.CleanPasses()
+    odd = (replace(right[0], question="A zyzzyva costs 3."), *right[1:])
+    assert passes.unknown_words(model, right) == passes.unknown_words(model, right) == ()
+    (note,) = passes.unknown_words(model, odd)
+    assert "zyzzyva" in note
+    assert passes.unknown_words(model, tuple(odd)) == (note,)
+    assert looked == [len(right), len(odd)]
+    # a tokenizer that has learnt the word knows it
+    model.tokenizer.add_tokens(["zyzzyva"])
+    passes.unknown_words(model, odd)
+    assert looked == [len(right), len(odd), len(odd)]

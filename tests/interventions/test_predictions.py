@@ -8,6 +8,7 @@ from codi_int.interventions.patching.predictions import (
     ExchangeOperations,
     ExchangeValues,
     parse_claim,
+    parse_pull,
     predict_answers,
     predict_patch,
 )
@@ -48,6 +49,32 @@ def test_values_trade_places_in_both_directions() -> None:
     twelve, fifty = problem("a", 60, "<<12*5=60>>"), problem("b", 51, "<<50+1=51>>")
     found = predict_answers(ExchangeValues(12, 50), (twelve, fifty, problem("c", 250, "<<25*10=250>>")))
     assert [row.answer for row in found.rows] == [250, 13, None]
+
+
+def test_a_pull_turns_other_operations_into_one() -> None:
+    found = predict_answers(parse_pull("multiplication"), ALL)
+    # 2*2 = 4, 2*4 = 8; 48*2 = 96, 48*96 and 16*3*4 are more than any number here; the sprints multiply already
+    assert [row.answer for row in found.rows] == [None, None, 8, None, None, None]
+    assert found.not_predicted["outside the data's numbers"] == 2
+    assert found.claim == "every other operation becomes multiplication"
+    found = predict_answers(parse_pull("subtraction:addition"), ALL)
+    # one way alone: 16+3 = 19, 19+4 = 23, 23*2 = 46, and the clips' addition stays
+    assert [row.answer for row in found.rows] == [46, None, None, None, None, None]
+    assert found.claim == "subtraction becomes addition"
+
+
+def test_a_pull_turns_the_answer_or_another_value_into_one() -> None:
+    found = predict_answers(parse_pull("value:54"), ALL)
+    assert [row.answer for row in found.rows] == [54, 54, 54, 54, None, None]
+    assert [row.informative for row in found.rows] == [True, True, True, False, False, False]
+    assert found.claim == "the answer becomes 54"
+    found = predict_answers(parse_pull("value:48:50"), ALL)
+    # 50/2 = 25, 50+25 = 75
+    assert [row.answer for row in found.rows] == [None, 75, None, None, None, None]
+    assert found.claim == "48 becomes 50"
+    for text, says in (("power", "is no prediction"), ("a:b:c", "is no prediction"), ("value:x", "no number")):
+        with pytest.raises(ConfigError, match=says):
+            parse_pull(text)
 
 
 def test_results_stay_among_the_numbers_of_the_data() -> None:

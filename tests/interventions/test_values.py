@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from codi_int.errors import CodiError, ConfigError, FeatureError, HookError
 from codi_int.interventions.edits.basic import Edit, MovableEdit, can_move
 from codi_int.interventions.edits.residual import InterchangeResidual, ReplaceByMean, ResidualEdit, SteerAlong
-from codi_int.interventions.edits.values import Clamp, Interchange, Steer
+from codi_int.interventions.edits.values import Clamp, ClampAtPercentile, Interchange, Steer
 from codi_int.interventions.engine.arms import plan_residual
 from codi_int.types import Site
 
@@ -25,6 +26,9 @@ X = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
         (Clamp((0, 1), low=-1.0, high=2.0), [[1, 0, 3], [0, -1, 4], [2, 0, 0]]),
         (Clamp(2, low=2.5), [[1, 0, 3], [0, -2, 4], [5, 0, 2.5]]),
         (Clamp(1, 7, 7), [[1, 7, 3], [0, 7, 4], [5, 7, 0]]),
+        # of 1 and 5, of the single -2 (on its own side), of 3 and 4
+        (ClampAtPercentile(0, 50), [[3, 0, 3], [3, -2, 4], [3, 0, 0]]),
+        (ClampAtPercentile((1, 2), 90), [[1, -2, 3.9], [0, -2, 3.9], [5, -2, 3.9]]),
         (Steer((0, 2), -1.5), [[-0.5, 0, 1.5], [-1.5, -2, 2.5], [3.5, 0, -1.5]]),
         (Interchange(0, (2, -1, 1)), [[5, 0, 3], [0, -2, 4], [0, 0, 0]]),
         (Interchange((0, 2), (1, 0, -1)), [[0, 0, 4], [1, -2, 3], [5, 0, 0]]),
@@ -45,6 +49,27 @@ def test_an_interchange_takes_the_clean_runs_values() -> None:
     assert torch.equal(Interchange(None, (-1, 0, -1)).edit_from(LATENTS, clean)[1], clean[0])
     moved = InterchangeResidual((1, -1, -1)).edit_residual_from(X, -X)
     assert moved.tolist() == [[-3.0, -4.0], [3.0, 4.0], [1.0, 2.0]]
+
+
+def test_a_percentile_is_that_of_the_problems_on_which_the_feature_fires() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(200, 3, generator=generator).abs() * (torch.rand(200, 3, generator=generator) < 0.3)
+    values[:, 1] *= -1.0
+    values[:, 2] = 0.0
+    found = ClampAtPercentile((0, 1), 90).edit(values)
+    for column, sign in ((0, 1.0), (1, -1.0)):
+        fires = values[:, column][values[:, column] != 0].numpy()
+        assert found[:, column].tolist() == pytest.approx([sign * np.percentile(sign * fires, 90)] * 200)
+    # the controls' rule is the edit's own, with their own percentile
+    assert ClampAtPercentile(0, 90).moved_to([1]) == ClampAtPercentile((1,), 90)
+    # at a later site the clean run says how strongly a feature fires
+    assert ClampAtPercentile(0).edit_from(0 * values, values)[0, 0] == found[0, 0]
+    with pytest.raises(
+        FeatureError, match=r"^Feature 2 fires on none of the 200 problems: it has no p90 there\.\n.*2\.0"
+    ):
+        ClampAtPercentile((0, 2)).edit(values)
+    with pytest.raises(ConfigError, match="A percentile lies from 0 to 100, got 101"):
+        ClampAtPercentile(0, 101)
 
 
 def test_moved_edits_keep_everything_but_the_features() -> None:

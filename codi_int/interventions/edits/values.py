@@ -1,6 +1,6 @@
 """Edits that give features a value: within limits, moved by an amount, or another problem's.
 
-`Clamp` and `Steer` act on every problem, also where a feature does not fire and its value is 0.
+`Clamp`, `ClampAtPercentile` and `Steer` act on every problem, also where a feature does not fire and its value is 0.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from codi_int.errors import ConfigError
+from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.edits.basic import check_features
 from codi_int.interventions.edits.naming import as_features, as_finite, as_tuple, in_words, set_fields
 from codi_int.interventions.edits.sources import check_sources, take_from
@@ -68,6 +68,68 @@ class Clamp:
     def moved_to(self, features: Sequence[int]) -> "Clamp":
         """The same limits for other features."""
         return replace(self, feature=tuple(features))
+
+
+@dataclass(frozen=True)
+class ClampAtPercentile:
+    """Set features, on every problem, to a percentile of the values that they take where they fire.
+
+    A factor does nothing where a feature is silent; this makes it fire everywhere, as strongly as it does by itself. A
+    feature that fires with a negative sign on most of these problems is set as far on that side.
+    """
+
+    feature: IntsLike
+    """one feature or several"""
+    percentile: NumberLike = 90.0
+    """of the problems of the run on which the feature fires; each feature has its own"""
+    kind = "clamp"
+
+    def __post_init__(self) -> None:
+        set_fields(self, feature=as_features(self.feature), percentile=as_finite("percentile", self.percentile))
+        if not 0.0 <= self.percentile <= 100.0:
+            raise ConfigError(f"A percentile lies from 0 to 100, got {self.percentile:g}.", "90 is usual.")
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The features that it names."""
+        return as_tuple(self.feature)
+
+    @property
+    def mode(self) -> str:
+        """`p90`, and its like."""
+        return f"p{self.percentile:g}"
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        its = "its" if len(self.features) == 1 else "their"
+        return f"set {in_words(self.features)} to {its} {self.mode} where firing"
+
+    def edit(self, latents: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """The latents with the features set; FeatureError where one does not exist, or fires on no problem."""
+        return self.edit_from(latents, latents)
+
+    def edit_from(self, latents: Float[Tensor, "n d_sae"], clean: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_sae"]:
+        """The same, with percentiles of the clean run's values: another site may have changed what arrives."""
+        out = latents.clone()
+        for column in check_features(self.features, latents.shape[1]):
+            out[:, column] = self._value(clean[:, column], column)
+        return out
+
+    def moved_to(self, features: Sequence[int]) -> "ClampAtPercentile":
+        """The same percentile of other features."""
+        return replace(self, feature=tuple(features))
+
+    def _value(self, values: Float[Tensor, " n"], feature: int) -> float:
+        fires = values[values != 0].float()
+        if not len(fires):
+            raise FeatureError(
+                f"Feature {feature} fires on none of the {len(values):,} problems: it has no {self.mode} there.",
+                "Give the value that it is to be set to, such as --clamp 2.0, or Clamp(feature, 2.0, 2.0).",
+            )
+        # the sign in which it fires more often says which way is "strongly"
+        sign = 1.0 if 2 * int((fires > 0).sum()) >= len(fires) else -1.0
+        return sign * float((sign * fires).quantile(self.percentile / 100.0))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import bytes_per_slot
 from codi_int.model.rollout import QuestionBatch, Rollout, usual_opening
+from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.progress import Progress, rename_stage
 from codi_int.types import Number, Outcome, Problem, Site
 
@@ -196,6 +198,7 @@ class CleanPasses:
         self._key: Hashable = None
         self._arms = ScoredArms()
         self._backgrounds: dict[Held, Background] = {}
+        self._words: tuple[tuple[Any, ...], tuple[str, ...]] | None = None
         self._held_under: Hashable = None
 
     def get(
@@ -247,6 +250,15 @@ class CleanPasses:
         with model.under(found.session):
             report = rename_stage(progress, "baseline pass")
             return replace(self.get(model, problems, sites, budget, report), background=found)
+
+    def unknown_words(self, model: CodiModel, problems: tuple[Problem, ...]) -> tuple[str, ...]:
+        """`vocabulary_notes`, for the last problems remembered: to read them takes as long as all statistics."""
+        tokenizer = model.running_tokenizer
+        # the object and how many words it knows, for more of them may be added to it
+        key = (tokenizer, len(tokenizer), model.name, model.config.eos_id, problems)
+        if self._words is None or self._words[0] != key:
+            self._words = key, vocabulary_notes(model, problems)
+        return self._words[1]
 
     def scored(
         self, plans: Sequence[ArmPlan], how: Hashable, score: Callable[[Sequence[ArmPlan]], Sequence[ArmScores]]

@@ -15,12 +15,10 @@ from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.planning import SiteState
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.evidence.controlled import CALIPER
-from codi_int.model.hooked import CodiModel
-from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.notes import idle_edit_note, sae_notes
 from codi_int.sae.base import SAE
 from codi_int.sae.metrics import explained_variance
-from codi_int.types import Arm, Experiment, Later, Problem, Propagate, Site, Splice
+from codi_int.types import Arm, Experiment, Later, Propagate, Site, Splice
 
 ALIVE_NAMED = 5
 """features that the note on a dead one names"""
@@ -132,10 +130,9 @@ def notes_on(
     return (*notes, memory) if memory else tuple(notes)
 
 
-def doubts(model: CodiModel, problems: Sequence[Problem], places: Sequence[SiteState]) -> tuple[str, ...]:
-    """What casts doubt on anything that is measured on these problems with the SAEs of these sites."""
-    poor = (note for place in places for note in sae_notes(f"at {place.site}", _explained(place), None))
-    return (*vocabulary_notes(model, problems), *poor)
+def doubts(places: Sequence[SiteState]) -> tuple[str, ...]:
+    """What casts doubt on anything that is measured with the SAEs of these sites."""
+    return tuple(note for place in places for note in sae_notes(f"at {place.site}", _explained(place), None))
 
 
 def doubts_after(

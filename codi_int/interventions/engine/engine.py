@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
@@ -156,9 +157,8 @@ class FeatureInterventionEngine(Shown):
         warned = self.warn_at(context, table.sites)
         arm = self.plan(context, table)
         # Controls of an edit that changes nothing would be compared with nothing.
-        matched = asked.features if bool(arm.edited.any()) else 0
-        sets = {"random_features": self._matched_controls(context, table, matched, seed)}
-        sets |= baseline_arms(context, arm, table.features, asked, seed)
+        asked = asked if bool(arm.edited.any()) else replace(asked, features=0)
+        sets = self._control_arms(context, table, arm, asked, seed)
         # the order of this list is the order in which `outcomes_of_arms` and `control_sets` read the scores
         plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self._score_arms(context, plans, progress)
@@ -197,9 +197,16 @@ class FeatureInterventionEngine(Shown):
                 *self._warn(after),
                 *describe.later_note(context, self.later),
                 *describe.notes_on(context, table, self.saes, arm, self.splice),
-                *describe.controls_note(table, arm, sets["random_features"], matched),
+                *describe.controls_note(table, arm, sets["random_features"], asked.features),
             ),
         )
+
+    def _control_arms(
+        self, context: SiteContext, table: AtSites, arm: ArmPlan, asked: Controls, seed: int
+    ) -> dict[str, tuple[ArmPlan, ...]]:
+        """The arms that an edit is compared with, by the names that a result gives them."""
+        matched = self._matched_controls(context, table, asked.features, seed)
+        return {"random_features": matched, **baseline_arms(context, arm, table.features, asked, seed)}
 
     def share(self, passes: CleanPasses) -> None:
         """Take clean passes from, and leave them in, what other engines of the model share."""
@@ -240,7 +247,8 @@ class FeatureInterventionEngine(Shown):
     def warn_at(self, context: SiteContext, sites: Sequence[Site]) -> tuple[str, ...]:
         """Warn, each time of what is new, of what casts doubt on anything that runs here; notes for its record."""
         places = [context.place if site == context.site else self._place(context.clean, site) for site in sites]
-        return self._warn(describe.doubts(self.model, context.clean.problems, places))
+        words = self._passes.unknown_words(self.model, context.clean.problems)
+        return self._warn((*words, *describe.doubts(places)))
 
     def score(
         self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None = None

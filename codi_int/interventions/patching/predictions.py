@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from codi_int.data.answers import is_right
 from codi_int.data.reexecution import (
@@ -20,6 +20,7 @@ from codi_int.data.reexecution import (
     number_range,
     put_result,
     replace_values,
+    turn_operations,
 )
 from codi_int.data.steps import to_number
 from codi_int.errors import ConfigError
@@ -77,6 +78,46 @@ class ExchangeValues:
         """The steps with the values exchanged."""
         # one mapping for both directions at once; two passes would turn a into b and back
         return replace_values(steps, {self.a: self.b, self.b: self.a}, numbers)
+
+
+@dataclass(frozen=True)
+class TurnOperations:
+    """Steps are carried out as one operation: what a feature of it would do that fires where it is not meant to."""
+
+    into: Operation
+    """the operation"""
+    only: Operation | None = None
+    """the one in whose place; None for all others"""
+
+    @property
+    def label(self) -> str:
+        """The claim in words."""
+        return f"{self.only or 'every other operation'} becomes {self.into}"
+
+    def carry_out(self, steps: Sequence[Step], numbers: NumberRange) -> Reexecution:
+        """The steps with the operation in the others' place."""
+        return turn_operations(steps, self.into, self.only, numbers)
+
+
+@dataclass(frozen=True)
+class TurnValue:
+    """A value takes another one's place, or the answer's."""
+
+    into: Number
+    """the value"""
+    only: Number | None = None
+    """the one in whose place, wherever it stands in the steps; None for the answer alone"""
+
+    @property
+    def label(self) -> str:
+        """The claim in words."""
+        return f"{'the answer' if self.only is None else self.only} becomes {self.into}"
+
+    def carry_out(self, steps: Sequence[Step], numbers: NumberRange) -> Reexecution:
+        """The steps with the value in its new place."""
+        if self.only is None:
+            return put_result(steps, len(steps) - 1, self.into, numbers)
+        return replace_values(steps, {self.only: self.into}, numbers)
 
 
 @dataclass(frozen=True)
@@ -138,6 +179,40 @@ def parse_claim(text: str) -> ExchangeOperations | ExchangeValues:
     if first == second:
         raise ConfigError(f"{text!r} exchanges {first} with itself.", "Name two different operations.")
     return ExchangeOperations(first, second)
+
+
+def parse_pull(text: str) -> TurnOperations | TurnValue:
+    """`multiplication`, `addition:multiplication`, `value:12` or `value:50:12` as a claim of what is pulled where.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    words = text.split(":")
+    if words[0] == "value":
+        if len(words) == 2:
+            return TurnValue(_number(text, words[1]))
+        values = _parse_values(text, text.partition(":")[2])
+        return TurnValue(into=values.b, only=values.a)
+    *only, into = words
+    if len(only) > 1 or any(word not in OPERATIONS for word in words):
+        raise ConfigError(
+            f"{text!r} is no prediction.",
+            f"Write one of {', '.join(OPERATIONS)} (every other becomes it), two as in addition:multiplication, or a "
+            "value, as in value:12 (the answer becomes it) or value:50:12.",
+        )
+    if only == [into]:
+        raise ConfigError(f"{text!r} turns {into} into itself.", "Name two different operations, or one.")
+    return TurnOperations(cast(Operation, into), cast(Operation, only[0]) if only else None)
+
+
+def _number(text: str, word: str) -> Number:
+    try:
+        value = to_number(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{text!r} names something that is no number.", "Write one, as in value:12.")
+    return value
 
 
 def predict_answers(claim: Claim, problems: Sequence[Problem]) -> Predictions:
