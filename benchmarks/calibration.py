@@ -2,13 +2,14 @@
 
     python benchmarks/calibration.py            # measures the vectors once (build/calibration), then simulates
     python benchmarks/calibration.py --quick    # few draws; the page is left alone
-    python benchmarks/calibration.py --only verdicts    # one table alone; the others stay as they are
+    python benchmarks/calibration.py --only verdicts shares    # some tables; the others stay as they are
 
 The vectors are what ablating each feature of three sites does to every story of `stories:validation`. Nulls are made of
 them: signs of whole clusters re-drawn, in all features at once, so that their dependence stays; and clusters drawn
 again with replacement, for which the vector's own mean is the truth. Effects of known size are planted on top.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from itertools import pairwise
 import _common as common
 import numpy as np
 from _changes import Vectors, load_vectors
+from _subgroups import beside_controls, contrasts, shares_of_patches
 from _verdicts import Flips, simulate_verdicts
 from numpy.typing import NDArray
 
@@ -57,9 +59,11 @@ class Draws:
     null: int
     pipeline: int
     verdicts: int
+    beside: int
 
 
-FULL, QUICK = Draws(coverage=400, inner=999, null=1000, pipeline=300, verdicts=45), Draws(10, 99, 20, 5, 2)
+FULL = Draws(coverage=400, inner=999, null=1000, pipeline=300, verdicts=45, beside=60)
+QUICK = Draws(coverage=10, inner=99, null=20, pipeline=5, verdicts=2, beside=5)
 
 
 @dataclass(frozen=True)
@@ -339,7 +343,22 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def facts(world: World, draws: Draws) -> list[dict[str, object]]:
+    """Of what everything below is made."""
+    effective = effective_problems(world.groups.sums(world.vectors.logprob))
+    return [
+        {
+            "features": effective.size,
+            "tested": world.testable.size,
+            "with_interval": int((effective >= MIN_EFFECTIVE).sum()),
+            "median_n_eff": float(np.median(effective)),
+            "clusters": world.groups.sizes.size,
+        }
+    ]
+
+
 PARTS: dict[str, Callable[[World, Draws], list[dict[str, object]]]] = {
+    "facts": facts,
     "means": coverage_of_means,
     "bounded": coverage_of_bounded,
     "nulls": false_findings,
@@ -347,35 +366,28 @@ PARTS: dict[str, Callable[[World, Draws], list[dict[str, object]]]] = {
     "pipeline": pipeline,
     "equivalence": equivalence_claims,
     "verdicts": verdicts,
+    "contrasts": lambda world, draws: contrasts(world.vectors.accuracy, 2 * draws.beside),
+    "controls": lambda world, draws: beside_controls(world.vectors.accuracy, world.vectors.touched, draws.beside),
+    "shares": lambda world, draws: shares_of_patches(4 * draws.beside),
 }
 
 
 def main() -> None:
-    """Simulate everything, write the JSON and fill in the page."""
+    """Simulate part by part; each is kept, and put into the page, as it is finished."""
     parser = common.arguments(__doc__)
-    parser.add_argument("--only", choices=PARTS, help="one table")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="some tables; the others stay as they are")
     given = parser.parse_args()
-    quick, only = given.quick, given.only
-    draws, world, out = QUICK if quick else FULL, load(), {}
-    effective = effective_problems(world.groups.sums(world.vectors.logprob))
-    facts = {
-        "features": effective.size,
-        "tested": world.testable.size,
-        "with_interval": int((effective >= MIN_EFFECTIVE).sum()),
-        "median_n_eff": float(np.median(effective)),
-        "clusters": world.groups.sizes.size,
-    }
-    print(facts, flush=True)
-    for name, part in PARTS.items() if only is None else [(only, PARTS[only])]:
+    draws, world = QUICK if given.quick else FULL, load()
+    kept = (common.QUICK if given.quick else common.RESULTS) / "calibration.json"
+    out: dict[str, object] = json.loads(kept.read_text()) if given.only and kept.exists() else {}
+    for name in given.only or PARTS:
         started = time.perf_counter()
-        out[name] = part(world, draws)
-        print(f"\n{name}: {time.perf_counter() - started:.0f} s\n{table(out[name])}", flush=True)
-    result = {"draws": asdict(draws), "facts": facts, **out}
-    common.write("calibration" if only is None else f"calibration-{only}", result, quick)
-    if not quick:
-        if only is None:
-            common.fill_page(PAGE, "facts", table([facts]), code=False)
-        for name, rows in out.items():
+        rows = PARTS[name](world, draws)
+        seconds = time.perf_counter() - started
+        print(f"\n{name}: {seconds:.0f} s\n{table(rows)}", flush=True)
+        out |= {"draws": asdict(draws), name: rows}
+        common.write("calibration", out, given.quick)
+        if not given.quick:
             common.fill_page(PAGE, name, table(rows), code=False)
 
 

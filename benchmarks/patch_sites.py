@@ -22,7 +22,7 @@ from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.family import Member, find
 from codi_int.interventions.patching.pairs import KINDS, find_pairs, third_value_sources
-from codi_int.interventions.patching.patch import Participants, participants, patch_edit
+from codi_int.interventions.patching.patch import Participants, pair_clusters, participants, patch_edit
 from codi_int.interventions.patching.predicted import score_prediction
 from codi_int.interventions.patching.predicted_run import edited_outcomes
 from codi_int.interventions.patching.predictions import Predictions, predict_patch
@@ -76,7 +76,7 @@ def step_rows(
             outcomes, *controls = edited_outcomes(engine, people.problems, edits, site)
             after[kind][site] = changed(people, clean, outcomes)
             if kind == "different":
-                test = score_prediction(predictions, clean, outcomes, controls, clusters=groups.codes)
+                test = score_prediction(predictions, clean, outcomes, controls, clusters=pair_clusters(people))
                 before, hits = (hits_of(predictions, some) for some in (clean, outcomes))
                 members.append(Member.of(test.p_value, hits - before, groups))
                 assert test.controls is not None

@@ -26,6 +26,7 @@ TAKES_QUICK = (
     "sae_train_cpu.py",
     "screen_gpu.py",
     "screen_growth.py",
+    "max_t.py",
     "screen_speed.py",
 )
 

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from codi_int.model.loading import load_model
     from codi_int.model.parity import check_parity
     from codi_int.model.store import save_model
+    from codi_int.probes.probing import probe
+    from codi_int.probes.records import ProbeMap
+    from codi_int.probes.task import ProbeSettings
     from codi_int.report.figures import save_figures
     from codi_int.sae.captures import capture_to_disk, open_capture
     from codi_int.sae.kernels import encode_topk
@@ -90,6 +93,8 @@ _HOMES = {
     "Latents": "types",
     "MapPlan": "interventions.screens.thought_map",
     "Outcome": "types",
+    "ProbeMap": "probes.records",
+    "ProbeSettings": "probes.task",
     "Problem": "types",
     "Problems": "data.problems",
     "Profiles": "features.profiles",
@@ -135,6 +140,7 @@ _HOMES = {
     "participants": "interventions.patching.patch",
     "predict_answers": "interventions.patching.predictions",
     "predict_patch": "interventions.patching.predictions",
+    "probe": "probes.probing",
     "profile_features": "features.profiles",
     "published_specialization": "features.published",
     "rank_features": "interventions.screens.rankings",
@@ -178,6 +184,8 @@ __all__ = [
     "Latents",
     "MapPlan",
     "Outcome",
+    "ProbeMap",
+    "ProbeSettings",
     "Problem",
     "Problems",
     "Profiles",
@@ -223,6 +231,7 @@ __all__ = [
     "participants",
     "predict_answers",
     "predict_patch",
+    "probe",
     "profile_features",
     "published_specialization",
     "rank_features",

@@ -27,6 +27,7 @@ DOCUMENTS = (
     *("lens.json", "eval.json", "evaluation.json", "thoughts.json", "doctor.json", "capture.json"),
     *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json", "comparison.json"),
     "stop.json",
+    *("probe.json", "finished-probes.json"),
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""

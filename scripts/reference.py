@@ -34,6 +34,7 @@ PACKAGES = {
     "interventions.stopping": "Early stopping",
     "interventions.kept": "Kept runs",
     "runs": "Runs beside one another",
+    "probes": "Probes",
     "report": "Figures",
     "sites": "Sites",
     "types": "Records",

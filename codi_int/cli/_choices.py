@@ -25,3 +25,5 @@ Architecture = Literal["topk", "batchtopk", "matryoshka", "jumprelu", "gated", "
 Freeze = Literal["none", "decoder", "encoder", "all"]
 KeepRule = Literal["abs", "relu"]
 SAEFormat = Literal["saelens", "published"]
+ProbeSource = Literal["residuals", "thoughts", "latents"]
+ProbeMethod = Literal["ridge", "logistic"]

@@ -10,7 +10,7 @@ from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, p
 from codi_int.cli._tables import later_words, result_page
 from codi_int.interventions.patching.pairs import Pairing
 from codi_int.interventions.patching.patch import ValueContrast
-from codi_int.interventions.patching.predicted import PredictedResult, PredictionControls, PredictionTest, wilson
+from codi_int.interventions.patching.predicted import BECAME, PredictedResult, PredictionControls, PredictionTest
 
 
 def predicted_page(result: PredictedResult, pairing: Pairing | None = None) -> Page:
@@ -64,6 +64,11 @@ def prediction_parts(test: PredictionTest) -> list[RenderableType]:
     if test.n_distinct is not None and test.n_distinct < test.n_tested:
         distinct = f"{test.n_hits_distinct:,} of {test.n_distinct:,} where the predicted answer is not the source's own"
         parts.append(Text(f"predicted answers: {distinct}", style="dim"))
+    own = test.became_intervals.get(BECAME[0])
+    if own is not None and own.design_effect > 1.0:
+        what = "pairs" if test.n_distinct is not None else "problems"
+        count = f"{test.n_tested:,} {what} count as {test.n_tested / own.design_effect:,.0f} in the interval"
+        parts.append(Text(f"predicted answers: {count}, for some share a calculation", style="dim"))
     if test.controls is not None:
         parts += ["", _controls(test, test.controls)]
     return [*parts, "", Text(test.verdict, style="bold")]
@@ -87,9 +92,9 @@ def _became(test: PredictionTest) -> FittedTable:
     out = table("the answer became", "n", "share", f"{test.confidence:.0%} interval")
     for name, count in test.became.items():
         # Wilson and not Wald: shares near 0 and 1 are the rule here, and Wald's interval would leave 0 to 1
-        low, high = wilson(count, test.n_tested, test.confidence)
-        share = "" if low is None or high is None else f"{percentage(count / test.n_tested)} %"
-        interval = "" if low is None or high is None else f"{percentage(low)} to {percentage(high)} %"
+        found = test.became_intervals.get(name)
+        share = "" if not test.n_tested else f"{percentage(count / test.n_tested)} %"
+        interval = "" if found is None else f"{percentage(found.low)} to {percentage(found.high)} %"
         out.add_row(name, f"{count:,}", share, interval, style="bold" if name == "predicted" else None)
     # how often the clean run already gave the predicted answer: a hit rate means nothing without it
     out.add_row("(predicted, before the edit)", f"{test.n_hits_clean:,}", "", "")

@@ -108,7 +108,7 @@ def confirmation_table(rows: Sequence[Any], names: Sequence[tuple[str, ...]], he
             *(["-" if row.fresh_estimate is None else points(row.fresh_estimate)] if fresh else []),
             nats(row.confirmation_logprob),
             p_text(row.confirmation_logprob_p_adjusted),
-            getattr(row, "additivity", row.conclusion) or "-",
+            (row.additivity if hasattr(row, "additivity") else row.conclusion) or "-",
         )
     return out
 

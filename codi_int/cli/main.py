@@ -71,6 +71,11 @@ COMMANDS = (
         "Answer after 0, 1, 2, ... thoughts: when is the answer there, does it stay, is a right one lost again?",
     ),
     Entry(
+        "probe",
+        "codi_int.cli.probe:probe",
+        "Fit linear probes site by site: what can be read where, beyond a control task, and does the answer need it?",
+    ),
+    Entry(
         "think",
         "codi_int.cli.think:think",
         "Think about some problems: the length of each thought, the answer and its text.",

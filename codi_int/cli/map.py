@@ -299,7 +299,20 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
         )
     left = len(found.splits) - len(ordered)
     more = [Text(f"and {counted(left, 'cell')} with smaller effects; --json has them all", style="dim")] if left else []
-    return [out, *more]
+    return [out, *more, *_departures(found)]
+
+
+def _departures(found: "ThoughtMap") -> list[RenderableType]:
+    """Cells whose paths do not add up in accuracy: how many were found, and how those came out elsewhere."""
+    if found.split_selection is None:
+        return []
+    family = family_words(found.split_selection, "cell", "cells")
+    words = Text(f"Departures from the sum of the paths: {family} No departure shown is not additivity.")
+    rows = selected_rows(found.splits)
+    if not rows:
+        return ["", words]
+    title = Text(f"departures, {confirmation_title(found.split_selection)}", style="bold")
+    return ["", words, "", title, confirmation_table(rows, [(str(one.site),) for one in rows], ["cell"])]
 
 
 def _confirmed(found: "ThoughtMap") -> list[RenderableType]:

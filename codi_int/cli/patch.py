@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,20 +12,18 @@ from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._job import Kept, command_line, run_folder, run_job
+from codi_int.cli._patched import Found, Trial
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 from codi_int.files import write_json
 from codi_int.run_folder import RunFolder
 
-ALPHA, FOLDS, CONFIRMED = 0.05, "folds", "confirmation.json"
+FOLDS, CONFIRMED = "folds", "confirmation.json"
 
 if TYPE_CHECKING:
     from codi_int.cli._fitting import Page
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.patching.pairs import Pairing
-    from codi_int.interventions.patching.patch import Participants, ValueContrast
-    from codi_int.interventions.patching.predicted import PredictedResult
-    from codi_int.interventions.patching.predictions import Predictions
     from codi_int.types import Problem, Site
 
 
@@ -68,8 +66,8 @@ class PatchOptions(o.RunOptions):
         str,
         o.evidence(
             metavar="NAME",
-            help="Where the same patch is run again: default (stories:confirmation for stories with --auto), none, or "
-            "other problems.",
+            help="Where what is found is tested again: default (with --auto: stories:confirmation for stories, else "
+            "folds), folds, none, or other problems.",
             autocompletion=_complete.data,
         ),
     ] = "default"
@@ -90,7 +88,8 @@ class PatchOptions(o.RunOptions):
 def patch(options: PatchOptions) -> None:
     """Put a piece of one problem's thoughts into another's; with --step, say beforehand what should come out.
 
-    Pairs that --auto finds are found and patched again in stories:confirmation, where nobody looked for a site.
+    Pairs that --auto finds are found and patched again in stories:confirmation, where nobody looked for a site; in
+    other data they are found in two folds that confirm each other.
 
     Example: codi-int patch --what thought --position 1 --auto both --step 1
     """
@@ -100,106 +99,29 @@ def patch(options: PatchOptions) -> None:
     sites = _checked_sites(options)
     problems = load_problems(options.data, options.limit)
     # pairs are found before the model is loaded: too few of them is the commonest error, and it needs no weights
-    sides = _sides(options, problems)
-    trials = [_trial(options, problems, kind) for kind in _kinds(options)]
-    again = [] if sides is None else [_trial(options, sides, kind) for kind in _kinds(options)]
+    plan = _plan(options, problems)
 
-    def page(found: _Found) -> "Page":
+    def page(found: Found) -> "Page":
         pages = [one for one in (found, found.again) if one is not None]
         return confirmed_page(
             [
-                predicted_page(one.results[0], one_trials[0].pairing)
+                predicted_page(one.results[0], one.trials[0].pairing)
                 if len(one.results) == 1
-                else contrast_page(one.results, [trial.pairing for trial in one_trials], one.contrast)
-                for one, one_trials in zip(pages, (trials, again), strict=False)
+                else contrast_page(one.results, [trial.pairing for trial in one.trials], one.contrast)
+                for one in pages
             ],
             found.confirmation_words(),
         )
 
     folder = run_folder(options)
     run_job(
-        lambda report: _run_both(options, sites, (trials, again), folder, report),
-        document=_Found.document,
+        lambda report: _run_both(options, sites, plan, folder, report),
+        document=Found.document,
         page=page,
         as_json=options.as_json,
         out=folder,
         keep=_keep,
     )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """One patch, or one from pairs of the same value beside one from pairs of another."""
-
-    results: "Sequence[PredictedResult]"
-    """one, or two in the order of `KINDS`"""
-    contrast: "ValueContrast | None"
-    """how the two compare; None where there is one"""
-    again: "_Found | None" = None
-    """the same patch on problems that selected nothing; None where nothing is confirmed"""
-
-    def document(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        from codi_int.interventions.engine.summary import family_of
-
-        if len(self.results) == 1:
-            found = self.results[0].to_dict()
-        else:
-            found = {**family_of(self.results).to_dict(), "contrast": self.contrast and self.contrast.to_dict()}
-        if self.again is None:
-            return found
-        return {**found, "confirmation": {**self.again.document(), "confirmed": self.claims_confirmed()}}
-
-    def claims(self) -> "dict[str, tuple[float, float | None]]":
-        """What is claimed, by name: its size and its p-value."""
-        found: dict[str, tuple[float, float | None]] = {}
-        for result in self.results:
-            if (test := result.prediction) is not None and test.n_tested:
-                found["the prediction"] = ((test.n_hits - test.n_hits_clean) / test.n_tested, test.p_value)
-        if self.contrast is not None:
-            found["the difference between values"] = (self.contrast.estimate, self.contrast.p_value)
-        return found
-
-    def claims_confirmed(self) -> dict[str, bool]:
-        """Claims that the first problems found, and whether the others confirm them (Holm, same sign)."""
-        from codi_int.interventions.evidence.confirmation import Candidate, confirm
-
-        if self.again is None:
-            return {}
-        there = self.again.claims()
-        (found,) = confirm(
-            [
-                [
-                    Candidate(name, size, *there.get(name, (0.0, None)))
-                    for name, (size, p) in self.claims().items()
-                    if p is not None and p < ALPHA
-                ]
-            ]
-        )
-        return {str(one.key): one.confirmed for one in found}
-
-    def confirmation_words(self) -> str | None:
-        """What was confirmed, in a sentence; None where nothing is run again."""
-        if self.again is None:
-            return None
-        where = self.again.results[0].experiment.data
-        found = self.claims_confirmed()
-        if not found:
-            return f"Nothing was found that {where} could confirm."
-        words = (f"{name} is {'confirmed' if yes else 'not confirmed'}" for name, yes in found.items())
-        return f"On {where} (Holm, same sign): {', '.join(words)}."
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """One set of pairs, ready to run."""
-
-    pairing: "Pairing"
-    """the pairs"""
-    participants: "Participants"
-    """their problems"""
-    predictions: "Predictions"
-    """what should become of them; nothing without a step"""
 
 
 def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
@@ -243,37 +165,86 @@ def _kinds(options: PatchOptions) -> tuple[str | None, ...]:
     return KINDS if options.auto == "both" else (options.auto,)
 
 
-def _sides(options: PatchOptions, problems: "Sequence[Problem]") -> "Sequence[Problem] | None":
-    """The problems that confirm; None where none do. Pairs from a file are pairs of its own problems alone."""
+@dataclass(frozen=True)
+class _Plan:
+    """What is run, and what confirms it."""
+
+    trials: Sequence[Trial]
+    """one, or one for either kind of pairs"""
+    again: Sequence[Trial] = ()
+    """the same on a set of its own that confirms"""
+    folds: "Sequence[frozenset[str]]" = ()
+    """ids of the problems of two folds that confirm each other"""
+    notes: tuple[str, ...] = ()
+    """why nothing confirms, where something should"""
+
+
+def _plan(options: PatchOptions, problems: "Sequence[Problem]") -> _Plan:
+    """Pairs of the problems, and of those that confirm."""
     from codi_int.interventions.screens.sides import DEFAULT, NONE, SelectionPlan, take_sides
 
     if options.auto is None:
-        if options.confirm not in (DEFAULT, NONE):
+        if options.confirm not in (DEFAULT, NONE, FOLDS):
             raise ConfigError(
                 f"--confirm {options.confirm} needs pairs that can be found there, and --pairs names those of a file.",
-                "Use --auto, or leave out --confirm.",
+                "Use --auto, or give --confirm folds or none.",
             )
-        return None
-    if options.confirm == FOLDS:
-        raise ConfigError("--confirm folds does not divide pairs.", "Name other problems, or none.")
-    return take_sides(problems, SelectionPlan(confirm=options.confirm)).confirming
+        # a file was written by somebody who knows what is in it: folds only where they are asked for
+        return _in_folds(options, problems) if options.confirm == FOLDS else _alone(options, problems)
+    sides = take_sides(problems, SelectionPlan(confirm=options.confirm))
+    if sides.confirming is not None:
+        again = [_trial(options, sides.confirming, kind) for kind in _kinds(options)]
+        return _Plan(_alone(options, problems).trials, again)
+    if sides.folds is None:
+        return replace(_alone(options, problems), notes=sides.notes)
+    try:
+        return _in_folds(options, problems)
+    except ConfigError as error:
+        if options.confirm == FOLDS:
+            raise
+        return replace(_alone(options, problems), notes=(f"Nothing is confirmed. {str(error).splitlines()[0]}",))
 
 
-def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | None) -> _Trial:
-    """The pairs with their predictions, refused where they could show nothing."""
+def _alone(options: PatchOptions, problems: "Sequence[Problem]") -> _Plan:
+    return _Plan([_trial(options, problems, kind) for kind in _kinds(options)])
+
+
+def _in_folds(options: PatchOptions, problems: "Sequence[Problem]") -> _Plan:
+    """Pairs none of which lies in both folds."""
+    from codi_int.interventions.patching.claims import file_pairs_in_folds, pairs_in_folds
+
+    trials, ids = [], []
+    for kind in _kinds(options):
+        if kind is None:
+            found = file_pairs_in_folds(problems, _pairing(options, problems, kind))
+        else:
+            found = pairs_in_folds(problems, partial(_pairing, options, kind=kind))
+        trials.append(_trial(options, problems, kind, found.pairing))
+        ids.append(found.ids)
+    return _Plan(trials, folds=ids[0])
+
+
+def _pairing(options: PatchOptions, problems: "Sequence[Problem]", kind: str | None) -> "Pairing":
     from codi_int.interventions.patching.pairs import find_pairs, read_pairs
+
+    if kind is not None and options.step is not None:
+        return find_pairs(problems, kind, options.step, options.seed, options.shared_operands)
+    assert options.pairs is not None
+    return read_pairs(options.pairs, problems)
+
+
+def _trial(
+    options: PatchOptions, problems: "Sequence[Problem]", kind: str | None, pairing: "Pairing | None" = None
+) -> Trial:
+    """The pairs (those given, else found) with their predictions, refused where they could show nothing."""
     from codi_int.interventions.patching.patch import participants
     from codi_int.interventions.patching.predicted import check_power
     from codi_int.interventions.patching.predictions import name_sources, predict_patch
 
-    if kind is not None and options.step is not None:
-        pairing = find_pairs(problems, kind, options.step, options.seed, options.shared_operands)
-    else:
-        assert options.pairs is not None
-        pairing = read_pairs(options.pairs, problems)
+    pairing = _pairing(options, problems, kind) if pairing is None else pairing
     found = participants(problems, pairing, options.step)
     if options.step is None:
-        return _Trial(pairing, found, name_sources(found.problems, found.sources))
+        return Trial(pairing, found, name_sources(found.problems, found.sources))
     predictions = predict_patch(found.problems, found.sources, options.step)
     if kind is None and not predictions.n_informative:
         raise ConfigError(
@@ -283,20 +254,15 @@ def _trial(options: PatchOptions, problems: "Sequence[Problem]", kind: str | Non
     # pairs of the same value predict no other answer, so there is nothing that they could be too few for
     if kind != "same" and not options.underpowered:
         check_power(predictions.n_informative, "pairs predict another answer")
-    return _Trial(pairing, found, predictions)
+    return Trial(pairing, found, predictions)
 
 
-def _run_both(
-    options: PatchOptions,
-    sites: "Sequence[Site]",
-    trials: tuple[Sequence[_Trial], Sequence[_Trial]],
-    folder: RunFolder,
-    report: Report,
-) -> _Found:
-    """The patch, and the same on the problems that confirm, where there are any."""
+def _run_both(options: PatchOptions, sites: "Sequence[Site]", plan: _Plan, folder: RunFolder, report: Report) -> Found:
+    """The patch, and what the problems that confirm say of it."""
     from codi_int.cli._sites import open_model, saes_for
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.interventions.patching.claims import confirm_claims, read_claims
     from codi_int.sae.store import load_sae
 
     model = open_model(options.model, options.device)
@@ -305,8 +271,8 @@ def _run_both(
     features = options.features if options.what == "features" else None
     name = None if features is None else saes_for(options.model, options.sae, sites)[sites[0]]
     sae = None if name is None else load_sae(name, device=options.device)
-    everybody = [problem for trial in chain(*trials) for problem in trial.participants.problems]
-    sources = str([trial.participants.sources for trial in chain(*trials)])
+    everybody = [problem for trial in (*plan.trials, *plan.again) for problem in trial.participants.problems]
+    sources = str([trial.participants.sources for trial in (*plan.trials, *plan.again)])
     folder.claim(
         model=model.sha256,
         sae="" if sae is None else sae.sha256,
@@ -314,21 +280,27 @@ def _run_both(
         pairs=sha256(sources.encode()).hexdigest(),
     )
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
-    engine = FeatureInterventionEngine(
-        model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget, later=options.later
-    )
-    found, again = (_run(options, engine, sites, some, (name, report)) if some else None for some in trials)
-    assert found is not None
-    return replace(found, again=again)
+    engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget)
+    found = replace(_run(options, engine, sites, plan.trials, (name, report)), notes=plan.notes)
+    if plan.folds:
+        claims = [read_claims(found.parts(), fold) for fold in plan.folds]
+        # each fold finds, and the other one confirms
+        return replace(found, claims=confirm_claims(claims, claims[::-1]), confirmed_on=FOLDS)
+    if not plan.again:
+        return found
+    again = _run(options, engine, sites, plan.again, (name, report))
+    claims = [read_claims(one.parts()) for one in (found, again)]
+    where = again.results[0].experiment.data
+    return replace(found, again=again, claims=confirm_claims(claims[:1], claims[1:]), confirmed_on=where)
 
 
 def _run(
     options: PatchOptions,
     engine: "FeatureInterventionEngine",
     sites: "Sequence[Site]",
-    trials: Sequence[_Trial],
+    trials: Sequence[Trial],
     more: tuple[str | None, Report],
-) -> _Found:
+) -> Found:
     """All trials on their problems; `more` is the name of the SAE and what shows progress."""
     from codi_int.data.problems import name_of_problems
     from codi_int.interventions.engine.summary import family_of
@@ -351,21 +323,21 @@ def _run(
         for trial in trials
     ]
     if len(results) != 2:
-        return _Found(results, None)
+        return Found(results, trials, None)
     everybody = {p.id: p for trial in trials for p in trial.participants.problems}
     contrast = contrast_values(results[0], results[1], problems=list(everybody.values()))
     # two tests of one question are a family: what is kept of each is what the page says of it
-    return _Found(cast(Any, family_of(results).results), contrast)
+    return Found(cast(Any, family_of(results).results), trials, contrast)
 
 
-def _keep(found: _Found, out: Path) -> Kept:
+def _keep(found: Found, out: Path) -> Kept:
     """Each result in a folder of its own where there are two, and beside them how they compare."""
     from codi_int.interventions.patching.pairs import KINDS
     from codi_int.interventions.patching.predicted_store import CONTRAST, save_contrast, save_predicted
 
-    if found.again is not None:
+    if found.confirmed_on is not None:
         write_json(out / CONFIRMED, found.document()["confirmation"], indent=1)
-    also = [] if found.again is None else [CONFIRMED]
+    also = [] if found.confirmed_on is None else [CONFIRMED]
     folders = [out / kind for kind in KINDS] if len(found.results) == 2 else [out]
     for result, folder in zip(found.results, folders, strict=True):
         save_predicted(result, folder, command_line())

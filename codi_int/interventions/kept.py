@@ -39,7 +39,10 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/stop@1": ("stop", EarlyStopping),
 }
 """schema to the name of the document and its record; a result has outcomes besides"""
-LATER_KINDS = {"codi-int/comparison@1": ("comparison", "codi_int.runs.compare", "RunComparison")}
+LATER_KINDS = {
+    "codi-int/comparison@1": ("comparison", "codi_int.runs.compare", "RunComparison"),
+    "codi-int/probe@1": ("probe", "codi_int.probes.records", "ProbeMap"),
+}
 """the same for records of packages that come after this one: with the module that has it, loaded where it is met"""
 
 

@@ -25,6 +25,7 @@ from codi_int.report.literal import literal_document
 from codi_int.report.model_figures import accuracy_figure, doctor_figures, thoughts_figure
 from codi_int.report.path_figures import path_figure
 from codi_int.report.prediction_figures import prediction_figure
+from codi_int.report.probe_figures import probe_figure
 from codi_int.report.screen_figures import (
     firing_figure,
     forest_figure,
@@ -69,6 +70,7 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/roads@1": {"paths": path_figure},
     "codi-int/features-specialize@1": {"rules": rules_figure},
     "codi-int/stop@1": {"stop": stop_figure, "stop-logprob": stop_logprob_figure},
+    "codi-int/probe@1": {"probe": probe_figure},
     "codi-int/comparison@1": {"comparison": comparison_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
@@ -90,6 +92,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
     "codi-int/doctor@1": doctor_figures,
     "codi-int/stop@1": stop_figures,
+    "codi-int/probe@1": _alone("probe", probe_figure),
     "codi-int/comparison@1": _alone("comparison", comparison_figure),
 }
 """schema of a document to what draws it"""
@@ -97,6 +100,7 @@ KEPT = (
     *("screen.json", "map.json", "curve.json", "results.json", "result.json", "roads.json", "eval.json"),
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
     "stop.json",
+    "probe.json",
     *("features-show.json", "features-specialize.json"),
 )
 """documents that commands leave in a folder"""

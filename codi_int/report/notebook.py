@@ -156,6 +156,14 @@ def _stop(found: Any) -> Iterator[str]:
     yield f"after its own {found.n_thoughts} thoughts {own.n_lost:,} right answers are lost again"
 
 
+def _probe(found: Any) -> Iterator[str]:
+    best, sites = found.best, len({row.site for row in found.rows})
+    yield f"ProbeMap of {found.target} in {found.source} of {found.model}: {_counted(sites, 'site')}"
+    yield f"{found.measure} by {found.method} on {_counted(found.n, 'problem')} of {found.data}"
+    yield f"most selective: {best.site}, {best.score:.3f} against {best.control:.3f} of the control task"
+    yield ", ".join(f"{one.name} {one.score:.3f}" for one in found.baselines[:2])
+
+
 def _paths(found: Any) -> Iterator[str]:
     yield f"EffectByPath: {found.label} at {found.site}"
     for path in ("both", "cache", "recurrence"):
@@ -272,6 +280,7 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Evaluation": _evaluation,
     "EffectByPath": _paths,
     "EarlyStopping": _stop,
+    "ProbeMap": _probe,
     "RunComparison": _comparison,
     "CodiModel": _model,
     "SAE": _sae,

@@ -33,13 +33,14 @@ def prediction_figures(document: Document, out: str | Path) -> list[Path]:
 def prediction_figure(document: Document) -> "matplotlib.figure.Figure":
     """Left: share of predicted answers by this edit, before it, and by control edits. Right: what answers became."""
     prediction, experiment = document["prediction"], document["experiment"]
-    n, kind = prediction["n_tested"], prediction["controls"]["kind"]
-    draws = len(prediction["controls"]["hit_rates"])
+    n, controls = prediction["n_tested"], prediction["controls"]
     text = (
         f"{experiment['model']} on {experiment['data']}; {n:,} problems whose predicted answer is not the true one and "
-        f"that the edit touched. Bar: {100 * prediction['confidence']:.0f}% interval (Wilson). "
-        f"Rings: {draws} control edits ({kind})."
+        f"that the edit touched. Bar: {100 * prediction['confidence']:.0f}% interval (Wilson)."
     )
+    # with --controls 0 there are none
+    if controls is not None:
+        text += f" Rings: {len(controls['hit_rates'])} control edits ({controls['kind']})."
     figure = new_figure(PAGE, 2.4, f"Prediction: {prediction['claim']}", text)
     rates, answers = figure.subplots(1, 2)
     _rates(rates, prediction)
@@ -63,9 +64,16 @@ def _rates(axis: "matplotlib.axes.Axes", prediction: Document) -> None:
     # dots at 0 % and 100 % lie on the frame, which would cut them in half
     axis.plot(100 * prediction["hit_rate"], 0, "o", color=RED, clip_on=False)
     axis.plot(100 * prediction["n_hits_clean"] / prediction["n_tested"], 1, "D", color=BLUE, clip_on=False)
-    values: Sequence[float] = sorted(100 * rate for rate in prediction["controls"]["hit_rates"])
+    rows = ["this edit", "before the edit"]
+    if (controls := prediction["controls"]) is not None:
+        rows.append("control edits")
+        _rings(axis, controls["hit_rates"])
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xlabel("predicted answers (% of these problems)")
+
+
+def _rings(axis: "matplotlib.axes.Axes", rates: Sequence[float]) -> None:
+    values = sorted(100 * rate for rate in rates)
     heights = [2 + SPREAD[i % len(SPREAD)] for i in range(len(values))]
     axis.plot(values, heights, "o", markerfacecolor="none", color=GREY, markersize=3.5, clip_on=False)
-    axis.set_yticks(range(3), ["this edit", "before the edit", "control edits"])
-    axis.set_ylim(2.5, -0.5)
-    axis.set_xlabel("predicted answers (% of these problems)")

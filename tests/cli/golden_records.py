@@ -14,6 +14,7 @@ from codi_int.cli.doctor import Checkup
 from codi_int.cli.sae_train import TrainOptions
 from codi_int.interventions.engine.summary import ResultFamily
 from codi_int.interventions.evaluation import AccuracyRow, Evaluation
+from codi_int.interventions.evidence.shares import ShareInterval
 from codi_int.interventions.patching.pairs import Pairing
 from codi_int.interventions.patching.patch import ValueContrast
 from codi_int.interventions.patching.predicted import PredictedResult, PredictionControls, PredictionTest
@@ -29,6 +30,7 @@ from codi_int.model.describe import ModelDescription
 from codi_int.model.lens import LensCell, LensGrid, LensGroup, LensReport, LensToken
 from codi_int.model.parity import Parity
 from codi_int.model.trace import ThoughtTrace
+from codi_int.probes.records import Baseline, CausalCheck, ConfirmedProbe, ProbeMap, ProbeRow
 from codi_int.records import ArmEffect, Conclusion, Estimate
 from codi_int.runs.compare import ComparedRun, RunComparison
 from codi_int.sae import SAEMetrics, SAETrainingConfig
@@ -677,9 +679,13 @@ SPLIT_MAP = replace(
             site=site,
             accuracy=interaction(0.0121 * i, -0.0232, 0.0343, 0.0454 * i, 0.0565 * i),
             logprob=interaction(-0.0676 * i, -0.0787 * i, 0.0898 * i, 0.0119 * i, 0.0223 * i),
+            additivity=("changed", "unresolved")[i - 1],
+            selected=i == 1,
+            confirmation=confirmation(4, confirmed=True) if i == 1 else None,
         )
         for i, site in enumerate((Site(0, 3), SITE), 1)
     ),
+    split_selection=replace(SELECTION, n_tested=2, n_untested=0, n_selected=1, n_confirmed=1),
 )
 
 
@@ -726,6 +732,13 @@ PREDICTION = PredictionTest(
         difference=Estimate(0.1567, 0.0912, 0.2334, p_value=0.0002),
     ),
     verdict="18.5 % became the predicted answer (a verdict made by hand).",
+    became_intervals={
+        "predicted": ShareInterval(0.1625, 0.2105, 1.25, "Wilson, by cluster"),
+        "as before": ShareInterval(0.5650, 0.6255, 1.0, "Wilson, by cluster"),
+        "the source's own": ShareInterval(0.0284, 0.0524, 1.0, "Wilson, by cluster"),
+        "another": ShareInterval(0.1571, 0.2044, 1.0, "Wilson, by cluster"),
+        "none": ShareInterval(0.0002, 0.0056, 1.0, "Wilson, by cluster"),
+    },
 )
 
 
@@ -756,6 +769,7 @@ PATCH = predicted(
         n_distinct=None,
         n_hits_distinct=None,
         became={"predicted": 0, "as before": 0},
+        became_intervals={},
         controls=PredictionControls(kind="other sources", hit_rates=(), n_without=4, n_as_well=0, p_value=None),
     ),
 )
@@ -1182,4 +1196,83 @@ SAME_MODEL_COMPARISON = replace(
     by_operation=(),
     by_steps=(),
     notes=(),
+)
+
+
+def probe_row(number: int, site: Site, k: int | None = None) -> ProbeRow:
+    """Every number differs by site and by what is measured."""
+    step = 0.03125 * number
+    return ProbeRow(
+        site=site,
+        sae="codi-mini/L10.P2",
+        k=k,
+        n_dimensions=512,
+        found=Estimate(0.41115 + step, 0.37225 + step, 0.45335 + step),
+        control=0.28125 - 0.0625 * number,
+        difference=Estimate(0.12345 + 2 * step, -0.01115 + step, 0.17775 + 2 * step),
+        beyond=Estimate(-0.21235 + 2 * step, -0.25555 + step, -0.15665 + step),
+        penalty=0.01 * 10**number,
+    )
+
+
+PROBE = ProbeMap(
+    model="codi-mini",
+    data="stories:validation",
+    target="operation:2",
+    kind="classes",
+    measure="balanced accuracy",
+    method="ridge",
+    source="latents",
+    classes=("addition", "division"),
+    class_counts=(701, 531),
+    n=1_232,
+    n_problems=1_495,
+    n_clusters=1_198,
+    folds=5,
+    control_draws=3,
+    control_types="left operand of step 2",
+    in_question=0.0,
+    seed=7,
+    baselines=(
+        Baseline("majority", Estimate(0.5, 0.5, 0.5)),
+        Baseline("words of the question", Estimate(0.62345, 0.58765, 0.65435)),
+        Baseline("shuffled positions, layer 10", Estimate(0.55515, 0.52225, 0.59995)),
+    ),
+    rows=(
+        probe_row(0, Site(10, 1)),
+        probe_row(1, Site(10, 2)),
+        probe_row(2, Site(14, 1)),
+        probe_row(3, Site(14, 2)),
+        probe_row(4, Site(14, 2), k=16),
+    ),
+    confirmed=ConfirmedProbe(
+        site=Site(14, 2),
+        k=None,
+        data="stories:confirmation",
+        n=1_101,
+        found=Estimate(0.49995, 0.46665, 0.53335),
+        control=0.27775,
+        difference=Estimate(0.2222, 0.18885, 0.25555),
+    ),
+    causal=CausalCheck(
+        site=Site(14, 2),
+        data="stories:confirmation",
+        n=1_495,
+        n_clusters=1_397,
+        n_directions=3,
+        draws=20,
+        n_broken=87,
+        n_fixed=11,
+        accuracy=Estimate(-0.05084, -0.06515, -0.03725, p_value=0.00012),
+        probability=Estimate(-0.04567, -0.05998, -0.03334, p_value=0.00023),
+        control_accuracy=-0.01115,
+        control_probability=-0.01225,
+        beyond_accuracy=Estimate(-0.03969, -0.06111, -0.01888, p_value=0.0034),
+        beyond_probability=Estimate(-0.03342, -0.05222, -0.01444, p_value=0.0045),
+        rank_p=0.0476,
+        norm=11.26,
+        control_norm=9.87,
+    ),
+    environment=ENVIRONMENT,
+    notes=("operation:2 is no number that could stand in a question.",),
 )

@@ -18,6 +18,7 @@ from codi_int.cli._feature_pages import detail_pages, rank_page
 from codi_int.cli._fitting import Page
 from codi_int.cli._intervene import paths_page
 from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
+from codi_int.cli._probe_pages import probe_page
 from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
 from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
@@ -70,6 +71,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     ),
     "eval": lambda: evaluation_page(made.EVALUATION),
     "eval-plain": lambda: evaluation_page(made.PLAIN_EVALUATION),
+    "probe": lambda: probe_page(made.PROBE),
     "stop": lambda: stop_page(made.STOP),
     "think": lambda: traces_page(made.TRACES, made.TRUTHS),
     "lens-problem": lambda: _grid_page(made.LENS_GRID, known=True),

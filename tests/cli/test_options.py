@@ -73,6 +73,8 @@ def known_choices() -> dict[str, tuple[str, ...]]:
     from codi_int.interventions.screens.thought_map import LATERS as MAP_LATERS
     from codi_int.model.chain import PADDINGS
     from codi_int.model.hooks import PROPAGATE
+    from codi_int.probes.activations import SOURCES
+    from codi_int.probes.fitting import METHODS
     from codi_int.sae.config import RULES
     from codi_int.sae.recipe import FREEZE, PRODUCTS, TRAINABLE
 
@@ -92,6 +94,8 @@ def known_choices() -> dict[str, tuple[str, ...]]:
         "Architecture": TRAINABLE,
         "KeepRule": RULES,
         "Freeze": FREEZE,
+        "ProbeSource": SOURCES,
+        "ProbeMethod": METHODS,
     }
 
 

@@ -3,12 +3,15 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 import codi_int as ci
+from codi_int.cli._patched import Found
+from codi_int.interventions.patching.claims import ConfirmedClaim
 from codi_int.interventions.patching.pairs import find_pairs
 from codi_int.interventions.patching.patch import participants, run_patch
 from codi_int.interventions.patching.predictions import predict_patch
@@ -27,7 +30,7 @@ def ids(shelf) -> list[str]:
 
 
 def test_json_is_one_document_and_equals_the_library(run: Callable, shelf, base: tuple[str, ...]) -> None:
-    ran = run(*PATCH, "--auto", "different", *base, "--json")
+    ran = run(*PATCH, "--auto", "different", *base, "--confirm", "none", "--json")
     assert ran.code == 0, ran.err
     printed = json.loads(ran.out)
     problems = ci.load_problems(shelf.data)
@@ -86,7 +89,39 @@ def test_pairs_of_a_file_cannot_be_confirmed_elsewhere(
     (tmp_path / "pairs.csv").write_text(f"target,source\n{problems[1].id},{problems[0].id}\n")
     given = ("patch", "--layer", "2", "--pairs", str(tmp_path / "pairs.csv"), *base)
     assert "needs pairs that can be found there" in refused(run, *given, "--confirm", "stories:confirmation")
-    assert "does not divide pairs" in refused(run, *PATCH, "--auto", "different", *base, "--confirm", "folds")
+    assert "1 pairs cannot be divided into two folds" in refused(run, *given, "--confirm", "folds")
+
+
+def test_pairs_of_other_data_are_found_and_tested_in_two_folds(
+    run: Callable, shelf, base: tuple[str, ...], tmp_path: Path
+) -> None:
+    data = tmp_path / "mine.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "id": p.id,
+                    "question": p.question,
+                    "answer": p.answer,
+                    "steps": [[s.left, s.operation, s.right, s.result] for s in p.steps],
+                }
+            )
+            + "\n"
+            for p in ci.load_problems("stories:validation", limit=40)
+        )
+    )
+    what = ("patch", "--layer", "2", "--controls", "0", "--step", "1", "--underpowered", "--auto", "different")
+    words = (*what, "--model", shelf.model, "--data", str(data))
+    ran = run(*words, "--out", str(tmp_path / "kept"))
+    assert ran.code == 0, ran.err
+    assert "within two folds" in ran.page
+    assert "Nothing was found that the other fold could confirm." in ran.page
+    kept = json.loads((tmp_path / "kept" / "confirmation.json").read_text())
+    assert kept == {"on": "folds", "confirmed": {}, "claims": []}
+    few = run(*words, "--limit", "3", "--json")
+    assert few.code == 0, few.err
+    assert "confirmation" not in json.loads(few.out)
+    assert "3 problems cannot be divided into two folds that confirm each other" in run(*words, "--limit", "3").page
 
 
 def test_pairs_of_a_file_are_kept_with_their_predictions(
@@ -114,7 +149,8 @@ def test_predictions_of_single_problems_are_kept(run: Callable, base: tuple[str,
     test = json.loads(ran.out)["prediction"]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     figures = {f"{name}.{end}" for name in ("effect", "prediction") for end in ("png", "svg")}
-    assert set(manifest["sha256"]) == {"result.json", "outcomes.parquet", "predictions.parquet", *figures}
+    tables = ("outcomes.parquet", "predictions.parquet")
+    assert set(manifest["sha256"]) == {"result.json", "confirmation.json", *tables, *figures}
     for name, digest in manifest["sha256"].items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
@@ -190,3 +226,31 @@ def test_pairs_that_predict_nothing_new_are_refused(
     path.write_text(json.dumps({"target": short.id, "source": next(p.id for p in problems if p is not short)}) + "\n")
     said = refused(run, "patch", "--layer", "2", "--pairs", str(path), "--step", str(longest), *base)
     assert f"predicts another answer by the result of step {longest}" in said
+
+
+def test_what_confirms_is_told_with_its_power() -> None:
+    claim = ConfirmedClaim(
+        name="the prediction",
+        fold=None,
+        n_selecting=400,
+        selecting_estimate=0.2,
+        n=380,
+        estimate=0.153,
+        p_value=0.0012,
+        p_adjusted=0.0024,
+        confirmed=True,
+        power=0.934,
+    )
+    found = Found((), (), None, claims=(claim,), confirmed_on="stories:confirmation")
+    assert found.confirmation_words() == (
+        "On stories:confirmation (Holm, same sign): the prediction is confirmed (+15.30 points, p = 0.0024; power 93 % "
+        "at most)."
+    )
+    folds = (replace(claim, fold=0), replace(claim, fold=1, n=0, estimate=None, p_adjusted=None, confirmed=False))
+    assert replace(found, claims=folds, confirmed_on="folds").confirmation_words() == (
+        "On the other fold (Holm at half the level, same sign): the prediction, found by fold 1, is confirmed (+15.30 "
+        "points, p = 0.0024; power 93 % at most); the prediction, found by fold 2, is not confirmed (no pair there "
+        "could be tested)."
+    )
+    assert Found((), (), None, notes=("Too few.",)).confirmation_words() == "Too few."
+    assert Found((), (), None).confirmation_words() is None

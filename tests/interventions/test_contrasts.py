@@ -97,6 +97,55 @@ def test_an_effect_of_length_is_none_of_the_operation() -> None:
     assert unstratified / 150 > 0.15
 
 
+def studentized(sums: np.ndarray, sizes: np.ndarray, layers: np.ndarray, labels: np.ndarray) -> float:
+    """The stratified difference by its standard error, from its definition."""
+    value = weight = variance = 0.0
+    for layer in np.unique(layers):
+        means, around, n = [], [], []
+        for side in (1, 0):
+            here = (layers == layer) & (labels == side)
+            n.append(sizes[here].sum())
+            means.append(sums[here].sum() / n[-1])
+            residual = sums[here] - sizes[here] * means[-1]
+            around.append((residual**2).sum() / n[-1] ** 2 * here.sum() / (here.sum() - 1))
+        w = n[0] * n[1] / (n[0] + n[1])
+        value, weight, variance = value + w * (means[0] - means[1]), weight + w, variance + w**2 * sum(around)
+    return float(value / weight / (np.sqrt(variance) / weight))
+
+
+def test_studentized_permutations_by_enumeration() -> None:
+    sums = np.array([3.0, 1.0, -2.0, 0.5, 4.0, 1.5, 0.0, 2.5, -1.0, 0.7])
+    layers, sizes = np.array([1] * 5 + [2] * 5), np.array([2, 2, 2, 2, 2, 1, 1, 1, 1, 1])
+    inside = np.array([1, 1, 0, 0, 0, 1, 1, 0, 0, 0])
+    every = []
+    for first in itertools.combinations(range(5), 2):
+        for second in itertools.combinations(range(5, 10), 2):
+            every.append(studentized(sums, sizes, layers, np.isin(np.arange(10), [*first, *second]).astype(int)))
+    own = studentized(sums, sizes, layers, inside)
+    above, below = ((np.array(every) * sign >= own * sign - 1e-9).mean() for sign in (1, -1))
+    labels = np.repeat(np.arange(10), sizes)
+    found = _found(
+        np.repeat(sums / sizes, sizes), inside[labels], layers[labels], labels, draws=20_000, studentized=True
+    )
+    assert found.p_value == pytest.approx(2 * min(above, below), abs=0.02)
+    plain = _found(np.repeat(sums / sizes, sizes), inside[labels], layers[labels], labels, draws=20_000)
+    assert (found.value, found.low, found.high) == (plain.value, plain.low, plain.high)
+    assert found.p_value != pytest.approx(plain.p_value, abs=0.02)
+
+
+def test_a_side_that_only_flips_more_often_is_not_found_to_change_otherwise() -> None:
+    """Both sides change by nothing in the mean, the smaller one twenty times as often."""
+    generator, found = np.random.default_rng(4), np.zeros(2)
+    members = np.arange(400) < 60
+    for seed in range(200):
+        flips = (generator.random(400) < np.where(members, 0.4, 0.02)) * generator.choice((-1.0, 1.0), 400)
+        for i, by_error in enumerate((False, True)):
+            one = _found(flips, members, None, None, seed, draws=299, studentized=by_error)
+            found[i] += one.p_value is not None and one.p_value < 0.05
+    assert found[0] / 200 > 0.18
+    assert found[1] / 200 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
+
+
 def test_strata_of_one_kind_say_nothing() -> None:
     changes, members = np.arange(8.0), np.array([1, 0, 1, 0, 1, 1, 1, 1])
     found = _found(changes, members, np.array([0] * 4 + [1] * 4), draws=99)
@@ -143,7 +192,8 @@ def test_flips_have_an_interval_of_two_score_intervals() -> None:
     assert found.value == pytest.approx(e1 - e0)
     assert found.low == pytest.approx(e1 - e0 - np.hypot(e1 - one.low, other.high - e0))
     assert found.high == pytest.approx(e1 - e0 + np.hypot(one.high - e1, e0 - other.low))
-    assert found.p_value == _found(changes, members).p_value
+    assert found.p_value == _found(changes, members, studentized=True).p_value
+    assert found.method.startswith("studentized permutation; ")
     # nothing flipped, and the two sides may differ all the same
     nothing = contrast_accuracy(np.zeros(400), members)
     assert nothing is not None

@@ -8,15 +8,17 @@ import torch
 from scipy.stats import permutation_test
 from statsmodels.stats.multitest import multipletests
 
+from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.betting import estimate_bounded
 from codi_int.interventions.evidence.mean import estimate_mean
 from codi_int.interventions.screens import groups
-from codi_int.interventions.screens.additivity import PairRow, measure_interaction
+from codi_int.interventions.screens.additivity import PairRow, judge_pairs, measure_interaction, pair_row
+from codi_int.interventions.screens.changes import ArmChange
 from codi_int.interventions.screens.interactions import run_pairs
 from codi_int.interventions.screens.screen import Checkpoint, Screen, ScreenRow, run_screen
-from codi_int.interventions.screens.sides import SelectionPlan
+from codi_int.interventions.screens.sides import SelectionPlan, Sides
 from codi_int.types import Problem, Site
 
 SITE = Site(2, 3)
@@ -92,6 +94,26 @@ def test_departures_are_a_family(engine: FeatureInterventionEngine, right: tuple
     # a pair that never fires together adds up exactly: nothing is tested
     dead = next(row for row in found.pairs if row.b == 31)
     assert (dead.additivity, dead.interaction.p_adjusted) == ("untested", None)
+
+
+def test_a_pair_that_fires_together_too_seldom_is_no_member() -> None:
+    problems = load_problems("stories:validation", limit=80)
+    sides = Sides(problems, SelectionPlan(confirm="none"))
+    fires, touched = np.zeros((2, 80), dtype=np.bool_), np.arange(80) < 20
+    fires[0], fires[1] = touched, np.arange(80) >= 17
+
+    def change(flips: np.ndarray, where: np.ndarray) -> ArmChange:
+        return ArmChange(flips, flips * 0.0, where, flips != 0, clusters=sides.clusters)
+
+    parts = [change(np.zeros(80), one) for one in fires]
+    # both fire on three problems, and depart there; another pair on twenty, and departs on eight of them
+    rare = pair_row((1, 2), SITE, change(-1.0 * (fires[0] & fires[1]), fires.any(0)), parts, sides)
+    often = pair_row((1, 3), SITE, change(-1.0 * (np.arange(80) < 8), touched), [parts[0], parts[0]], sides)
+    assert (rare.n_both, rare.testable_departure, often.testable_departure) == (3, False, True)
+    (first, second), selection = judge_pairs([rare, often], sides, lambda keys: pytest.fail("nothing confirms"))
+    assert (first.additivity, first.interaction.p_adjusted) == ("untested", None)
+    assert (second.additivity, second.selected) == ("changed", True)
+    assert (selection.n_tested, selection.n_untested) == (1, 1)
 
 
 def test_departures_are_tested_by_flipping_signs_and_by_bootstrap_t() -> None:

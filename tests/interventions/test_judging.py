@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
 
 from codi_int.data.problems import Problems, load_problems
+from codi_int.interventions.evidence.conclusions import detectable_change
 from codi_int.interventions.evidence.equivalence import equivalence_exact
 from codi_int.interventions.evidence.measure import ArmChange
 from codi_int.interventions.evidence.paired import PairedCounts, power
@@ -218,6 +220,15 @@ def test_what_was_looked_at_elsewhere_counts_in_the_family(problems: Problems) -
     assert (one.effects[0].conclusion, ten.effects[0].conclusion) == ("changed", "unresolved")
 
 
+def test_what_was_looked_at_elsewhere_counts_in_the_families_of_folds(problems: Problems) -> None:
+    sides = Sides(problems[:N], SelectionPlan(correction="bh", bound=0.02), folds=np.arange(N) % 2)
+    # nine of nine in the even fold, nothing in the other: p = 0.004, which ten tests can bear and twenty cannot
+    arms = measure_arms({"a": change(range(0, 18, 2))}, sides)
+    others = measure_arms({i: change(range(3), range(3, 6)) for i in range(19)}, sides)
+    few, many = (judge(list(arms.values()), sides, besides=list(others.values())[:n]) for n in (9, 19))
+    assert (few.selected, many.selected) == ((True,), (False,))
+
+
 def test_what_was_looked_at_elsewhere_counts_in_the_family_of_equivalence_tests(problems: Problems) -> None:
     alone = Sides(problems[:N], SelectionPlan(confirm="none", bound=0.02))
     arms = measure_arms({"a": change([5], [20])}, alone)
@@ -245,3 +256,63 @@ def test_chains_that_selected_are_left_out_beside(problems: Problems) -> None:
     assert (confirmation.n_broken, confirmation.n_fresh) == (15, len(confirming) - 100)
     assert confirmation.fresh.value == pytest.approx(-10 / (len(confirming) - 100))
     assert confirmation.fresh.p_value == pytest.approx(binomtest(10, 10).pvalue)
+
+
+def test_means_are_corrected_and_confirmed_by_their_own_p_values(problems: Problems) -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=N)
+
+    def moved(by: float) -> ArmChange:
+        return replace(change([]), logprob=noise - noise.mean() + by)
+
+    sides = Sides(problems[:N], SelectionPlan(correction="holm"), confirming=problems[N:])
+    measured = list(measure_arms({"strong": moved(-0.3), "weak": moved(-0.0825), "none": moved(0.01)}, sides).values())
+    found = judge(measured, sides, lambda keys: Again({key: moved(-0.2) for key in keys}, 0))
+    p_values = [one.effect.logprob.p_value for one in measured]
+    assert [effect.logprob.p_adjusted for effect in found.effects] == pytest.approx(
+        list(multipletests(p_values, method="holm")[1])
+    )
+    # one by one `weak` would be found, and by a false discovery rate as well
+    assert multipletests(p_values, method="fdr_bh")[0].tolist() == [True, True, False]
+    assert found.selected_logprob == (True, False, False)
+    assert found.selected == (False, False, False)
+    confirmation = found.confirmations[0]
+    assert confirmation is not None
+    assert (confirmation.confirmed, confirmation.confirmed_logprob) == (None, True)
+    assert confirmation.logprob.p_adjusted == confirmation.logprob.p_value < 0.001
+    assert confirmation.accuracy.p_value == 1.0
+
+
+def in_pairs(problems: Problems, prefix: str) -> Problems:
+    """Every problem twice, in other words: clusters of two, the copies behind."""
+    copies = [replace(p, id=f"{prefix}-{i}", question=f"{p.question} Say.") for i, p in enumerate(problems)]
+    return Problems([*problems, *copies], "twice")
+
+
+def test_without_chains_that_selected_clusters_stay_clusters(problems: Problems) -> None:
+    # a hundred chains that selected, and three hundred that did not, each twice
+    confirming = in_pairs(Problems([*problems[:100], *problems[N : N + 300]], "some"), "again")
+    confirming = Problems([replace(p, id=f"c{i}", question=f"{p.question} So.") for i, p in enumerate(confirming)], "c")
+    sides = Sides(problems[:N], PLAN, confirming=confirming)
+    first = range(200, 206)
+    there = replace(change([*first, *(i + 400 for i in first)], n=len(confirming)), clusters=sides.confirming_clusters)
+    found = judge(list(measure_arms({"a": ARMS["holds"]}, sides).values()), sides, lambda _: Again({"a": there}, 0))
+    (confirmation,) = found.confirmations
+    assert confirmation is not None
+    assert confirmation.fresh is not None
+    assert confirmation.n_fresh == 600
+    # twelve flips of six clusters
+    assert confirmation.fresh.p_value == pytest.approx(2 * 2**-6)
+
+
+def test_what_can_be_found_counts_clusters_and_the_smaller_fold(problems: Problems) -> None:
+    twice = in_pairs(problems[: N // 2], "copy")
+    plan = SelectionPlan(correction="holm", confirm="none")
+    alone = Sides(twice, plan)
+    arm = replace(change(range(20)), clusters=alone.clusters)
+    found = judge(list(measure_arms({"a": arm}, alone).values()), alone)
+    assert found.selection.minimum_detectable == detectable_change(PairedCounts(N // 2, 0, 0), 1.0)
+    assert found.selection.minimum_detectable != detectable_change(PairedCounts(N, 0, 0), 1.0)
+    small = Sides(problems[:N], plan, folds=(np.arange(N) >= 150).astype(np.int64))
+    found = judge(list(measure_arms({"a": change(range(20))}, small).values()), small)
+    assert found.selection.minimum_detectable == detectable_change(PairedCounts(150, 0, 0), 1.0)

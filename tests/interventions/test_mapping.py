@@ -8,6 +8,7 @@ import pytest
 import torch
 from statsmodels.stats.multitest import multipletests
 
+from codi_int.data.chains import split_folds
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.evidence.family import Family, Member
 from codi_int.interventions.screens import mapping
@@ -191,6 +192,53 @@ def test_selected_cells_are_run_again_with_the_same_vectors(
         clean = llama.answer(own[6:])
         broken = sum(c.answer == p.answer != a.answer for a, c, p in zip(answers, clean, own[6:], strict=True))
         assert cell.confirmation_broken == broken
+
+
+def test_departures_of_the_paths_are_confirmed_on_a_set(
+    llama: CodiModel, own: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codi_int.interventions.screens import judging
+
+    monkeypatch.setattr(judging, "find", lambda members, correction, seed: _all_found(members))
+    plan = SelectionPlan(confirm=own[6:])
+    found = run_map(llama, own[:6], MapPlan((Site(1, 1), Site(2, 3)), propagate="split"), selection=plan)
+    assert found.split_selection is not None
+    assert (found.split_selection.n_tested, found.split_selection.n_confirming) == (2, 6)
+    for split in found.splits:
+        # the cells of a map are what hooks do, there as well
+        there = {path: cell_of(found, split.site, path).confirmation for path in ("both", "cache", "recurrence")}
+        both, cache, recurrence = (there[path].accuracy.value for path in ("both", "cache", "recurrence"))
+        assert split.confirmation is not None
+        assert split.confirmation.accuracy.value == pytest.approx(both - cache - recurrence)
+        assert (split.selected, split.confirmation.n, split.confirmation.fold) == (True, 6, None)
+
+
+def test_departures_of_the_paths_are_confirmed_in_folds(
+    llama: CodiModel, own: tuple[Problem, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codi_int.interventions.screens import judging
+
+    monkeypatch.setattr(judging, "find", lambda members, correction, seed: _all_found(members))
+    # zeros in a residual's place are the same whichever problems run
+    plan = MapPlan((Site(1, 1),), kind="zero", propagate="split")
+    found = run_map(llama, own, plan, selection=SelectionPlan(confirm="folds"))
+    (split,) = found.splits
+    assert found.split_selection is not None
+    assert found.split_selection.confirmed_on == "folds"
+    assert split.confirmation is not None
+    other = [p for p, fold in zip(own, split_folds(own), strict=True) if fold != split.confirmation.fold]
+    (alone,) = run_map(llama, other, plan, selection=SelectionPlan(confirm="none")).splits
+    assert split.confirmation.n == len(other)
+    assert split.confirmation.accuracy.value == pytest.approx(alone.accuracy.estimate)
+    assert (alone.selected, alone.confirmation) == (True, None)
+
+
+def test_nothing_confirms_departures_where_nothing_should(llama: CodiModel, own: tuple[Problem, ...]) -> None:
+    plan = SelectionPlan(confirm="none")
+    found = run_map(llama, own[:8], MapPlan((Site(1, 1),), propagate="split"), selection=plan)
+    assert found.split_selection is not None
+    assert (found.split_selection.confirmed_on, found.splits[0].confirmation) == (None, None)
+    assert run_map(llama, own[:4], MapPlan((Site(1, 1),)), selection=plan).split_selection is None
 
 
 def _all_found(members: Sequence[Member]) -> Family:

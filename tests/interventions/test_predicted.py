@@ -7,8 +7,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.betting import estimate_bounded
-from codi_int.interventions.patching.predicted import check_power, needed_problems, score_prediction, wilson
+from codi_int.interventions.patching.predicted import check_power, needed_problems, score_prediction
 from codi_int.interventions.patching.predictions import Prediction, Predictions
+from codi_int.proportions import wilson_interval
 from codi_int.types import Number, Outcome
 
 
@@ -47,7 +48,7 @@ def test_only_informative_problems_that_were_touched_count() -> None:
     assert test.n_ambiguous == 1
     assert test.not_predicted == {"no steps": 1}
     assert test.became == {"predicted": 2, "as before": 0, "another": 1, "none": 0}
-    assert (test.low, test.high) == wilson(2, 3)
+    assert (test.low, test.high) == wilson_interval(2, 3)
 
 
 def test_what_answers_became_tells_copies_from_computed_ones() -> None:

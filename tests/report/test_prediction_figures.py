@@ -37,3 +37,11 @@ def test_only_what_was_tested_is_drawn(tmp_path: Path) -> None:
     assert prediction_figures({**DOCUMENT, "prediction": {**PREDICTION, "n_tested": 0}}, tmp_path) == []
     lone = {**PREDICTION, "controls": {"kind": "none", "hit_rates": []}}
     assert [path.suffix for path in prediction_figures({**DOCUMENT, "prediction": lone}, tmp_path)] == [".png", ".svg"]
+
+
+def test_a_prediction_without_controls_is_drawn_without_them() -> None:
+    figure = prediction_figure({**DOCUMENT, "prediction": {**PREDICTION, "controls": None}})
+    rates = figure.axes[0]
+    assert [t.get_text() for t in rates.get_yticklabels()] == ["this edit", "before the edit"]
+    assert len(rates.lines) == 3
+    assert "Rings" not in figure.get_supxlabel()

@@ -75,6 +75,40 @@ class SteerAlong:
         return activations + (self.by * self.vector).to(activations)
 
 
+@dataclass(frozen=True, eq=False)
+class RemoveSubspace:
+    """Put what the residual has along some directions to its mean over the problems that the directions come from."""
+
+    basis: Float[Tensor, "k d_model"]
+    """orthonormal rows"""
+    mean: Float[Tensor, " d_model"]
+    """where every problem's activation ends up along them"""
+    name: str = "a subspace"
+    """what to call it"""
+    kind = "remove_subspace"
+
+    def __post_init__(self) -> None:
+        gram = self.basis.double() @ self.basis.double().T
+        if not torch.allclose(gram, torch.eye(len(gram), dtype=gram.dtype, device=gram.device), atol=1e-4):
+            raise ConfigError("The rows of the basis are not orthonormal.", "Take those of a QR decomposition.")
+
+    @property
+    def label(self) -> str:
+        """The edit in words."""
+        return f"without {self.name}"
+
+    def edit_residual(self, activations: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """The activations, moved along the directions alone; ConfigError where these have another width."""
+        if self.basis.shape[1] != activations.shape[1]:
+            raise ConfigError(
+                f"The directions have width {self.basis.shape[1]}, the residual {activations.shape[1]}.",
+                "Give directions of the model's width.",
+            )
+        basis = self.basis.to(activations.device, torch.float32)
+        away = (activations.float() - self.mean.to(activations.device, torch.float32)) @ basis.T  # [n, k]
+        return activations - (away @ basis).to(activations)
+
+
 @dataclass(frozen=True)
 class InterchangeResidual:
     """Replace a problem's activation with that of another problem's clean run."""

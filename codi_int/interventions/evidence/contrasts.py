@@ -12,9 +12,11 @@ from codi_int.interventions.evidence.flips import cluster_score_interval, read_f
 from codi_int.records import Estimate
 
 DRAWS = 9_999
-METHOD = "permutation"
+METHOD, STUDENTIZED = "permutation", "studentized permutation"
 INTERVAL = "interval of two score intervals"
 _SLACK = 1e-9
+_LEAST = 1e-12
+"""of a standard error: two sides each of which changes alike have none"""
 
 
 def contrast(
@@ -26,6 +28,7 @@ def contrast(
     *,
     confidence: float = 0.95,
     draws: int = DRAWS,
+    studentized: bool = False,
 ) -> Estimate | None:
     """Mean change of the members minus that of the others, stratum by stratum, with a permutation test by cluster.
 
@@ -42,6 +45,9 @@ def contrast(
         seed: of the permutations.
         confidence: level of the interval.
         draws: permutations.
+        studentized: divide every difference by its own standard error before they are ranked for the p-value (the
+            interval stays that of plain differences). Two sides of different sizes that change equally in the mean,
+            but one of them more often, are not exchangeable: plain differences then find "a difference" far too often.
 
     Returns:
         the contrast; None where no stratum has both kinds. Without any change it has no interval.
@@ -51,7 +57,8 @@ def contrast(
 
     Source: R. Fisher, The Design of Experiments (1935); N. Mantel and W. Haenszel, Journal of the National Cancer
     Institute 22 (1959) 719-748, for the weights; E. Pitman, Journal of the Royal Statistical Society Supplement 4
-    (1937) 119-130, for inverting under a shift.
+    (1937) 119-130, for inverting under a shift; E. Chung and J. Romano, Annals of Statistics 41 (2013) 484-507, for
+    studentized permutations.
     """
     values = np.asarray(changes, dtype=np.float64)
     inside = np.asarray(members, dtype=np.bool_)
@@ -80,7 +87,10 @@ def contrast(
     statistic = np.sum([one.weight * one.difference for one in drawn], axis=0) / weight
     shifted = np.sum([one.weight * one.shift for one in drawn], axis=0) / weight
     found = _invert(statistic, shifted, confidence)
-    return replace(found, method=groups.named(METHOD))
+    if studentized:
+        error = np.sqrt(np.sum([one.weight**2 * one.variance for one in drawn], axis=0)) / weight
+        found = replace(found, p_value=_rank_p(statistic / np.maximum(error, _LEAST)))
+    return replace(found, method=groups.named(STUDENTIZED if studentized else METHOD))
 
 
 def contrast_accuracy(
@@ -92,7 +102,7 @@ def contrast_accuracy(
     *,
     confidence: float = 0.95,
 ) -> Estimate | None:
-    """`contrast` of changes of -1, 0 and 1, with an interval that stays open where hardly anything flips.
+    """`contrast` of changes of -1, 0 and 1, studentized, with an interval that stays open where hardly anything flips.
 
     A shift of everything, which `contrast` inverts, is no model of rare flips. The interval is made of the two sides'
     score intervals in each stratum: with d their difference and l, u their limits, d - sqrt((e1 - l1)^2 + (u0 - e0)^2)
@@ -101,7 +111,7 @@ def contrast_accuracy(
     Source: G. Zou and A. Donner, Statistics in Medicine 27 (2008) 1693-1702 (MOVER).
     """
     values, inside = read_flips(flips), np.asarray(members, dtype=np.bool_)
-    found = contrast(values, inside, strata, clusters, seed, confidence=confidence)
+    found = contrast(values, inside, strata, clusters, seed, confidence=confidence, studentized=True)
     if found is None:
         return None
     groups = read_clusters(clusters, values.size)
@@ -142,6 +152,8 @@ class _Stratum:
     """mean change of the members minus that of the others. [1 + draws]"""
     shift: NDArray[np.float64]
     """what the difference would be were the change 1 for each observed member and 0 for the others. [1 + draws]"""
+    variance: NDArray[np.float64]
+    """of the difference, by cluster and side. [1 + draws]"""
 
 
 def _draw_stratum(
@@ -157,35 +169,75 @@ def _draw_stratum(
     Were labels exchanged between clusters of different sizes, the number of members would change with every draw, and
     where one kind has the larger clusters no draw would come out like the observed labels.
     """
-    # the sum of the members' changes, and those of them that are members in truth
-    s1, m1 = np.zeros((2, 1 + draws))
+    # of the members: the sum of their changes, of its products with the cluster's size, of the squares of their
+    # clusters' sums, and how many of them are members in truth
+    s1, x1, q1, m1 = np.zeros((4, 1 + draws))
     for size in np.unique(sizes):
         here = sizes == size
         dealt = _deal(labels[here], sums[here], draws, generator)
-        s1, m1 = s1 + dealt[0], m1 + size * dealt[1]
+        s1, x1, q1 = s1 + dealt.total, x1 + size * dealt.total, q1 + dealt.squares
+        m1 = m1 + size * dealt.before
     n1, n0 = labels @ sizes, (1.0 - labels) @ sizes
     difference = s1 / n1 - (sums.sum() - s1) / n0
-    return _Stratum(float(n1 * n0 / (n1 + n0)), difference, m1 / n1 - (n1 - m1) / n0)
+    variance = _variance(labels, sizes, s1, x1, q1) + _variance(
+        1.0 - labels, sizes, sums.sum() - s1, sums @ sizes - x1, sums @ sums - q1
+    )
+    return _Stratum(float(n1 * n0 / (n1 + n0)), difference, m1 / n1 - (n1 - m1) / n0, variance)
 
 
-def _deal(
-    labels: NDArray[np.float64], sums: NDArray[np.float64], draws: int, generator: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(sum over the members' clusters, how many of these are members in truth), observed first. [1 + draws] each
+def _variance(
+    side: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    total: NDArray[np.float64],
+    products: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Of the mean of one side: sum (s_c - m_c * mean)^2 / n^2 over its clusters, of which the sums are known."""
+    n, clusters = side @ sizes, side.sum()
+    mean = total / n
+    # labels are exchanged among clusters of one size, so the sum of squared sizes is the same in every draw
+    around = squares - 2.0 * mean * products + mean**2 * (side @ sizes**2)
+    return np.asarray(np.maximum(around, 0.0) / n**2 * clusters / max(clusters - 1.0, 1.0))
+
+
+@dataclass(frozen=True)
+class _Dealt:
+    """What labels dealt anew give the members, observed first. [1 + draws] each"""
+
+    total: NDArray[np.float64]
+    """sum over their clusters"""
+    squares: NDArray[np.float64]
+    """sum of the squares of their clusters' sums"""
+    before: NDArray[np.float64]
+    """how many of them are members in truth"""
+
+
+def _deal(labels: NDArray[np.float64], sums: NDArray[np.float64], draws: int, generator: np.random.Generator) -> _Dealt:
+    """Labels dealt among clusters of one size.
 
     Only clusters that changed have to be told apart: they get their labels one by one, as from an urn. Of the others it
     is enough to know how many became members, and how many of these were members before, which is hypergeometric.
     """
-    total, before = np.zeros(draws), np.zeros(draws)
+    total, squares, before = np.zeros((3, draws))
     to_deal, left = np.full(draws, labels.sum()), labels.size
     for cluster in np.flatnonzero(sums):
         member = generator.random(draws) * left < to_deal
         to_deal, left = to_deal - member, left - 1
         total += member * sums[cluster]
+        squares += member * sums[cluster] ** 2
         before += member * labels[cluster]
     members = int(labels[sums == 0].sum())
     before += generator.hypergeometric(members, left - members, to_deal.astype(np.int64))
-    return np.concatenate([[labels @ sums], total]), np.concatenate([[labels.sum()], before])
+    observed = (labels @ sums, labels @ sums**2, labels.sum())
+    drawn = (total, squares, before)
+    return _Dealt(*(np.concatenate([[one], several]) for one, several in zip(observed, drawn, strict=True)))
+
+
+def _rank_p(statistic: NDArray[np.float64]) -> float:
+    """Two-sided p of the first among all."""
+    observed, drawn = statistic[0], statistic[1:]
+    slack = _SLACK * max(float(np.abs(statistic).max()), 1e-300)
+    return float(two_sided_p((drawn >= observed - slack).sum(), (drawn <= observed + slack).sum(), drawn.size))
 
 
 def _invert(statistic: NDArray[np.float64], shifted: NDArray[np.float64], confidence: float) -> Estimate:

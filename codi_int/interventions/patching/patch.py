@@ -24,8 +24,9 @@ from codi_int.interventions.edits.residual import InterchangeResidual
 from codi_int.interventions.edits.values import Interchange
 from codi_int.interventions.engine.controls import Controls, as_controls
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.evidence.clusters import read_clusters
+from codi_int.interventions.evidence.clusters import Clusters, read_clusters
 from codi_int.interventions.evidence.flips import accuracy_by_cluster
+from codi_int.interventions.evidence.shares import least_sure
 from codi_int.interventions.evidence.verdicts import p_words
 from codi_int.interventions.patching.pairs import Pairing, random_sources, third_value_sources
 from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
@@ -61,7 +62,7 @@ class ValueContrast:
     n_changed_same: int
     """the same under the patch of the same value"""
     difference: Estimate
-    """of the two shares; exact sign flips, by problem and cluster"""
+    """of the two shares; exact sign flips by cluster of the targets and of either source: the least sure of them"""
     confidence: float
     """level of the interval"""
     verdict: str
@@ -180,7 +181,7 @@ def run_patch(
             arms["intervened"],
             controls=matched_controls,
             control_kind=RANDOM_SOURCES if members.step is None else THIRD_VALUE,
-            clusters=cluster_problems(members.problems),
+            clusters=pair_clusters(members),
         )
     return with_prediction(result, predictions, tested, started, _sources_note(members))
 
@@ -191,6 +192,62 @@ def _control_sources(members: Participants, draws: int, seed: int) -> tuple[tupl
     return third_value_sources(members.problems, members.sources, members.step, draws, seed)
 
 
+def pair_clusters(members: Participants) -> NDArray[np.int64]:
+    """Clusters of each problem and of its source, its own where it has none. [n, 2]"""
+    own = cluster_problems(members.problems)
+    sources = np.array([row if source < 0 else source for row, source in enumerate(members.sources)], dtype=np.int64)
+    return np.stack([own, own[sources]], axis=1)
+
+
+@dataclass(frozen=True)
+class PairedAnswers:
+    """Whether answers changed under two patches, on the problems that got both."""
+
+    before: NDArray[np.float64]
+    """1 where it did with a source of the same value. [n]"""
+    after: NDArray[np.float64]
+    """the same of another value. [n]"""
+    found: Estimate
+    """of the difference of the two shares"""
+
+
+def compare_values(
+    same: PredictedResult,
+    different: PredictedResult,
+    confidence: float = 0.95,
+    problems: Sequence[Problem] | None = None,
+    only: frozenset[str] | None = None,
+) -> PairedAnswers | None:
+    """Answers that change when the value is another one, against those that change when it is the same.
+
+    Args:
+        same: with sources of the same value.
+        different: with sources of another one.
+        confidence: of the interval.
+        problems: all of them: those that ask for the same calculations are one cluster, by the targets, by the sources
+            of the same value and by those of another one, of which the least sure is given.
+        only: ids of the problems that count; all by default.
+
+    Returns:
+        None where no problem got both patches.
+    """
+    changes = [_changed(result) for result in (same, different)]
+    both = [problem for problem in changes[0] if problem in changes[1] and (only is None or problem in only)]
+    if not both:
+        return None
+    before, after = (np.array([change[problem] for problem in both], dtype=np.float64) for change in changes)
+    # "answer changed" takes the place of "right": sign flips compare any two yes-or-no outcomes of the same problems
+    kinds = [None] if problems is None else _labels(problems, both, (same, different))
+    groups = [read_clusters(None, len(both)) if labels is None else _clusters(labels) for labels in kinds]
+    found = least_sure([accuracy_by_cluster(after - before, one, confidence) for one in groups])
+    return PairedAnswers(before, after, found)
+
+
+def _clusters(labels: NDArray[np.int64]) -> Clusters:
+    # of the problems that got both, which may be a single cluster: its p-value is then 1
+    return Clusters(labels, np.bincount(labels)).within(np.ones(labels.size, dtype=np.bool_))
+
+
 def contrast_values(
     same: PredictedResult,
     different: PredictedResult,
@@ -199,31 +256,31 @@ def contrast_values(
 ) -> ValueContrast | None:
     """How many more answers change when the value is another one; None where no problem got both patches.
 
-    Where the problems are given, those that ask for the same calculations are one cluster.
+    By which clusters is said at `compare_values`.
     """
-    changes = [_changed(result) for result in (same, different)]
-    both = [problem for problem in changes[0] if problem in changes[1]]
-    if not both:
+    both = compare_values(same, different, confidence, problems)
+    if both is None:
         return None
-    before, after = (np.array([change[problem] for problem in both], dtype=np.float64) for change in changes)
-    labels = None if problems is None else _labels(problems, both)
-    # "answer changed" takes the place of "right": sign flips compare any two yes-or-no outcomes of the same problems
-    found = accuracy_by_cluster(after - before, read_clusters(labels, len(both)), confidence)
-    p_value = 1.0 if found.p_value is None else found.p_value
+    n, after, before = both.before.size, int(both.after.sum()), int(both.before.sum())
+    p_value = 1.0 if both.found.p_value is None else both.found.p_value
     return ValueContrast(
-        n=len(both),
-        n_changed_different=int(after.sum()),
-        n_changed_same=int(before.sum()),
-        difference=found,
+        n=n,
+        n_changed_different=after,
+        n_changed_same=before,
+        difference=both.found,
         confidence=confidence,
-        verdict=_contrast_words(len(both), int(after.sum()), int(before.sum()), p_value, 1.0 - confidence),
+        verdict=_contrast_words(n, after, before, p_value, 1.0 - confidence),
     )
 
 
-def _labels(problems: Sequence[Problem], ids: Sequence[str]) -> NDArray[np.int64]:
-    """The clusters of some problems by their ids."""
+def _labels(
+    problems: Sequence[Problem], ids: Sequence[str], results: Sequence[PredictedResult]
+) -> list[NDArray[np.int64] | None]:
+    """Clusters of some problems by their ids, and of the source that each of them has in each result."""
     known = dict(zip((problem.id for problem in problems), cluster_problems(problems).tolist(), strict=True))
-    return np.array([known[name] for name in ids], dtype=np.int64)
+    sources = [{row.problem_id: row.source_id or row.problem_id for row in result.predictions} for result in results]
+    everybody = [list(ids), *([of[name] for name in ids] for of in sources)]
+    return [np.array([known[name] for name in names], dtype=np.int64) for names in everybody]
 
 
 def _changed(result: PredictedResult) -> dict[str, bool]:

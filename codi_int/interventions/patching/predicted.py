@@ -1,8 +1,7 @@
 """Does the model give the predicted answers? Counted, tested against the clean model and against control edits."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from codi_int.data.answers import is_right
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.betting import estimate_bounded
-from codi_int.interventions.evidence.clusters import read_clusters
+from codi_int.interventions.evidence.clusters import Clusters, read_clusters
 from codi_int.interventions.evidence.flips import sign_flip_test
 from codi_int.interventions.evidence.paired import power
+from codi_int.interventions.evidence.shares import ShareInterval, least_sure, share_interval
 from codi_int.interventions.evidence.verdicts import p_words
 from codi_int.interventions.patching.predictions import Prediction, Predictions
-from codi_int.proportions import wilson_interval
 from codi_int.records import Estimate
 from codi_int.types import Number, Outcome, Result
 
@@ -71,7 +70,7 @@ class PredictionTest:
     hit_rate: float | None
     """n_hits / n_tested; None where nothing could be tested"""
     low: float | None
-    """lower end of its interval (Wilson)"""
+    """lower end of its interval (Wilson, by cluster of everybody in a pair)"""
     high: float | None
     """upper end"""
     confidence: float
@@ -79,7 +78,8 @@ class PredictionTest:
     n_hits_clean: int
     """the clean model gave that answer already: agreement by chance"""
     p_value: float | None
-    """exact sign flips of n_hits against n_hits_clean, by problem and cluster"""
+    """exact sign flips of n_hits against n_hits_clean, by cluster of the problem and, for a patch, of its source: the
+    larger of the two"""
     method: str
     """the test"""
     n_needed: int
@@ -96,6 +96,12 @@ class PredictionTest:
     """control edits, where there were any"""
     verdict: str
     """the finding in words"""
+    became_intervals: Mapping[str, ShareInterval] = field(default_factory=dict)
+    """of the shares of `became`"""
+    n_gained: int = 0
+    """tested problems with the predicted answer after the edit and not before"""
+    n_lost: int = 0
+    """tested problems with it before and not after"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,7 +186,8 @@ def score_prediction(
         control_kind: what the controls are.
         hit_rate: the share for which the needed number of problems is worked out.
         confidence: of the interval.
-        clusters: label of each problem's cluster; tests work on clusters.
+        clusters: label of each problem's cluster, [n], or of its own and its source's, [n, 2]; tests and intervals work
+            on clusters.
     """
     # masks over the problems of the run, [n] each
     rows, informative = predictions.rows, np.array([row.informative for row in predictions.rows], dtype=bool)
@@ -191,21 +198,31 @@ def score_prediction(
     # Paired by problem: "gives the predicted answer" before against after. A hit of the clean model is agreement by
     # chance, and only what flips between the two counts.
     changes = hits[tested].astype(np.float64) - before[tested]
-    groups = read_clusters(None, 1) if not n_tested else read_clusters(clusters, len(rows)).within(tested)
-    low, high = wilson(n_hits, n_tested, confidence)
+    labels = None if clusters is None else clusters.reshape(len(rows), -1)[tested]
+    groups = [] if not n_tested else _read_each(labels, n_tested)
+    became, intervals = _classify(rows, clean, intervened, tested), dict[str, ShareInterval]()
+    if n_tested:
+        intervals = {
+            name: share_interval([kind == name for kind in became], labels, confidence) for name in _names(rows)
+        }
+    own = intervals.get(BECAME[0])
     # a source's own answer may be the predicted one; copying it would look like computing with its value
     distinct = _mark_distinct(rows) & tested
     patched = any(row.source_id is not None for row in rows)
     matched_controls = _score_controls(
         rows, informative, controls, control_kind, n_hits / n_tested if n_tested else None
     )
-    if matched_controls is not None and n_tested:
+    # the mean of a single cluster has no spread, and no interval
+    if matched_controls is not None and groups and all(one.sizes.size > 1 or n_tested == 1 for one in groups):
         others = np.stack([_mark_hits(rows, outcomes)[tested] for outcomes in controls]).astype(np.float64)
-        own = hits[tested].astype(np.float64)
+        own_hits = hits[tested].astype(np.float64)
         # a share of controls is between 0 and 1, so the difference lies in [-1, 1]
-        beside = estimate_bounded(own - others.mean(0), 1.0, clusters=groups.codes, confidence=confidence)
+        beside = least_sure(
+            [estimate_bounded(own_hits - others.mean(0), 1.0, one.codes, confidence=confidence) for one in groups]
+        )
         matched_controls = replace(matched_controls, difference=beside)
-    needed, p_value = needed_problems(hit_rate), sign_flip_test(groups.sums(changes)) if n_tested else None
+    needed = needed_problems(hit_rate)
+    p_value = max((sign_flip_test(one.sums(changes)) for one in groups), default=None)
     return PredictionTest(
         claim=predictions.claim,
         n=len(rows),
@@ -216,15 +233,18 @@ def score_prediction(
         n_ambiguous=sum(row.ambiguous for row, use in zip(rows, tested, strict=True) if use),
         n_hits=n_hits,
         hit_rate=n_hits / n_tested if n_tested else None,
-        low=low,
-        high=high,
+        low=None if own is None else own.low,
+        high=None if own is None else own.high,
         confidence=confidence,
         n_hits_clean=int(before.sum()),
         p_value=p_value,
-        method=groups.named("exact sign flips"),
+        method=groups[0].named("exact sign flips") if groups else "exact sign flips",
         n_needed=needed,
         assumed_hit_rate=hit_rate,
-        became=_count_became(rows, clean, intervened, tested),
+        became={name: became.count(name) for name in _names(rows)},
+        became_intervals=intervals,
+        n_gained=int((changes > 0).sum()),
+        n_lost=int((changes < 0).sum()),
         n_distinct=int(distinct.sum()) if patched else None,
         n_hits_distinct=int((hits & distinct).sum()) if patched else None,
         controls=matched_controls,
@@ -233,7 +253,7 @@ def score_prediction(
             hits=n_hits,
             clean=int(before.sum()),
             p_value=p_value,
-            high=high,
+            high=None if own is None else own.high,
             needed=needed,
             matched_controls=matched_controls,
             assumed=hit_rate,
@@ -241,13 +261,12 @@ def score_prediction(
     )
 
 
-def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float | None, float | None]:
-    """Wilson's interval for a share; none of it without any trial."""
-    # Wilson's formula divides by the number of trials
-    if n == 0:
-        return None, None
-    low, high = wilson_interval(hits, n, alpha=1.0 - confidence)
-    return float(low), float(high)
+def _read_each(labels: NDArray[np.int64] | None, n: int) -> list[Clusters]:
+    """The clusters of what was tested, by every column of the labels; there may be a single one."""
+    if labels is None:
+        return [read_clusters(None, n)]
+    everything = np.ones(n, dtype=np.bool_)
+    return [Clusters(column, np.bincount(column)).within(everything) for column in labels.T]
 
 
 def _mark_touched(outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
@@ -296,16 +315,21 @@ def _score_controls(
     return PredictionControls(kind, tuple(rates), without, as_well, p_value)
 
 
-def _count_became(
-    rows: Sequence[Prediction], clean: Sequence[Outcome], intervened: Sequence[Outcome], tested: NDArray[np.bool_]
-) -> dict[str, int]:
-    """What the tested problems' answers became."""
-    counts: Counter[str] = Counter()
-    for row, before, after, use in zip(rows, clean, intervened, tested, strict=True):
-        if use:
-            counts[_classify_answer(row, before.answer, after.answer)] += 1
+def _names(rows: Sequence[Prediction]) -> tuple[str, ...]:
+    """What an answer can have become: there is no source's where nothing is patched."""
     patched = any(row.source_id is not None for row in rows)
-    return {name: counts[name] for name in BECAME if patched or name != "the source's"}
+    return tuple(name for name in BECAME if patched or name != "the source's")
+
+
+def _classify(
+    rows: Sequence[Prediction], clean: Sequence[Outcome], intervened: Sequence[Outcome], tested: NDArray[np.bool_]
+) -> list[str]:
+    """What each tested problem's answer became. [tested]"""
+    return [
+        _classify_answer(row, before.answer, after.answer)
+        for row, before, after, use in zip(rows, clean, intervened, tested, strict=True)
+        if use
+    ]
 
 
 def _classify_answer(row: Prediction, before: Number | None, after: Number | None) -> str:

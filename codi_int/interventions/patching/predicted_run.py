@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from codi_int.data.chains import cluster_problems
 from codi_int.interventions.edits.basic import MovableEdit
 from codi_int.interventions.edits.combined import AtSites
 from codi_int.interventions.engine.controls import Controls, as_controls, feature_stats, matched_features
@@ -75,7 +76,14 @@ def run_predicted(
         engine, problems, _matched(context, edit, asked.features, seed) if rows else [], None, progress
     )
     arms = result.outcomes
-    tested = score_prediction(predictions, arms["clean"], arms["intervened"], matched_controls, MATCHED)
+    tested = score_prediction(
+        predictions,
+        arms["clean"],
+        arms["intervened"],
+        controls=matched_controls,
+        control_kind=MATCHED,
+        clusters=cluster_problems(problems),
+    )
     return with_prediction(result, predictions, tested, started)
 
 

@@ -159,6 +159,9 @@ class PairRow(FlatEffect, FlatConfirmation):
     """the departure of what was selected, on problems that did not select it"""
     flips: Flips = NO_FLIPS
     """rows of the problems on which the parts do not add up in accuracy"""
+    testable_departure: bool | None = None
+    """whether both fire on enough clusters for a departure ever to be significant; what is not is no member of the
+    family"""
     folds: tuple[ArmEffect, ...] = ()
     """the departure on either fold, where two folds confirm each other"""
 
@@ -176,6 +179,7 @@ class PairRow(FlatEffect, FlatConfirmation):
         "interaction",
         "interaction_logprob",
         *EVIDENCE_COLUMNS,
+        "testable_departure",
         "additivity",
         *CONFIRMATION_COLUMNS,
         "flips",
@@ -213,6 +217,7 @@ def pair_row(
         interaction=Interaction(measured.effect.accuracy, int((departure.accuracy != 0).sum())),
         interaction_logprob=Interaction(measured.effect.logprob, int((departure.logprob != 0).sum())),
         flips=measured.flips,
+        testable_departure=measured.effect.testable,
         folds=measured.folds,
     )
 
@@ -249,5 +254,5 @@ def _as_effect(row: PairRow, sides: Sides) -> ArmEffect:
         n_fixed=len(set(row.flips.fixed)),
         n_answer_changed=row.interaction_logprob.n_departing,
         bound=sides.plan.bound,
-        testable=None,
+        testable=row.testable_departure,
     )

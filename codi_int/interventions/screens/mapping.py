@@ -20,14 +20,14 @@ from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.environment import describe_environment
-from codi_int.interventions.screens.additivity import DEPARTURES, Interaction, departure_of
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Confirmation, Selection
 from codi_int.interventions.screens.contexts import ContextChange, ContextRun, line_of
 from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.judging import Again, judge, measure_arms
-from codi_int.interventions.screens.sides import NONE, SelectionPlan, Sides, take_sides
-from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, PathSplit, ThoughtMap
+from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
+from codi_int.interventions.screens.split_paths import departure_by_path, split_paths
+from codi_int.interventions.screens.thought_map import NO_PATH, PATHS, SPLIT, MapCell, MapPlan, ThoughtMap
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.model.vocabulary import vocabulary_notes
@@ -118,8 +118,13 @@ def run_map(
     for i, run in enumerate(runs):
         run.go(before=i * each, total=len(runs) * each)
     # memory holds the clean pass of one engine at a time, so cells are confirmed when all of them are measured
-    cells, selected = _judged(runs, sides, lambda keys: _run_again(runs, keys, sides, progress), seed)
-    alone = Sides(problems, replace(sides.plan, confirm=NONE))
+    again = _Again(runs, sides, progress)
+    cells, selected = _judged(runs, sides, again.cells, seed)
+    splits, split_selected = (
+        split_paths(plan.sites, {run.path: run.changes for run in runs}, sides, again.departures, seed)
+        if plan.propagate == SPLIT
+        else ((), None)
+    )
     return ThoughtMap(
         kind=plan.kind,
         cumulative=plan.cumulative,
@@ -134,13 +139,12 @@ def run_map(
         cells=tuple(cell for cell in cells if cell.later == plan.laters[0]),
         contexts=tuple(cell for cell in cells if cell.later != plan.laters[0]),
         later=plan.later,
-        splits=_splits(plan.sites, {run.path: run.changes for run in runs}, alone, seed)
-        if plan.propagate == SPLIT
-        else (),
+        splits=splits,
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
         notes=(*notes, *sides.notes),
         selection=selected,
+        split_selection=split_selected,
     )
 
 
@@ -289,23 +293,38 @@ def _has_path(model: CodiModel, site: Site, path: str) -> bool:
     return True
 
 
-def _run_again(
-    runs: Sequence[_Run], keys: Sequence[tuple[str, str, Site]], sides: Sides, progress: Progress | None
-) -> Again:
-    """The cells that were selected, by their paths, on the problems that confirm."""
-    assert sides.confirming is not None
-    changes: dict[Hashable, ArmChange] = {}
-    right = 0
-    for run in runs:
-        wanted: dict[str, list[Site]] = {}
-        for path, later, site in keys:
-            if path == run.path:
-                wanted.setdefault(later, []).append(site)
-        for later, sites in wanted.items():
-            other = run.again(sides.confirming, sites, later, progress)
-            changes |= other.measured
-            right = other.n_correct
-    return Again(changes, right)
+class _Again:
+    """Cells on the problems that confirm, each run once: findings of a cell and of a departure may share some."""
+
+    def __init__(self, runs: Sequence[_Run], sides: Sides, progress: Progress | None) -> None:
+        self._runs, self._sides, self._progress = runs, sides, progress
+        self._changes: dict[Hashable, ArmChange] = {}
+        self._n_correct = 0
+
+    def cells(self, keys: Sequence[tuple[str, str, Site]]) -> Again:
+        """Cells by their paths and conditions."""
+        self._run(keys)
+        return Again({key: self._changes[key] for key in keys}, self._n_correct)
+
+    def departures(self, keys: Sequence[Site]) -> Again:
+        """What the two paths of some sites do not add up to."""
+        self._run([(path, "free", site) for site in keys for path in PATHS])
+        changes: dict[Hashable, ArmChange] = {
+            site: departure_by_path({p: self._changes[p, "free", site] for p in PATHS}) for site in keys
+        }
+        return Again(changes, self._n_correct)
+
+    def _run(self, keys: Sequence[tuple[str, str, Site]]) -> None:
+        assert self._sides.confirming is not None
+        for run in self._runs:
+            wanted: dict[str, list[Site]] = {}
+            for path, later, site in keys:
+                if path == run.path and (path, later, site) not in self._changes:
+                    wanted.setdefault(later, []).append(site)
+            for later, sites in wanted.items():
+                other = run.again(self._sides.confirming, sites, later, self._progress)
+                self._changes |= other.measured
+                self._n_correct = other.n_correct
 
 
 def _judged(
@@ -342,25 +361,4 @@ def _cell(
         confirmation=confirmation,
         later=later,
         n_correct_before=run.n_correct if later == "free" else run.contexts[later, site].n_correct,
-    )
-
-
-def _splits(
-    sites: Sequence[Site], changes: Mapping[str, Mapping[Site, ArmChange]], sides: Sides, seed: int
-) -> tuple[PathSplit, ...]:
-    """What the two paths do not add up to, for the sites that have both, adjusted over these sites."""
-    # a site at the last layer of the last position has one path only: nothing to take apart
-    both = [site for site in sites if all(site in changes[path] for path in PATHS)]
-    departures: dict[Hashable, ArmChange] = {
-        site: departure_of(changes["both"][site], [changes[path][site] for path in PATHS[1:]]) for site in both
-    }
-    measured = measure_arms(departures, sides, seed, DEPARTURES)
-    effects = judge(list(measured.values()), sides, seed=seed, measures=DEPARTURES).effects
-    return tuple(
-        PathSplit(
-            site,
-            Interaction(effect.accuracy, int((departures[site].accuracy != 0).sum())),
-            Interaction(effect.logprob, int((departures[site].logprob != 0).sum())),
-        )
-        for site, effect in zip(both, effects, strict=True)
     )

@@ -12,7 +12,7 @@ from codi_int.interventions.screens.confirmed import (
     FlatConfirmation,
     Selection,
 )
-from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, Alias, ArmEffect, FlatEvidence, flatten
+from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, Alias, ArmEffect, Conclusion, FlatEvidence, flatten
 from codi_int.shown import Finding
 from codi_int.sites import as_sites
 from codi_int.types import Environment, RunCounts, Site
@@ -151,7 +151,7 @@ class MapCell(FlatEvidence, FlatConfirmation):
 
 
 @dataclass(frozen=True)
-class PathSplit:
+class PathSplit(FlatConfirmation):
     """How much of a cell's effect goes by which path, and what the two paths do not add up to."""
 
     site: Site
@@ -160,6 +160,19 @@ class PathSplit:
     """effect by both paths minus (by the cache alone + by the recurrence alone), change of accuracy"""
     logprob: Interaction
     """the same in nats of the clean answer's log-probability"""
+    additivity: Conclusion | None = None
+    """whether accuracy departs from the sum of the paths: `changed`, `untested` or `unresolved`"""
+    selected: bool = False
+    """whether the departure is a finding of accuracy among all sites; see `Selection`"""
+    selected_logprob: bool = False
+    """the same for the log-probability"""
+    confirmation: Confirmation | None = None
+    """the departure of what was selected, on problems that did not select it"""
+
+    # as pairs of features call theirs
+    interaction = Alias[Interaction]("accuracy")
+
+    columns = ("site", "accuracy", "logprob", "additivity", *CONFIRMATION_COLUMNS)
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,6 +210,8 @@ class ThoughtMap(Finding):
     """what a reader should know besides: warnings, in words"""
     selection: Selection | None = None
     """what was selected on which problems, and confirmed on which others; None in maps kept before there was any"""
+    split_selection: Selection | None = None
+    """the same of the sites' departures from the sum of the paths, where the paths were told apart"""
     later: str = "free"
     """what other positions of a cell's layer did: free, mean, clean, only, or each: free, mean and only side by side"""
     contexts: tuple[MapCell, ...] = ()
