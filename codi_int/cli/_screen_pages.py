@@ -23,8 +23,8 @@ IN_FULL = 2
 """so many sites' attribution is shown in full; of more, each has a row"""
 
 
-def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Page:
-    """The strongest effects, how many there are, and what was asked for besides."""
+def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int, more: Sequence[RenderableType] = ()) -> Page:
+    """The strongest effects, how many there are, and what was asked for besides; `more` comes before the last line."""
     # `[:negative]` would drop from the end: --top 0 shows none, and nothing below it is to show nearly all
     shown = screen.ranked()[: max(top, 0)]
     several = len(screen.sites) > 1
@@ -36,7 +36,7 @@ def screen_page(screen: Screen, agreements: Sequence[Agreement], top: int) -> Pa
         parts += ["", _agreements(agreements)]
     else:
         parts += [part for found in agreements for part in ("", *_agreement(found))]
-    return Page(*parts, "", _footer(screen))
+    return Page(*parts, *more, "", _footer(screen))
 
 
 def _head(screen: Screen) -> Text:

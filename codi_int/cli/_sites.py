@@ -108,6 +108,14 @@ def begin_warm(engine: FeatureInterventionEngine, n_problems: int) -> None:
     engine.share(_warm.passes.setdefault(id(model), CleanPasses(sites if size <= MOST_CAPTURED else ())))
 
 
+def share_passes(engines: Sequence[FeatureInterventionEngine], n_problems: int) -> None:
+    """Let engines of one model run on the same clean pass."""
+    passes = CleanPasses()
+    for engine in engines:
+        engine.share(passes)
+        begin_warm(engine, n_problems)
+
+
 def saes_for(model: str, sae: str | None, sites: Sequence[Site]) -> dict[Site, str]:
     """The SAE of every site that has one, by name or folder; of several sites those without are left out, and named.
 

@@ -16,9 +16,12 @@ from codi_int.files import parse_json, read_lines
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.screens.agreement import Agreement
     from codi_int.interventions.screens.attribution import Attribution
+    from codi_int.interventions.screens.dictionaries import DictionaryComparison, SeedComparison
     from codi_int.interventions.screens.screen import Screen
     from codi_int.interventions.screens.screen_store import Finished, ScreenFolder
     from codi_int.types import Problem, Site
@@ -59,6 +62,20 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
         ),
     ] = None
     sae: o.Sae = None
+    seeds: Annotated[
+        str | None,
+        o.evidence(
+            metavar="N",
+            help="Beside dictionaries of other seeds, 0-2 or SAEs: is an effect there too?  [default: none]",
+        ),
+    ] = None
+    against: Annotated[
+        str | None,
+        o.evidence(
+            metavar="NAME",
+            help="Beside dictionaries that cannot find anything: frozen, random, or any SAE.  [default: none]",
+        ),
+    ] = None
 
 
 @with_options
@@ -77,14 +94,14 @@ def screen(options: ScreenOptions) -> None:
     # rows are rows, in whatever order; more features may join them
     folder = run_folder(
         options,
-        free=("top", "order", "steps", "correction"),
+        free=("top", "order", "steps", "correction", "seeds", "against"),
         growing=("features",),
         own=("finished.json", "screen.json"),
     )
     run_job(
         lambda report: _run(options, folder, report),
         document=_Found.document,
-        page=lambda found: screen_page(found.screen, found.agreements, options.top),
+        page=lambda found: screen_page(found.screen, found.agreements, options.top, found.sections(options.top)),
         as_json=options.as_json,
         out=folder,
         keep=_keep,
@@ -115,10 +132,28 @@ class _Found:
     """one for each site; empty where nothing was predicted"""
     folder: "ScreenFolder | None"
     """where its rows were kept while it ran"""
+    seeds: "SeedComparison | None" = None
+    """its features in dictionaries of other seeds"""
+    against: "DictionaryComparison | None" = None
+    """whole dictionaries beside it"""
+
+    @property
+    def beside(self) -> "dict[str, SeedComparison | DictionaryComparison]":
+        """What stands beside the screen, under the name of its document."""
+        both = {"seeds": self.seeds, "against": self.against}
+        return {name: one for name, one in both.items() if one is not None}
+
+    def sections(self, top: int) -> "list[RenderableType]":
+        """What the page says of other dictionaries."""
+        from codi_int.cli._dictionary_pages import against_section, seeds_section
+
+        seeds = [] if self.seeds is None else seeds_section(self.seeds, top)
+        return [*seeds, *([] if self.against is None else against_section(self.against))]
 
     def document(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {**self.screen.to_dict(), "agreement": [asdict(one) for one in self.agreements]}
+        more = {name: one.to_dict() for name, one in self.beside.items()}
+        return {**self.screen.to_dict(), "agreement": [asdict(one) for one in self.agreements], **more}
 
 
 def _check(options: ScreenOptions) -> None:
@@ -130,6 +165,10 @@ def _check(options: ScreenOptions) -> None:
             f"--steps {options.steps} cannot be: it counts the gradients that --order attribution averages.",
             "Add --order attribution and 1 step or more.",
         )
+    if options.seeds is not None or options.against is not None:
+        from codi_int.cli._dictionaries import check_options
+
+        check_options(options)
     several = len(options.layers) * len(options.positions) > 1
     if options.later == "mean" and several:
         raise ConfigError(
@@ -182,7 +221,11 @@ def _keep(found: _Found, out: Path) -> Kept:
     assert found.folder is not None
     document = found.document()
     names = found.folder.finish(document, found.screen.rows, found.screen.pairs)
-    return Kept(names, [(document, out)], [*names, FINISHED])
+    if not found.beside:
+        return Kept(names, [(document, out)], [*names, FINISHED])
+    from codi_int.cli._dictionaries import kept_files
+
+    return Kept(names, [(document, out)], [*names, FINISHED, *kept_files(found.beside, out)])
 
 
 def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
@@ -234,6 +277,12 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
 
     engine, predicted = stage.engine, _predicted(options, stage, report)
     features = {site: _ordered(options, predicted.get(site), sae.d_sae) for site, sae in engine.saes.items()}
+    family = None if options.family is None else _read_family(options.family, options, stage)
+    if options.seeds is not None or options.against is not None:
+        from codi_int.cli._dictionaries import screen_beside
+
+        found = screen_beside(options, stage, next(iter(features.values())), family, report)
+        return _Found(found.screen, (), stage.folder, found.seeds, found.against)
     screen = run_screen(
         engine,
         stage.problems,
@@ -242,7 +291,7 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
         data=options.data,
         sae_name=stage.names,
         selection=o.selection_plan(options),
-        family=None if options.family is None else _read_family(options.family, options, stage),
+        family=family,
         checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
         progress=report,
     )

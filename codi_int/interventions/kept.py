@@ -16,6 +16,7 @@ from codi_int.interventions.patching.predicted import PredictedResult
 from codi_int.interventions.patching.predicted_store import PREDICTIONS, save_predicted
 from codi_int.interventions.patching.predictions import Prediction
 from codi_int.interventions.screens.curves import AblationCurve
+from codi_int.interventions.screens.dictionaries import DictionaryComparison, SeedComparison
 from codi_int.interventions.screens.paths import PATHS, EffectByPath
 from codi_int.interventions.screens.screen import Screen
 from codi_int.interventions.screens.thought_map import ThoughtMap
@@ -33,6 +34,8 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
     "codi-int/curve@1": ("curve", AblationCurve),
     "codi-int/evaluation@1": ("evaluation", Evaluation),
     "codi-int/roads@1": ("roads", EffectByPath),
+    "codi-int/seeds@1": ("seeds", SeedComparison),
+    "codi-int/against@1": ("against", DictionaryComparison),
     "codi-int/stop@1": ("stop", EarlyStopping),
 }
 """schema to the name of the document and its record; a result has outcomes besides"""
@@ -73,7 +76,8 @@ def load_result(folder: str | Path) -> Kept:
     folder = Path(folder)
     names = [RESULT, *(f"{name}.json" for name, *_ in (*KINDS.values(), *LATER_KINDS.values()))]
     if folder.is_file() and folder.name in names:
-        folder = folder.parent  # the document in the place of its folder
+        # the document in the place of its folder, which may hold several
+        folder, names = folder.parent, [folder.name]
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         raise _nothing_in(folder, names)
@@ -140,6 +144,8 @@ def _write(found: Kept, document: Mapping[str, Any], folder: Path) -> list[str]:
         tables["splits"] = [table_row(row) for row in found.splits]
         if found.contexts:
             tables["contexts"] = [table_row(cell) for cell in found.contexts]
+    if isinstance(found, SeedComparison | DictionaryComparison):
+        tables |= _more_tables(found)
     if isinstance(found, EarlyStopping):
         tables |= stop_tables(found)
     return save_document(folder, name, document, tables)
@@ -152,6 +158,32 @@ def stop_tables(found: EarlyStopping) -> dict[str, list[dict[str, Any]]]:
         {**row, "answer": None if row["answer"] is None else float(row["answer"])} for row in flatten(found.outcomes)
     ]
     return {"changes": flatten(found.changes), "outcomes": rows}
+
+
+def write_tables(found: SeedComparison | DictionaryComparison, name: str, folder: Path) -> list[str]:
+    """What a screen has beside it, as a document and its tables in the screen's folder; returns their names."""
+    return save_document(folder, name, found.to_dict(), {name: table_of(found), **_more_tables(found)})
+
+
+def _more_tables(found: SeedComparison | DictionaryComparison) -> dict[str, list[dict[str, Any]]]:
+    if isinstance(found, DictionaryComparison):
+        return {"strongest": [_numbers(row) for row in found.strongest]}
+    return {
+        "agreements": [_numbers(row) for row in found.agreements],
+        "found": [flatten(row) for row in found.found],
+    }
+
+
+def _numbers(row: Any) -> dict[str, Any]:
+    """A row whose estimates become a column each for value, low and high."""
+    out: dict[str, Any] = {}
+    for name, value in flatten(row).items():
+        if isinstance(value, dict) or (value is None and name in ("chance", "beyond_chance")):
+            ends = {key: None if value is None else value[key] for key in ("estimate", "low", "high")}
+            out |= {f"{name}_{key}".removesuffix("_estimate"): part for key, part in ends.items()}
+        else:
+            out[name] = value
+    return out
 
 
 def _identity(document: Mapping[str, Any]) -> Run:
@@ -282,5 +314,7 @@ _TABLES: dict[type[Any], Callable[[Any], list[dict[str, Any]]]] = {
     AblationCurve: _points,
     Evaluation: _groups,
     EffectByPath: _paths,
+    SeedComparison: lambda found: [flatten(row) for row in found.rows],
+    DictionaryComparison: lambda found: [_numbers(row) for row in found.rows],
     EarlyStopping: lambda found: flatten(found.all_rows),
 }

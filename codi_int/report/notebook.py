@@ -115,6 +115,27 @@ def _map(found: Any) -> Iterator[str]:
         yield from _selected(found.selection)
 
 
+def _seeds(found: Any) -> Iterator[str]:
+    names = ", ".join(other.name for other in found.others)
+    yield f"SeedComparison at {found.site} of {found.model}: SAE {found.own.sae} beside {names}"
+    for row in found.agreements:
+        if (row.measure, row.pairs) == ("probability", "all"):
+            chance = "" if row.chance is None else f" (by chance {row.chance.value:.2f})"
+            yield f"{row.dictionary}: effects of {row.n:,} pairs agree by {row.concordance.value:.2f}{chance}"
+    for feature in dict.fromkeys(row.feature for row in found.found):
+        rows = [row for row in found.found if row.feature == feature]
+        yield f"feature {feature}: its effect is in {sum(row.there for row in rows)} of {len(rows)} others"
+
+
+def _against(found: Any) -> Iterator[str]:
+    where = f"{_counted(found.n_problems, 'problem')} of {found.data}"
+    yield f"DictionaryComparison at {found.site} of {found.model}: {where}"
+    for row in found.rows:
+        confirmed = "" if row.n_confirmed is None else f", {row.n_confirmed:,} confirmed"
+        fire = f"{row.n_living:,} of {row.n_features:,} features fire"
+        yield f"{row.name}: {fire}, {row.n_selected:,} selected{confirmed}"
+
+
 def _curve(curve: Any) -> Iterator[str]:
     yield f"AblationCurve: the top n of {curve.n_living:,} alive features at {curve.site} by {curve.order}"
     yield f"{_setting(curve)}; {len(curve.random)} random sets for each n"
@@ -252,6 +273,8 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "Effect": _effect,
     "ResultFamily": _family,
     "Screen": _screen,
+    "SeedComparison": _seeds,
+    "DictionaryComparison": _against,
     "ThoughtMap": _map,
     "AblationCurve": _curve,
     "Evaluation": _evaluation,

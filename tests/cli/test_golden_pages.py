@@ -7,12 +7,15 @@ Where a page is to change, `UPDATE_GOLDEN=1 pytest tests/cli/test_golden_pages.p
 import io
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
+from codi_int.cli._dictionary_pages import against_section, seeds_section
 from codi_int.cli._feature_pages import detail_pages, rank_page
+from codi_int.cli._fitting import Page
 from codi_int.cli._intervene import paths_page
 from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
 from codi_int.cli._probe_pages import probe_page
@@ -29,6 +32,7 @@ from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
 from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
+from tests.cli import golden_dictionaries as dictionaries
 from tests.cli import golden_features as features
 from tests.cli import golden_records as made
 
@@ -47,6 +51,9 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "paths": lambda: paths_page(made.PATHS, made.PATHS_DOCUMENT),
     "screen": lambda: screen_page(made.SCREEN, (made.AGREEMENT,), top=20),
     "screen-sites": lambda: screen_page(made.SITES_SCREEN, made.SITES_AGREEMENTS, top=2),
+    "screen-seeds": lambda: Page(*seeds_section(dictionaries.SEEDS, top=2)),
+    "screen-seeds-alone": lambda: Page(*seeds_section(replace(dictionaries.SEEDS, found=(), agreements=()), top=0)),
+    "screen-against": lambda: Page(*against_section(dictionaries.AGAINST)),
     "curve": lambda: curve_page(made.CURVE),
     "curve-folds": lambda: curve_page(made.FOLDS_CURVE),
     "map": lambda: map_page(made.MAP),

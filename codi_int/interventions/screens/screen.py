@@ -44,6 +44,8 @@ class Checkpoint:
     """finished pairs of features"""
     keep: Callable[[Sequence[ScreenRow], Sequence[PairRow]], None] | None = None
     """called with everything that is finished, whenever more of it is"""
+    watch: Callable[[Mapping[Key, ArmChange]], None] | None = None
+    """called with what each feature of a group changed, problem by problem, before the group is kept"""
 
 
 def run_screen(
@@ -212,6 +214,8 @@ class _Worker:
             feature: arm_change(context.clean, plan, found, baseline)
             for (feature, plan), found in zip(plans.items(), scores, strict=True)
         }
+        if self._checkpoint.watch is not None:
+            self._checkpoint.watch({(context.site, feature): change for feature, change in changes.items()})
         for feature, one in measure_arms(changes, self._sides, self._seed).items():
             self._rows[context.site, feature] = make_row(context, feature, plans[feature], one)
         return count_work(context, list(plans.values()), scores)
