@@ -32,7 +32,7 @@ COMMANDS = (
     Entry(
         "amplify",
         "codi_int.cli.amplify:amplify",
-        "Multiply features of a thought and see what becomes of the answers.",
+        "Multiply features of a thought, or make them fire everywhere, and see what becomes of the answers.",
     ),
     Entry(
         "swap",
