@@ -28,6 +28,7 @@ def needed(command: str) -> list[str]:
     words = command.split()
     params = {"ablate": ["--feature=1"], "amplify": ["--feature=1", "--factor=2"], "swap": ["--feature=1", "--with=2"]}
     words += params.get(command, [])
+    words += ["--target=n_steps"] if command == "probe" else []
     words += ["--layer=2"] if command in {"ablate", "amplify", "swap", "screen", "curve", "patch"} else []
     words += ["--out=/nowhere"] if command in {"capture", "sae train", "sae sweep", "sae import"} else []
     return [*words, *(["x"] if command in {"sae eval", "sae import", "sae export"} else [])]

@@ -19,8 +19,10 @@ from codi_int.cli.main import all_commands
 from codi_int.errors import ConfigError, FeatureError
 
 ENTRIES = list(all_commands())
-NO_DEFAULT = {"--value", "--predict", "--pairs", "--auto", "--step", "--problem", "--base", "--save"}
-"""options that may be left out and then stand for nothing; so does --layer of a patch of whole thoughts"""
+NO_DEFAULT = {"--value", "--predict", "--pairs", "--auto", "--step", "--problem", "--base", "--save", "--screen"}
+"""options that may be left out and then stand for nothing; so do those of `NOT_ALWAYS`"""
+NOT_ALWAYS = {("patch", "--layer"), ("swap", "--feature"), ("swap", "--with"), ("probe", "--k")}
+"""a patch of whole thoughts has no layer, kept pairs bring their features, without --k there are no sparse probes"""
 
 
 def options_of(entry: Entry) -> Iterator[Any]:
@@ -42,7 +44,7 @@ def test_every_default_is_shown(name: str, entry: Entry) -> None:
             option.required
             or option.is_flag
             or shown
-            or (option.opts[0] in NO_DEFAULT or (name, option.opts[0]) == ("patch", "--layer"))
+            or (option.opts[0] in NO_DEFAULT or (name, option.opts[0]) in NOT_ALWAYS)
         ), option.opts
 
 

@@ -106,7 +106,7 @@ def test_features_picked_from_a_kept_screen_bring_its_family(
     bound = run(*words, "--feature", "4", "--bound", "0.02", "--family", str(tmp_path / "all"))
     assert bound.code == 2
     assert bound.err.strip().splitlines()[-2:] == [
-        f"error: --family {tmp_path / 'all'} is a screen with another bound than this one: 0.005, not 0.02.",
+        f"codi-int: --family {tmp_path / 'all'} is a screen with another bound than this one: 0.005, not 0.02.",
         "Give --bound 0.005, as that screen had it, or run that screen again.",
     ]
 

@@ -91,7 +91,8 @@ def test_it_covers_where_wilson_alone_does_not() -> None:
         for i, labels in enumerate((None, members)):
             found = share_interval(hits, labels)
             covered[i] += found.low <= 0.3 <= found.high
-    assert covered[0] / n < 0.86 < 0.92 < covered[1] / n
+    # nominal 0.95; the calibration page has 0.921 as the lowest rate, and two errors of 200 draws are 0.03
+    assert covered[0] / n < 0.86 < 0.9 < covered[1] / n
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
