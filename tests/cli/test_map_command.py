@@ -14,7 +14,7 @@ def words(shelf) -> tuple[str, ...]:
 
 
 def test_the_whole_map_has_every_layer_position_and_thought(run: Callable, words: tuple[str, ...]) -> None:
-    ran = run(*words, "--limit", "3", "--json")
+    ran = run(*words, "--limit", "3", "--later", "free", "--json")
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)
     places = [(c["site"]["layer"], c["site"]["position"]) for c in document["cells"]]
