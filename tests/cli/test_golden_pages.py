@@ -1,7 +1,7 @@
 """Golden pages: a record made by hand goes in, the exact text of the page must come out, at three widths.
 
 Where a page is to change, `UPDATE_GOLDEN=1 pytest tests/cli/test_golden_pages.py` writes the texts anew; read what
-`git diff tests/cli/golden` shows against the records in `golden_records.py` before it is kept.
+`git diff tests/cli/golden` shows against the records in `golden_*.py` before it is kept.
 """
 
 import io
@@ -34,62 +34,71 @@ from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
 from tests.cli import golden_dictionaries as dictionaries
 from tests.cli import golden_features as features
-from tests.cli import golden_records as made
+from tests.cli import golden_models as models
+from tests.cli import golden_predictions as predictions
+from tests.cli import golden_results as results
+from tests.cli import golden_saes as saes
+from tests.cli import golden_screens as screens
 
 FOLDER = Path(__file__).parent / "golden"
 WIDTHS = (60, 80, 120)
 UPDATE = "UPDATE_GOLDEN"
 
 PAGES: dict[str, Callable[[], RenderableType]] = {
-    "result": lambda: result_page(made.RESULT),
-    "dead-feature": lambda: result_page(made.DEAD_RESULT),
-    "result-later-silent": lambda: result_page(made.SILENT_RESULT),
-    "swap": lambda: result_page(made.SWAP_RESULT),
-    "family": lambda: family_page(made.FAMILY),
-    "compare": lambda: comparison_page(made.COMPARISON),
-    "compare-same-model": lambda: comparison_page(made.SAME_MODEL_COMPARISON),
-    "paths": lambda: paths_page(made.PATHS, made.PATHS_DOCUMENT),
-    "screen": lambda: screen_page(made.SCREEN, (made.AGREEMENT,), top=20),
-    "screen-sites": lambda: screen_page(made.SITES_SCREEN, made.SITES_AGREEMENTS, top=2),
+    "result": lambda: result_page(results.RESULT),
+    "dead-feature": lambda: result_page(results.DEAD_RESULT),
+    "result-later-silent": lambda: result_page(results.SILENT_RESULT),
+    "swap": lambda: result_page(results.SWAP_RESULT),
+    "family": lambda: family_page(results.FAMILY),
+    "compare": lambda: comparison_page(results.COMPARISON),
+    "compare-same-model": lambda: comparison_page(results.SAME_MODEL_COMPARISON),
+    "paths": lambda: paths_page(results.PATHS, results.PATHS_DOCUMENT),
+    "screen": lambda: screen_page(screens.SCREEN, (screens.AGREEMENT,), top=20),
+    "screen-sites": lambda: screen_page(screens.SITES_SCREEN, screens.SITES_AGREEMENTS, top=2),
     "screen-seeds": lambda: Page(*seeds_section(dictionaries.SEEDS, top=2)),
     "screen-seeds-alone": lambda: Page(*seeds_section(replace(dictionaries.SEEDS, found=(), agreements=()), top=0)),
     "screen-against": lambda: Page(*against_section(dictionaries.AGAINST)),
-    "curve": lambda: curve_page(made.CURVE),
-    "curve-folds": lambda: curve_page(made.FOLDS_CURVE),
-    "map": lambda: map_page(made.MAP),
-    "map-contexts": lambda: map_page(made.CONTEXTS_MAP),
-    "map-cumulative": lambda: map_page(made.CUMULATIVE_MAP),
-    "map-split": lambda: map_page(made.SPLIT_MAP),
-    "swap-predicted": lambda: predicted_page(made.PREDICTED_SWAP),
-    "patch": lambda: predicted_page(made.PATCH, made.PAIRING),
+    "curve": lambda: curve_page(screens.CURVE),
+    "curve-folds": lambda: curve_page(screens.FOLDS_CURVE),
+    "map": lambda: map_page(screens.MAP),
+    "map-contexts": lambda: map_page(screens.CONTEXTS_MAP),
+    "map-cumulative": lambda: map_page(screens.CUMULATIVE_MAP),
+    "map-split": lambda: map_page(screens.SPLIT_MAP),
+    "swap-predicted": lambda: predicted_page(predictions.PREDICTED_SWAP),
+    "patch": lambda: predicted_page(predictions.PATCH, predictions.PAIRING),
     "patch-confirmed": lambda: confirmed_page(
-        [predicted_page(made.PATCH, made.PAIRING), predicted_page(made.PATCH, made.OTHER_PAIRING)],
+        [
+            predicted_page(predictions.PATCH, predictions.PAIRING),
+            predicted_page(predictions.PATCH, predictions.OTHER_PAIRING),
+        ],
         "On stories:confirmation (Holm, same sign): the prediction is confirmed.",
     ),
     "patch-contrast": lambda: contrast_page(
-        (made.SAME_VALUE, made.OTHER_VALUE), (made.PAIRING, made.OTHER_PAIRING), made.CONTRAST
+        (predictions.SAME_VALUE, predictions.OTHER_VALUE),
+        (predictions.PAIRING, predictions.OTHER_PAIRING),
+        predictions.CONTRAST,
     ),
-    "eval": lambda: evaluation_page(made.EVALUATION),
-    "eval-plain": lambda: evaluation_page(made.PLAIN_EVALUATION),
-    "probe": lambda: probe_page(made.PROBE),
-    "stop": lambda: stop_page(made.STOP),
-    "think": lambda: traces_page(made.TRACES, made.TRUTHS),
-    "lens-problem": lambda: _grid_page(made.LENS_GRID, known=True),
-    "lens-question": lambda: _grid_page(made.LENS_GRID, known=False),
-    "lens": lambda: _report_page(made.LENS_REPORT),
+    "eval": lambda: evaluation_page(models.EVALUATION),
+    "eval-plain": lambda: evaluation_page(models.PLAIN_EVALUATION),
+    "probe": lambda: probe_page(models.PROBE),
+    "stop": lambda: stop_page(models.STOP),
+    "think": lambda: traces_page(models.TRACES, models.TRUTHS),
+    "lens-problem": lambda: _grid_page(models.LENS_GRID, known=True),
+    "lens-question": lambda: _grid_page(models.LENS_GRID, known=False),
+    "lens": lambda: _report_page(models.LENS_REPORT),
     # the page asks the disk how large its files are
-    "capture": lambda: capture_page(made.capture(Path("runs/activations"))),
-    "sae-train": lambda: train_page(made.TRAIN_OPTIONS, made.TRAIN_CONFIG, made.sae_metrics(2)),
-    "sae-eval": lambda: sae_evaluation_page(made.SAE_EVALUATION),
-    "sae-sweep": lambda: sweep_page(made.SWEEP_PLAN, made.SWEEP_ROWS, "codi-mini"),
-    "sae-sweep-long": lambda: sweep_page(made.SWEEP_PLAN, made.LONG_SWEEP_ROWS, "codi-mini"),
+    "capture": lambda: capture_page(models.capture(Path("runs/activations"))),
+    "sae-train": lambda: train_page(saes.TRAIN_OPTIONS, saes.TRAIN_CONFIG, saes.sae_metrics(2)),
+    "sae-eval": lambda: sae_evaluation_page(saes.SAE_EVALUATION),
+    "sae-sweep": lambda: sweep_page(saes.SWEEP_PLAN, saes.SWEEP_ROWS, "codi-mini"),
+    "sae-sweep-long": lambda: sweep_page(saes.SWEEP_PLAN, saes.LONG_SWEEP_ROWS, "codi-mini"),
     "features-rank": lambda: rank_page(features.PROFILES, features.PROFILES.rows, top=2),
     "features-show": lambda: detail_pages([features.DETAIL, features.SILENT]),
     "features-specialize": lambda: specialize_page(features.RULES, top=1),
     "features-pairs": lambda: pairs_page([features.PAIRS, features.NO_POWER], top=3),
-    "doctor": made.CHECKUP.page,
-    "doctor-bad": made.BAD_CHECKUP.page,
-    "doctor-rounded": made.ROUNDED_CHECKUP.page,
+    "doctor": models.CHECKUP.page,
+    "doctor-bad": models.BAD_CHECKUP.page,
+    "doctor-rounded": models.ROUNDED_CHECKUP.page,
 }
 
 

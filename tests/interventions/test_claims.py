@@ -25,7 +25,7 @@ from codi_int.interventions.patching.patch import Participants, pair_clusters, p
 from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
 from codi_int.interventions.patching.predictions import Prediction, Predictions
 from codi_int.types import Outcome, Problem, Result, Step
-from tests.cli import golden_records as made
+from tests.cli import golden_results as results
 
 
 def problem(number: int, chain: int) -> Problem:
@@ -54,7 +54,7 @@ def patched(members: Participants, hits: list[int], before: list[int]) -> Predic
     }
     predictions = Predictions("five", tuple(rows))
     test = score_prediction(predictions, arms["clean"], arms["intervened"], clusters=pair_clusters(members))
-    known = {name: getattr(made.RESULT, name) for name in Result.__dataclass_fields__} | {"outcomes": arms}
+    known = {name: getattr(results.RESULT, name) for name in Result.__dataclass_fields__} | {"outcomes": arms}
     return PredictedResult(**known, prediction=test, predictions=tuple(rows))
 
 

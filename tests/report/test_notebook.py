@@ -10,7 +10,10 @@ import codi_int as ci
 from codi_int.report.notebook import SAYERS
 from codi_int.sae import SAEConfig, TopKSAE
 from codi_int.types import Latents, Site, SiteActivations, ThoughtBatch
-from tests.cli import golden_records as made
+from tests.cli import golden_models as models
+from tests.cli import golden_predictions as predictions
+from tests.cli import golden_results as results
+from tests.cli import golden_screens as screens
 
 BATCH = ThoughtBatch(("a", "b"), torch.zeros(2, 6, 96), {Site(14, 3): torch.zeros(2, 96)})
 
@@ -48,8 +51,8 @@ def test_lines(shown: Any, text: str) -> None:
 
 
 def test_a_result_says_what_was_done_on_what_and_what_came_out() -> None:
-    done, effect = made.RESULT.experiment, made.RESULT.effect
-    text = repr(made.RESULT)
+    done, effect = results.RESULT.experiment, results.RESULT.effect
+    text = repr(results.RESULT)
     assert text.startswith(f"Result: {done.label} at L14.P3")
     assert f"{done.n_problems:,} problems of {done.data}, seed {done.seed}" in text
     assert f"change {100 * effect.estimate:+.1f} points" in text
@@ -59,8 +62,16 @@ def test_a_result_says_what_was_done_on_what_and_what_came_out() -> None:
 
 
 EVERY = [
-    *(made.RESULT, made.DEAD_RESULT, made.PREDICTED_SWAP, made.FAMILY, made.PATHS, made.SCREEN, made.SITES_SCREEN),
-    *(made.CURVE, made.MAP, made.SPLIT_MAP, made.EVALUATION, made.EFFECT),
+    *(
+        results.RESULT,
+        results.DEAD_RESULT,
+        predictions.PREDICTED_SWAP,
+        results.FAMILY,
+        results.PATHS,
+        screens.SCREEN,
+        screens.SITES_SCREEN,
+    ),
+    *(screens.CURVE, screens.MAP, screens.SPLIT_MAP, models.EVALUATION, results.EFFECT),
 ]
 
 
@@ -73,15 +84,15 @@ def test_every_record_is_a_few_lines(shown: Any) -> None:
 
 
 def test_names_are_no_markup() -> None:
-    hostile = replace(made.RESULT, experiment=replace(made.RESULT.experiment, data="<script>alert(1)</script>"))
+    hostile = replace(results.RESULT, experiment=replace(results.RESULT.experiment, data="<script>alert(1)</script>"))
     assert "<script>" not in hostile._repr_html_()
     assert "&lt;script&gt;" in hostile._repr_html_()
-    assert "<script>" not in replace(made.SCREEN, sae="<script>")._repr_html_()
+    assert "<script>" not in replace(screens.SCREEN, sae="<script>")._repr_html_()
 
 
 def test_a_long_table_says_how_much_is_left() -> None:
-    rows = tuple(replace(made.SCREEN.rows[0], feature=feature) for feature in range(25))
-    html = replace(made.SCREEN, rows=rows)._repr_html_()
+    rows = tuple(replace(screens.SCREEN.rows[0], feature=feature) for feature in range(25))
+    html = replace(screens.SCREEN, rows=rows)._repr_html_()
     assert "and 15 rows more: .to_frame() has them all" in html
     assert html.count("<tr") == 11
 
