@@ -4,6 +4,7 @@ The words, pictures and files are made in packages that come after these records
 are looked up by name when they are asked for: `DOERS` is all that is known of them here.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -35,12 +36,12 @@ class Shown:
         return html
 
 
-class Finding(Shown):
+class Finding(Shown, ABC):
     """Something that was measured."""
 
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The whole of it as one document of plain JSON types, with its `schema`."""
-        raise NotImplementedError
 
     def to_frame(self) -> "pd.DataFrame":
         """The table of it, as pandas' data frame; its columns are those of the kept tables."""

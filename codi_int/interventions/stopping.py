@@ -21,7 +21,7 @@ from codi_int.interventions.evidence.clusters import Clusters, read_clusters
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.flips import accuracy_by_cluster, count_changes
 from codi_int.interventions.evidence.mean import estimate_means
-from codi_int.interventions.evidence.shares import estimate_share
+from codi_int.interventions.evidence.shares import share_interval
 from codi_int.model.early import answer_after_each
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import fitting_batch_size
@@ -288,6 +288,7 @@ def _rows(read: _Answers, group: _Group, clusters: Clusters, seed: int) -> list[
     """One group after each number of thoughts."""
     inner = clusters.within(group.chosen)
     correct, finals = read.correct[group.chosen], _mean_logprobs(read.logprobs[group.chosen], inner, seed)
+    shares = [share_interval(correct[:, k], inner.codes) for k in read.counts]
     return [
         StopRow(
             thoughts=k,
@@ -295,7 +296,7 @@ def _rows(read: _Answers, group: _Group, clusters: Clusters, seed: int) -> list[
             operation=group.operation,
             n=len(correct),
             n_correct=int(correct[:, k].sum()),
-            share=estimate_share(correct[:, k], inner),
+            share=Estimate(float(correct[:, k].mean()), shares[k].low, shares[k].high, method=shares[k].method),
             n_settled=int(read.settled[group.chosen, k].sum()) if k <= read.own else None,
             n_lost=int(read.lost[group.chosen, k].sum()),
             final=finals[k],

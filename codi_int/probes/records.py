@@ -8,8 +8,24 @@ from codi_int.shown import Finding
 from codi_int.types import Environment, Site
 
 
+class FlatScore:
+    """Flat names of a row that holds a score, `found: Estimate`."""
+
+    score = Alias[float]("found.value")
+    low = Alias[float]("found.low")
+    high = Alias[float]("found.high")
+
+
+class FlatSelectivity(FlatScore):
+    """The same, and of how far that exceeds the control task: `difference: Estimate`."""
+
+    selectivity = Alias[float]("difference.value")
+    selectivity_low = Alias[float]("difference.low")
+    selectivity_high = Alias[float]("difference.high")
+
+
 @dataclass(frozen=True)
-class ProbeRow:
+class ProbeRow(FlatSelectivity):
     """What can be read at one site."""
 
     site: Site
@@ -31,12 +47,6 @@ class ProbeRow:
     penalty: float
     """median over the folds"""
 
-    score = Alias[float]("found.value")
-    low = Alias[float]("found.low")
-    high = Alias[float]("found.high")
-    selectivity = Alias[float]("difference.value")
-    selectivity_low = Alias[float]("difference.low")
-    selectivity_high = Alias[float]("difference.high")
     over_words = Alias[float]("beyond.value")
     over_words_low = Alias[float]("beyond.low")
     over_words_high = Alias[float]("beyond.high")
@@ -49,7 +59,7 @@ class ProbeRow:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(FlatScore):
     """What a probe has to exceed to say anything of a site."""
 
     name: str
@@ -57,15 +67,11 @@ class Baseline:
     found: Estimate
     """its score, by the same folds"""
 
-    score = Alias[float]("found.value")
-    low = Alias[float]("found.low")
-    high = Alias[float]("found.high")
-
     columns = ("name", "score", "low", "high")
 
 
 @dataclass(frozen=True)
-class ConfirmedProbe:
+class ConfirmedProbe(FlatSelectivity):
     """The most selective probe on problems that selected nothing: fitted to all the others, tested on these."""
 
     site: Site
@@ -82,13 +88,6 @@ class ConfirmedProbe:
     """that of the control task, whose types keep their labels"""
     difference: Estimate
     """selectivity"""
-
-    score = Alias[float]("found.value")
-    low = Alias[float]("found.low")
-    high = Alias[float]("found.high")
-    selectivity = Alias[float]("difference.value")
-    selectivity_low = Alias[float]("difference.low")
-    selectivity_high = Alias[float]("difference.high")
 
     columns = (
         *("site", "k", "data", "n", "score", "low", "high", "control"),

@@ -14,8 +14,6 @@ from codi_int.errors import ConfigError
 from codi_int.interventions import stopping
 from codi_int.interventions.evaluation import evaluate
 from codi_int.interventions.evidence.clusters import read_clusters
-from codi_int.interventions.evidence.shares import estimate_share
-from codi_int.proportions import wilson_interval
 from codi_int.types import Step
 
 
@@ -72,18 +70,6 @@ def test_rows_and_changes_of_groups_count_what_was_answered() -> None:
     assert (first.thoughts, first.n_broken, first.n_fixed, first.n) == (1, 1, 1, 4)
     raw = [one.p_value for one in changes]
     assert [one.p_adjusted for one in changes] == ci.adjust(raw, "holm")
-
-
-def test_shares_by_cluster_are_worth_fewer_problems() -> None:
-    hits = np.repeat([True, False, True, True, False], 4)
-    alone, by_cluster = (read_clusters(labels, 20) for labels in (None, np.repeat(range(5), 4)))
-    low, high = wilson_interval(12, 20)
-    assert (estimate_share(hits, alone).low, estimate_share(hits, alone).high) == (float(low), float(high))
-    # each cluster says one thing four times: it counts as one problem
-    low, high = wilson_interval(3, 5)
-    found = estimate_share(hits, by_cluster)
-    assert (found.value, found.low, found.high) == pytest.approx((0.6, float(low), float(high)))
-    assert "by cluster" in found.method
 
 
 @pytest.fixture(scope="module")
