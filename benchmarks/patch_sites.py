@@ -23,8 +23,8 @@ from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.family import Member, find
 from codi_int.interventions.patching.pairs import KINDS, find_pairs, third_value_sources
 from codi_int.interventions.patching.patch import Participants, pair_clusters, participants, patch_edit
-from codi_int.interventions.patching.predicted import score_prediction
 from codi_int.interventions.patching.predicted_run import edited_outcomes
+from codi_int.interventions.patching.prediction_scores import score_prediction
 from codi_int.interventions.patching.predictions import Predictions, predict_patch
 from codi_int.report.panels import Cells, amount_scale, heatmap, panel_grid
 from codi_int.report.style import AMOUNT, PAGE, new_figure, styled, write_figure

@@ -22,7 +22,8 @@ from codi_int.interventions.patching.claims import (
 )
 from codi_int.interventions.patching.pairs import Pairing, find_pairs
 from codi_int.interventions.patching.patch import Participants, pair_clusters, participants
-from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
+from codi_int.interventions.patching.predicted import PredictedResult
+from codi_int.interventions.patching.prediction_scores import score_prediction
 from codi_int.interventions.patching.predictions import Prediction, Predictions
 from codi_int.types import Outcome, Problem, Result, Step
 from tests.cli import golden_results as results

@@ -7,7 +7,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.evidence.betting import estimate_bounded
-from codi_int.interventions.patching.predicted import check_power, needed_problems, score_prediction
+from codi_int.interventions.patching.predicted import check_power, needed_problems
+from codi_int.interventions.patching.prediction_scores import score_prediction
 from codi_int.interventions.patching.predictions import Prediction, Predictions
 from codi_int.proportions import wilson_interval
 from codi_int.types import Number, Outcome

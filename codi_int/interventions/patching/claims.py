@@ -18,7 +18,8 @@ from codi_int.interventions.evidence.confirmation import Candidate, confirm, con
 from codi_int.interventions.evidence.paired import PairedCounts
 from codi_int.interventions.patching.pairs import Pairing
 from codi_int.interventions.patching.patch import Participants, compare_values, pair_clusters
-from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
+from codi_int.interventions.patching.predicted import PredictedResult
+from codi_int.interventions.patching.prediction_scores import score_prediction
 from codi_int.interventions.patching.predictions import Predictions
 from codi_int.types import Problem
 

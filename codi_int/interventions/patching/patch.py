@@ -29,8 +29,9 @@ from codi_int.interventions.evidence.flips import accuracy_by_cluster
 from codi_int.interventions.evidence.shares import least_sure
 from codi_int.interventions.evidence.verdicts import p_words
 from codi_int.interventions.patching.pairs import Pairing, random_sources, third_value_sources
-from codi_int.interventions.patching.predicted import PredictedResult, score_prediction
+from codi_int.interventions.patching.predicted import PredictedResult
 from codi_int.interventions.patching.predicted_run import edited_outcomes, with_prediction
+from codi_int.interventions.patching.prediction_scores import score_prediction
 from codi_int.interventions.patching.predictions import Predictions
 from codi_int.progress import Progress
 from codi_int.records import Alias, Estimate, flatten

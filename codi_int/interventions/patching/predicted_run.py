@@ -14,7 +14,8 @@ from codi_int.interventions.engine.controls import Controls, as_controls, featur
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.summary import arm_outcomes
-from codi_int.interventions.patching.predicted import PredictedResult, PredictionTest, check_power, score_prediction
+from codi_int.interventions.patching.predicted import PredictedResult, PredictionTest, check_power
+from codi_int.interventions.patching.prediction_scores import score_prediction
 from codi_int.interventions.patching.predictions import Predictions
 from codi_int.progress import Progress
 from codi_int.types import Outcome, Problem, Result, Site
