@@ -96,22 +96,7 @@ def run_map(
     for site in plan.sites:
         model.check_site(site)
     sides = take_sides(problems, selection)
-    runs = [
-        _Run(
-            model,
-            problems,
-            plan=plan,
-            path=path,
-            progress=progress,
-            method=method,
-        )
-        for path in plan.paths
-    ]
-    if not any(site for run in runs for site in run.replaced.values()):
-        raise ConfigError(
-            f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
-            f"Name an earlier position or layer (the last position is {model.n_thoughts}), or propagate='both'.",
-        )
+    runs = _plan_runs(model, problems, plan, progress, method)
     notes = vocabulary_notes(model, problems)
     give(notes)
     each = len(plan.sites) * len(plan.laters)
@@ -146,6 +131,29 @@ def run_map(
         selection=selected,
         split_selection=split_selected,
     )
+
+
+def _plan_runs(
+    model: CodiModel, problems: Sequence[Problem], plan: MapPlan, progress: Progress | None, method: str
+) -> "list[_Run]":
+    """A run for each path; ConfigError where no cell has any path to the answer."""
+    runs = [
+        _Run(
+            model,
+            problems,
+            plan=plan,
+            path=path,
+            progress=progress,
+            method=method,
+        )
+        for path in plan.paths
+    ]
+    if not any(site for run in runs for site in run.replaced.values()):
+        raise ConfigError(
+            f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
+            f"Name an earlier position or layer (the last position is {model.n_thoughts}), or propagate='both'.",
+        )
+    return runs
 
 
 class _Run:
