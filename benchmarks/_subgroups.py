@@ -67,8 +67,9 @@ def contrasts(accuracy: NDArray[np.float64], draws: int, seed: int = 8) -> list[
     """Size and power of the permutation test, and coverage of its interval, kind by kind.
 
     Nulls: the sign of every cluster is drawn anew, so that neither side changes in the mean, though one side may flip
-    far more often than the other; and, besides, either side loses the same share of its problems. Resampled: clusters of either side of each stratum drawn again with replacement; the
-    vector's own contrast is the truth. Planted: members lose a share of their problems besides the null flips.
+    far more often than the other; and, besides, either side loses the same share of its problems. Resampled: clusters
+    of either side of each stratum drawn again with replacement; the vector's own contrast is the truth. Planted:
+    members lose a share of their problems besides the null flips.
     """
     problems = ci.load_problems("stories:validation")
     columns, groups = flips_of(accuracy, seed), read_clusters(cluster_problems(problems), len(problems))
