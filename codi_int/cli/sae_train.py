@@ -18,6 +18,7 @@ from codi_int.run_folder import RunFolder
 if TYPE_CHECKING:
     from codi_int.sae.metrics import SAEMetrics
     from codi_int.sae.recipe import SAETrainingConfig
+    from codi_int.types import Site
 
 D_SAE, K = 512, 16
 """features, and how many of them a row keeps, where neither options nor recipe say: the shape of the shipped SAE"""
@@ -40,6 +41,7 @@ class TrainOptions(o.TrainingOptions):
     ] = None
     layer: o.Layer = 14
     position: o.Position = 3
+    component: o.Component = "resid_post"
     features: Annotated[
         str | None,
         o.what(metavar="N", help="Size of the dictionary; auto grows it with k.  [default: 512, or the recipe's]"),
@@ -74,6 +76,12 @@ class TrainOptions(o.TrainingOptions):
             help="Of weights and order.  [default: 0, or the recipe's]",
         ),
     ] = None
+
+    @property
+    def site(self) -> "Site":
+        """Where; SiteError for a component that does not exist."""
+        (site,) = o.sites_of((self.layer,), (self.position,), self.component)
+        return site
 
 
 @with_options
@@ -131,9 +139,8 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
     from codi_int.sae.at_site import TrainingData, train_at_site
     from codi_int.sae.store import CONFIG_FILE, WEIGHTS_FILE
     from codi_int.sae.training_start import check_batch
-    from codi_int.types import Site
 
-    problems = load_problems(options.data, options.limit)
+    site, problems = options.site, load_problems(options.data, options.limit)
     held_out = load_problems(options.held_out, options.limit)
     # before anything is loaded: a batch larger than the data would be found after the captures, minutes later
     check_batch(len(problems), config.batch_size)
@@ -141,7 +148,7 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
     folder.claim(model=model.sha256, data=problems_sha256(problems), held_out=problems_sha256(held_out))
     found = train_at_site(
         model,
-        Site(options.layer, options.position),
+        site,
         TrainingData(problems, held_out, name=options.data, captures=options.captures),
         config=config,
         folder=options.out,
@@ -155,20 +162,18 @@ def _run(options: TrainOptions, config: "SAETrainingConfig", folder: RunFolder, 
 def train_document(options: TrainOptions, found: "SAEMetrics") -> dict[str, Any]:
     """Measures by name, and what a reader has to be warned of."""
     from codi_int.sae.at_site import training_notes
-    from codi_int.types import Site
 
-    return {**found.summary(), "notes": list(training_notes(Site(options.layer, options.position), found))}
+    return {**found.summary(), "notes": list(training_notes(options.site, found))}
 
 
 def train_page(options: TrainOptions, config: "SAETrainingConfig", found: "SAEMetrics") -> Page:
     """Measures by name."""
-    from codi_int.types import Site
 
     k = f", k {config.k}" if config.k else ""
     what = f"{config.architecture} SAE, d_sae {config.d_sae:,}{k}, seed {config.seed}"
     if config.freeze != "none":
         what += ", random directions, not trained" if config.freeze == "all" else f", {config.freeze} as it was drawn"
-    head = Text(f"{what} at {Site(options.layer, options.position)} of {options.model}, saved in {options.out}")
+    head = Text(f"{what} at {options.site} of {options.model}, saved in {options.out}")
     out = table(f"measure on {options.held_out}", "value")
     for name, value in found.summary().items():
         # a count, such as of rows, is whole; a measure has four decimals, also where it happens to be a whole number
