@@ -160,6 +160,34 @@ SIDE_EFFECTS = SideEffects(
         controls=0.95959,
     ),
 )
+
+
+def feature_turn(
+    site: Site, feature: int, counts: tuple[int, int, int], share: tuple[float, float, float]
+) -> FeatureTurn:
+    return FeatureTurn(
+        site=site,
+        feature=feature,
+        n_before=counts[0],
+        n_on=counts[1],
+        n_off=counts[2],
+        share=Estimate(*share, method="Wilson, by cluster"),
+    )
+
+
+def result_read(
+    result: str, thought: int, counts: tuple[int, int, int], change: tuple[float, float, float]
+) -> ResultRead:
+    return ResultRead(
+        result=result,
+        thought=thought,
+        n=counts[0],
+        n_before=counts[1],
+        n_after=counts[2],
+        change=Estimate(*change, p_value=0.0011 * counts[0] / thought, p_adjusted=0.0033 * thought),
+    )
+
+
 LATER_EFFECTS = LaterEffects(
     n_sites=48,
     n_features=2_443,
@@ -169,12 +197,12 @@ LATER_EFFECTS = LaterEffects(
     controls=18.66,
     n_controls=5,
     features=(
-        FeatureTurn(Site(1, 6), 235, 226, 13, 1_010, Estimate(0.9818, 0.9596, 0.9919, method="Wilson, by cluster")),
-        FeatureTurn(Site(15, 4), 9, 5, 88, 1, Estimate(0.0854, 0.0531, 0.1832, method="Wilson, by cluster")),
+        feature_turn(Site(1, 6), 235, (226, 13, 1_010), (0.9818, 0.9596, 0.9919)),
+        feature_turn(Site(15, 4), 9, (5, 88, 1), (0.0854, 0.0531, 0.1832)),
     ),
     results=(
-        ResultRead("step 1", 5, 1_017, 36, 411, Estimate(0.3687, 0.3131, 0.4242, 0.0011, 0.0033)),
-        ResultRead("answer", 6, 74, 23, 21, Estimate(-0.027, -0.0991, 0.0455, 0.5151, 1.0)),
+        result_read("step 1", 5, (1_017, 36, 411), (0.3687, 0.3131, 0.4242)),
+        result_read("answer", 6, (74, 23, 21), (-0.027, -0.0991, 0.0455)),
     ),
     top=5,
 )

@@ -63,7 +63,8 @@ def loop(engine: FeatureInterventionEngine, problems: tuple[Problem, ...]) -> Lo
         with model.hooks({SITE: lambda resid, at, v=values: v[[index[one] for one in at.problem_ids]]}):
             thoughts[name] = model.think(problems).thoughts[:, NEXT]
             later[name] = everything(model, problems)
-    return Loop(x, table["rebuilt"], (latents[:, FEATURE] != 0).numpy(), thoughts, edited, later)
+    fires = (latents[:, FEATURE] != 0).numpy()
+    return Loop(residual=x, rebuilt=table["rebuilt"], fires=fires, thoughts=thoughts, edited=edited, later=later)
 
 
 def everything(model: CodiModel, problems: Sequence[Problem]) -> Tensor:
