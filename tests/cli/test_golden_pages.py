@@ -30,9 +30,9 @@ from codi_int.cli.curve import curve_page
 from codi_int.cli.lens import _grid_page, _report_page
 from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
-from codi_int.sae.at_site import TrainedAtSite
 from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
+from codi_int.sae.at_site import TrainedAtSite
 from tests.cli import golden_dictionaries as dictionaries
 from tests.cli import golden_features as features
 from tests.cli import golden_models as models
