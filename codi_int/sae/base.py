@@ -162,7 +162,7 @@ def check_fits(sae: SAE, model: HostModel, site: Site) -> None:
     known = sae.config.provenance
     if sae.is_transcoder:
         raise SAEError(
-            f"{sae.name} is a transcoder: it reads {known.site or 'one site'} and rebuilds {known.target or 'another'}.",
+            f"{sae.name} is a transcoder: it reads {known.site or 'a site'} and rebuilds {known.target or 'another'}.",
             "Take an SAE, which rebuilds what it reads; codi-int sae eval measures transcoders.",
         )
     check_host(sae, model)

@@ -40,8 +40,8 @@ NAMES_ON_DISK = {
     "transcoder": Encoder("standard", transcodes=True),
     "jumprelu_transcoder": Encoder("jumprelu", transcodes=True),
 }
-"""their name -> ours; `batchtopk` and `matryoshka_batchtopk` are training checkpoints, which their own export turns into
-`jumprelu`"""
+"""their name -> ours; `batchtopk` and `matryoshka_batchtopk` are training checkpoints, which their own export turns
+into `jumprelu`"""
 
 
 def config_to_json(config: SAEConfig) -> dict[str, Any]:
