@@ -33,6 +33,7 @@ from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
 from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
+from codi_int.sae.at_site import TrainedAtSite
 from tests.cli import golden_dictionaries as dictionaries
 from tests.cli import golden_features as features
 from tests.cli import golden_models as models
@@ -93,7 +94,12 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "lens": lambda: _report_page(models.LENS_REPORT),
     # the page asks the disk how large its files are
     "capture": lambda: capture_page(models.capture(Path("runs/activations"))),
-    "sae-train": lambda: train_page(saes.TRAIN_OPTIONS, saes.TRAIN_CONFIG, saes.sae_metrics(2)),
+    "sae-train": lambda: train_page(
+        saes.TRAIN_OPTIONS, saes.TRAIN_CONFIG, saes.TRAIN_SITES, TrainedAtSite(saes.sae_metrics(2))
+    ),
+    "sae-transcoder": lambda: train_page(
+        saes.TRAIN_OPTIONS, saes.TRANSCODER_CONFIG, saes.TRANSCODER_SITES, saes.transcoder()
+    ),
     "sae-eval": lambda: sae_evaluation_page(saes.SAE_EVALUATION),
     "sae-sweep": lambda: sweep_page(saes.SWEEP_PLAN, saes.SWEEP_ROWS, "codi-mini"),
     "sae-sweep-long": lambda: sweep_page(saes.SWEEP_PLAN, saes.LONG_SWEEP_ROWS, "codi-mini"),
