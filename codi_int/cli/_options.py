@@ -292,6 +292,15 @@ class EditOptions(RunOptions):
 class InterventionOptions(SiteOptions, EditOptions):
     """An edit of features at one site."""
 
+    side_effects: Annotated[
+        bool,
+        evidence(
+            "--side-effects",
+            help="Also which features of the model's own SAEs the edit switches at later thoughts, and which results "
+            "of the steps the lens reads there, before and after.",
+        ),
+    ] = False
+
 
 Captures = Annotated[
     Path | None,
