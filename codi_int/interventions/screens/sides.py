@@ -106,7 +106,7 @@ def take_sides(problems: Sequence[Problem], plan: SelectionPlan | None = None) -
     _check_apart(problems, confirming)
     if len(confirming) > 1 and np.unique(cluster_problems(confirming)).size == 1:
         raise ConfigError(
-            f"All {len(confirming):,} problems of {confirming.name} that should confirm have one chain of calculations.",
+            f"All {len(confirming):,} problems of {confirming.name} that should confirm have one and the same chain.",
             "Give --confirm problems that ask for more than one calculation, --confirm folds, or --confirm none.",
         )
     return Sides(problems, plan, confirming=confirming)
