@@ -2,8 +2,8 @@
 
     python benchmarks/components.py
 
-codi-mini, the first eight problems of stories:validation. A cell replaces one component at one layer and position by its
-mean over the problems; the engine runs it once from the site on (`suffix`) and once as a hook in the whole model
+codi-mini, the first eight problems of stories:validation. A cell replaces one component at one layer and position by
+its mean over the problems; the engine runs it once from the site on (`suffix`) and once as a hook in the whole model
 (`naive`). Heads are summed and held against `attn_out` at all of these places, too. One thread.
 """
 
@@ -23,9 +23,7 @@ ALONE = SelectionPlan(confirm="none")
 def agreement(fast: tuple[MapCell, ...], slow: tuple[MapCell, ...]) -> dict[str, float | int]:
     """How far two runs of the same cells differ."""
     both = [(a, b) for a, b in zip(fast, slow, strict=True) if a.has_path]
-    same = [
-        (a.n_broken, a.n_fixed, a.n_answer_changed) == (b.n_broken, b.n_fixed, b.n_answer_changed) for a, b in both
-    ]
+    same = [(a.n_broken, a.n_fixed, a.n_answer_changed) == (b.n_broken, b.n_fixed, b.n_answer_changed) for a, b in both]
     return {
         "cells": len(both),
         "answers_differ": len(same) - sum(same),

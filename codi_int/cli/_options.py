@@ -63,7 +63,7 @@ Component = Annotated[
     where(
         "--component",
         metavar="NAME",
-        help="resid_pre, resid_mid, resid_post, attn_out, mlp_out, or head:H.",
+        help="Which tensor there: resid_pre, resid_mid, resid_post, attn_out, mlp_out or head:H.",
         autocompletion=_complete.components,
     ),
 ]
@@ -317,6 +317,15 @@ class EditOptions(RunOptions):
 @dataclass(frozen=True, kw_only=True)
 class InterventionOptions(SiteOptions, EditOptions):
     """An edit of features at one site."""
+
+    side_effects: Annotated[
+        bool,
+        evidence(
+            "--side-effects",
+            help="Also which features of the model's own SAEs the edit switches at later thoughts, and which results "
+            "of the steps the lens reads there, before and after.",
+        ),
+    ] = False
 
 
 Captures = Annotated[
