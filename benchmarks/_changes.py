@@ -1,10 +1,9 @@
 """Real change vectors: what ablating each feature of three sites does to every story, kept outside git.
 
-L14.P3 has the shipped SAE; L10.P1 and L10.P5, where more is at stake, get theirs by `codi-int sae sweep`.
+The SAEs are the shipped ones, so that the vectors are the same wherever they are measured.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import _common as common
 import numpy as np
@@ -19,7 +18,6 @@ from codi_int.types import Site
 
 CACHE = common.ROOT / "build" / "calibration"
 SITES = (Site(14, 3), Site(10, 1), Site(10, 5))
-TRAIN = ("sae", "sweep", "--layer", "10", "--position", "1,5", "--k", "16", "--features", "512")
 
 
 @dataclass(frozen=True)
@@ -41,46 +39,35 @@ class Vectors:
 
 
 def load_vectors(data: str = "stories:validation") -> Vectors:
-    """The vectors on a data set: from the cache, else measured once (some minutes)."""
-    path = CACHE / f"{data.replace(':', '-').replace('/', '-')}.npz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found = measure(ci.load_problems(data))
-        np.savez_compressed(path, **{name: getattr(found, name) for name in Vectors.__dataclass_fields__})
-    with np.load(path) as kept:
-        return Vectors(**{name: kept[name] for name in Vectors.__dataclass_fields__})
-
-
-def measure(problems: Problems) -> Vectors:
-    """Ablate every feature of the sites on every problem."""
-    folder = CACHE / "saes"
-    if not folder.exists():
-        common.run_command(*TRAIN, "--out", str(folder.relative_to(common.ROOT)))
-    model = ci.load_model("codi-mini")
-    saes = {site: ci.load_sae(_sae_at(site, folder)) for site in SITES}
-    engine = FeatureInterventionEngine(model, saes)
-    columns = []
+    """The vectors on a data set: site by site from the cache, else measured once (some minutes)."""
+    parts = []
     for i, site in enumerate(SITES):
-        context = engine.site_context(problems, site)
-        before = np.exp([outcome.answer_logprob for outcome in context.clean.outcomes])
-        for feature, change in sorted(_each_feature(engine, context), key=lambda pair: pair[0]):
-            columns.append((i, feature, change, before * np.expm1(change.logprob)))
-        print(f"{site}: {len(columns)} features so far", flush=True)
+        path = CACHE / f"{data.replace(':', '-').replace('/', '-')}-{site}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(path, **vars(measure(i, ci.load_problems(data))))
+            print(f"-> {path.relative_to(common.ROOT)}", flush=True)
+        with np.load(path) as kept:
+            parts.append({name: kept[name] for name in Vectors.__dataclass_fields__})
+    return Vectors(**{name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]})
+
+
+def measure(place: int, problems: Problems) -> Vectors:
+    """Ablate every feature of one of the sites on every problem."""
+    site = SITES[place]
+    engine = FeatureInterventionEngine(ci.load_model("codi-mini"), {site: ci.load_sae(f"codi-mini/{site}")})
+    context = engine.site_context(problems, site)
+    before = np.exp([outcome.answer_logprob for outcome in context.clean.outcomes])
+    found = sorted(_each_feature(engine, context), key=lambda pair: pair[0])
+    changes = [change for _, change in found]
     return Vectors(
-        accuracy=np.stack([change.accuracy for _, _, change, _ in columns], 1),
-        logprob=np.stack([change.logprob for _, _, change, _ in columns], 1),
-        probability=np.stack([p for _, _, _, p in columns], 1),
-        touched=np.stack([change.touched for _, _, change, _ in columns], 1),
-        site=np.array([i for i, _, _, _ in columns]),
-        feature=np.array([feature for _, feature, _, _ in columns]),
+        accuracy=np.stack([change.accuracy for change in changes], 1),
+        logprob=np.stack([change.logprob for change in changes], 1),
+        probability=np.stack([before * np.expm1(change.logprob) for change in changes], 1),
+        touched=np.stack([change.touched for change in changes], 1),
+        site=np.full(len(changes), place),
+        feature=np.array([feature for feature, _ in found]),
     )
-
-
-def _sae_at(site: Site, folder: Path) -> str:
-    if site == SITES[0]:
-        return f"codi-mini/{site}"
-    (found,) = (folder / str(site)).iterdir()
-    return str(found)
 
 
 def _each_feature(engine: FeatureInterventionEngine, context: SiteContext) -> list[tuple[int, ArmChange]]:

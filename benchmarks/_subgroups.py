@@ -25,6 +25,8 @@ N_CONTROLS = 20
 LOSSES = (0.01, 0.02, 0.04)
 HIT_RATES = (0.01, 0.05, 0.3, 0.5, 0.9)
 SHARED = (0.0, 0.25, 0.5)
+ALIKE = 0.02
+"""what both sides of a contrast lose where they do not differ"""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ def contrasts(accuracy: NDArray[np.float64], draws: int, seed: int = 8) -> list[
     """Size and power of the permutation test, and coverage of its interval, kind by kind.
 
     Nulls: the sign of every cluster is drawn anew, so that neither side changes in the mean, though one side may flip
-    far more often than the other. Resampled: clusters of either side of each stratum drawn again with replacement; the
-    vector's own contrast is the truth. Planted: members lose a share of their problems besides the null flips.
+    far more often than the other; and, besides, either side loses the same share of its problems. Resampled: clusters
+    of either side of each stratum drawn again with replacement; the vector's own contrast is the truth. Planted:
+    members lose a share of their problems besides the null flips.
     """
     problems = ci.load_problems("stories:validation")
     columns, groups = flips_of(accuracy, seed), read_clusters(cluster_problems(problems), len(problems))
@@ -80,6 +83,10 @@ def contrasts(accuracy: NDArray[np.float64], draws: int, seed: int = 8) -> list[
             found = _contrast(null, kind, groups.codes, draw)
             _add(tally, "size", found.p_value < LEVEL)
             _add(tally, "covers_null", found.low <= 0.0 <= found.high)
+            # whatever a problem would have done, so that the means of both sides stay equal
+            lost = generator.random(null.size) < ALIKE
+            found = _contrast(np.where(lost, -1.0, null), kind, groups.codes, draw)
+            _add(tally, "size_alike", found.p_value < LEVEL)
             again, codes, members, strata = _resample(column, groups, kind, generator)
             resampled = Kind(kind.name, members, strata)
             if again.any():

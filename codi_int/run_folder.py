@@ -34,6 +34,10 @@ DOCUMENTS = (
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""
+GROWING = "finished"
+"""a folder of JSON files, one for each part of a long run that is finished"""
+ROWS = "finished"
+"""folder of the rows that a screen has finished"""
 BESIDE = (".parquet", ".csv", ".png", ".svg")
 """endings of the files that lie beside a document under its name"""
 NOT_HASHED = (".safetensors", LOG)
@@ -287,10 +291,13 @@ def read_kept(folder: Path) -> KeptRun | None:
     Raises:
         OutputError: a manifest that cannot be read.
     """
-    documents = [name for name in DOCUMENTS if (folder / name).is_file()]
+    # a screen keeps the rows of each site in a file of its own while it runs
+    rows = [f"{ROWS}/{path.name}" for path in sorted((folder / ROWS).glob("*.json"))]
+    documents = [*(name for name in DOCUMENTS if (folder / name).is_file()), *rows]
+    parts = sorted(f"{GROWING}/{path.name}" for path in (folder / GROWING).glob("*.json"))
     beside = [Path(name).stem + end for name in documents for end in BESIDE]
     also = [name for name in (*beside, "outcomes.parquet", "predictions.parquet") if (folder / name).is_file()]
-    known = tuple(dict.fromkeys([*documents, *(also if documents else [])]))
+    known = tuple(dict.fromkeys([*documents, *(also if documents else []), *parts]))
     if not (folder / MANIFEST).is_file():
         return KeptRun(known, {}, "") if known else None
     manifest = _read_manifest(folder / MANIFEST)

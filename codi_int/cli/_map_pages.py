@@ -58,10 +58,12 @@ def map_page(found: "ThoughtMap") -> Page:
 
 
 def _head(found: "ThoughtMap") -> Text:
+    component = found.cells[0].site.component
+    part = "residual" if component == "resid_post" else component
     reach = {
-        None: "the residual at one layer and position",
-        "onwards": "a position's residual and all later ones'",
-        "upto": "the residuals of thoughts 1 to a position",
+        None: f"the {part} at one layer and position",
+        "onwards": f"a position's {part} and all later ones'",
+        "upto": f"the {part}{'s' * (part == 'residual')} of thoughts 1 to a position",
     }[found.direction]
     text = Text(f"{found.kind} in place of {reach}, {found.model}", style="bold")
     right = f"{counted(found.n_problems, 'problem')} of {found.data}, {found.n_correct:,} right"

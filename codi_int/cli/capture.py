@@ -30,6 +30,7 @@ class CaptureOptions(o.EngineOptions, o.ModelOptions):
     force: o.Force = False
     layers: o.AllLayers = ()
     positions: o.AllPositions = ()
+    component: o.Component = "resid_post"
     data: o.Data = "stories:sae"
     dtype: Annotated[c.CaptureType, o.output(help="bfloat16 takes half the disk.")] = "float32"
     padding: Annotated[c.Padding, o.what(help="official: padding leaks as published.")] = "masked"
@@ -83,6 +84,7 @@ def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture
             positions=options.positions or None,
             dtype=options.dtype,
             padding=options.padding,
+            component=options.component,
             progress=rename_stage(report, "problems captured"),
             runner=runner,
         )
@@ -100,7 +102,15 @@ def open_units(options: CaptureOptions) -> "Bench":
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
     layers, positions = options.layers or None, options.positions or None
-    wanted = describe_capture(model, problems, options.data, layers, positions, padding=options.padding)
+    wanted = describe_capture(
+        model,
+        problems,
+        options.data,
+        layers,
+        positions,
+        padding=options.padding,
+        component=options.component,
+    )
     return Bench(chunk_runner(model, problems, wanted), {"model": model.sha256, "data": problems_sha256(problems)})
 
 
@@ -133,5 +143,5 @@ def capture_page(capture: "Capture") -> Page:
         out.add_row(path.name, sizes, info.dtype, fixed(path.stat().st_size / 2**20, 1))
     where = f"{fixed(document['bytes'] / 2**20, 1)} MiB in {capture.folder}, described in {SIDECAR}"
     hashes = f"SHA-256 begins: model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
-    positions = f"positions {', '.join(map(str, info.positions))}"
+    positions = f"{info.component} at positions {', '.join(map(str, info.positions))}"
     return Page(*(head, "", out, ""), Text(f"{where}\n{positions}"), Text(hashes, style="dim"))

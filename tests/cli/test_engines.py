@@ -61,7 +61,7 @@ def test_a_screen_is_the_same_by_whomever_it_is_done(
     dead = killed(engine)
     ran = run(*words, "--engine", engine, "--out", str(tmp_path / engine))
     assert ran.code == 0, ran.err
-    for name in ("screen.parquet", "finished.json"):
+    for name in ("screen.parquet", "finished/L2.P3.json"):
         assert (tmp_path / engine / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
     documents = [json.loads((tmp_path / name / "screen.json").read_text()) for name in ("local", engine)]
     for document in documents:

@@ -192,14 +192,51 @@ def test_flips_have_an_interval_of_two_score_intervals() -> None:
     assert found.value == pytest.approx(e1 - e0)
     assert found.low == pytest.approx(e1 - e0 - np.hypot(e1 - one.low, other.high - e0))
     assert found.high == pytest.approx(e1 - e0 + np.hypot(one.high - e1, e0 - other.low))
-    assert found.p_value == _found(changes, members, studentized=True).p_value
-    assert found.method.startswith("studentized permutation; ")
+    # four flips: the larger p is that of sign flips over all 16 patterns, where only the opposite one is as far from 0
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=4)))
+    totals = np.abs(signs @ np.array([1 / 100, 1 / 100, 1 / 100, 1 / 300]))
+    assert found.p_value == pytest.approx((totals >= 3 / 100 + 1 / 300 - 1e-9).mean())
+    assert (_found(changes, members, studentized=True).p_value or 1) < 0.05
+    assert found.method == "larger p of studentized permutation and sign flips; interval of two score intervals"
     # nothing flipped, and the two sides may differ all the same
     nothing = contrast_accuracy(np.zeros(400), members)
     assert nothing is not None
     assert nothing.low is not None
     assert nothing.low < -0.01
     assert contrast_accuracy(np.zeros(8), np.ones(8)) is None
+
+
+def test_each_p_is_the_larger_one_where_the_other_fails() -> None:
+    """Six flips of members, all down, which random signs give once in 32; eight losses that the members were spared."""
+    members = np.arange(900) < 200
+    flips, losses = np.zeros((2, 900))
+    flips[:6] = losses[300:308] = -1.0
+    found, permuted = contrast_accuracy(flips, members), _found(flips, members, studentized=True)
+    assert found is not None
+    assert (permuted.p_value or 1) < 0.001
+    assert found.p_value == pytest.approx(2 / 64)
+    found, permuted = contrast_accuracy(losses, members), _found(losses, members, studentized=True)
+    assert found is not None
+    # by signs 2 / 256; that all of eight fall among 700 of 900 happens in one draw of eight
+    assert found.p_value == permuted.p_value == pytest.approx(2 * (7 / 9) ** 8, abs=0.04)
+
+
+def test_strata_weigh_the_signs_that_are_flipped() -> None:
+    """Two strata of unequal sizes, so that a flip counts more in one of them."""
+    members, layers = np.array([1] * 4 + [0] * 16 + [1] * 10 + [0] * 10), np.repeat([1, 2], 20)
+    changes = np.zeros(40)
+    changes[[0, 1, 20, 21, 22]], changes[23] = -1.0, 1.0
+    w1, w2 = 4 * 16 / 20, 10 * 10 / 20
+    steps = np.array([w1 / 4, w1 / 4, w2 / 10, w2 / 10, w2 / 10, w2 / 10])
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=6)))
+    observed = abs(np.array([-1, -1, -1, -1, -1, 1]) @ steps)
+    found = contrast_accuracy(changes, members, layers)
+    assert found is not None
+    assert found.p_value == pytest.approx((np.abs(signs @ steps) >= observed - 1e-9).mean())
+    # all in one cluster, they have one sign between them, and any sign is as far from 0
+    alone = contrast_accuracy(changes[:20], members[:20], None, [0, 0, *range(1, 19)])
+    assert alone is not None
+    assert alone.p_value == 1.0
 
 
 def test_intervals_of_rare_flips_cover() -> None:
