@@ -8,7 +8,7 @@ from rich.console import RenderableType
 
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import amount, counted, fixed, nats, percentage
+from codi_int.cli._numbers import amount, counted, fixed, interval_text, nats, percentage
 from codi_int.cli._tables import note_lines
 from codi_int.sae.base import SAE
 from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
@@ -17,6 +17,7 @@ from codi_int.sae.site_sweep import SweepPlan
 from codi_int.sae.spliced import SplicedMetrics
 from codi_int.sae.stability import SHARED_FROM
 from codi_int.sae.sweep_table import table_rows
+from codi_int.sae.transcoding import RidgeComparison
 from codi_int.types import Site
 
 NAME_WIDTH = 24
@@ -109,6 +110,48 @@ def _change(spliced: SplicedMetrics) -> float:
     return spliced.logprob_spliced - spliced.logprob_clean
 
 
+def ridge_table(found: Mapping[str, RidgeComparison]) -> tuple[RenderableType, ...]:
+    """Transcoders beside ridge regression; names stand in the table where there are several."""
+    named = len(found) > 1
+    out = table(
+        *("transcoder",) * named,
+        Column("from", text=True),
+        Column("to", text=True),
+        "K",
+        "EV by dim",
+        "rank K",
+        Column("less that", rank=1),
+        Column("95% interval", rank=3, name="interval of less that"),
+        "ridge",
+        Column("less that", rank=2, name="less ridge"),
+        Column("95% interval", rank=4, name="interval of less ridge"),
+    )
+    for name, one in found.items():
+        out.add_row(
+            *(name,) * named,
+            str(one.source or "-"),
+            str(one.target or "-"),
+            str(one.k),
+            fixed(one.explained, 4),
+            fixed(one.of_rank_k, 4),
+            _signed(one.over_rank_k.value),
+            interval_text(one.over_rank_k.low, one.over_rank_k.high, _signed),
+            fixed(one.of_ridge, 4),
+            _signed(one.over_ridge.value),
+            interval_text(one.over_ridge.low, one.over_ridge.high, _signed),
+        )
+    words = (
+        "K: features per row of the transcoder on these rows. rank K: ridge regression cut to as many directions, the "
+        "same for every row; ridge: as it is. less that: the transcoder's less it, and the interval by bootstrap of "
+        "these problems, whole calculations."
+    )
+    return out, "", Text(words, style="dim")
+
+
+def _signed(difference: float) -> str:
+    return fixed(difference, 4, sign="+")
+
+
 def evaluation_page(found: SAEEvaluation) -> Page:
     """All measures of some SAEs."""
     names = short_names([sae.name for sae in found.saes])
@@ -120,6 +163,8 @@ def evaluation_page(found: SAEEvaluation) -> Page:
     parts: list[RenderableType] = [head, "", _quality(found.saes, names), "", _features(found, names)]
     if any(sae.spliced for sae in found.saes):
         parts += ["", _costs(found.saes, names)]
+    if ridges := {names[sae.name]: sae.ridge for sae in found.saes if sae.ridge is not None}:
+        parts += ["", *ridge_table(ridges)]
     if found.stability:
         parts += ["", _stability(found, names)]
     parts += [part for line in note_lines(found.notes) for part in ("", line)]
@@ -285,6 +330,7 @@ def file_document(sae: SAE, out: Path) -> dict[str, Any]:
         "d_sae": sae.d_sae,
         "k": config.k,
         "site": str(known.site) if known.site else known.hook_name,
+        **({} if not sae.is_transcoder else {"rebuilds": str(known.target) if known.target else None}),
         "model": known.model,
         "sha256": sae.sha256,
     }

@@ -105,7 +105,9 @@ def _run(options: EvalOptions, names: Sequence[str], folder: RunFolder, report: 
         train_data="" if training is None else problems_sha256(training),
     )
 
-    places = list(dict.fromkeys(sites.values()))  # each site once: SAEs of one site share its rows
+    # each site once: SAEs of one site share its rows; of a transcoder the site that it rebuilds as well
+    targets = [sae.target for sae in saes.values() if sae.target is not None]
+    places = list(dict.fromkeys([*sites.values(), *targets]))
 
     def rows(problems: "Sequence[Problem]", data: str, name: str) -> "Activations":
         return activations(
@@ -135,7 +137,9 @@ def _keep(found: "SAEEvaluation", out: Path) -> Kept:
 
     document = found.to_dict()
     write_json(out / "eval.json", document, indent=2)
-    write_csv(out / "eval.csv", document["saes"], list(document["saes"][0]))
+    # rows of transcoders have more columns than others
+    columns = dict.fromkeys(name for row in document["saes"] for name in row)
+    write_csv(out / "eval.csv", document["saes"], list(columns))
     # contiguous: safetensors refuses views, and a row of a stacked tensor is one
     rates = {sae.name: sae.held_out.activation_frequency.contiguous() for sae in found.saes}
     needs = sum(tensor.nbytes for tensor in rates.values())

@@ -43,13 +43,23 @@ class SAE(Shown, nn.Module, ABC):
         self.config = config
         self.asked_as: str | None = None  # what `load_sae` was asked for; no setting, so it is not in the config
         self.W_enc = nn.Parameter(torch.zeros(config.d_in, config.d_sae, dtype=config.torch_dtype))
-        self.W_dec = nn.Parameter(torch.zeros(config.d_sae, config.d_in, dtype=config.torch_dtype))
-        self.b_dec = nn.Parameter(torch.zeros(config.d_in, dtype=config.torch_dtype), requires_grad=config.decoder_bias)
+        self.W_dec = nn.Parameter(torch.zeros(config.d_sae, self.d_out, dtype=config.torch_dtype))
+        self.b_dec = nn.Parameter(torch.zeros(self.d_out, dtype=config.torch_dtype), requires_grad=config.decoder_bias)
 
     @property
     def d_in(self) -> int:
         """Width of the activations."""
         return self.config.d_in
+
+    @property
+    def d_out(self) -> int:
+        """Width of the activations that it rebuilds: those that it reads, except for a transcoder."""
+        return self.config.d_in if self.config.d_out is None else self.config.d_out
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it rebuilds the activations of another site than the one it reads."""
+        return self.config.d_out is not None
 
     @property
     def d_sae(self) -> int:
@@ -60,6 +70,11 @@ class SAE(Shown, nn.Module, ABC):
     def site(self) -> Site | None:
         """The site it was trained on, where that is known."""
         return self.config.provenance.site
+
+    @property
+    def target(self) -> Site | None:
+        """The site that a transcoder rebuilds, where that is known; None for an SAE."""
+        return self.config.provenance.target
 
     @property
     def name(self) -> str:
@@ -102,7 +117,7 @@ class SAE(Shown, nn.Module, ABC):
             SAEError: rows of another width.
         """
 
-    def decode(self, latents: Latents | Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_in"]:
+    def decode(self, latents: Latents | Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_out"]:
         """Activations rebuilt from sparse or dense latents, in the SAE's dtype."""
         d_sae = latents.d_sae if isinstance(latents, Latents) else latents.shape[-1]
         if d_sae != self.d_sae:
@@ -114,8 +129,8 @@ class SAE(Shown, nn.Module, ABC):
             return decode_topk(latents.values.to(self.W_dec.dtype), latents.indices, self.W_dec, self.b_dec)
         return torch.addmm(self.b_dec, latents.to(self.W_dec.dtype), self.W_dec)
 
-    def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
-        """The reconstruction of x."""
+    def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
+        """The reconstruction of x; of a transcoder, what it makes of x for its other site."""
         return self.decode(self.encode(x))
 
     def encoder_input(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
@@ -145,6 +160,25 @@ def check_fits(sae: SAE, model: HostModel, site: Site) -> None:
     Whatever the SAE's provenance leaves unknown is taken on trust; the width never is.
     """
     known = sae.config.provenance
+    if sae.is_transcoder:
+        raise SAEError(
+            f"{sae.name} is a transcoder: it reads {known.site or 'a site'} and rebuilds {known.target or 'another'}.",
+            "Take an SAE, which rebuilds what it reads; codi-int sae eval measures transcoders.",
+        )
+    check_host(sae, model)
+    if known.site is not None and known.site != site:
+        raise SAEError(f"The SAE was trained at {known.site}, not at {site}.", f"Use it at {known.site}.")
+    # SAEs of SAELens name a hook instead of a site: a layer is known then, a position is not
+    hook_name = hook_name_of(site)
+    if known.site is None and known.hook_name is not None and canonical_hook_name(known.hook_name) != hook_name:
+        raise SAEError(
+            f"The SAE was trained at {known.hook_name}, not at {hook_name}.", f"Use it at {known.hook_name}."
+        )
+
+
+def check_host(sae: SAE, model: HostModel) -> None:
+    """SAEError unless `sae` has the model's width and, where its provenance names one, is that model's own."""
+    known = sae.config.provenance
     if sae.d_in != model.d_model:
         raise SAEError(
             f"The SAE was trained on activations of width {sae.d_in}; the model's d_model is {model.d_model}.",
@@ -154,12 +188,4 @@ def check_fits(sae: SAE, model: HostModel, site: Site) -> None:
         raise SAEError(
             f"The SAE belongs to model {known.model or '?'} ({known.model_sha256[:12]}), not to {model.sha256[:12]}.",
             "Load the model that the SAE was trained on, or train an SAE on this one.",
-        )
-    if known.site is not None and known.site != site:
-        raise SAEError(f"The SAE was trained at {known.site}, not at {site}.", f"Use it at {known.site}.")
-    # SAEs of SAELens name a hook instead of a site: a layer is known then, a position is not
-    hook_name = hook_name_of(site)
-    if known.site is None and known.hook_name is not None and canonical_hook_name(known.hook_name) != hook_name:
-        raise SAEError(
-            f"The SAE was trained at {known.hook_name}, not at {hook_name}.", f"Use it at {known.hook_name}."
         )

@@ -12,6 +12,8 @@ from codi_int.types import Site
 
 RULES = ("relu", "abs")
 ARCHITECTURES = ("topk", "jumprelu", "gated", "standard")
+TRANSCODING = ("jumprelu", "standard")
+"""encoders that transcoders have in SAELens' format"""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -21,6 +23,8 @@ class Provenance:
 
     site: Site | None = None
     """the site whose activations it was trained on"""
+    target: Site | None = None
+    """of a transcoder: the site whose activations it rebuilds from those"""
     hook_name: str | None = None
     """TransformerLens name, where another tool stored no more than that (it knows no thought position)"""
     model: str | None = None
@@ -65,6 +69,8 @@ class SAEConfig:
     """whether there is a decoder bias; False keeps it at zero"""
     dtype: str = "float32"
     """dtype of the weights, by torch's name"""
+    d_out: int | None = None
+    """of a transcoder: width of the activations that it rebuilds; None for an SAE, which rebuilds what it reads"""
     provenance: Provenance = field(default_factory=Provenance)
     """where it comes from"""
 
@@ -74,10 +80,25 @@ class SAEConfig:
         check_choice("architecture", self.architecture, ARCHITECTURES)
         check_choice("rule", self.rule, RULES)
         check_choice("dtype", self.dtype, tuple(DTYPES))
+        if self.d_out is not None:
+            self._check_transcoder(self.d_out)
         if self.architecture == "topk":
             check_k(self.k, self.d_sae)
         elif self.k is not None:
             raise ConfigError(f"k={self.k} was given to a {self.architecture} SAE.", "Only 'topk' takes k.")
+
+    def _check_transcoder(self, d_out: int) -> None:
+        """ConfigError for what SAELens' transcoders, whose files these are, do not have."""
+        check_count("d_out", d_out)
+        if self.apply_b_dec_to_input:
+            raise ConfigError(
+                "A transcoder's decoder bias belongs to another site than its input, so it is not subtracted there.",
+                "Leave apply_b_dec_to_input out.",
+            )
+        if self.architecture not in TRANSCODING:
+            raise ConfigError(
+                f"There are no transcoders of architecture {self.architecture!r}.", f"Known: {', '.join(TRANSCODING)}."
+            )
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -114,7 +135,8 @@ def hook_name_of(site: Site) -> str:
     """TransformerLens' name of the tensor at `site`; it says nothing of the thought position."""
     if site.layer is None:
         return {"thought": "hook_thought", "final_norm": "ln_final.hook_normalized"}[site.component]
-    return f"blocks.{site.layer}.hook_{site.component}"
+    # a head is a slice of this tensor, and SAELens has no word for which: the site in the file says it
+    return f"blocks.{site.layer}.{'hook_' + site.component if site.head is None else 'attn.hook_result'}"
 
 
 # TransformerBridge (TransformerLens 3) names what leaves a part of the block; its own aliases are these.

@@ -9,13 +9,15 @@ from codi_int.errors import ConfigError, SAEError
 from codi_int.model.hooked import CodiModel
 from codi_int.notes import give, sae_notes
 from codi_int.progress import Progress
+from codi_int.records import flatten
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations
-from codi_int.sae.base import SAE, check_fits
+from codi_int.sae.base import SAE, check_fits, check_host
 from codi_int.sae.compare import DecoderStructure, GridPoint, decoder_structure, relative_efficiency
 from codi_int.sae.metrics import SAEMetrics, measure
 from codi_int.sae.spliced import SplicedMetrics, measure_spliced_all
 from codi_int.sae.stability import Stability, reseed_stability
 from codi_int.sae.sweep_table import spliced_measures
+from codi_int.sae.transcoding import RidgeComparison, Rows, compare_with_ridge
 from codi_int.types import Problem, Site
 
 Report = Progress
@@ -48,7 +50,11 @@ class EvaluatedSAE:
     structure: DecoderStructure | None
     """cosines between decoder rows; None with one feature"""
     spliced: SplicedMetrics | None
-    """what it costs the model, where that was measured"""
+    """what it costs the model, where that was measured; None for a transcoder"""
+    target: Site | None = None
+    """of a transcoder: the site that it rebuilds"""
+    ridge: RidgeComparison | None = None
+    """of a transcoder, where training rows were given: ridge regression beside it"""
 
     def point(self) -> GridPoint:
         """For fronts and efficiency; dead on training rows where known, as published, else on held-out ones."""
@@ -79,7 +85,16 @@ class EvaluatedSAE:
             "mean_nearest_cosine": self.structure.mean_nearest if self.structure else None,
             "mean_abs_cosine": self.structure.mean_abs_cosine if self.structure else None,
             **spliced_measures(self.spliced),
+            **self._ridge(),
         }
+
+    def _ridge(self) -> dict[str, Any]:
+        """Columns of a transcoder; none for SAEs, whose rows stay as they are."""
+        if self.target is None:
+            return {}
+        found = {} if self.ridge is None else flatten(self.ridge)
+        names = [name for name in RidgeComparison.columns if name not in ("source", "target", "k")]
+        return {"target": str(self.target), **{f"ridge_{name}": found.get(name) for name in names}}
 
 
 @dataclass(frozen=True)
@@ -161,7 +176,9 @@ def evaluate_saes(
     """
     # everything is checked before the model runs: a misfit is found in seconds, not after the first SAEs
     check_saes(model, saes, sites)
-    costs = _spliced(model, saes, sites, data.problems, progress) if splice else {}
+    # a transcoder stands for the way between two sites and rebuilds none of them, so there is no place to splice it in
+    whole = {name: sae for name, sae in saes.items() if not sae.is_transcoder}
+    costs = _spliced(model, whole, sites, data.problems, progress) if splice and whole else {}
     found: list[EvaluatedSAE] = []
     for name, sae in saes.items():
         evaluated = _evaluated(
@@ -186,7 +203,7 @@ def evaluate_saes(
         held_out=data.name,
         data_sha256=problems_sha256(data.problems),
         saes=tuple(found),
-        stability=reseed_stability(saes, sites, alive),
+        stability=reseed_stability(whole, sites, alive),
         notes=notes,
     )
 
@@ -196,7 +213,28 @@ def check_saes(model: CodiModel, saes: Mapping[str, SAE], sites: Mapping[str, Si
     if not saes:
         raise ConfigError("There are no SAEs to measure.", "Give at least one.")
     for name, sae in saes.items():
-        check_fits(sae, model, model.check_site(sites[name]))
+        site = model.check_site(sites[name])
+        if not sae.is_transcoder:
+            check_fits(sae, model, site)
+            continue
+        check_host(sae, model)
+        if sae.site not in (None, site):
+            raise SAEError(f"{name} reads {sae.site}, not {site}.", f"Measure it at {sae.site}.")
+        model.check_site(target_of(name, sae))
+        if sae.d_out != model.d_model:
+            raise SAEError(
+                f"{name} rebuilds activations of width {sae.d_out}; the model's d_model is {model.d_model}.",
+                "Use one that was trained on this model.",
+            )
+
+
+def target_of(name: str, sae: SAE) -> Site:
+    """The site that a transcoder rebuilds; SAEError where it does not say."""
+    if sae.target is None:
+        raise SAEError(
+            f"{name} does not say which site it rebuilds.", 'Write it into cfg.json: "metadata": {"target": "L14.P4"}.'
+        )
+    return sae.target
 
 
 def site_of(name: str, sae: SAE, layer: int | None = None, position: int | None = None) -> Site:
@@ -218,8 +256,11 @@ def trained_as(sae: SAE) -> str:
 def _evaluated(
     model: CodiModel, name: str, sae: SAE, site: Site, data: EvaluationData, spliced: SplicedMetrics | None
 ) -> EvaluatedSAE:
+    target = target_of(name, sae) if sae.is_transcoder else None
+
     def rows(where: Activations) -> SAEMetrics:
-        return measure(sae, where.at(site).values.to(model.device))
+        rebuilt = None if target is None else where.at(target).values.to(model.device)
+        return measure(sae, where.at(site).values.to(model.device), rebuilt)
 
     # the config has a rule for every architecture, but only TopK ranks by it
     topk = sae.config.architecture == "topk"
@@ -236,7 +277,17 @@ def _evaluated(
         # cosines between rows take two of them
         structure=decoder_structure(sae) if sae.d_sae > 1 else None,
         spliced=spliced,
+        target=target,
+        ridge=None if target is None or data.train is None else _against_ridge(model, sae, (site, target), data),
     )
+
+
+def _against_ridge(model: CodiModel, sae: SAE, sites: tuple[Site, Site], data: EvaluationData) -> RidgeComparison:
+    def rows(where: Activations) -> Rows:
+        return Rows(*(where.at(site).values.to(model.device) for site in sites))
+
+    assert data.train is not None
+    return compare_with_ridge(sae, rows(data.train), rows(data.held_out), data.problems)
 
 
 def _spliced(
@@ -263,6 +314,8 @@ def _spliced(
 
 
 def _doubts(row: EvaluatedSAE) -> tuple[str, ...]:
+    if row.target is not None:  # the target may hold little of what it reads; ridge regression tells
+        return ()
     spliced = row.spliced
     accuracies = None if spliced is None else (spliced.accuracy_clean, spliced.accuracy_spliced)
     return sae_notes(row.name, row.held_out.explained_variance, accuracies)

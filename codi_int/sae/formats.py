@@ -22,6 +22,8 @@ class Encoder(NamedTuple):
     """one of `config.ARCHITECTURES`"""
     rule: str = "abs"
     """`topk` only"""
+    transcodes: bool = False
+    """whether it rebuilds another site than the one it reads"""
 
 
 SAELENS_VERSION = "6.54.12"
@@ -35,8 +37,11 @@ NAMES_ON_DISK = {
     "standard": Encoder("standard"),
     "batchtopk": Encoder("jumprelu"),
     "matryoshka_batchtopk": Encoder("jumprelu"),
+    "transcoder": Encoder("standard", transcodes=True),
+    "jumprelu_transcoder": Encoder("jumprelu", transcodes=True),
 }
-"""their name -> ours; the last two are training checkpoints, which their own export turns into `jumprelu`"""
+"""their name -> ours; `batchtopk` and `matryoshka_batchtopk` are training checkpoints, which their own export turns
+into `jumprelu`"""
 
 
 def config_to_json(config: SAEConfig) -> dict[str, Any]:
@@ -48,6 +53,7 @@ def config_to_json(config: SAEConfig) -> dict[str, Any]:
         "model_name": known.model,
         "hook_name": hook_name_of(known.site) if known.site else known.hook_name,
         "site": str(known.site) if known.site else None,
+        **({} if known.target is None else {"target": str(known.target), "hook_name_out": hook_name_of(known.target)}),
         "model_sha256": known.model_sha256,
         "training_data": known.training_data,
         "data_sha256": known.data_sha256,
@@ -60,6 +66,8 @@ def config_to_json(config: SAEConfig) -> dict[str, Any]:
     # what another tool noted comes last: its own version of the format stands there, where it had one
     metadata |= known.noted
     text: dict[str, Any] = {"architecture": name, "d_in": config.d_in, "d_sae": config.d_sae, "dtype": config.dtype}
+    if config.d_out is not None:
+        text["d_out"] = config.d_out
     if config.k is not None:
         # their TopK may rank by pre-activation times decoder norm; ours does not, and the file must say so
         text |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
@@ -69,7 +77,9 @@ def config_to_json(config: SAEConfig) -> dict[str, Any]:
 
 def _means(ours: Encoder, config: SAEConfig) -> bool:
     """Whether this is the config's architecture and rule; only `topk` has a rule."""
-    return ours.architecture == config.architecture and (config.architecture != "topk" or ours.rule == config.rule)
+    if ours.architecture != config.architecture or ours.transcodes != (config.d_out is not None):
+        return False
+    return config.architecture != "topk" or ours.rule == config.rule
 
 
 def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
@@ -81,10 +91,10 @@ def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
     for key in ("normalize_activations", "reshape_activations"):
         if raw.get(key, "none") != "none":
             raise SAEError(f"{key}={raw[key]!r} is not supported.", _remedy(raw[key]))
-    missing = [key for key in ("d_in", "d_sae") if key not in raw]
+    architecture, rule, transcodes = NAMES_ON_DISK[name]
+    missing = [key for key in ("d_in", "d_sae", *(["d_out"] if transcodes else [])) if key not in raw]
     if missing:
         raise SAEError(f"{' and '.join(missing)} missing.", "Write the file again with the tool that trained the SAE.")
-    architecture, rule = NAMES_ON_DISK[name]
     metadata = raw["metadata"]
     return SAEConfig(
         d_in=raw["d_in"],
@@ -92,8 +102,9 @@ def config_from_json(raw: Mapping[str, Any]) -> SAEConfig:
         k=raw.get("k") if architecture == "topk" else None,
         rule=rule,
         architecture=architecture,
+        d_out=raw["d_out"] if transcodes else None,
         # where a file does not say, SAELens' own default holds, unlike ours: the bias is subtracted
-        apply_b_dec_to_input=bool(raw.get("apply_b_dec_to_input", True)),
+        apply_b_dec_to_input=bool(raw.get("apply_b_dec_to_input", not transcodes)),
         decoder_bias=bool(metadata.get("decoder_bias", True)),
         dtype=str(raw.get("dtype", "float32")).removeprefix("torch."),
         provenance=_provenance(metadata),
@@ -145,16 +156,21 @@ def _modern(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 VERSIONS = ("sae_lens_version", "sae_lens_training_version")
-OWN_METADATA = ("site", "model_sha256", "training_data", "data_sha256", "seed", "recipe", "measures", "decoder_bias")
+OWN_METADATA = (
+    *("site", "target", "model_sha256", "training_data", "data_sha256", "seed", "recipe", "measures"),
+    "decoder_bias",
+)
 """entries of the metadata that are ours; SAELens keeps them as they are"""
 
 
 def _provenance(metadata: Mapping[str, Any]) -> Provenance:
     """What the metadata of a `cfg.json` says about where the SAE comes from."""
-    site = metadata.get("site")
-    if site is not None and not isinstance(site, str):
-        raise SAEError(f"The metadata's site is {site!r}, no text.", "Write such as L14.P3, or leave it out.")
-    known = {"model_name", "hook_name", *OWN_METADATA}
+    site, target = metadata.get("site"), metadata.get("target")
+    for key, one in (("site", site), ("target", target)):
+        if one is not None and not isinstance(one, str):
+            raise SAEError(f"The metadata's {key} is {one!r}, no text.", "Write such as L14.P3, or leave it out.")
+    # written again from the target, where that is known; of other tools' transcoders it is all that tells of it
+    known = {"model_name", "hook_name", *OWN_METADATA, *(["hook_name_out"] if target else [])}
     noted = {key: value for key, value in metadata.items() if key not in known}
     if "decoder_bias" in metadata:
         # Ours, perhaps by way of an object of SAELens, which fills in both versions. Without them a config of ours
@@ -162,6 +178,7 @@ def _provenance(metadata: Mapping[str, Any]) -> Provenance:
         noted = {key: value for key, value in noted.items() if key not in VERSIONS}
     return Provenance(
         site=Site.parse(site) if site else None,
+        target=Site.parse(target) if target else None,
         hook_name=None if site else metadata.get("hook_name"),
         model=metadata.get("model_name"),
         model_sha256=metadata.get("model_sha256"),

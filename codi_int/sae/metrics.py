@@ -47,25 +47,35 @@ class SAEMetrics:
 
 
 @torch.no_grad()
-def measure(sae: SAE, activations: Float[Tensor, "n d_in"]) -> SAEMetrics:
+def measure(
+    sae: SAE, activations: Float[Tensor, "n d_in"], target: Float[Tensor, "m d_out"] | None = None
+) -> SAEMetrics:
     """Measure `sae` on `activations`.
 
+    Args:
+        sae: the SAE or transcoder.
+        activations: what it reads.
+        target: what a transcoder has to rebuild, row by row; None for an SAE, which rebuilds what it reads.
+
     Raises:
-        DataError: fewer than two rows, NaN or inf, or no variance at all.
+        DataError: fewer than two rows, NaN or inf, no variance at all, or targets that do not match the rows.
     """
     check_activations(activations, least_rows=2)
+    if target is not None:
+        check_target(activations, target)
+    wanted = activations if target is None else target
     # in chunks: the pre-activations [n, d_sae] of all rows at once would be the largest tensor
-    residual, latents = torch.empty_like(activations), _Firing(sae.d_sae)
+    residual, latents = torch.empty_like(wanted), _Firing(sae.d_sae)
     for start in range(0, activations.shape[0], ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         found = sae.encode(activations[rows])
-        residual[rows] = activations[rows] - sae.decode(found).to(activations.dtype)
+        residual[rows] = wanted[rows] - sae.decode(found).to(wanted.dtype)
         latents.add(found)
     n_rows, fired = activations.shape[0], latents.rows_fired
     return SAEMetrics(
         n_rows=n_rows,
-        explained_variance=explained_variance(activations, residual),
-        explained_variance_per_dimension=explained_variance_per_dimension(activations, residual),
+        explained_variance=explained_variance(wanted, residual),
+        explained_variance_per_dimension=explained_variance_per_dimension(wanted, residual),
         mse=float(residual.double().square().mean()),
         l0=float(fired.sum()) / n_rows,
         dead_share=float((fired == 0).double().mean()),
@@ -97,6 +107,16 @@ def check_activations(activations: Tensor, least_rows: int) -> None:
         raise DataError("The activations contain NaN or inf.", "Capture them again; 16 bit may have overflowed.")
     if not bool((activations != activations[0]).any()):
         raise DataError("The activations are constant: every row is the same.", "Check site and data of the capture.")
+
+
+def check_target(activations: Tensor, target: Tensor) -> None:
+    """DataError unless `target` has a row for each of `activations`, finite, and not all alike."""
+    check_activations(target, least_rows=2)
+    if target.shape[0] != activations.shape[0]:
+        raise DataError(
+            f"{activations.shape[0]} rows are read and {target.shape[0]} are to be rebuilt.",
+            "Give the activations of the same problems at both sites, in one order.",
+        )
 
 
 class _Firing:

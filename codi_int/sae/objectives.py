@@ -41,8 +41,16 @@ class Objective(ABC):
         self.n_steps = 0
 
     @abstractmethod
-    def loss(self, batch: Float[Tensor, "n d_in"], k: int | None) -> StepLoss:
-        """The loss of one batch with this k."""
+    def loss(
+        self, batch: Float[Tensor, "n d_in"], k: int | None, target: Float[Tensor, "n d_out"] | None = None
+    ) -> StepLoss:
+        """The loss of one batch with this k.
+
+        Args:
+            batch: what is read.
+            k: features kept, where the architecture takes k.
+            target: what a transcoder has to rebuild; None is the batch itself.
+        """
 
     def after_step(self) -> None:
         """Put constraints back after a step of Adam."""
@@ -115,16 +123,19 @@ class TopKObjective(Objective):
         self.sae: TopKSAE = TopKSAE(settings(config, d_in, known, k=config.k, rule=config.rule))
         self.dead = DeadFeatures(config.d_sae, config.aux.dead_after) if config.aux else None
 
-    def loss(self, batch: Float[Tensor, "n d_in"], k: int | None) -> StepLoss:
+    def loss(
+        self, batch: Float[Tensor, "n d_in"], k: int | None, target: Float[Tensor, "n d_out"] | None = None
+    ) -> StepLoss:
         """See the class."""
+        target = batch if target is None else target
         latents = self.sae.encode_with(batch, k or self.sae.k)
-        residual = batch - self.sae.decode(latents)
+        residual = target - self.sae.decode(latents)
         total = mse = residual.square().mean()
         # Matryoshka: the k are chosen once among all features, and each prefix has to rebuild x with those of them that
         # it holds. A value times False is 0, so shapes stay and nothing is chosen again. The whole is `total` already.
         for width in self.config.prefixes()[:-1]:
             inner = Latents(latents.values * (latents.indices < width), latents.indices, latents.d_sae)
-            total = total + (batch - self.sae.decode(inner)).square().mean()
+            total = total + (target - self.sae.decode(inner)).square().mean()
         # kept is not fired: under `relu` a kept feature may have the value 0
         fires = (latents.values != 0).flatten().long()
         fired = torch.zeros(self.sae.d_sae, dtype=torch.int64, device=batch.device)
@@ -151,16 +162,21 @@ class TopKObjective(Objective):
 
 
 class BatchTopKObjective(Objective):
-    """Mean squared error with the k * n largest activations of the whole batch (Bussmann et al. 2024)."""
+    """Mean squared error with the k * n largest activations of the whole batch (Bussmann et al. 2024).
 
-    def __init__(self, config: SAETrainingConfig, d_in: int, known: Provenance) -> None:
+    For `transcoder` the error is that of another site's activations (Dunefsky et al. 2024), and d_out their width.
+    """
+
+    def __init__(self, config: SAETrainingConfig, d_in: int, known: Provenance, d_out: int | None = None) -> None:
         super().__init__(config)
-        self.sae: JumpReLUSAE = JumpReLUSAE(settings(config, d_in, known, architecture="jumprelu"))
+        self.sae: JumpReLUSAE = JumpReLUSAE(settings(config, d_in, known, architecture="jumprelu", d_out=d_out))
         # trained as a TopK over the batch, kept as a JumpReLU; the threshold is found at the end and not learned
         self.sae.threshold.requires_grad_(False)
         self.dead = DeadFeatures(config.d_sae, config.aux.dead_after) if config.aux else None
 
-    def loss(self, batch: Float[Tensor, "n d_in"], k: int | None) -> StepLoss:
+    def loss(
+        self, batch: Float[Tensor, "n d_in"], k: int | None, target: Float[Tensor, "n d_out"] | None = None
+    ) -> StepLoss:
         """See the class."""
         assert k is not None
         acts = self.sae.preactivations(batch).relu()
@@ -168,7 +184,7 @@ class BatchTopKObjective(Objective):
         mask = torch.zeros_like(acts).flatten().scatter_(0, kept.indices, 1.0).view_as(acts)
         # rows may keep more or fewer than k: only the mean over the batch is k
         acts = acts * mask
-        residual = batch - self.sae.decode(acts)
+        residual = (batch if target is None else target) - self.sae.decode(acts)
         mse, fired = residual.square().mean(), (acts != 0).sum(dim=0)
         total = mse
         if self.dead is not None and self.config.aux is not None:
@@ -250,16 +266,18 @@ class JumpReLUObjective(Objective):
         self.sae: JumpReLUSAE = JumpReLUSAE(settings(config, d_in, known, architecture="jumprelu"))
         torch.nn.init.constant_(self.sae.threshold, config.sparsity.threshold)
 
-    def loss(self, batch: Float[Tensor, "n d_in"], k: int | None) -> StepLoss:
+    def loss(
+        self, batch: Float[Tensor, "n d_in"], k: int | None, target: Float[Tensor, "n d_out"] | None = None
+    ) -> StepLoss:
         """See the class; the penalty is L0, or 2/target * (L0 - target)^2 where a target is set."""
         sae, width = self.sae, self.sparsity.bandwidth
         pre = sae.preactivations(batch)
         # two functions of the same pre-activations: one carries the reconstruction's gradient, the other that of L0
         acts: Tensor = _JumpReLU.apply(pre, sae.threshold, width)  # type: ignore[no-untyped-call]
         steps: Tensor = _Step.apply(pre, sae.threshold, width)  # type: ignore[no-untyped-call]
-        l0, target = steps.sum(dim=1), self.sparsity.target_l0
-        penalty = l0 if target is None else 2 / target * (l0 - target) ** 2
-        squared = (batch - sae.decode(acts)).square()
+        l0, wanted = steps.sum(dim=1), self.sparsity.target_l0
+        penalty = l0 if wanted is None else 2 / wanted * (l0 - wanted) ** 2
+        squared = ((batch if target is None else target) - sae.decode(acts)).square()
         total = squared.sum(dim=1).mean() + self.penalty_weight() * penalty.mean()
         return StepLoss(total, squared.mean().detach(), (acts != 0).sum(dim=0))
 
@@ -277,10 +295,12 @@ class StandardObjective(Objective):
         super().__init__(config)
         self.sae: StandardSAE = StandardSAE(settings(config, d_in, known, architecture="standard"))
 
-    def loss(self, batch: Float[Tensor, "n d_in"], k: int | None) -> StepLoss:
+    def loss(
+        self, batch: Float[Tensor, "n d_in"], k: int | None, target: Float[Tensor, "n d_out"] | None = None
+    ) -> StepLoss:
         """See the class."""
         acts = self.sae.activations(batch)
-        squared = (batch - self.sae.decode(acts)).square()
+        squared = ((batch if target is None else target) - self.sae.decode(acts)).square()
         # weighted by decoder norms, the penalty does not change when a feature's activation shrinks and its row grows
         penalty = (acts * self.sae.W_dec.norm(dim=1)).sum(dim=1).mean()
         total = squared.sum(dim=1).mean() + self.penalty_weight() * penalty
@@ -294,15 +314,18 @@ class GatedObjective(Objective):
         super().__init__(config)
         self.sae: GatedSAE = GatedSAE(settings(config, d_in, known, architecture="gated"))
 
-    def loss(self, batch: Float[Tensor, "n d_in"], k: int | None) -> StepLoss:
+    def loss(
+        self, batch: Float[Tensor, "n d_in"], k: int | None, target: Float[Tensor, "n d_out"] | None = None
+    ) -> StepLoss:
         """See the class; as in SAELens, the gates' reconstruction trains the decoder too."""
         sae = self.sae
         acts, gates = sae.activations(batch), sae.gates(batch).relu()
-        squared = (batch - sae.decode(acts)).square()
+        target = batch if target is None else target
+        squared = (target - sae.decode(acts)).square()
         # Only the gates are penalised, so the magnitudes do not shrink. `gate > 0` has no gradient: it is `from_gates`
         # and the penalty that train the gates (Rajamanoharan et al. 2024a, whose decoder is held still in that term).
         penalty = (gates * sae.W_dec.norm(dim=1)).sum(dim=1).mean()
-        from_gates = (batch - sae.decode(gates)).square().sum(dim=1).mean()
+        from_gates = (target - sae.decode(gates)).square().sum(dim=1).mean()
         total = squared.sum(dim=1).mean() + self.penalty_weight() * penalty + from_gates
         return StepLoss(total, squared.mean().detach(), (acts != 0).sum(dim=0))
 
@@ -311,6 +334,7 @@ OBJECTIVES: dict[str, Any] = {
     "topk": TopKObjective,
     "matryoshka": TopKObjective,
     "batchtopk": BatchTopKObjective,
+    "transcoder": BatchTopKObjective,
     "jumprelu": JumpReLUObjective,
     "gated": GatedObjective,
     "standard": StandardObjective,

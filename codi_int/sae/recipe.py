@@ -7,8 +7,8 @@ from typing import Any
 from codi_int.errors import ConfigError
 from codi_int.sae.config import RULES, check_choice, check_count, check_k, check_positive
 
-TRAINABLE = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated", "standard")
-TAKES_K = ("topk", "batchtopk", "matryoshka")
+TRAINABLE = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated", "standard", "transcoder")
+TAKES_K = ("topk", "batchtopk", "matryoshka", "transcoder")
 BIAS_INITS = ("linear", "zero", "mean")
 DECODER_NORMS = ("init", "unit")
 PRODUCTS = ("float32", "bfloat16")
@@ -85,7 +85,7 @@ class SAETrainingConfig:
     d_sae: int
     """number of features"""
     k: int | None = None
-    """features kept per row (on average for `batchtopk`; at the end, where k is annealed)"""
+    """features kept per row (on average for `batchtopk` and `transcoder`; at the end, where k is annealed)"""
     architecture: str = "topk"
     """one of `TRAINABLE`"""
     rule: str = "abs"
@@ -147,6 +147,11 @@ class SAETrainingConfig:
             )
         self._check_sparsity()
         self._check_widths()
+        if self.architecture == "transcoder" and (self.tied_init or self.apply_b_dec_to_input):
+            raise ConfigError(
+                "A transcoder's encoder and decoder belong to two sites, so neither weights nor bias are shared.",
+                "Leave tied_init and apply_b_dec_to_input out.",
+            )
 
     def _check_sparsity(self) -> None:
         """ConfigError unless k, annealing, AuxK and penalty are those that the architecture takes."""

@@ -107,9 +107,10 @@ def _build(raw: Mapping[str, Any], weights: Mapping[str, Tensor], config_at: obj
         raise SAEError(f"{config_at}: {error.rule}", error.remedy) from None
     # Before anything is allocated: a config of a few bytes may ask for more memory than there is.
     decoder = weights.get("W_dec")
-    if decoder is not None and tuple(decoder.shape) != (config.d_sae, config.d_in):
+    expected = (config.d_sae, config.d_out or config.d_in)
+    if decoder is not None and tuple(decoder.shape) != expected:
         raise SAEError(
-            f"{weights_at}: W_dec has shape {list(decoder.shape)}; cfg.json makes it {[config.d_sae, config.d_in]}.",
+            f"{weights_at}: W_dec has shape {list(decoder.shape)}; cfg.json makes it {list(expected)}.",
             "The two files do not belong together: export the SAE again.",
         )
     sae = CLASSES[config.architecture](config)

@@ -14,7 +14,7 @@ from torch import Tensor
 from codi_int.errors import ConfigError
 from codi_int.sae.config import Provenance
 from codi_int.sae.many import SAEJob, train_many
-from codi_int.sae.metrics import check_activations
+from codi_int.sae.metrics import check_activations, check_target
 from codi_int.sae.objectives import Objective
 from codi_int.sae.recipe import SAETrainingConfig
 from codi_int.sae.training_start import EpochRecord, TrainedSAE, check_batch, initial, order_rows, prune
@@ -41,6 +41,7 @@ def train_sae(
     config: SAETrainingConfig,
     provenance: Provenance | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    target: Float[Tensor, "m d_out"] | SiteActivations | None = None,
 ) -> TrainedSAE:
     """Train an SAE; the same seed gives the same bytes on one machine with one thread count.
 
@@ -49,12 +50,20 @@ def train_sae(
         config: the recipe.
         provenance: what is known of model and data; site, seed and recipe are filled in.
         on_epoch: called after every epoch.
+        target: for architecture `transcoder`: what is to be rebuilt from each row, the same problems at another site.
 
     Raises:
-        ConfigError: fewer rows than one batch.
-        DataError: NaN, inf or constant activations.
+        ConfigError: fewer rows than one batch; a target without `transcoder`, or that without a target.
+        DataError: NaN, inf or constant activations; targets that do not match the rows.
     """
+    if (target is not None) != (config.architecture == "transcoder"):
+        raise ConfigError(
+            f"Architecture {config.architecture!r} {'needs' if target is None else 'takes no'} target.",
+            "Give architecture transcoder with the activations that it is to rebuild: target=batch.at(Site(14, 4)).",
+        )
     known = provenance or Provenance()
+    if isinstance(target, SiteActivations):
+        known, target = replace(known, target=target.site), target.values
     if isinstance(activations, SiteActivations):
         known, activations = replace(known, site=activations.site), activations.values
     # autograd here multiplies in the dtype of the weights; narrow operands beside float32 weights only `many` has
@@ -63,10 +72,13 @@ def train_sae(
     x = activations.detach().float()
     check_activations(x, least_rows=2)
     check_batch(x.shape[0], config.batch_size)
+    if target is not None:
+        target = target.detach().float()
+        check_target(x, target)
     known = replace(known, seed=config.seed, recipe=asdict(config))
     # on the CPU whatever the device, and drawn from in this order: initial weights, then the order of each epoch
     generator = torch.Generator().manual_seed(config.seed)
-    run = _Run(initial(x, config, known, generator))
+    run = _Run(initial(x, config, known, generator, target), target)
     curve = []
     for epoch in range(config.n_epochs):
         curve.append(run.epoch(epoch, x, order_rows(x.shape[0], generator).to(x.device)))
@@ -91,8 +103,9 @@ def _train_stacked(
 class _Run:
     """One SAE while it is being trained."""
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, target: Tensor | None = None) -> None:
         self.objective = objective
+        self.target = target
         self.config = objective.config
         # b_dec is frozen without a decoder bias, and the threshold where `finish` sets it
         trainable = [parameter for parameter in objective.sae.parameters() if parameter.requires_grad]
@@ -105,7 +118,7 @@ class _Run:
         fired = torch.zeros(self.objective.sae.d_sae, dtype=torch.int64, device=x.device)
         total = x.new_zeros((), dtype=torch.float64)
         for rows in torch.split(order, self.config.batch_size):
-            loss = self.objective.loss(x[rows], k)
+            loss = self.objective.loss(x[rows], k, None if self.target is None else self.target[rows])
             if self.adam is not None:
                 self.adam.zero_grad(set_to_none=True)
                 loss.total.backward()

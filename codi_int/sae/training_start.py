@@ -62,10 +62,15 @@ def order_rows(n_rows: int, generator: torch.Generator) -> Int[Tensor, " n"]:
 
 
 def initial(
-    x: Float[Tensor, "n d_in"], config: SAETrainingConfig, known: Provenance, generator: torch.Generator
+    x: Float[Tensor, "n d_in"],
+    config: SAETrainingConfig,
+    known: Provenance,
+    generator: torch.Generator,
+    target: Float[Tensor, "n d_out"] | None = None,
 ) -> Objective:
     """The untrained SAE inside its objective: both layers like `nn.Linear`, decoder rows of unit norm."""
-    objective: Objective = OBJECTIVES[config.architecture](config, x.shape[1], known)
+    width = {} if target is None else {"d_out": target.shape[1]}
+    objective: Objective = OBJECTIVES[config.architecture](config, x.shape[1], known, **width)
     sae = objective.sae
     # `nn.Linear` draws weights and bias uniformly within 1 / sqrt(fan-in): d_in for the encoder, d_sae for the decoder.
     # Each draw moves the generator, so another order of these lines would give other SAEs for the same seed.
@@ -82,7 +87,7 @@ def initial(
         if config.decoder_bias and config.bias_init == "linear":
             sae.b_dec.uniform_(-(sae.d_sae**-0.5), sae.d_sae**-0.5, generator=generator)
         elif config.decoder_bias and config.bias_init == "mean":
-            sae.b_dec.copy_(x.mean(dim=0))
+            sae.b_dec.copy_((x if target is None else target).mean(dim=0))
     # drawn on the CPU and moved: a GPU's generator would give other numbers
     sae.to(x.device)
     if config.freeze == "all":
@@ -115,7 +120,7 @@ def draw_directions(sae: SAE, x: Float[Tensor, "n d_in"]) -> None:
 
 def prune(sae: SAE, x: Float[Tensor, "n d_in"]) -> SAE:
     """`sae` without the features that fire on no row of x."""
-    alive = (measure(sae, x).activation_frequency > 0).nonzero().flatten()
+    alive = (measure(sae, x, sae(x) if sae.is_transcoder else None).activation_frequency > 0).nonzero().flatten()
     # fewer features may be left than k asks for
     k = None if sae.config.k is None else min(sae.config.k, len(alive))
     small = type(sae)(replace(sae.config, d_sae=len(alive), k=k))

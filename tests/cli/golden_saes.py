@@ -6,13 +6,16 @@ from pathlib import Path
 import torch
 
 from codi_int.cli.sae_train import TrainOptions
+from codi_int.records import Estimate
 from codi_int.sae import SAEMetrics, SAETrainingConfig
+from codi_int.sae.at_site import TrainedAtSite
 from codi_int.sae.compare import DecoderStructure
 from codi_int.sae.evaluate import EvaluatedSAE, SAEEvaluation
 from codi_int.sae.grid import SweepGrid, SweepRow
 from codi_int.sae.site_sweep import SweepPlan
 from codi_int.sae.spliced import SplicedMetrics
 from codi_int.sae.stability import Stability
+from codi_int.sae.transcoding import RidgeComparison
 from codi_int.types import (
     Problem,
     Site,
@@ -58,6 +61,28 @@ def spliced(number: int) -> SplicedMetrics:
 
 TRAIN_OPTIONS = TrainOptions(out=Path("runs/sae"), layer=4, position=2, model="codi-mini", held_out="stories:held")
 TRAIN_CONFIG = SAETrainingConfig(d_sae=512, k=16, seed=17, architecture="matryoshka")
+TRAIN_SITES = (Site(4, 2), None)
+TRANSCODER_CONFIG = SAETrainingConfig(d_sae=512, k=16, seed=17, architecture="transcoder")
+TRANSCODER_SITES = (Site(4, 2), Site(None, 3, "thought"))
+
+
+def ridge(number: int) -> RidgeComparison:
+    return RidgeComparison(
+        *TRANSCODER_SITES,
+        k=15 + number,
+        explained=0.71234 + 0.01 * number,
+        of_rank_k=0.65432 + 0.01 * number,
+        of_ridge=0.74567,
+        over_rank_k=Estimate(0.05802, 0.04321, 0.07219),
+        over_ridge=Estimate(-0.03333 + 0.01 * number, -0.04567, -0.01987),
+        penalty=1e-3,
+    )
+
+
+def transcoder() -> TrainedAtSite:
+    return TrainedAtSite(sae_metrics(2), ridge(0))
+
+
 SAE_EVALUATION = SAEEvaluation(
     model="codi-mini",
     model_sha256=HASHES["model"],

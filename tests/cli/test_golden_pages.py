@@ -22,6 +22,7 @@ from codi_int.cli._probe_pages import probe_page
 from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
 from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
+from codi_int.cli._side_effect_pages import later_tables
 from codi_int.cli._specialization_pages import pairs_page, specialize_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
 from codi_int.cli.capture import capture_page
@@ -32,6 +33,7 @@ from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
 from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page
+from codi_int.sae.at_site import TrainedAtSite
 from tests.cli import golden_dictionaries as dictionaries
 from tests.cli import golden_features as features
 from tests.cli import golden_models as models
@@ -46,6 +48,10 @@ UPDATE = "UPDATE_GOLDEN"
 
 PAGES: dict[str, Callable[[], RenderableType]] = {
     "result": lambda: result_page(results.RESULT),
+    "result-later-thoughts": lambda: Page(
+        *later_tables(replace(results.SIDE_EFFECTS, later=results.LATER_EFFECTS)),
+        *later_tables(replace(results.SIDE_EFFECTS, later=replace(results.LATER_EFFECTS, fires=None, results=()))),
+    ),
     "dead-feature": lambda: result_page(results.DEAD_RESULT),
     "result-later-silent": lambda: result_page(results.SILENT_RESULT),
     "swap": lambda: result_page(results.SWAP_RESULT),
@@ -88,7 +94,12 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "lens": lambda: _report_page(models.LENS_REPORT),
     # the page asks the disk how large its files are
     "capture": lambda: capture_page(models.capture(Path("runs/activations"))),
-    "sae-train": lambda: train_page(saes.TRAIN_OPTIONS, saes.TRAIN_CONFIG, saes.sae_metrics(2)),
+    "sae-train": lambda: train_page(
+        saes.TRAIN_OPTIONS, saes.TRAIN_CONFIG, saes.TRAIN_SITES, TrainedAtSite(saes.sae_metrics(2))
+    ),
+    "sae-transcoder": lambda: train_page(
+        saes.TRAIN_OPTIONS, saes.TRANSCODER_CONFIG, saes.TRANSCODER_SITES, saes.transcoder()
+    ),
     "sae-eval": lambda: sae_evaluation_page(saes.SAE_EVALUATION),
     "sae-sweep": lambda: sweep_page(saes.SWEEP_PLAN, saes.SWEEP_ROWS, "codi-mini"),
     "sae-sweep-long": lambda: sweep_page(saes.SWEEP_PLAN, saes.LONG_SWEEP_ROWS, "codi-mini"),

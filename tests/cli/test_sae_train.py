@@ -87,7 +87,12 @@ def test_a_dictionary_that_grows_with_k(run: Callable, words: tuple[str, ...], t
         (("--k", "25"), "k must lie in 1..24 (d_sae), not 25"),
         (("--k", "0"), "--k is 0; it takes whole numbers from 1"),
         (("--architecture", "gated"), "Architecture 'gated' takes no k"),
-        (("--architecture", "transcoder"), "topk, batchtopk, matryoshka"),
+        (("--architecture", "crosscoder"), "topk, batchtopk, matryoshka"),
+        (("--architecture", "transcoder"), "A transcoder that reads L2.P3 needs another site to rebuild"),
+        (("--architecture", "transcoder", "--to-position", "3"), "A transcoder that reads L2.P3 needs another site"),
+        (("--to-layer", "1"), "Architecture 'topk' rebuilds what it reads, not L1.P3"),
+        (("--architecture", "transcoder", "--to-layer", "9"), "Layer 9 does not exist"),
+        (("--component", "thought"), "Component 'thought' with layer 2 is no site"),
         (("--rule", "sum"), "It is one of abs, relu."),
         (("--features", "many"), "--features takes whole numbers"),
         (("--limit", "3"), "3 rows are fewer than one batch of 4"),
@@ -182,3 +187,37 @@ def test_a_model_drawn_anew_gets_an_sae_of_its_own(
     refused = run(*rank, "--layer", "2")
     assert (refused.code, len(refused.err.strip().splitlines())) == (2, 2)
     assert "The SAE belongs to model" in refused.err
+
+
+def test_a_transcoder_is_trained_and_measured_beside_ridge_regression(
+    run: Callable, words: tuple[str, ...], shelf, tmp_path: Path
+) -> None:
+    ran = run(*words, "--architecture", "transcoder", "--to-layer", "1", "--to-component", "mlp_out")
+    assert ran.code == 0, ran.err
+    assert "transcoder, d_sae 24, k 3, seed 0 from L2.P3 to L1.P3.mlp_out of" in ran.page
+    sae = load_sae(tmp_path / "sae")
+    assert (sae.site, sae.target) == (Site(2, 3), Site(1, 3, "mlp_out"))
+    assert f"{sae.config.provenance.measures['ridge_of_rank_k_explained_variance_per_dimension']:.4f}" in ran.page
+    data = ("--model", shelf.model, "--data", shelf.data, "--train-data", shelf.data)
+    kept = ("--out", str(tmp_path / "eval"), "--json")
+    ran = run("sae", "eval", str(tmp_path / "sae"), *data, *kept)
+    assert ran.code == 0, ran.err
+    (row,) = json.loads(ran.out)["saes"]
+    assert row["target"] == "L1.P3.mlp_out"
+    assert row["ridge_of_rank_k"] == pytest.approx(
+        sae.config.provenance.measures["ridge_of_rank_k_explained_variance_per_dimension"], abs=1e-6
+    )
+    assert "ridge_over_ridge_low" in (tmp_path / "eval" / "eval.csv").read_text()
+    # edits, screens and profiles take SAEs alone
+    ran = run("ablate", "--feature", "1", "--sae", str(tmp_path / "sae"), *data[:4], "--layer", "2")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 2)
+    assert "is a transcoder: it reads L2.P3 and rebuilds L1.P3.mlp_out." in ran.err
+
+
+def test_thought_to_thought_needs_no_layer(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
+    at = words.index("--layer")
+    words = words[:at] + words[at + 2 :]
+    ran = run(*words, "--architecture", "transcoder", "--component", "thought", "--to-position", "4")
+    assert ran.code == 0, ran.err
+    assert "from P3.thought to P4.thought" in ran.page
+    assert load_sae(tmp_path / "sae").target == Site(None, 4, "thought")

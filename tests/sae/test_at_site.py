@@ -53,10 +53,10 @@ def test_the_saved_sae_knows_where_it_comes_from_and_what_it_measured(model, tmp
     known = sae.config.provenance
     assert (known.site, known.model, known.model_sha256) == (site, "random", model.sha256)
     assert (known.training_data, known.seed) == ("stories:sae", 5)
-    assert known.measures["explained_variance"] == pytest.approx(found.explained_variance)
+    assert known.measures["explained_variance"] == pytest.approx(found.metrics.explained_variance)
     x = model.think(load_stories("validation", 32), capture=[site]).at(site).values
     residual = x - sae.decode(sae.encode(x))
-    assert_close(torch.tensor(found.explained_variance), 1 - residual.var() / x.var(), atol=1e-4, rtol=1e-4)
+    assert_close(torch.tensor(found.metrics.explained_variance), 1 - residual.var() / x.var(), atol=1e-4, rtol=1e-4)
     assert ("epochs", 2, 2) in heard
     assert ("held-out thoughts", 32, 32) in heard
 

@@ -231,9 +231,9 @@ def test_what_is_no_sae_of_ours():
         broken.W_dec[0, 0] = torch.nan
     with pytest.raises(SAEError, match="W_dec contains NaN or inf"):
         as_sae(broken)
-    module, config = get_sae_class("transcoder")
+    module, config = get_sae_class("skip_transcoder")
     transcoder = module(config(d_in=D_IN, d_sae=D_SAE, d_out=D_IN, apply_b_dec_to_input=False))
-    with pytest.raises(SAEError, match="'transcoder' is not supported"):
+    with pytest.raises(SAEError, match="'skip_transcoder' is not supported"):
         as_sae(transcoder)
 
 
