@@ -15,6 +15,7 @@ from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points
 from codi_int.cli._selection_pages import (
+    additivity_words,
     conclusion_words,
     confirmation_table,
     confirmation_title,
@@ -284,6 +285,8 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
         "both - (cache + recurrence)",
         Column("interval", rank=1, name="interval of the difference"),
         "p (family)",
+        Column("points", rank=2, name="the same difference of accuracy"),
+        Column("conclusion", rank=2, text=True),
     )
     for one in ordered:
         both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))
@@ -296,6 +299,8 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
             nats(rest.estimate),
             interval_text(rest.low, rest.high, nats),
             p_text(rest.p_adjusted),
+            points(one.accuracy.estimate),
+            one.additivity or "-",
         )
     left = len(found.splits) - len(ordered)
     more = [Text(f"and {counted(left, 'cell')} with smaller effects; --json has them all", style="dim")] if left else []
@@ -307,7 +312,8 @@ def _departures(found: "ThoughtMap") -> list[RenderableType]:
     if found.split_selection is None:
         return []
     family = family_words(found.split_selection, "cell", "cells")
-    words = Text(f"Departures from the sum of the paths: {family} No departure shown is not additivity.")
+    adding = additivity_words(found.splits, found.split_selection)
+    words = Text(f"Departures from the sum of the paths: {family} {adding}")
     rows = selected_rows(found.splits)
     if not rows:
         return ["", words]
