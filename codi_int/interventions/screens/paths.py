@@ -180,9 +180,20 @@ class _Family:
         equivalences = adjust([*(one.p_equivalence for one in effects.values()), p_equivalence])
         likelihoods = adjust([*(likelihood_p(one) for one in effects.values()), logprob.p_value])
         n_tests, n_paths = (max(sum(p is not None for p in ps), 1) for ps in (changes, equivalences))
+        corrected = [
+            Tested(
+                p_change=p,
+                p_equivalence=q,
+                n_tests=n_tests,
+                p_likelihood=r,
+                n_edits=n_paths,
+                what="paths and their interaction",
+            )
+            for p, q, r in zip(changes, equivalences, likelihoods, strict=True)
+        ]
         concluded = {
-            path: conclude_effect(effect, Tested(p, q, n_tests, r, n_paths, "paths and their interaction"))
-            for (path, effect), p, q, r in zip(effects.items(), changes, equivalences, likelihoods, strict=False)
+            path: conclude_effect(effect, tested)
+            for (path, effect), tested in zip(effects.items(), corrected, strict=False)
         }
         findings = Findings(changes[-1], equivalences[-1], testable=testable)
         return cls(
