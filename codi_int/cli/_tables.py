@@ -74,7 +74,7 @@ def evaluation_page(evaluation: "Evaluation") -> Page:
 
 def _throughput(evaluation: "Evaluation") -> Text:
     """How fast, and under which rules."""
-    rules = f"padding {evaluation.padding}, answer rule {evaluation.rule}"
+    rules = f"padding {evaluation.padding}, answer rule {evaluation.rule}, intervals: {evaluation.overall.method}"
     if evaluation.seconds is None or evaluation.problems_per_second is None:
         return Text(rules, style="dim")
     speed = (
