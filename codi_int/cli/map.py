@@ -285,8 +285,6 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
         "both - (cache + recurrence)",
         Column("interval", rank=1, name="interval of the difference"),
         "p (family)",
-        Column("points", rank=2, name="the same difference of accuracy"),
-        Column("conclusion", rank=2, text=True),
     )
     for one in ordered:
         both, cache, recurrence = (nats(nats_of[one.site, path] or 0.0) for path in ("both", "cache", "recurrence"))
@@ -299,8 +297,6 @@ def _split(found: "ThoughtMap") -> list[RenderableType]:
             nats(rest.estimate),
             interval_text(rest.low, rest.high, nats),
             p_text(rest.p_adjusted),
-            points(one.accuracy.estimate),
-            one.additivity or "-",
         )
     left = len(found.splits) - len(ordered)
     more = [Text(f"and {counted(left, 'cell')} with smaller effects; --json has them all", style="dim")] if left else []
