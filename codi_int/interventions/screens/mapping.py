@@ -22,7 +22,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine, coun
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Confirmation, Selection
-from codi_int.interventions.screens.contexts import ContextChange, ContextRun, line_of
+from codi_int.interventions.screens.contexts import ContextChange, ContextRun, last_position_note, line_of
 from codi_int.interventions.screens.groups import run_groups
 from codi_int.interventions.screens.judging import Again, judge, measure_arms
 from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
@@ -127,7 +127,7 @@ def run_map(
         splits=splits,
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
-        notes=(*notes, *sides.notes),
+        notes=(*notes, *sides.notes, *last_position_note(model, plan.sites, plan.laters)),
         selection=selected,
         split_selection=split_selected,
     )
