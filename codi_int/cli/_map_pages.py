@@ -9,6 +9,7 @@ from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points
 from codi_int.cli._selection_pages import (
+    additivity_words,
     conclusion_words,
     confirmation_table,
     confirmation_title,
@@ -165,7 +166,8 @@ def _departures(found: "ThoughtMap") -> list[RenderableType]:
     if found.split_selection is None:
         return []
     family = family_words(found.split_selection, "cell", "cells")
-    words = Text(f"Departures from the sum of the paths: {family} No departure shown is not additivity.")
+    adding = additivity_words(found.splits, found.split_selection)
+    words = Text(f"Departures from the sum of the paths: {family} {adding}")
     rows = selected_rows(found.splits)
     if not rows:
         return ["", words]

@@ -13,6 +13,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts
 from codi_int.interventions.screens.confirmed import Confirmation, Selection
+from codi_int.interventions.screens.contexts import last_position_note
 from codi_int.interventions.screens.judging import Again, judge, measure_arms
 from codi_int.interventions.screens.map_cells import FREE, MapCells, MapDone
 from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
@@ -115,7 +116,7 @@ def run_map(
         splits=splits,
         counts=add_counts(*(run.counts for run in runs)),
         environment=describe_environment(model, (), problems, time.perf_counter() - started),
-        notes=(*notes, *sides.notes),
+        notes=(*notes, *sides.notes, *last_position_note(model, plan.sites, plan.laters)),
         selection=selected,
         split_selection=split_selected,
     )
