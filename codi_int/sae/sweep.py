@@ -102,7 +102,7 @@ def _sweep_site(
         found[shape.config] = _saved(shape, out, on_saved)
 
     callback = None if on_epoch is None else lambda epoch: on_epoch(name, epoch)
-    _train(site, missing, known, memory_gib, callback, save)
+    _train(site, missing, known, memory_gib, on_epoch=callback, take=save)
     return [row for row in found.values() if row is not None]
 
 
@@ -141,7 +141,7 @@ def shape_runner(
 
     def do(task: ShapeTask) -> list[ShapeDone]:
         done: list[ShapeDone] = []
-        _train(site_of(task.site), task.configs, provenance, memory_gib, None, done.append)
+        _train(site_of(task.site), task.configs, provenance, memory_gib, on_epoch=None, take=done.append)
         return done
 
     return do
