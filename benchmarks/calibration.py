@@ -366,7 +366,7 @@ PARTS: dict[str, Callable[[World, Draws], list[dict[str, object]]]] = {
     "pipeline": pipeline,
     "equivalence": equivalence_claims,
     "verdicts": verdicts,
-    "contrasts": lambda world, draws: contrasts(world.vectors.accuracy, 2 * draws.beside),
+    "contrasts": lambda world, draws: contrasts(world.vectors.accuracy, 8 * draws.beside),
     "controls": lambda world, draws: beside_controls(world.vectors.accuracy, world.vectors.touched, draws.beside),
     "shares": lambda world, draws: shares_of_patches(4 * draws.beside),
 }

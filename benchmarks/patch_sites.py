@@ -1,6 +1,7 @@
 """Where the results of steps are: patches of four layers and of every thought, from another value and the same.
 
     python benchmarks/patch_sites.py
+    python benchmarks/patch_sites.py --step 1    # one step, kept in build/patch_sites; the next run goes on from there
 
 codi-mini, the first 200 problems of stories:validation, pairs as `codi-int patch --auto both` finds them, and in every
 cell sources with a third value of the same match class as controls. One row per site and step. All cells are one
@@ -8,6 +9,8 @@ family: exact sign flips of predicted answers after and before, corrected by the
 difference to the controls, paired by problem, by Holm.
 """
 
+import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 import codi_int as ci
 from codi_int.data.answers import is_right
 from codi_int.data.chains import cluster_problems
+from codi_int.data.problems import problems_sha256
 from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.family import Member, find
@@ -35,6 +39,8 @@ DRAWS = 5
 """control sources in every cell"""
 THOUGHTS = tuple(Site(None, position, "thought") for position in range(6))
 """the vector that is fed after each position; the one after the last is read by nobody"""
+KEPT = common.ROOT / "build" / "patch_sites"
+"""finished steps, until all of them are; not looked at by --quick"""
 
 
 def all_sites(layers: Sequence[int], positions: Sequence[int]) -> list[Site]:
@@ -59,9 +65,10 @@ def hits_of(predictions: Predictions, outcomes: Sequence[Outcome]) -> NDArray[np
 
 
 def step_rows(
-    engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Problem], step: int, members: list[Member]
-) -> list[dict[str, Any]]:
-    """Every site for the result of one step; `members` gets their tests."""
+    engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Problem], step: int
+) -> tuple[list[dict[str, Any]], list[Member]]:
+    """Every site for the result of one step, and their tests."""
+    members: list[Member] = []
     after: dict[str, dict[Site, dict[str, bool]]] = {}
     rows = []
     for kind in KINDS:
@@ -113,7 +120,24 @@ def step_rows(
             "changed_different": sum(different[p] for p in both),
         }
         print(row["step"], row["site"], f"{row['hits']} of {row['n']}", flush=True)
-    return rows
+    return rows, members
+
+
+def kept_step(
+    engine: ci.FeatureInterventionEngine, problems: Sequence[ci.Problem], step: int
+) -> tuple[list[dict[str, Any]], list[Member]]:
+    """`step_rows`, from `KEPT` where the same weights and problems have been measured."""
+    path, of = KEPT / f"step-{step}.json", {"model": engine.model.sha256, "data": problems_sha256(problems)}
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if kept.get("of") != of:
+        started = time.perf_counter()
+        rows, members = step_rows(engine, problems, step)
+        tests = [{"p": one.p_value, "places": one.places.tolist(), "sums": one.sums.tolist()} for one in members]
+        kept = {"of": of, "rows": rows, "tests": tests, "seconds": time.perf_counter() - started}
+        KEPT.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(kept))
+    print(f"step {step}: {kept['seconds']:.0f} s", flush=True)
+    return kept["rows"], [Member(one["p"], np.array(one["places"]), np.array(one["sums"])) for one in kept["tests"]]
 
 
 @styled
@@ -160,15 +184,18 @@ def true_at(found: dict[tuple[Any, ...], dict[str, Any]], *place: Any) -> bool:
 
 def main() -> None:
     """Patch everywhere, print the sites at which predictions come true, write all."""
-    quick = common.arguments(__doc__).parse_args().quick
+    parser = common.arguments(__doc__)
+    parser.add_argument("--step", type=int, choices=STEPS, help="only measure this one, and keep it")
+    given = parser.parse_args()
+    quick = given.quick
     sites = all_sites((9,), (1, 3)) if quick else all_sites(LAYERS, POSITIONS)
     problems = ci.load_problems("stories:validation", limit=60 if quick else LIMIT)
     engine = ci.FeatureInterventionEngine(ci.load_model("codi-mini"), dict.fromkeys(sites))
-    watch = common.Stopwatch()
-    with watch.at("all"):
-        members: list[Member] = []
-        steps = STEPS[:1] if quick else STEPS
-        rows = [row for step in steps for row in step_rows(engine, problems, step, members)]
+    if given.step is not None:
+        kept_step(engine, problems, given.step)
+        return
+    steps = [step_rows(engine, problems, STEPS[0])] if quick else [kept_step(engine, problems, n) for n in STEPS]
+    rows, members = [row for some, _ in steps for row in some], [one for _, some in steps for one in some]
     family, paired = find(members), adjust([row["difference_p"] for row in rows], "holm")
     for row, p_value, is_found, q in zip(rows, family.p_adjusted, family.found, paired, strict=True):
         exceeds = q is not None and q < 0.05 and row["difference"] > 0
@@ -203,9 +230,7 @@ def main() -> None:
         f"{above} of {len(rows)} (site, step) cells have predictions come true at 5% false discoveries, "
         f"{true} of them beyond sources with a third value"
     )
-    path = common.write(
-        "patch_sites", {"n_problems": len(problems), "rows": rows, "seconds": watch.seconds["all"]}, quick
-    )
+    path = common.write("patch_sites", {"n_problems": len(problems), "rows": rows}, quick)
     write_figure(draw(rows, len(problems)), path.parent if quick else common.IMAGES, "patch-sites")
 
 

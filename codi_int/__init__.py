@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codi_int.interventions.edits.values import Clamp, ClampAtPercentile, Interchange, Steer
     from codi_int.interventions.engine.controls import Controls
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.interventions.engine.later_effects import look_later
     from codi_int.interventions.evidence.compare import compare_paired
     from codi_int.interventions.evidence.families import adjust
     from codi_int.interventions.evidence.mean import estimate_mean
@@ -134,6 +135,7 @@ _HOMES = {
     "load_problems": "data.problems",
     "load_result": "interventions.kept",
     "load_sae": "sae.store",
+    "look_later": "interventions.engine.later_effects",
     "open_capture": "sae.captures",
     "parse_claim": "interventions.patching.predictions",
     "parse_steps": "data.answers",
@@ -225,6 +227,7 @@ __all__ = [
     "load_problems",
     "load_result",
     "load_sae",
+    "look_later",
     "open_capture",
     "parse_claim",
     "parse_steps",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from codi_int.records import Conclusion, Estimate, MeanEffect
 from codi_int.shown import Shown
+from codi_int.sites import Site
 
 
 @dataclass(frozen=True)
@@ -124,3 +125,131 @@ class ControlSet:
     """effect minus the controls' mean, of accuracy, paired by problem; betting interval on [-2, 2]"""
     matched: Matched | None = None
     """how like the edit the controls are"""
+
+
+@dataclass(frozen=True)
+class ResidualDistance:
+    """How far the residuals that an edit leaves lie from real ones: Mahalanobis distance from the mean of all problems'
+    undisturbed residuals at the site, by their covariance (Ledoit and Wolf)."""
+
+    n_real: int
+    """undisturbed residuals, of all problems of the run"""
+    before: float
+    """share of these that lie nearer than a touched problem's own residual before the edit; median over the touched
+    problems. With splice `replace`, of the residual that the reconstruction alone leaves"""
+    after: float
+    """the same of the edited residual"""
+    change: Estimate
+    """mean of after - before over the touched problems; bootstrap-t by cluster"""
+    n_beyond: int
+    """touched problems whose edited residual lies farther than every undisturbed one"""
+    beyond: Estimate
+    """their share; Wilson by cluster"""
+    controls: float | None = None
+    """median over the matched random features of their own mean change; None without any"""
+
+
+@dataclass(frozen=True)
+class ThoughtChange:
+    """What an edit makes of the thought that is made next, beside that of the undisturbed run."""
+
+    thought: int
+    """which one, from 1"""
+    cosine: float
+    """between the two; median over the touched problems"""
+    cosine_low: float
+    """the cosine below which a twentieth of them lies"""
+    norm: float
+    """length as a multiple of that of the undisturbed one; median"""
+    norm_low: float
+    """the multiple below which a twentieth lies"""
+    norm_high: float
+    """the multiple above which a twentieth lies"""
+    mean_cosine: Estimate
+    """mean cosine; bootstrap-t by cluster"""
+    mean_norm: Estimate
+    """mean multiple; bootstrap-t by cluster"""
+    before_cosine: float = 1.0
+    """median cosine of what the edit is measured against: with splice `replace`, of the reconstruction alone"""
+    before_norm: float = 1.0
+    """median multiple of the same"""
+    controls: float | None = None
+    """median over the matched random features of their own mean cosine; None without any"""
+
+
+@dataclass(frozen=True)
+class FeatureTurn:
+    """A feature of a later position that an edit switches on or off."""
+
+    site: Site
+    """where"""
+    feature: int
+    """which"""
+    n_before: int
+    """touched problems on which it fires without the edit"""
+    n_on: int
+    """silent without the edit, fires with it"""
+    n_off: int
+    """fires without the edit, silent with it"""
+    share: Estimate
+    """(n_on + n_off) of the touched problems; Wilson by cluster, which does not know that the feature was picked"""
+
+
+@dataclass(frozen=True)
+class ResultRead:
+    """A result of the problem's steps that the logit lens reads at a later thought, without the edit and with it."""
+
+    result: str
+    """`step 1`, `step 2`, ... or `answer`"""
+    thought: int
+    """at which position"""
+    n: int
+    """touched problems whose result is a single token and stands nowhere else in the problem"""
+    n_before: int
+    """problems on which it is among the top tokens of some layer without the edit"""
+    n_after: int
+    """the same with it"""
+    change: Estimate
+    """share with the edit minus share without; exact sign flips by cluster, corrected over results and thoughts
+    (Holm)"""
+
+
+@dataclass(frozen=True)
+class LaterEffects:
+    """What an edit changes at the thoughts that come after it, on the problems that it touches."""
+
+    n_sites: int
+    """places at later positions that have an SAE"""
+    n_features: int
+    """features of these SAEs that fire on a touched problem, with the edit or without"""
+    fires: float | None
+    """features that fire at all these places together without the edit, mean over the touched problems"""
+    turns_on: float | None
+    """features that the edit switches on, mean over the touched problems; None where no place has an SAE"""
+    turns_off: float | None
+    """features that it switches off"""
+    controls: float | None
+    """switched either way by the same edit of a matched random feature, mean over the problems that that touches,
+    median over these; None without any"""
+    n_controls: int
+    """how many these are"""
+    features: tuple[FeatureTurn, ...]
+    """those that are switched on the most problems"""
+    results: tuple[ResultRead, ...]
+    """what the lens reads; empty where problems have no steps"""
+    top: int
+    """among how many tokens a result counts as read"""
+
+
+@dataclass(frozen=True)
+class SideEffects:
+    """What an edit does besides to the answers, on the problems that it touches. At several sites: at the first."""
+
+    n_touched: int
+    """problems whose latents or residual the edit changed: all means and medians here are over them"""
+    residual: ResidualDistance | None
+    """of the edited residual; None where the undisturbed ones do not vary, or are two"""
+    next_thought: ThoughtChange | None
+    """of the thought made next; None behind the last"""
+    later: LaterEffects | None = None
+    """what changes at later thoughts; None where it was not asked for, or nothing comes later"""

@@ -31,6 +31,8 @@ DOCUMENTS = (
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""
+GROWING = "finished"
+"""a folder of JSON files, one for each part of a long run that is finished"""
 BESIDE = (".parquet", ".csv", ".png", ".svg")
 """endings of the files that lie beside a document under its name"""
 NOT_HASHED = ".safetensors"
@@ -263,9 +265,10 @@ def read_kept(folder: Path) -> KeptRun | None:
         OutputError: a manifest that cannot be read.
     """
     documents = [name for name in DOCUMENTS if (folder / name).is_file()]
+    parts = sorted(f"{GROWING}/{path.name}" for path in (folder / GROWING).glob("*.json"))
     beside = [Path(name).stem + end for name in documents for end in BESIDE]
     also = [name for name in (*beside, "outcomes.parquet", "predictions.parquet") if (folder / name).is_file()]
-    known = tuple(dict.fromkeys([*documents, *(also if documents else [])]))
+    known = tuple(dict.fromkeys([*documents, *(also if documents else []), *parts]))
     if not (folder / MANIFEST).is_file():
         return KeptRun(known, {}, "") if known else None
     manifest = _read_manifest(folder / MANIFEST)

@@ -10,8 +10,14 @@ from torch import Tensor
 
 from codi_int.effects import ControlSet as ControlSet
 from codi_int.effects import Effect as Effect
+from codi_int.effects import FeatureTurn as FeatureTurn
+from codi_int.effects import LaterEffects as LaterEffects
 from codi_int.effects import Matched as Matched
+from codi_int.effects import ResidualDistance as ResidualDistance
+from codi_int.effects import ResultRead as ResultRead
+from codi_int.effects import SideEffects as SideEffects
 from codi_int.effects import Symmetry as Symmetry
+from codi_int.effects import ThoughtChange as ThoughtChange
 from codi_int.errors import SiteError
 from codi_int.records import Alias, Estimate, flatten
 from codi_int.records import Conclusion as Conclusion
@@ -325,6 +331,9 @@ class Result(Finding):
     """what a reader should know besides: warnings, in words"""
     by_steps: tuple[StepsRow, ...] = ()
     """the effect by number of written steps; empty where problems have none"""
+    side_effects: SideEffects | None = None
+    """what the edit did besides to the answers: how odd the residual is that it leaves, and how it changes the next
+    thought; None where it touches nothing"""
 
     schema = "codi-int/result@2"
 

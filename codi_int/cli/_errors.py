@@ -87,7 +87,7 @@ def _option_meant(rule: str, words: Sequence[str]) -> str:
     # the library's words for things are those of the options: Layer, Position, Feature, k
     first = re.match(r"\w+", rule)
     by_name = [pair for pair in typed if first and pair[0] == f"--{first[0].lower()}"]
-    by_value = [pair for pair in typed if any(_stands_in(rule, value) for value in _spellings(pair[1]))]
+    by_value = [pair for pair in typed if any(_stands_in(rule, pair[0], value) for value in _spellings(pair[1]))]
     for found in (by_name, by_value):
         if len(found) == 1:
             (name, value) = found[0]
@@ -95,9 +95,11 @@ def _option_meant(rule: str, words: Sequence[str]) -> str:
     return ""
 
 
-def _stands_in(rule: str, value: str) -> bool:
-    """Whether a value stands in a rule as a word of its own."""
-    return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-])", rule) is not None
+def _stands_in(rule: str, name: str, value: str) -> bool:
+    """Whether an option's value stands in a rule as a word of its own."""
+    # "All 3 problems" says nothing of --layer 3
+    other = "" if name == "--limit" else "(?! problems)"
+    return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-]){other}", rule) is not None
 
 
 def _spellings(value: str) -> set[str]:

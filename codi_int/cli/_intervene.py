@@ -6,8 +6,9 @@ Commands load it when they run, for it is heavy.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from codi_int.catalog import sae_of_model, sites_with_sae
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, command_line, run_folder, run_job
@@ -16,19 +17,22 @@ from codi_int.cli._numbers import counted, interval_text, nats, p_text, points
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import family_page, note_lines, result_page
+from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Edit, MovableEdit
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.engine.documents import save_document
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.store import save_family, save_result
 from codi_int.interventions.engine.summary import ResultFamily, family_of
 from codi_int.interventions.screens.paths import PATHS, EffectByPath, split_effect
 from codi_int.run_folder import RunFolder
-from codi_int.types import Result
+from codi_int.types import Problem, Result, SiteLike
 
 if TYPE_CHECKING:
     from codi_int.interventions.patching.predictions import Claim
 
 PATH_NAMES = {"both": "by both paths", "cache": "by the cache alone", "recurrence": "by the recurrence alone"}
+AnyResult = TypeVar("AnyResult", bound=Result)
 RESULT_FILES = ("result.json", "outcomes.parquet", "manifest.json")
 PREDICTED_FILES = ("result.json", "outcomes.parquet", "predictions.parquet", "manifest.json")
 
@@ -36,6 +40,10 @@ PREDICTED_FILES = ("result.json", "outcomes.parquet", "predictions.parquet", "ma
 def intervene(edit: Edit, options: InterventionOptions) -> None:
     """Run one edit as the options say, keep it where they ask for it, and print it."""
     # A split is a document of its own kind: three runs and their interaction, without controls beside them.
+    if options.propagate == "split" and options.side_effects:
+        raise ConfigError(
+            "--side-effects looks at one run, and --propagate split makes three.", "Give one path, such as cache."
+        )
     if options.propagate == "split":
         _print_split(edit, options)
         return
@@ -77,7 +85,10 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
             progress=report,
             bound=options.bound,
         )
-        return family_of(results)
+        looked = [
+            look(engine, edit, problems, result, options) for edit, result in zip(edits.values(), results, strict=True)
+        ]
+        return family_of(looked)
 
     def keep(family: ResultFamily, out: Path) -> Kept:
         save_family(family, list(edits), out, command_line())
@@ -109,7 +120,7 @@ def intervene_as_predicted(edit: MovableEdit, options: InterventionOptions, clai
 
     def work(report: Report) -> PredictedResult:
         engine, problems, sae_name = prepare(options, folder, report)
-        return run_predicted(
+        result = run_predicted(
             engine,
             edit,
             problems,
@@ -122,6 +133,7 @@ def intervene_as_predicted(edit: MovableEdit, options: InterventionOptions, clai
             progress=report,
             underpowered=underpowered,
         )
+        return look(engine, edit, problems, result, options)
 
     def keep(result: PredictedResult, out: Path) -> Kept:
         save_predicted(result, out, command_line())
@@ -140,7 +152,7 @@ def intervene_as_predicted(edit: MovableEdit, options: InterventionOptions, clai
 def run_edit(edit: Edit, options: InterventionOptions, folder: RunFolder, report: Report) -> Result:
     """Load what the options name and run the edit."""
     engine, problems, sae_name = prepare(options, folder, report)
-    return engine.run(
+    result = engine.run(
         edit,
         problems,
         options.seed,
@@ -150,6 +162,25 @@ def run_edit(edit: Edit, options: InterventionOptions, folder: RunFolder, report
         progress=report,
         bound=options.bound,
     )
+    return look(engine, edit, problems, result, options)
+
+
+def look(
+    engine: FeatureInterventionEngine,
+    edit: Edit,
+    problems: tuple[Problem, ...],
+    result: AnyResult,
+    options: InterventionOptions,
+) -> AnyResult:
+    """The result with what the edit changes at later thoughts, where that is asked for."""
+    if not options.side_effects:
+        return result
+    from codi_int.interventions.engine.later_effects import look_later
+
+    # the model's own, whatever SAE the edit is made with: a folder of --sae may hold that one alone
+    names = sites_with_sae(options.model, None)
+    saes: dict[SiteLike, str] = {name: sae_of_model(options.model, name) for name in names}
+    return look_later(engine, edit, problems, result, saes)
 
 
 def _controls(options: InterventionOptions) -> Controls:

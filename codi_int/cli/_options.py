@@ -1,9 +1,10 @@
 """Options that several commands take, each in one of the panels of a help page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,9 @@ from codi_int.cli._parsing import parse_factors as parse_factors
 from codi_int.cli._parsing import parse_features as parse_features
 from codi_int.cli._parsing import whole as whole
 from codi_int.cli._parsing import whole_numbers as whole_numbers
+
+if TYPE_CHECKING:
+    from codi_int.sites import Site
 
 
 def what(*names: str, **settings: Any) -> Any:
@@ -52,6 +56,15 @@ Position = Annotated[
         metavar="N",
         help="0 is the bot token, 1 to 6 are the thoughts.",
         autocompletion=_complete.positions,
+    ),
+]
+Component = Annotated[
+    str,
+    where(
+        "--component",
+        metavar="NAME",
+        help="Which tensor there: resid_pre, resid_mid, resid_post, attn_out, mlp_out or head:H.",
+        autocompletion=_complete.components,
     ),
 ]
 # of commands that take SAEs first of all, most of which say where they were trained
@@ -196,13 +209,26 @@ class RunOptions(KeptOptions):
         return int(self.memory * 2**30)
 
 
+def sites_of(layers: Sequence[int], positions: Sequence[int], component: str) -> "tuple[Site, ...]":
+    """Every combination, layer by layer; SiteError for a component that does not exist."""
+    from codi_int.sites import Site
+
+    return tuple(Site(layer, position, component) for layer in layers for position in positions)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SiteOptions:
     """One site with its SAE."""
 
     layer: Layer
     position: Position = 3
+    component: Component = "resid_post"
     sae: Sae = None
+
+    @property
+    def site(self) -> "Site":
+        """The site itself; SiteError for a component that does not exist."""
+        return sites_of((self.layer,), (self.position,), self.component)[0]
 
 
 Bound = Annotated[
@@ -291,6 +317,15 @@ class EditOptions(RunOptions):
 @dataclass(frozen=True, kw_only=True)
 class InterventionOptions(SiteOptions, EditOptions):
     """An edit of features at one site."""
+
+    side_effects: Annotated[
+        bool,
+        evidence(
+            "--side-effects",
+            help="Also which features of the model's own SAEs the edit switches at later thoughts, and which results "
+            "of the steps the lens reads there, before and after.",
+        ),
+    ] = False
 
 
 Captures = Annotated[

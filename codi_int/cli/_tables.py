@@ -9,6 +9,7 @@ from codi_int.cli._console import untold
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points, significant, span
+from codi_int.cli._side_effect_pages import later_tables, side_effect_lines
 
 if TYPE_CHECKING:
     from codi_int.interventions.engine.summary import ResultFamily
@@ -24,9 +25,11 @@ def result_page(result: "Result") -> Page:
         silent = "later silent" if "undisturbed" in result.arms else "clean"
         before = "reconstructed" if result.experiment.splice == "replace" else silent
         parts += ["", effect_table(result.effect, f"effect (intervened - {before})"), *effect_lines(result.effect)]
+        parts += side_effect_lines(result.side_effects)
         for name, group in result.controls.items():
             parts += ["", _controls(name, group, result), *_matched(group)]
         parts += subgroup_tables(result.by_operation, result.by_steps)
+        parts += later_tables(result.side_effects)
     parts += ["", Text(result.effect.verdict, style="bold")]
     parts += note_lines(result.notes)
     return Page(*parts, "", _footer(result))
@@ -71,7 +74,7 @@ def evaluation_page(evaluation: "Evaluation") -> Page:
 
 def _throughput(evaluation: "Evaluation") -> Text:
     """How fast, and under which rules."""
-    rules = f"padding {evaluation.padding}, answer rule {evaluation.rule}"
+    rules = f"padding {evaluation.padding}, answer rule {evaluation.rule}, intervals: {evaluation.overall.method}"
     if evaluation.seconds is None or evaluation.problems_per_second is None:
         return Text(rules, style="dim")
     speed = (

@@ -28,6 +28,7 @@ class CaptureOptions(o.ModelOptions):
     force: o.Force = False
     layers: o.AllLayers = ()
     positions: o.AllPositions = ()
+    component: o.Component = "resid_post"
     data: o.Data = "stories:sae"
     dtype: Annotated[c.CaptureType, o.output(help="bfloat16 takes half the disk.")] = "float32"
     padding: Annotated[c.Padding, o.what(help="official: padding leaks as published.")] = "masked"
@@ -79,6 +80,7 @@ def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture
         positions=options.positions or None,
         dtype=options.dtype,
         padding=options.padding,
+        component=options.component,
         progress=rename_stage(report, "problems captured"),
     )
 
@@ -112,5 +114,5 @@ def capture_page(capture: "Capture") -> Page:
         out.add_row(path.name, sizes, info.dtype, fixed(path.stat().st_size / 2**20, 1))
     where = f"{fixed(document['bytes'] / 2**20, 1)} MiB in {capture.folder}, described in {SIDECAR}"
     hashes = f"SHA-256 begins: model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
-    positions = f"positions {', '.join(map(str, info.positions))}"
+    positions = f"{info.component} at positions {', '.join(map(str, info.positions))}"
     return Page(*(head, "", out, ""), Text(f"{where}\n{positions}"), Text(hashes, style="dim"))

@@ -51,9 +51,13 @@ class MapOptions(o.SelectionOptions, o.RunOptions):
     reinitialize: o.Reinitialize = None
     layers: o.AllLayers = ()
     positions: o.AllPositions = ()
+    component: o.Component = "resid_post"
     thoughts: Annotated[
         bool | None,
-        o.where("--thoughts/--no-thoughts", help="A row for the projected thoughts.  [default: without --layer]"),
+        o.where(
+            "--thoughts/--no-thoughts",
+            help="A row for the projected thoughts.  [default: without --layer and --component]",
+        ),
     ] = None
     mode: Annotated[c.MapMode, o.what(help="What takes a residual's place; mean is over the problems.")] = "mean"
     cumulative: Annotated[bool, o.what("--cumulative", help="Replace a position and all later ones together.")] = False
@@ -149,15 +153,16 @@ def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
     from codi_int.interventions.screens.mapping import whole_grid
     from codi_int.types import Site
 
-    for layer in options.layers:
-        model.check_site(Site(layer, 0))
+    for layer in options.layers or (0,):
+        model.check_site(Site(layer, 0, options.component))
     for position in options.positions:
         model.check_site(Site(0, position))
-    # fed thoughts belong to no layer: whoever names layers does not mean them, unless --thoughts says so
-    thoughts = not options.layers if options.thoughts is None else options.thoughts
+    # fed thoughts belong to no layer: whoever names layers or a component does not mean them, unless --thoughts says so
+    alone = not options.layers and options.component == "resid_post"
+    thoughts = alone if options.thoughts is None else options.thoughts
     return tuple(
         site
-        for site in whole_grid(model, thoughts)
+        for site in whole_grid(model, thoughts, options.component)
         if (site.layer is None or not options.layers or site.layer in options.layers)
         and (not options.positions or site.position in options.positions)
     )
@@ -202,10 +207,12 @@ def map_page(found: "ThoughtMap") -> Page:
 
 
 def _head(found: "ThoughtMap") -> Text:
+    component = found.cells[0].site.component
+    part = "residual" if component == "resid_post" else component
     reach = {
-        None: "the residual at one layer and position",
-        "onwards": "a position's residual and all later ones'",
-        "upto": "the residuals of thoughts 1 to a position",
+        None: f"the {part} at one layer and position",
+        "onwards": f"a position's {part} and all later ones'",
+        "upto": f"the {part}{'s' * (part == 'residual')} of thoughts 1 to a position",
     }[found.direction]
     text = Text(f"{found.kind} in place of {reach}, {found.model}", style="bold")
     right = f"{counted(found.n_problems, 'problem')} of {found.data}, {found.n_correct:,} right"

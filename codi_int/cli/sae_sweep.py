@@ -31,6 +31,7 @@ class SweepOptions(o.TrainingOptions):
     force: o.Force = False
     layers: o.Layers = (14,)
     positions: o.Positions = (3,)
+    component: o.Component = "resid_post"
     k: Annotated[
         tuple[int, ...],
         o.what("--k", metavar="N", help="Features kept per row: 16, or 5,10,20."),
@@ -107,7 +108,6 @@ def sweep_plan(options: SweepOptions) -> "SweepPlan":
     from codi_int.sae.grid import SweepGrid
     from codi_int.sae.recipe_files import read_recipe
     from codi_int.sae.site_sweep import SweepPlan
-    from codi_int.types import Site
 
     # the grid sets size and k of each SAE; here they need only fit each other, for the recipe checks itself
     given = {
@@ -119,7 +119,7 @@ def sweep_plan(options: SweepOptions) -> "SweepPlan":
     }
     recipe = read_recipe(options.recipe, {}, given)
     return SweepPlan(
-        sites=tuple(Site(layer, position) for layer in options.layers for position in options.positions),
+        sites=o.sites_of(options.layers, options.positions, options.component),
         grid=SweepGrid(options.k, options.features, options.seeds, recipe),
         training=load_problems(options.data, options.limit),
         training_name=options.data,

@@ -41,6 +41,7 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
     ] = ()
     layers: o.Layers
     positions: o.Positions = (3,)
+    component: o.Component = "resid_post"
     pairs: Annotated[
         Path | None,
         o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
@@ -94,9 +95,9 @@ def screen(options: ScreenOptions) -> None:
     # rows are rows, in whatever order; more features may join them
     folder = run_folder(
         options,
-        free=("top", "order", "steps", "correction", "seeds", "against"),
+        free=("top", "order", "steps", "correction", "seeds", "against", "layers", "positions"),
         growing=("features",),
-        own=("finished.json", "screen.json"),
+        own=("screen.json",),
     )
     run_job(
         lambda report: _run(options, folder, report),
@@ -202,11 +203,13 @@ def _run(options: ScreenOptions, folder: RunFolder, report: Report) -> _Found:
         check_features(options.features or [f for pair in pairs or () for f in pair], sae.d_sae)
     done = stage.folder.finished() if stage.folder else Finished()
     if done.rows:
-        tell(f"Going on: {_amount(done)} are finished in {options.out}.")
+        tell(f"Going on: {done.amount} are finished in {options.out}.")
+    if done.elsewhere:
+        tell(f"{options.out} was begun with other sites: {done.other_sites(tuple(stage.engine.saes))}")
 
     def kept() -> str:
         # read back from the disk: what counts after Ctrl-C is what is there, not what was to be written
-        return f"{_amount(stage.folder.finished())} are kept in {options.out}" if stage.folder else ""
+        return f"{stage.folder.finished().amount} are kept in {options.out}" if stage.folder else ""
 
     with keep_on_interrupt(kept):
         if pairs is None:
@@ -216,16 +219,14 @@ def _run(options: ScreenOptions, folder: RunFolder, report: Report) -> _Found:
 
 def _keep(found: _Found, out: Path) -> Kept:
     """The finished screen; its rows lie in the folder already."""
-    from codi_int.interventions.screens.screen_store import FINISHED
-
     assert found.folder is not None
     document = found.document()
     names = found.folder.finish(document, found.screen.rows, found.screen.pairs)
     if not found.beside:
-        return Kept(names, [(document, out)], [*names, FINISHED])
+        return Kept(names, [(document, out)], [*names, *found.folder.files()])
     from codi_int.cli._dictionaries import kept_files
 
-    return Kept(names, [(document, out)], [*names, FINISHED, *kept_files(found.beside, out)])
+    return Kept(names, [(document, out)], [*names, *found.folder.files(), *kept_files(found.beside, out)])
 
 
 def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
@@ -234,9 +235,8 @@ def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
     from codi_int.data.problems import load_problems
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.sae.store import load_sae
-    from codi_int.types import Site
 
-    sites = [Site(layer, position) for layer in options.layers for position in options.positions]
+    sites = o.sites_of(options.layers, options.positions, options.component)
     problems = load_problems(options.data, options.limit)
     model = open_model(options.model, options.device, options.reinitialize)
     for site in sites:
@@ -259,15 +259,15 @@ def _rows(
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.screens.screen_store import ScreenFolder
 
-    sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
     # The folder goes on only with the same model, SAEs and data, by their hashes: a name stays when its file changes.
-    hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
+    # SAEs are compared site by site, where the rows lie, for a later screen may have other sites.
+    hashes = {"model": engine.model.sha256, "data": problems_sha256(problems)}
     folder.claim(**hashes, **o.confirmation_hash(options, problems))
     if folder.path is None:
         return None
     kind = "ablate" if options.pairs is None else "ablate pairs"
-    how = {"kind": kind, "site": sites, "later": options.later}
-    return ScreenFolder(folder.path, {**how, "seed": options.seed, **hashes})
+    how: dict[str, str | int] = {"kind": kind, "later": options.later, "seed": options.seed, **hashes}
+    return ScreenFolder(folder.path, how, {site: sae.sha256 for site, sae in engine.saes.items()})
 
 
 def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:
@@ -353,11 +353,6 @@ def _read_family(folder: Path, options: ScreenOptions, stage: _Stage) -> "Screen
     now = screen_settings(stage.engine, sides, tuple(stage.engine.saes), "ablate")
     check_family(found, now, f"--family {folder}")
     return found
-
-
-def _amount(done: "Finished") -> str:
-    pairs = f" and {len(done.pairs)} pairs" if done.pairs else ""
-    return f"{len(done.rows)} features{pairs}"
 
 
 def load_feature_pairs(path: Path) -> tuple[tuple[int, int], ...]:

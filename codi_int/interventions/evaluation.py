@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from codi_int.data.answers import ANSWER_RULES, extract_answer, is_right
+from codi_int.data.chains import cluster_problems
 from codi_int.data.problems import name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.dependence import mean_residuals, replace_thoughts
+from codi_int.interventions.evidence.shares import share_interval
 from codi_int.model.chain import PADDINGS, Padding
 from codi_int.model.hooked import CodiModel
 from codi_int.model.memory import answer_within_memory
 from codi_int.model.vocabulary import vocabulary_notes
 from codi_int.notes import give
 from codi_int.progress import Progress, rename_stage
-from codi_int.proportions import wilson_interval
 from codi_int.shown import Finding
 from codi_int.types import OPERATIONS, Problem
 
@@ -66,9 +70,11 @@ class AccuracyRow:
     accuracy: float
     """share of right answers"""
     low: float
-    """lower end of Wilson's 95% interval"""
+    """lower end of Wilson's 95% interval, by cluster of equal chains of calculations"""
     high: float
     """upper end"""
+    method: str = "Wilson"
+    """the interval, and whether by cluster"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,18 +149,19 @@ def evaluate(
     # Read again from the text: `completion.answer` was read by the model's own rule, and another may be asked for.
     answers = [extract_answer(completion.text, rule) for completion in run.completions]
     correct = [is_right(answer, p.answer) for answer, p in zip(answers, problems, strict=True)]
+    clusters = cluster_problems(problems)
     # answers all problems n_thoughts + 1 times more, hence only where asked for
-    every, split = _answer_replaced(model, problems, rule, progress) if settings.replace else ((), ())
+    every, split = _answer_replaced(model, problems, clusters, rule, progress) if settings.replace else ((), ())
     return Evaluation(
         model=model.name,
         data=name_of_problems(problems, data),
-        overall=accuracy_row("all", correct),
-        by_steps=_group_by_steps(problems, correct),
-        by_operation=_group_by_operation(problems, correct),
+        overall=accuracy_row("all", correct, clusters),
+        by_steps=_group_by_steps(problems, correct, clusters),
+        by_operation=_group_by_operation(problems, correct, clusters),
         n_unanswered=sum(answer is None for answer in answers),
         thoughts_replaced=every,
         thoughts_replaced_by_steps=split,
-        written_chain=_answer_by_chain(model, problems, rule, progress) if settings.written else (),
+        written_chain=_answer_by_chain(model, problems, clusters, rule, progress) if settings.written else (),
         padding=settings.padding,
         rule=rule,
         batch_size=run.batch_size,
@@ -165,53 +172,65 @@ def evaluate(
     )
 
 
-def accuracy_row(group: str, correct: Sequence[bool]) -> AccuracyRow:
-    """The share of right answers with Wilson's interval."""
-    right = sum(correct)
+def accuracy_row(group: str, correct: Sequence[bool], clusters: NDArray[np.int64]) -> AccuracyRow:
+    """The share of right answers with Wilson's interval by cluster; `clusters` has one label per answer."""
     # Wilson's and not p +- 1.96 SE: it does not shrink to a point at 0 or n of n, which small groups do reach.
-    low, high = wilson_interval(right, len(correct))
+    found = share_interval(np.array(correct), clusters)
     return AccuracyRow(
         group=group,
         n=len(correct),
-        n_correct=right,
-        accuracy=right / len(correct),
-        low=float(low),
-        high=float(high),
+        n_correct=sum(correct),
+        accuracy=sum(correct) / len(correct),
+        low=found.low,
+        high=found.high,
+        method=found.method,
     )
 
 
-def _group_by_steps(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
+def _group_by_steps(
+    problems: Sequence[Problem], correct: Sequence[bool], clusters: NDArray[np.int64]
+) -> tuple[AccuracyRow, ...]:
     # by the number that were written, whatever number a model would need
-    groups: dict[int, list[bool]] = {}
-    for problem, right in zip(problems, correct, strict=True):
-        groups.setdefault(len(problem.steps), []).append(right)
+    steps = np.array([len(problem.steps) for problem in problems])
     named = {0: "no written steps", 1: "1 step"}
-    return tuple(accuracy_row(named.get(n, f"{n} steps"), groups[n]) for n in sorted(groups))
+    return tuple(_part(named.get(n, f"{n} steps"), steps == n, correct, clusters) for n in np.unique(steps).tolist())
 
 
-def _group_by_operation(problems: Sequence[Problem], correct: Sequence[bool]) -> tuple[AccuracyRow, ...]:
-    rows = []
-    for operation in OPERATIONS:
-        # a zip is used up by one pass, hence a new one for each operation
-        pairs = zip(problems, correct, strict=True)
-        members = [right for p, right in pairs if any(step.operation == operation for step in p.steps)]
-        if members:
-            rows.append(accuracy_row(operation, members))
-    return tuple(rows)
+def _group_by_operation(
+    problems: Sequence[Problem], correct: Sequence[bool], clusters: NDArray[np.int64]
+) -> tuple[AccuracyRow, ...]:
+    uses = {
+        operation: np.array([any(step.operation == operation for step in p.steps) for p in problems])
+        for operation in OPERATIONS
+    }
+    return tuple(_part(name, members, correct, clusters) for name, members in uses.items() if members.any())
+
+
+def _part(group: str, members: NDArray[np.bool_], correct: Sequence[bool], clusters: NDArray[np.int64]) -> AccuracyRow:
+    """One row of some of the problems."""
+    return accuracy_row(group, np.array(correct)[members].tolist(), clusters[members])
 
 
 def _answer_by_chain(
-    model: CodiModel, problems: Sequence[Problem], rule: str, progress: Progress | None
+    model: CodiModel,
+    problems: Sequence[Problem],
+    clusters: NDArray[np.int64],
+    rule: str,
+    progress: Progress | None,
 ) -> tuple[AccuracyRow, ...]:
     """Accuracy through the written chain, overall and by number of steps."""
     chains = model.write_chain(problems, progress=progress)
     pairs = zip(chains, problems, strict=True)
     correct = [is_right(extract_answer(chain.text, rule), p.answer) for chain, p in pairs]
-    return accuracy_row("all", correct), *_group_by_steps(problems, correct)
+    return accuracy_row("all", correct, clusters), *_group_by_steps(problems, correct, clusters)
 
 
 def _answer_replaced(
-    model: CodiModel, problems: Sequence[Problem], rule: str, progress: Progress | None
+    model: CodiModel,
+    problems: Sequence[Problem],
+    clusters: NDArray[np.int64],
+    rule: str,
+    progress: Progress | None,
 ) -> tuple[tuple[AccuracyRow, ...], tuple[AccuracyRow, ...]]:
     """Accuracy with all thoughts replaced and with each alone, and the former by number of steps."""
     # one capture for all the runs below; position 0 is the <bot> pass and no thought
@@ -228,7 +247,7 @@ def _answer_replaced(
             progress=rename_stage(progress, name),
             rule=rule,
         )
-        rows.append(accuracy_row(name, done.correct))
+        rows.append(accuracy_row(name, done.correct, clusters))
         # kept from the first round, in which all thoughts are replaced
-        split = split or _group_by_steps(problems, done.correct)
+        split = split or _group_by_steps(problems, done.correct, clusters)
     return tuple(rows), split

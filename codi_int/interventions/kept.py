@@ -107,6 +107,8 @@ def _nothing_in(folder: Path, names: Sequence[str]) -> DataError:
     """That a folder holds no result, and where there are some."""
     if not folder.exists():
         return DataError(f"{folder} does not exist.", "Give a folder that save, or a command with --out, has kept.")
+    if not folder.is_dir():
+        return DataError(f"{folder} is a file.", f"Give the folder of the run, such as {folder.parent}.")
     inside = sorted(path for path in folder.glob("*") if any((path / name).is_file() for name in names))
     if not inside:
         return DataError(f"{folder} holds no result: none of {', '.join(names)}.", "Give a folder that was kept.")

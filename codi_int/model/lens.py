@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from codi_int.data.answers import to_number
@@ -223,6 +223,31 @@ def lens_frequencies(
         n_positions=model.n_thoughts + 1,
         groups=groups,
     )
+
+
+@torch.no_grad()
+def read_results(
+    model: CodiModel, problems: Sequence[Problem], residuals: Float[Tensor, "n n_layers positions d_model"], top: int
+) -> dict[str, tuple[list[int], Bool[Tensor, "targets positions"]]]:
+    """Which results of the steps some layer shows among its top tokens, position by position.
+
+    Args:
+        model: whose head reads.
+        problems: one for each row.
+        residuals: `resid_post`.
+        top: how many tokens count as seen.
+
+    Returns:
+        by result (`step 1`, ..., `answer`): the rows whose result can be counted, and for each whether it is seen.
+    """
+    ids, vocabulary = read_residuals(model, residuals, top).ids, number_tokens(model)
+    out = {}
+    for name in _group_names(problems):
+        targets, _, _ = _targets(problems, name, vocabulary)
+        if targets:
+            rows = [target.row for target in targets]
+            out[name] = rows, _seen(ids[rows], [target.tokens for target in targets]).any(1)
+    return out
 
 
 def number_tokens(model: CodiModel) -> dict[Number, tuple[int, ...]]:

@@ -37,7 +37,11 @@ def accuracy_figure(document: Document) -> "matplotlib.figure.Figure":
     rows = [("all problems", document["overall"])]
     rows += [(f"{words}{row['group']}", row) for words, keys in GROUPS for key in keys for row in document[key]]
     names = [f"{name} (n = {row['n']:,})" for name, row in rows]
-    text = f"{document['data']}. Bars: 95% intervals (Wilson). Rule {document['rule']}, padding {document['padding']}."
+    # documents of earlier versions name no method; theirs took problems for independent
+    method = document["overall"].get("method", "Wilson")
+    text = (
+        f"{document['data']}. Bars: 95% intervals ({method}). Rule {document['rule']}, padding {document['padding']}."
+    )
     figure = new_figure(PAGE, 1.1 + 0.2 * len(rows), f"How well {document['model']} answers", text)
     axis = figure.subplots()
     for y, (_, row) in enumerate(rows):

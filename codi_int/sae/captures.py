@@ -30,7 +30,6 @@ from codi_int.shown import Shown
 from codi_int.types import Problem, Site, SiteActivations, SiteLike
 
 SIDECAR = "capture.json"
-TENSOR = "resid_post"
 # numpy has no bfloat16: its 16 bits are written as integers and named in the header by what they mean
 NUMPY_TYPES = {"float32": "<f4", "bfloat16": "<i2"}
 SAFETENSORS_TYPES = {"float32": "F32", "bfloat16": "BF16"}
@@ -62,6 +61,8 @@ class CaptureInfo:
     """padding mode of the model"""
     n_done: int
     """rows that are written, in the order in which problems are thought about; all of them when it is complete"""
+    component: str = "resid_post"
+    """which tensor of the blocks; the name of the tensor in every file"""
 
     @property
     def complete(self) -> bool:
@@ -88,16 +89,16 @@ class Capture(Shown):
         layer = self.check_site(site)
         with safe_open(layer_file(self.folder, layer), framework="pt") as file:
             # position is the first axis, so that a site is one contiguous piece of the file
-            values: Tensor = file.get_slice(TENSOR)[self.info.positions.index(site.position)]
+            values: Tensor = file.get_slice(self.info.component)[self.info.positions.index(site.position)]
         return SiteActivations(site, self.info.problem_ids, values.float())
 
     def check_site(self, site: Site) -> int:
         """The layer of a site that was captured; DataError for any other."""
         known = site.layer in self.info.layers and site.position in self.info.positions
-        if site.component != "resid_post" or site.layer is None or not known:
+        if site.component != self.info.component or site.layer is None or not known:
             raise DataError(
                 f"{site} is not in {self.folder}: layers {_listed(self.info.layers)}, positions "
-                f"{_listed(self.info.positions)}, resid_post only.",
+                f"{_listed(self.info.positions)}, {self.info.component} only.",
                 "Capture it, or choose another site.",
             )
         return site.layer
@@ -119,8 +120,9 @@ def capture_to_disk(
     padding: Padding = "masked",
     rows_at_once: int = 256,
     progress: Progress | None = None,
+    component: str = "resid_post",
 ) -> Capture:
-    """Capture `resid_post` at every chosen layer and position; the same call again goes on after a kill.
+    """Capture one component at every chosen layer and position; the same call again goes on after a kill.
 
     Args:
         data: name of the problems, for the sidecar.
@@ -129,6 +131,7 @@ def capture_to_disk(
         dtype: `float32`, or `bfloat16` for half the disk.
         rows_at_once: problems in memory at a time.
         progress: called after every chunk; the stage is `thoughts`.
+        component: which tensor of the blocks, as a site names it.
 
     Raises:
         ConfigError: no problems, an unknown dtype; more than fits on the disk (before anything is written).
@@ -152,8 +155,11 @@ def capture_to_disk(
         dtype=dtype,
         padding=padding,
         n_done=0,
+        component=component,
     )
-    sites = [model.check_site(Site(layer, position)) for layer in wanted.layers for position in wanted.positions]
+    sites = [
+        model.check_site(Site(layer, position, component)) for layer in wanted.layers for position in wanted.positions
+    ]
     folder = Path(folder)
     info = _begin(folder, wanted)
     order = _order(model, problems, padding)
@@ -162,7 +168,7 @@ def capture_to_disk(
         batch = model.think([problems[place] for place in places], capture=sites, padding=padding)
         with explain_output_errors(folder, kept=f"The first {info.n_done:,} problems are kept"):
             for layer in info.layers:
-                rows = torch.stack([batch.at(Site(layer, position)).values for position in info.positions])
+                rows = torch.stack([batch.at(Site(layer, position, component)).values for position in info.positions])
                 _write_rows(layer_file(folder, layer), info, places, rows)
         info = replace(info, n_done=start + len(places))
         _write_sidecar(folder, info)
@@ -261,7 +267,7 @@ def _header(info: CaptureInfo) -> bytes:
     """Length and JSON header of a safetensors file with one tensor."""
     n_bytes = int(np.prod(_shape(info))) * np.dtype(NUMPY_TYPES[info.dtype]).itemsize
     entry = {"dtype": SAFETENSORS_TYPES[info.dtype], "shape": list(_shape(info)), "data_offsets": [0, n_bytes]}
-    text = json.dumps({TENSOR: entry}).encode()
+    text = json.dumps({info.component: entry}).encode()
     # safetensors wants the data to begin at a multiple of 8 bytes, and lets blanks fill up its header
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text

@@ -29,6 +29,7 @@ def accuracy_row(group: str, number: int) -> AccuracyRow:
         accuracy=0.91234 - 0.01357 * number,
         low=0.89123 - 0.02468 * number,
         high=0.93456 - 0.00579 * number,
+        method="Wilson, by cluster",
     )
 
 

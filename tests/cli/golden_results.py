@@ -11,14 +11,20 @@ from codi_int.types import (
     ControlSet,
     Effect,
     Experiment,
+    FeatureTurn,
+    LaterEffects,
     Matched,
     MeanEffect,
     OperationRow,
+    ResidualDistance,
     Result,
+    ResultRead,
     RunCounts,
+    SideEffects,
     Site,
     StepsRow,
     Symmetry,
+    ThoughtChange,
 )
 from tests.cli.golden_records import COUNTS, ENVIRONMENT, SITE, interaction
 
@@ -131,6 +137,76 @@ def steps_row(n_steps: int, numbers: tuple[float, float, float], flips: tuple[in
     )
 
 
+SIDE_EFFECTS = SideEffects(
+    n_touched=1_042,
+    residual=ResidualDistance(
+        n_real=1_319,
+        before=0.4747,
+        after=0.8383,
+        change=Estimate(value=0.2626, low=0.2121, high=0.3131, method="bootstrap-t, by cluster"),
+        n_beyond=1_013,
+        beyond=Estimate(value=0.9722, low=0.9494, high=0.9888, method="Wilson, by cluster"),
+        controls=0.1414,
+    ),
+    next_thought=ThoughtChange(
+        thought=4,
+        cosine=0.91919,
+        cosine_low=0.71717,
+        norm=1.0303,
+        norm_low=0.8585,
+        norm_high=1.2929,
+        mean_cosine=Estimate(value=0.90909, low=0.89898, high=0.92929, method="bootstrap-t, by cluster"),
+        mean_norm=Estimate(value=1.0404, low=1.0202, high=1.0606, method="bootstrap-t, by cluster"),
+        controls=0.95959,
+    ),
+)
+
+
+def feature_turn(
+    site: Site, feature: int, counts: tuple[int, int, int], share: tuple[float, float, float]
+) -> FeatureTurn:
+    return FeatureTurn(
+        site=site,
+        feature=feature,
+        n_before=counts[0],
+        n_on=counts[1],
+        n_off=counts[2],
+        share=Estimate(*share, method="Wilson, by cluster"),
+    )
+
+
+def result_read(
+    result: str, thought: int, counts: tuple[int, int, int], change: tuple[float, float, float]
+) -> ResultRead:
+    return ResultRead(
+        result=result,
+        thought=thought,
+        n=counts[0],
+        n_before=counts[1],
+        n_after=counts[2],
+        change=Estimate(*change, p_value=0.0011 * counts[0] / thought, p_adjusted=0.0033 * thought),
+    )
+
+
+LATER_EFFECTS = LaterEffects(
+    n_sites=48,
+    n_features=2_443,
+    fires=768.25,
+    turns_on=16.51,
+    turns_off=14.37,
+    controls=18.66,
+    n_controls=5,
+    features=(
+        feature_turn(Site(1, 6), 235, (226, 13, 1_010), (0.9818, 0.9596, 0.9919)),
+        feature_turn(Site(15, 4), 9, (5, 88, 1), (0.0854, 0.0531, 0.1832)),
+    ),
+    results=(
+        result_read("step 1", 5, (1_017, 36, 411), (0.3687, 0.3131, 0.4242)),
+        result_read("answer", 6, (74, 23, 21), (-0.027, -0.0991, 0.0455)),
+    ),
+    top=5,
+)
+
 RESULT = Result(
     experiment=EXPERIMENT,
     arms={
@@ -148,6 +224,7 @@ RESULT = Result(
         steps_row(1, (-0.01909, -0.03434, 0.00414), (17, 5), 303),
         steps_row(2, (0.00919, -0.02323, 0.04141), (9, 15), 1_016),
     ),
+    side_effects=SIDE_EFFECTS,
     environment=ENVIRONMENT,
     counts=COUNTS,
     outcomes={},
@@ -156,6 +233,7 @@ RESULT = Result(
 
 DEAD_RESULT = replace(
     RESULT,
+    side_effects=None,
     effect=replace(
         EFFECT,
         estimate=0.0,
@@ -177,6 +255,18 @@ DEAD_RESULT = replace(
 
 SWAP_RESULT = replace(
     RESULT,
+    # with `replace` the reconstruction alone has moved the thought; one calculation has no interval
+    side_effects=replace(
+        SIDE_EFFECTS,
+        residual=None,
+        next_thought=replace(
+            SIDE_EFFECTS.next_thought,  # type: ignore[type-var]
+            mean_cosine=Estimate(value=0.90909, low=None, high=None, method="none"),
+            before_cosine=0.99494,
+            before_norm=0.97979,
+            controls=None,
+        ),
+    ),
     experiment=replace(
         EXPERIMENT,
         kind="swap",

@@ -22,6 +22,7 @@ from codi_int.cli._probe_pages import probe_page
 from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
 from codi_int.cli._sae_pages import sweep_page
 from codi_int.cli._screen_pages import screen_page
+from codi_int.cli._side_effect_pages import later_tables
 from codi_int.cli._specialization_pages import pairs_page, specialize_page
 from codi_int.cli._tables import evaluation_page, family_page, result_page
 from codi_int.cli.capture import capture_page
@@ -47,6 +48,10 @@ UPDATE = "UPDATE_GOLDEN"
 
 PAGES: dict[str, Callable[[], RenderableType]] = {
     "result": lambda: result_page(results.RESULT),
+    "result-later-thoughts": lambda: Page(
+        *later_tables(replace(results.SIDE_EFFECTS, later=results.LATER_EFFECTS)),
+        *later_tables(replace(results.SIDE_EFFECTS, later=replace(results.LATER_EFFECTS, fires=None, results=()))),
+    ),
     "dead-feature": lambda: result_page(results.DEAD_RESULT),
     "result-later-silent": lambda: result_page(results.SILENT_RESULT),
     "swap": lambda: result_page(results.SWAP_RESULT),

@@ -312,3 +312,27 @@ def test_the_bound_decides_what_is_equivalent(run: Callable, shelf, base: tuple[
     assert (narrow["bound"], wide["bound"]) == (0.005, 0.5)
     assert narrow["p_equivalence"] > wide["p_equivalence"]
     assert narrow["estimate"] == wide["estimate"]
+
+
+def test_side_effects_are_in_every_result_and_later_thoughts_where_asked(
+    run: Callable, shelf, base: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = ("ablate", "--feature", str(shelf.living), *base)
+    plain = json.loads(run(*words, "--json").out)["side_effects"]
+    assert plain["n_touched"] > 0
+    assert plain["later"] is None
+    ran = run(*words, "--side-effects", "--out", str(tmp_path / "run"))
+    assert ran.code == 0, ran.err
+    assert "thought 4 beside the undisturbed one" in ran.page
+    # the shelf's model has an SAE at the edited position alone
+    assert "No SAE of a later position is at hand" in ran.page
+    kept = json.loads((tmp_path / "run" / "result.json").read_text())["side_effects"]
+    assert {**kept, "later": None} == plain
+    assert {row["thought"] for row in kept["later"]["results"]} == {4, 5, 6}
+
+
+def test_side_effects_of_three_paths_at_once_are_refused(run: Callable, shelf, base: tuple[str, ...]) -> None:
+    ran = run("ablate", "--feature", str(shelf.living), *base, "--propagate", "split", "--side-effects")
+    assert ran.code == 2
+    assert len(ran.err.strip().splitlines()) == 2
+    assert "--propagate split makes three" in ran.err

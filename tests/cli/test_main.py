@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from codi_int.cli import main
-from codi_int.cli._errors import GROUPS
+from codi_int.cli._errors import GROUPS, two_lines
 from codi_int.cli._lazy import Entry
+from codi_int.errors import ConfigError
 
 ENTRIES = [entry for _, entry in main.all_commands()]
 
@@ -265,6 +266,15 @@ def test_ctrl_c_while_the_command_line_loads_is_one_line(
     with pytest.raises(SystemExit) as stop:
         entry.main()
     assert (stop.value.code, capsys.readouterr().err) == (130, "codi-int: Stopped before anything began.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [(("--layer", "3"), "All 3 problems"), (("--limit", "3"), "--limit 3: All"), (("--layer=3",), "All 3 problems")],
+)
+def test_a_number_of_problems_is_the_limit_and_no_layer(words: tuple[str, ...], begins: str) -> None:
+    error = ConfigError("All 3 problems have one chain of calculations.", "Take others.")
+    assert two_lines(error, ["map", *words]).startswith(begins)
 
 
 def test_an_encoding_without_our_characters_is_no_error() -> None:

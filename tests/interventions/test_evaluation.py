@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from statsmodels.stats.proportion import proportion_confint
 
 import codi_int as ci
 from codi_int.interventions.dependence import mean_residuals, replace_thoughts
@@ -18,9 +19,10 @@ def mini() -> ci.CodiModel:
 
 @pytest.fixture(scope="module")
 def stories() -> Sequence[ci.Problem]:
-    """Every third one asks for something that no model answers rightly."""
-    found = ci.load_problems("stories:validation", limit=36)
-    return [replace(problem, answer=-7) if i % 3 == 0 else problem for i, problem in enumerate(found)]
+    """Twelve, each told three times; every third one asks for something that no model answers rightly."""
+    found = ci.load_problems("stories:validation", limit=12)
+    asked = [replace(problem, answer=-7) if i % 3 == 0 else problem for i, problem in enumerate(found)]
+    return [replace(problem, id=f"{problem.id} {telling}") for problem in asked for telling in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,18 @@ def test_answers_through_the_written_chain_are_counted(
     assert sum(row.n_correct for row in by_steps) == whole.n_correct
 
 
+def test_stories_about_one_calculation_are_one_observation(found: Evaluation) -> None:
+    """Three tellings say what one says, less a little for Student's quantile; taken for three they would say more."""
+    rows = [found.overall, *found.by_steps, *found.by_operation, *found.thoughts_replaced]
+    rows += [*found.thoughts_replaced_by_steps, *found.written_chain]
+    assert len(rows) > 20
+    for row in rows:
+        once, thrice = (proportion_confint(row.n_correct / k, row.n / k, method="wilson") for k in (3, 1))
+        assert row.low <= once[0] + 1e-9 < thrice[0] + 1e-6
+        assert row.high >= once[1] - 1e-9 > thrice[1] - 1e-6
+        assert row.method == "Wilson, by cluster"
+
+
 def test_replacing_all_thoughts_costs_answers(
     mini: ci.CodiModel, stories: Sequence[ci.Problem], found: Evaluation
 ) -> None:
@@ -64,7 +78,7 @@ def test_replacing_all_thoughts_costs_answers(
         expected = n_right(mini.answer(stories), stories)
     whole = replace_thoughts(mini, stories, range(1, 7), means)
     assert sum(whole.correct) == expected
-    assert expected < found.overall.n_correct / 2
+    assert expected < 0.7 * found.overall.n_correct
     assert found.thoughts_replaced[0].n_correct == expected
     last = replace_thoughts(mini, stories, [6], means)
     assert found.thoughts_replaced[-1].n_correct == sum(last.correct)

@@ -147,6 +147,9 @@ def test_a_document_stands_for_its_folder_and_what_is_missing_is_said(screen: An
     assert ci.load_result(tmp_path / "a" / "b" / "screen.json") == screen
     with pytest.raises(DataError, match=r"nowhere does not exist"):
         ci.load_result(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"manifest\.json is a file") as told:
+        ci.load_result(tmp_path / "a" / "b" / "manifest.json")
+    assert told.value.remedy == f"Give the folder of the run, such as {tmp_path / 'a' / 'b'}."
     with pytest.raises(DataError, match="holds no result itself; its folders do") as told:
         ci.load_result(tmp_path / "a")
     assert told.value.remedy == f"Give one of {tmp_path / 'a' / 'b'}."

@@ -63,8 +63,10 @@ def test_one_cluster_is_refused_on_either_side() -> None:
     same = [replace(problems[0], id=str(i), question=f"{problems[0].question} {i}") for i in range(4)]
     with pytest.raises(ConfigError, match="single cluster"):
         take_sides(same)
-    with pytest.raises(ConfigError, match="single cluster"):
+    with pytest.raises(ConfigError, match=r"All 4 problems of .* that should confirm have one and"):
         take_sides(problems, SelectionPlan(confirm=same))
+    # a single problem has no calculation to share
+    assert take_sides(problems, SelectionPlan(confirm=same[:1])).confirming is not None
 
 
 @pytest.mark.parametrize("bound", [0.0, 0.51, float("nan"), -0.1])

@@ -73,6 +73,9 @@ class ArmScores:
     """rows that were too close to call and ran again in one canonical shape"""
     margins: Float[Tensor, " m"]
     """logit of the clean answer's token minus the best other one, the smallest over its tokens"""
+    thoughts: Float[Tensor, "m 2"] | None = None
+    """cosine of the thought made next with the undisturbed one, and its length as a multiple of it; None where no
+    thought follows the site"""
 
 
 def plan_edit(

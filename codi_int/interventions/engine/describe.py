@@ -136,14 +136,14 @@ def doubts(places: Sequence[SiteState]) -> tuple[str, ...]:
 
 
 def doubts_after(
-    edit: Any, table: AtSites, saes: Mapping[Site, SAE], arm: ArmPlan, arms: Mapping[str, Arm], n_problems: int
+    edit: Any, table: AtSites, saes: Mapping[Site, SAE], arm: ArmPlan, arms: Mapping[str, Arm]
 ) -> tuple[str, ...]:
     """What casts doubt on a result, once it has run: what the reconstruction cost, an edit that does nothing."""
     where = f"at {', '.join(str(site) for site in table.sites if site in saes)}"
     notes = sae_notes(where, None, (arms["clean"].accuracy, arms["reconstructed"].accuracy))
     # where features are dead, the verdict says so
     idle = not bool(arm.edited.any()) and not as_edit(edit).features
-    return (*notes, idle_edit_note(arm.label, n_problems)) if idle else notes
+    return (*notes, idle_edit_note(arm.label, len(arm.edited))) if idle else notes
 
 
 def _explained(place: SiteState) -> float | None:

@@ -25,6 +25,7 @@ from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.later import LATERS, hold_after
 from codi_int.interventions.engine.naive import recapture, rerun_plan
 from codi_int.interventions.engine.planning import Capture, SiteState, Unedited, no_sae, plan_sites
+from codi_int.interventions.engine.side_effects import measure_side_effects
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.subgroups import operation_rows, steps_rows
 from codi_int.interventions.engine.suffix import MAX_ROWS, SuffixRunner, settle_rounding
@@ -160,20 +161,16 @@ class FeatureInterventionEngine(Shown):
         asked = asked if bool(arm.edited.any()) else replace(asked, features=0)
         sets = self._control_arms(context, table, arm, asked, seed)
         # the order of this list is the order in which `outcomes_of_arms` and `control_sets` read the scores
-        plans = [arm, self._reconstruction(context, table), *chain.from_iterable(sets.values())]
+        plans = [arm, self.reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self._score_arms(context, plans, progress)
         outcomes = summary.outcomes_of_arms(context.clean, plans, scores)
         # with `replace`, what the SAE costs is not booked to the feature
         before = outcomes["reconstructed" if self.splice == "replace" else "clean"]
         change = summary.change_between(before, outcomes["intervened"], context.clean.clusters)
         beside = control_sets(context.clean, before, sets, scores=scores[2:], arm=arm, change=change)
-        effect = beside_controls(
-            summary.effect_of_edit(edit, context, arm, change=change, seed=seed, bound=bound), beside
-        )
+        effect = summary.effect_of_edit(edit, context, arm, change=change, seed=seed, bound=bound)
         arms = summary.summarize_arms(context.clean, outcomes)
-        after = describe.doubts_after(
-            edit, table, self.saes, arm=arm, arms=arms, n_problems=len(context.clean.problems)
-        )
+        after = describe.doubts_after(edit, table, self.saes, arm, arms)
         spent = time.perf_counter() - started
         return Result(
             experiment=describe.describe_experiment(
@@ -185,10 +182,17 @@ class FeatureInterventionEngine(Shown):
                 data=name_of_problems(problems, data),
             ),
             arms=arms,
-            effect=effect,
+            effect=beside_controls(effect, beside),
             controls=beside,
             by_operation=operation_rows(context.clean.problems, change, seed),
             by_steps=steps_rows(context.clean.problems, change, seed),
+            side_effects=measure_side_effects(
+                context,
+                list(zip(plans, scores, strict=True)),
+                n_controls=len(sets["random_features"]),
+                splice=self.splice,
+                seed=seed,
+            ),
             environment=describe_environment(self.model, self._saes_of(table), context.clean.problems, spent),
             counts=count_work(context, plans, scores),
             outcomes=outcomes,
@@ -259,7 +263,7 @@ class FeatureInterventionEngine(Shown):
             if self.method == "naive":
                 scores = [rerun_plan(self.model, context.clean, plan, path) for plan in plans]
             else:
-                scores = self._runner(context).run(plans, progress)
+                scores = self.runner(context).run(plans, progress)
         for plan, found in zip(plans, scores, strict=True):
             check_scores(plan, found)
         # A change below what another batch shape makes of the same row is no change.
@@ -294,7 +298,7 @@ class FeatureInterventionEngine(Shown):
         """What an edit of the context's site is measured against: the clean arm, with `replace` the reconstruction."""
         if self.splice == "add" or context.place.sae is None:
             return context.clean.outcomes
-        plan = self._reconstruction(context, AtSites(((context.site, Unedited()),)))
+        plan = self.reconstruction(context, AtSites(((context.site, Unedited()),)))
         return summary.arm_outcomes(context.clean, plan, self._rebuilt(context, plan, None))
 
     def plan(self, context: SiteContext, edit: AnyEdit) -> ArmPlan:
@@ -357,17 +361,18 @@ class FeatureInterventionEngine(Shown):
         latents = None if sae is None else sae.encode(activations).dense()  # [n, d_sae]
         return SiteState(site, sae, activations, latents)
 
-    def _runner(self, context: SiteContext) -> SuffixRunner:
+    def runner(self, context: SiteContext) -> SuffixRunner:
+        """Runs arms that begin at a context's site."""
         return SuffixRunner(self.model, context.clean, context.resume_point, self.max_rows)
 
     def _capture(self, context: SiteContext) -> Capture:
         """How to find out what arrives at a later site."""
         if self.method == "suffix":
-            return self._runner(context).capture
+            return self.runner(context).capture
         model, clean, path = self.model, context.clean, self.propagate
         return lambda plans, later: [recapture(model, clean, plan, later, path) for plan in plans]
 
-    def _reconstruction(self, context: SiteContext, table: AtSites) -> ArmPlan:
+    def reconstruction(self, context: SiteContext, table: AtSites) -> ArmPlan:
         """What the SAEs alone do at the edit's sites."""
         # splice="replace" whatever the engine's own is: decode(f) in place of x shows what the error term was worth
         unedited = AtSites(tuple((site, Unedited()) for site in table.sites))

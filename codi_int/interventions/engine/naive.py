@@ -12,6 +12,7 @@ from torch import Tensor
 
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.side_effects import compare_thoughts, next_thought
 from codi_int.interventions.engine.suffix import changes_of
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
@@ -38,16 +39,23 @@ def rerun_plan(
     logprobs, margins = torch.zeros(2, len(plan.rows))
     changed = torch.zeros(len(plan.rows), dtype=torch.bool)
     answers: list[Number | None] = [None] * len(plan.rows)
+    following = next_thought(plan.site, model.n_thoughts)
+    thoughts = None if following is None else torch.zeros(len(plan.rows), 2)
+    capture = () if following is None else (following,)
     # places: (row of the batch, row of the plan) for the rows that the two share
-    for index, edited, places in _iterate_rollouts(model, clean, plan, propagate):
+    for index, edited, places in _iterate_rollouts(model, clean, plan, propagate, capture):
         found = _compare(model, clean.rollouts.at(index), edited)
         numbers = read_answers(model, edited.decoded)
         for row, i in places:
             logprobs[i], margins[i] = found.logprobs[row], found.margins[row]
             changed[i], answers[i] = found.changed[row], numbers[row]
+        if thoughts is not None and following is not None:
+            rows, own = torch.tensor(places).T
+            before = clean.rollouts.at(index).thoughts[:, following.position]
+            thoughts[own] = compare_thoughts(edited.captured[following], before).cpu()[rows]
     # `rerun` everywhere: these rows did run with the whole model
     rerun = torch.ones(len(plan.rows), dtype=torch.bool)
-    return ArmScores(logprobs, tuple(answers), changed=changed, rerun=rerun, margins=margins)
+    return ArmScores(logprobs, tuple(answers), changed=changed, rerun=rerun, margins=margins, thoughts=thoughts)
 
 
 def recapture(

@@ -8,6 +8,7 @@ arithmetic can be trusted: those run again in one canonical shape.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +19,7 @@ from codi_int.interventions.edits.combined import reach_order
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.chunks import Chunk, cut_chunks
 from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.side_effects import compare_thoughts, next_thought
 from codi_int.model.branch import Branches
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
@@ -90,9 +92,17 @@ class SuffixRunner:
         # answer, so only the others have to be decoded.
         answers: list[Number | None] = [self._clean.outcomes[i].answer for i in changes.problems.tolist()]
 
+        following = next_thought(self._resume_point.site, self._model.n_thoughts)
+        thoughts = None if following is None else torch.zeros(total, 2)
+
         def score(chunk: Chunk) -> None:
             pairs, (rollout, branches) = chunk.pairs, self._start_of(chunk)
-            found = self._verify(rollout, self._state(rollout, branches, changes.of(pairs)), branches.rows)
+            recorder = SiteRecorder([] if following is None else [following])
+            state = self._state(rollout, branches, changes.of(pairs), recorder=recorder)
+            found = self._verify(rollout, state, branches.rows)
+            if thoughts is not None and following is not None:
+                before = rollout.thoughts[branches.rows, following.position]
+                thoughts[pairs] = compare_thoughts(recorder.captured[following], before).cpu()
             logprobs[pairs], margins[pairs] = found.logprobs.cpu(), found.margins.cpu()
             changed[pairs], close[pairs] = found.changed.cpu(), found.close.cpu()
 
@@ -110,24 +120,37 @@ class SuffixRunner:
             close[part.pairs] |= part.close
             for pair, answer in zip(part.pairs.tolist(), part.answers, strict=True):
                 answers[pair] = answer
-        scores = ArmScores(logprobs, tuple(answers), changed=changed, rerun=close, margins=margins)
+        scores = ArmScores(logprobs, tuple(answers), changed=changed, rerun=close, margins=margins, thoughts=thoughts)
         return _split_by_plan(plans, scores)
 
-    @torch.no_grad()
     def capture(self, plans: Sequence[ArmPlan], site: Site) -> list[Float[Tensor, "m d_model"]]:
-        """What arrives at a later site under each plan, for the plan's rows."""
+        """What arrives at a later site under each plan, for the plan's rows; nothing behind it is run."""
+        return self.capture_all(plans, [site], until=site)[site]
+
+    @torch.no_grad()
+    def capture_all(
+        self, plans: Sequence[ArmPlan], sites: Sequence[Site], until: Site | None = None
+    ) -> dict[Site, list[Float[Tensor, "m d_model"]]]:
+        """What arrives at some later sites under each plan, for the plan's rows.
+
+        Args:
+            plans: the arms; all begin at this runner's site.
+            sites: where to look.
+            until: the last of them, behind which nothing is run; default all thoughts.
+        """
         changes = changes_of(plans)
         shape = changes.sites[0].delta.shape  # [pairs, d_model]
-        out = torch.empty(shape, dtype=self._model.dtype, device=self._model.device)
+        out = {site: torch.empty(shape, dtype=self._model.dtype, device=self._model.device) for site in sites}
 
         def keep(chunk: Chunk) -> None:
-            recorder, (rollout, branches) = SiteRecorder([site]), self._start_of(chunk)
-            self._state(rollout, branches, changes.of(chunk.pairs), site, recorder)
-            out[chunk.pairs.to(out.device)] = recorder.captured[site]
+            recorder, (rollout, branches) = SiteRecorder(sites), self._start_of(chunk)
+            self._state(rollout, branches, changes.of(chunk.pairs), until, recorder)
+            for site, values in out.items():
+                values[chunk.pairs.to(values.device)] = recorder.captured[site]
 
         for _ in self._each_chunk(changes.problems, keep):
             pass
-        return list(out.split([len(plan.rows) for plan in plans]))
+        return {site: list(values.split([len(plan.rows) for plan in plans])) for site, values in out.items()}
 
     def _each_chunk(self, problems: Int[Tensor, " pairs"], work: Callable[[Chunk], None]) -> Iterator[int]:
         """Do some work on all pairs, chunk by chunk.
@@ -334,6 +357,10 @@ def _split_by_plan(plans: Sequence[ArmPlan], scores: ArmScores) -> list[ArmScore
     for plan in plans:
         # pairs are in the order of the plans, so each plan's are one stretch
         part = slice(start, start + len(plan.rows))
-        out.append(ArmScores(*(getattr(scores, field.name)[part] for field in fields(ArmScores))))
+        out.append(ArmScores(*(_part_of(getattr(scores, field.name), part) for field in fields(ArmScores))))
         start = part.stop
     return out
+
+
+def _part_of(values: Any, part: slice) -> Any:
+    return None if values is None else values[part]

@@ -54,10 +54,10 @@ class ReplaceWithConstant:
         return self.vector.to(activations).expand_as(activations)
 
 
-def whole_grid(model: CodiModel, thoughts: bool = True) -> tuple[Site, ...]:
-    """Every layer at every position, and the projected thought that each position makes."""
+def whole_grid(model: CodiModel, thoughts: bool = True, component: str = "resid_post") -> tuple[Site, ...]:
+    """Every layer's component at every position, and the projected thought that each position makes."""
     positions = range(model.n_thoughts + 1)
-    grid = tuple(Site(layer, p) for layer in range(model.n_layers) for p in positions)
+    grid = tuple(Site(layer, p, component) for layer in range(model.n_layers) for p in positions)
     return grid + (tuple(Site(None, p, "thought") for p in positions) if thoughts else ())
 
 

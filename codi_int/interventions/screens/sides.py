@@ -104,7 +104,11 @@ def take_sides(problems: Sequence[Problem], plan: SelectionPlan | None = None) -
         given = as_problems(plan.confirm)
         confirming = Problems(given, name_of_problems(given))
     _check_apart(problems, confirming)
-    read_clusters(cluster_problems(confirming), len(confirming))
+    if len(confirming) > 1 and np.unique(cluster_problems(confirming)).size == 1:
+        raise ConfigError(
+            f"All {len(confirming):,} problems of {confirming.name} that should confirm have one and the same chain.",
+            "Give --confirm problems that ask for more than one calculation, --confirm folds, or --confirm none.",
+        )
     return Sides(problems, plan, confirming=confirming)
 
 
