@@ -65,8 +65,9 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines = [f"| {heads}specialists | kept | lost | unresolved | untestable |", "|" + "---|" * 14]
     for one in rows:
         right = "" if one["right"] is None else f"{100 * one['right']:.1f}"
+        explained = f"{100 * one['explained_variance']:.1f}"
         lines.append(
-            f"| {one['site']} | {one['split']} | {one['n_chains']:,} | {right} | {100 * one['explained_variance']:.1f} | "
+            f"| {one['site']} | {one['split']} | {one['n_chains']:,} | {right} | {explained} | "
             f"{one['n_alive']} | {one['n_dead']} | {one['n_woken']} | {100 * one['woken_share']:.2f} | "
             f"{one['n_specialists']} | {' | '.join(str(one[f'n_{name}']) for name in OUTCOMES)} |"
         )
