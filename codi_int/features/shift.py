@@ -120,7 +120,7 @@ def measure_shift(found: Specialization, shifted: Profiles, alive_in_training: S
         )
     if found.site != shifted.site or found.sae != shifted.sae.name:
         raise SAEError(
-            f"The specialists are of {found.sae} at {found.site}, the profiles of {shifted.sae.name} at {shifted.site}.",
+            f"The specialists are of {found.sae} at {found.site}, profiles of {shifted.sae.name} at {shifted.site}.",
             "Profile the same SAE on the shifted problems.",
         )
     check_steps(shifted)

@@ -70,7 +70,7 @@ def test_features_that_were_dead_and_wake(found: ci.Specialization, shifted: Pro
 def test_what_does_not_belong_together_is_refused(found: ci.Specialization, shifted: Profiles) -> None:
     with pytest.raises(ConfigError, match="The rule published confirms nothing"):
         measure_shift(specialization(made(load_stories("validation", limit=50), 0), "published"), shifted, [0])
-    with pytest.raises(SAEError, match=r"at L2\.P3, the profiles of unnamed at L2\.P4"):
+    with pytest.raises(SAEError, match=r"at L2\.P3, profiles of unnamed at L2\.P4"):
         measure_shift(found, replace(shifted, site=ci.Site(2, 4), by_feature={}), [0])
     bare = [replace(problem, steps=()) for problem in shifted.problems]
     with pytest.raises(DataError, match="has written steps"):
