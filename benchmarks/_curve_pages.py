@@ -18,7 +18,7 @@ from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled, wri
 PAGE_FILE = common.DOCS_RESULTS / "curves.md"
 N_TRAIN, WIDTH, PUBLISHED_WIDTH = 5_978, 96, 2_048
 SIZE = 512
-PUBLISHED = {2: 50, 4: 75, 5: 100, 9: 200, 23: 500}
+PUBLISHED = {2: 50, 5: 100, 9: 200, 23: 500}
 """K here -> K of the reports that is the same share of the width"""
 Point = dict[str, Any]
 
@@ -250,7 +250,7 @@ def matching(saes: Path) -> list[str]:
     from codi_int.sae import load_sae
     from codi_int.sae.compare import match_features
 
-    ks = (2, 5, 9, 16, 32)
+    ks = (2, 5, 9, 23, 48)
     loaded = {k: load_sae(saes / f"topk_L14.P3_d{SIZE}_k{k}_s0") for k in ks}
     again = {k: load_sae(saes / f"topk_L14.P3_d{SIZE}_k{k}_s1") for k in ks}
     lines = [
@@ -336,7 +336,7 @@ def figure(points: Sequence[Point]) -> Figure:
         axis.set_xscale("log")
         axis.set_xlabel("K")
         axis.set_ylabel(words)
-        k_axis(axis, [1, 2, 5, 9, 16, 32])
+        k_axis(axis, [1, 2, 5, 9, 23, 48])
         axis.legend()
     left.set_ylim(0, 100)
     return out

@@ -1,5 +1,7 @@
 """Curves over a sweep: the laws against statsmodels and closed forms, the points against their SAEs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -111,8 +113,24 @@ def test_a_point_says_what_its_sae_is():
         parameter.copy_(torch.randn(parameter.shape, generator=generator))
     x = torch.randn(60, 5, generator=generator)
     profiles = profile_rows(sae, x)
-    cell = RuleCell("tested", "alive", 7, 3, 3 / 7, 0.1, 0.9, 1, 2, 0, 0, 0, 0, 1, 3)
-    band = RuleCell("tested", "0.01 to 0.1", 2, 1, 0.5, 0.1, 0.9, 1, 0, 0, 0, 0, 0, 1, 1)
+    cell = RuleCell(
+        rule="tested",
+        population="alive",
+        n=7,
+        n_specialized=3,
+        share=3 / 7,
+        low=0.1,
+        high=0.9,
+        n_operation=1,
+        n_value=2,
+        n_highly=0,
+        n_length=0,
+        n_untested=0,
+        n_single=0,
+        n_strong=1,
+        n_also_tested=3,
+    )
+    band = replace(cell, population="0.01 to 0.1", n=2, n_specialized=1)
     point = curve_point(sae, x[:3], x, RuleComparison((), (0.01, 0.1), (cell, band)))
     fires = sae.encode(x).dense() != 0
     assert (point.trained_as, point.k, point.d_sae, point.seed) == ("matryoshka", 2, 7, 4)
