@@ -7,6 +7,7 @@ from typing import Any
 
 import _common as common
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from codi_int.errors import ConfigError
@@ -228,6 +229,8 @@ def sites(points: Sequence[Point]) -> list[str]:
                 f"{' | '.join(spread([share(p, rule) for p in seeds]) for rule in RULES)} |"
             )
     shipped = {p["site"]: p for p in of(points, "shipped")}
+    if len(shipped) < 112:
+        return lines
     lines += ["", "Tested %, shipped SAEs (K 16 of 512), of alive features:", ""]
     lines += ["| layer | " + " | ".join(f"P{i}" for i in range(7)) + " |", "|---|" + "---|" * 7]
     for layer in range(16):
@@ -246,28 +249,33 @@ def sites(points: Sequence[Point]) -> list[str]:
 
 
 def matching(saes: Path) -> list[str]:
-    """Features of one K with a decoder row like one of another K's."""
+    """Alive features of one K with a decoder row like an alive one of another K's."""
+    import codi_int as ci
     from codi_int.sae import load_sae
-    from codi_int.sae.compare import match_features
+    from codi_int.sae.captures import open_capture
 
-    ks = (2, 5, 9, 23, 48)
-    loaded = {k: load_sae(saes / f"topk_L14.P3_d{SIZE}_k{k}_s0") for k in ks}
-    again = {k: load_sae(saes / f"topk_L14.P3_d{SIZE}_k{k}_s1") for k in ks}
-    lines = [
-        f"| of K | {' | '.join(f'in K {k}' for k in ks)} | in the same K, seed 1 |",
-        "|---|" + "---|" * (len(ks) + 1),
-    ]
+    model, problems = ci.load_model("codi-mini"), ci.load_problems("stories:validation")
+    x = open_capture(saes.parent / "held-out", model, problems).at(ci.Site(14, 3)).values
+    ks, rows = (2, 5, 9, 23, 48), {}
     for k in ks:
-        cells = ["" if k == b else f"{100 * like(match_features(loaded[k], loaded[b]).similarity):.0f}" for b in ks]
-        lines.append(
-            f"| {k} | {' | '.join(cells)} | {100 * like(match_features(loaded[k], again[k]).similarity):.0f} |"
-        )
+        for seed in (0, 1):
+            sae = load_sae(saes / f"topk_L14.P3_d{SIZE}_k{k}_s{seed}")
+            alive = (sae.encode(x).dense() != 0).any(0)
+            rows[k, seed] = torch.nn.functional.normalize(sae.W_dec[alive], dim=1)
+    lines = [f"| of K, seed 0 | {' | '.join(f'in K {k}' for k in ks)} |", "|---|" + "---|" * len(ks)]
+    for k in ks:
+        pairs = [(like(rows[k, 0], rows[b, 0]), like(rows[k, 0], rows[b, 1])) for b in ks]
+        cells = [
+            f"{'' if b == k else f'{100 * same:.0f} / '}{100 * other:.0f}"
+            for b, (same, other) in zip(ks, pairs, strict=True)
+        ]
+        lines.append(f"| {k} | {' | '.join(cells)} |")
     return lines
 
 
-def like(similarity: Any) -> float:
-    """Share of rows with a cosine of 0.7 or more."""
-    return float((np.asarray(similarity) >= 0.7).mean())
+def like(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Share of rows with a cosine of 0.7 or more with some row of the other dictionary."""
+    return float(((first @ second.T).max(1).values >= 0.7).double().mean())
 
 
 def goals(points: Sequence[Point]) -> list[str]:
