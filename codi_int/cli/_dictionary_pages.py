@@ -40,8 +40,8 @@ def seeds_section(found: SeedComparison, top: int) -> list[RenderableType]:
 
 _AGREEMENT_WORDS = (
     "Lin's concordance of mean effects, less sampling noise: 1 where a feature and its partner do the same. Chance: "
-    "partners that fire as often, and no more. Intervals speak of other problems, not of other seeds. -: next to nothing "
-    "of the effects is left beyond noise, so that no coefficient can be told."
+    "partners that fire as often, and no more. Intervals speak of other problems, not of other seeds. -: next to "
+    "nothing of the effects is left beyond noise, so that no coefficient can be told."
 )
 
 
