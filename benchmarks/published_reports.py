@@ -1,4 +1,4 @@
-"""The published reports against themselves: what their own numbers contradict, for docs/results/published-experiments.md.
+"""What the published reports' own numbers contradict, for docs/results/published-experiments.md.
 
     python benchmarks/published_reports.py           # prints the section and fills it in
     python benchmarks/published_reports.py --check   # prints it, and leaves the page alone
@@ -56,7 +56,9 @@ class Published:
                 if row["n"]:
                     self.counts[key] = int(row["n"])
 
-    def __call__(self, report: str, quantity: str, k: int | str = "", d: int | str = "", layer: int | str = 14) -> float:
+    def __call__(
+        self, report: str, quantity: str, k: int | str = "", d: int | str = "", layer: int | str = 14
+    ) -> float:
         """One number."""
         return self.values[report, quantity, str(k), str(d), str(layer)]
 
@@ -93,7 +95,8 @@ def specialization(p: Published) -> Iterator[Finding]:
         "inverse-k",
         ("k50", "dict"),
         "the specialized share is proportional to 1/K",
-        f"from K=50 that predicts {law} % at K = 75, 100, 200; reported {p('dict', 'specialized_percent', 75, 512):.1f}, "
+        f"from K=50 that predicts {law} % at K = 75, 100, 200; reported "
+        f"{p('dict', 'specialized_percent', 75, 512):.1f}, "
         f"{p('k50', 'specialized_percent', 100, 512):.1f}, {p('k50', 'specialized_percent', 200, 512):.1f}",
     )
     small, large = p.of("dict", "specialized", 50, 250), p.of("k50", "specialized", 50, 512)
@@ -119,8 +122,10 @@ def specialization(p: Published) -> Iterator[Finding]:
         "early-general",
         ("act", "sem"),
         "early layers are more general than late ones; both layers are equally interpretable",
-        f"{early[0]}/{early[1]} against {middle[0]}/{middle[1]} has p = {_fisher(early, middle):.2g} (Fisher), in windows "
-        f"of different firing rates; the later report calls the layers a tie, {p('sem', 'patterned', 100, 512, 3):.0f} of "
+        f"{early[0]}/{early[1]} against {middle[0]}/{middle[1]} has p = {_fisher(early, middle):.2g} "
+        f"(Fisher), in windows "
+        f"of different firing rates; the later report calls the layers a tie, "
+        f"{p('sem', 'patterned', 100, 512, 3):.0f} of "
         f"10 each",
     )
     top = p("act", "top_to_rank", 100, 512)
@@ -151,7 +156,8 @@ def single_features(p: Published) -> Iterator[Finding]:
         ("act", "sem"),
         "feature 449 is a multiplication feature; feature 449 fires on all operations",
         f"it fires on {p.of('act', 'fires_on_449', 100, 512)[0]:,} of {rows:,.0f} problems, so whether it fires "
-        f"tells no operation from another; eight of ten such features count as clearly patterned at either layer, where the "
+        f"tells no operation from another; eight of ten such features count as clearly patterned at "
+        f"either layer, where the "
         f"rule of the other report finds {p.of('act', 'specialized_early', 100, 512, 3)[0]} of 81 and "
         f"{p.of('act', 'specialized_middle', 100, 512)[0]} of 151",
     )
@@ -159,7 +165,8 @@ def single_features(p: Published) -> Iterator[Finding]:
         "addition-332",
         ("act",),
         "feature 332 is an addition specialist, feature 350 stands for addition with 50",
-        f"{p('act', 'samples_of_332_that_multiply', 100, 512):.0f} of {p('act', 'samples_of_332', 100, 512):.0f} printed "
+        f"{p('act', 'samples_of_332_that_multiply', 100, 512):.0f} of "
+        f"{p('act', 'samples_of_332', 100, 512):.0f} printed "
         f"samples of 332 multiply as well; 50 is {p('act', 'numbers_of_350_equal_to_50', 100, 512):.0f} of the numbers "
         f"in the sample of 350 and the inside of {p('act', 'numbers_of_350_with_50_inside', 100, 512):.0f} larger ones",
     )
@@ -266,7 +273,8 @@ def quality(p: Published) -> Iterator[Finding]:
         ("grid", "sem"),
         "differences of 0.1 to 0.5 points of explained variance are findings",
         f"K=20 with d = 1,024 and 2,048 is reported twice, {apart[1024]:.1f} and {apart[2048]:.1f} points of explained "
-        f"variance and {deaths[1024]:.1f} and {deaths[2048]:.1f} points of dead features apart; no report repeats a seed",
+        f"variance and {deaths[1024]:.1f} and {deaths[2048]:.1f} points of dead features apart; no "
+        f"report repeats a seed",
     )
     yield Finding(
         "two-numbers",
@@ -302,7 +310,8 @@ def quality(p: Published) -> Iterator[Finding]:
         "efficiency-death",
         ("sem", "grid"),
         "explained variance per active feature says how good a dictionary is",
-        f"the measure rewards dead features: of the grid it prefers K={best[0]}, d={best[1]}, number {rank} from below in "
+        f"the measure rewards dead features: of the grid it prefers K={best[0]}, d={best[1]}, number "
+        f"{rank} from below in "
         f"explained variance, {p('grid', 'dead_percent', *best)} % dead",
     )
 
@@ -334,7 +343,8 @@ def advice(p: Published) -> Iterator[Finding]:
         "balanced",
         ("grid",),
         "the balanced configuration is K=20",
-        f"with d={p('grid', 'balanced_d_in_summary', 20):,.0f} in the summary and d={p('grid', 'balanced_d', 20):,.0f} in "
+        f"with d={p('grid', 'balanced_d_in_summary', 20):,.0f} in the summary and "
+        f"d={p('grid', 'balanced_d', 20):,.0f} in "
         f"the recommendations",
     )
     sizes = {d: checkpoint_mb(d) for d in (512, 250)}
@@ -372,9 +382,7 @@ def pareto(p: Published, with_death: bool) -> list[tuple[int, int]]:
 
     def beaten(cell: tuple[int, int]) -> bool:
         mine = points[cell]
-        return any(
-            other != mine and all(a <= b for a, b in zip(other, mine, strict=True)) for other in points.values()
-        )
+        return any(other != mine and all(a <= b for a, b in zip(other, mine, strict=True)) for other in points.values())
 
     return [cell for cell in points if not beaten(cell)]
 

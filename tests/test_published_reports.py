@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[1]
 SEEDS = Path(__file__).parents[2] / "shared" / "seeds"
 FILES = {"k50": "000", "dict": "001", "grid": "002", "act": "003", "sem": "004"}
 PAGE = ROOT / "docs" / "results" / "published-experiments.md"
-COUNTED = ("samples_of_332", "samples_of_332_that_multiply", "numbers_of_350_with_50_inside", "numbers_of_350_equal_to_50")
+COUNTED = (
+    *("samples_of_332", "samples_of_332_that_multiply"),
+    *("numbers_of_350_with_50_inside", "numbers_of_350_equal_to_50"),
+)
 """what stands in the reports as samples and is counted in them"""
 
 
@@ -25,7 +28,8 @@ def script() -> Iterator[ModuleType]:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         spec = importlib.util.spec_from_file_location("published_reports", ROOT / "benchmarks" / "published_reports.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules["published_reports"] = module
         spec.loader.exec_module(module)
@@ -73,7 +77,8 @@ def test_pareto_front(script: ModuleType) -> None:
 def test_thresholds_give_back_the_published_death(script: ModuleType) -> None:
     p = script.Published()
     found = script.thresholds_of(p)
-    assert len(found) == 11 and (100, 512) not in found
+    assert len(found) == 11
+    assert (100, 512) not in found
     for (k, d), threshold in found.items():
         assert 100 * (1 - k * 7473 / (d * threshold)) == pytest.approx(p("grid", "dead_percent", k, d))
     assert (round(min(found.values())), round(max(found.values()))) == (275, 742)
