@@ -18,6 +18,7 @@ BY_HAND = ("mutation_testing.py",)  # goes in steps, between which tests are wri
 TAKES_QUICK = (
     "calibration.py",
     "chunk_rows.py",
+    "components.py",
     "fuzz.py",
     "peers.py",
     "rounding.py",

@@ -3,35 +3,38 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from codi_int.errors import SiteError
 from codi_int.numeric import as_whole, shown
 
-Component = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "thought", "final_norm"]
+Component = str
+"""one of the words below, or `head:H`: what attention head H adds to `attn_out`"""
 # those that every block has, apart from those that a position has once: a site has a layer or has none
 LAYER_COMPONENTS: tuple[Component, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 GLOBAL_COMPONENTS: tuple[Component, ...] = ("thought", "final_norm")
+HEAD = re.compile(r"head:(0|[1-9]\d{0,4})")
 
 
 @dataclass(frozen=True)
 class Site:
-    """A place inside a chain of thought, written `L14.P3`, `L14.P3.mlp_out` or `P3.thought`."""
+    """A place inside a chain of thought, written `L14.P3`, `L14.P3.mlp_out`, `L14.P3.head:1` or `P3.thought`."""
 
     layer: int | None
     """block index from 0; None for the components that belong to no layer"""
     position: int
     """0 is the <bot> pass, 1..6 are the thoughts"""
     component: Component = "resid_post"
-    """which tensor of the block, in TransformerLens' words, or `thought` / `final_norm`"""
+    """which tensor of the block, in TransformerLens' words, or `head:H`, `thought`, `final_norm`"""
 
     def __post_init__(self) -> None:
         for name in ("layer", "position") if self.layer is not None else ("position",):
             whole = as_whole(f"A site's {name}", getattr(self, name), SiteError)
             object.__setattr__(self, name, whole)
         known = LAYER_COMPONENTS + GLOBAL_COMPONENTS
-        if self.component not in known:
-            raise SiteError(f"Component {self.component!r} does not exist.", f"Known components: {', '.join(known)}.")
+        if self.component not in known and self.head is None:
+            named = ", ".join((*LAYER_COMPONENTS, "head:0, head:1, ...", *GLOBAL_COMPONENTS))
+            raise SiteError(f"Component {shown(self.component)} does not exist.", f"Known components: {named}.")
         # both directions at once: a block's component without a layer, and a layer for what has none
         if (self.layer is None) != (self.component in GLOBAL_COMPONENTS):
             raise SiteError(
@@ -43,6 +46,17 @@ class Site:
                 f"Layer {self.layer}, position {self.position}: both count from 0 upwards.",
                 "Give numbers from 0 upwards.",
             )
+
+    @property
+    def head(self) -> int | None:
+        """The attention head whose part this is; None for every other component."""
+        found = HEAD.fullmatch(self.component) if isinstance(self.component, str) else None
+        return None if found is None else int(found[1])
+
+    @property
+    def inside(self) -> bool:
+        """Whether the tensor is made and used up inside its block, which has to run again for a change of it."""
+        return self.component in ("attn_out", "resid_mid") or self.head is not None
 
     def __str__(self) -> str:
         # `resid_post` is the usual one and stays unsaid; `parse` puts it back
@@ -58,12 +72,14 @@ class Site:
             return cls(*text)
         # fullmatch: with match, what stands behind a site would be dropped without a word
         # nine digits: no model has more, and Python refuses to read thousands of them in words of its own
-        pattern = r"(?:L(\d{1,9})\.)?P(\d{1,9})(?:\.(\w+))?"
+        pattern = r"(?:L(\d{1,9})\.)?P(\d{1,9})(?:\.([\w:]+))?"
         match = re.fullmatch(pattern, text) if isinstance(text, str) else None
         if not match:
-            raise SiteError(f"{shown(text)} is no site.", "Write L14.P3, L14.P3.mlp_out or P3.thought, or (14, 3).")
+            raise SiteError(
+                f"{shown(text)} is no site.", "Write L14.P3, L14.P3.mlp_out, L14.P3.head:1 or P3.thought, or (14, 3)."
+            )
         layer, position, component = match.groups()
-        return cls(int(layer) if layer else None, int(position), component or "resid_post")  # type: ignore[arg-type]
+        return cls(int(layer) if layer else None, int(position), component or "resid_post")
 
 
 SiteLike = Site | str | tuple[Any, ...]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codi_int import catalog
+from codi_int.sites import LAYER_COMPONENTS
 
 Items = list[str | tuple[str, str]]
 """words, or words with what a shell shows beside them"""
@@ -53,6 +54,12 @@ def layers(ctx: Any, incomplete: str) -> Items:
 def positions(ctx: Any, incomplete: str) -> Items:
     """The bot token and the thoughts."""
     return _numbered(range(catalog.shape_of_model(_model(ctx)).n_thoughts + 1), "P", _sites(ctx), incomplete)
+
+
+def components(incomplete: str) -> Items:
+    """Tensors of a block; heads are counted from 0."""
+    heads: Items = [("head:0", "what one attention head adds")]
+    return _starting([*LAYER_COMPONENTS, *heads], incomplete)
 
 
 def features(ctx: Any, incomplete: str) -> Items:

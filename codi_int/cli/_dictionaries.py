@@ -206,14 +206,13 @@ def _dictionary(stage: Stage, twin: Twin, sae: SAE, out: Path | None) -> Diction
     place.mkdir(parents=True, exist_ok=True)
     settings: dict[str, str | int] = {
         "kind": "ablate",
-        "site": str(site),
         "seed": stage.seed,
         "model": engine.model.sha256,
-        "sae": sae.sha256,
         "data": problems_sha256(stage.problems),
         "later": engine.later,
     }
-    return Dictionary(twin.name, twin.kind, other, ScreenFolder(place, settings), KeptChanges(place))
+    rows = ScreenFolder(place, settings, {site: sae.sha256})
+    return Dictionary(twin.name, twin.kind, other, rows, KeptChanges(place))
 
 
 def check_options(options: Any) -> None:

@@ -1,9 +1,10 @@
 """Options that several commands take, each in one of the panels of a help page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,9 @@ from codi_int.cli._parsing import parse_factors as parse_factors
 from codi_int.cli._parsing import parse_features as parse_features
 from codi_int.cli._parsing import whole as whole
 from codi_int.cli._parsing import whole_numbers as whole_numbers
+
+if TYPE_CHECKING:
+    from codi_int.sites import Site
 
 
 def what(*names: str, **settings: Any) -> Any:
@@ -52,6 +56,15 @@ Position = Annotated[
         metavar="N",
         help="0 is the bot token, 1 to 6 are the thoughts.",
         autocompletion=_complete.positions,
+    ),
+]
+Component = Annotated[
+    str,
+    where(
+        "--component",
+        metavar="NAME",
+        help="Which tensor there: resid_pre, resid_mid, resid_post, attn_out, mlp_out or head:H.",
+        autocompletion=_complete.components,
     ),
 ]
 # of commands that take SAEs first of all, most of which say where they were trained
@@ -196,13 +209,51 @@ class RunOptions(KeptOptions):
         return int(self.memory * 2**30)
 
 
+def sites_of(layers: Sequence[int], positions: Sequence[int], component: str) -> "tuple[Site, ...]":
+    """Every combination, layer by layer; SiteError for a component that does not exist."""
+    from codi_int.sites import Site
+
+    return tuple(Site(layer, position, component) for layer in layers for position in positions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """By whom the units of a run are done; changes nothing of what it finds."""
+
+    engine: Annotated[c.Engine, where(metavar="NAME", help="Who works: local, processes of this machine, or ray.")] = (
+        "local"
+    )
+    workers: Annotated[
+        int | None,
+        where(parser=whole("--workers", least=1), metavar="N", help="Of processes and ray.  [default: 2]"),
+    ] = None
+    address: Annotated[
+        str | None,
+        where(metavar="HOST:PORT", help="Of a Ray cluster, or auto.  [default: one of this machine alone]"),
+    ] = None
+    gpus_per_worker: Annotated[
+        float | None,
+        where(
+            parser=number("--gpus-per-worker", least=0.0),
+            metavar="N",
+            help="1, or 0.5 for two workers on each.  [default: 1 with --device cuda, else 0]",
+        ),
+    ] = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SiteOptions:
     """One site with its SAE."""
 
     layer: Layer
     position: Position = 3
+    component: Component = "resid_post"
     sae: Sae = None
+
+    @property
+    def site(self) -> "Site":
+        """The site itself; SiteError for a component that does not exist."""
+        return sites_of((self.layer,), (self.position,), self.component)[0]
 
 
 Bound = Annotated[

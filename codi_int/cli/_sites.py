@@ -36,7 +36,7 @@ def prepare(
 ) -> tuple[FeatureInterventionEngine, tuple[Problem, ...], str]:
     """Engine, problems and the name of the SAE that the options mean, cheapest errors first; the folder is claimed."""
     # Site and problems are read first: a slip in them costs milliseconds, found after the model it would cost its load.
-    site = Site(options.layer, options.position)
+    site = options.site
     problems = load_problems(options.data, options.limit)
     model = open_model(options.model, options.device)
     model.check_site(site)
@@ -228,7 +228,8 @@ def _placed(sites: Sequence[Site]) -> list[str]:
     """`--layer` and `--position` as they would be typed; sites are every combination of the two."""
     layers = dict.fromkeys(str(site.layer) for site in sites)
     positions = dict.fromkeys(str(site.position) for site in sites)
-    return ["--layer", ",".join(layers), "--position", ",".join(positions)]
+    component = [] if sites[0].component == "resid_post" else ["--component", sites[0].component]
+    return ["--layer", ",".join(layers), "--position", ",".join(positions), *component]
 
 
 def _with_sae(words: list[str], folder: str) -> list[str]:

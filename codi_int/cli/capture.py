@@ -12,15 +12,17 @@ from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
+from codi_int.cli._workers import check_engine, open_workers
 from codi_int.progress import rename_stage
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from codi_int.runs.workers import Bench
     from codi_int.sae.captures import Capture
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptureOptions(o.ModelOptions):
+class CaptureOptions(o.EngineOptions, o.ModelOptions):
     """What to keep, and where."""
 
     reinitialize: o.Reinitialize = None
@@ -28,6 +30,7 @@ class CaptureOptions(o.ModelOptions):
     force: o.Force = False
     layers: o.AllLayers = ()
     positions: o.AllPositions = ()
+    component: o.Component = "resid_post"
     data: o.Data = "stories:sae"
     dtype: Annotated[c.CaptureType, o.output(help="bfloat16 takes half the disk.")] = "float32"
     padding: Annotated[c.Padding, o.what(help="official: padding leaks as published.")] = "masked"
@@ -49,6 +52,7 @@ def capture(options: CaptureOptions) -> None:
         info = read_sidecar(options.out)
         return f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {options.out}"
 
+    check_engine(options, options.out)
     folder = run_folder(options, own=(SIDECAR,))
 
     def work(report: Report) -> "Capture":
@@ -70,17 +74,44 @@ def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
     folder.claim(model=model.sha256, data=problems_sha256(problems))
-    return capture_to_disk(
+    with open_workers(options, folder, "codi_int.cli.capture:open_units") as runner:
+        return capture_to_disk(
+            model,
+            problems,
+            options.out,
+            data=options.data,
+            layers=options.layers or None,
+            positions=options.positions or None,
+            dtype=options.dtype,
+            padding=options.padding,
+            component=options.component,
+            progress=rename_stage(report, "problems captured"),
+            runner=runner,
+        )
+
+
+def open_units(options: CaptureOptions) -> "Bench":
+    """Everything that a worker needs to think about problems; see `codi_int.runs.workers`."""
+    from codi_int.cli._console import begin_worker
+    from codi_int.data.problems import load_problems, problems_sha256
+    from codi_int.model.loading import load_model
+    from codi_int.runs.workers import Bench
+    from codi_int.sae.captures import chunk_runner, describe_capture
+
+    begin_worker()
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
+    layers, positions = options.layers or None, options.positions or None
+    wanted = describe_capture(
         model,
         problems,
-        options.out,
-        data=options.data,
-        layers=options.layers or None,
-        positions=options.positions or None,
-        dtype=options.dtype,
+        options.data,
+        layers,
+        positions,
         padding=options.padding,
-        progress=rename_stage(report, "problems captured"),
+        component=options.component,
     )
+    return Bench(chunk_runner(model, problems, wanted), {"model": model.sha256, "data": problems_sha256(problems)})
 
 
 def capture_document(capture: "Capture") -> dict[str, Any]:
@@ -112,5 +143,5 @@ def capture_page(capture: "Capture") -> Page:
         out.add_row(path.name, sizes, info.dtype, fixed(path.stat().st_size / 2**20, 1))
     where = f"{fixed(document['bytes'] / 2**20, 1)} MiB in {capture.folder}, described in {SIDECAR}"
     hashes = f"SHA-256 begins: model {info.model_sha256[:12]}, data {info.data_sha256[:12]}, padding {info.padding}"
-    positions = f"positions {', '.join(map(str, info.positions))}"
+    positions = f"{info.component} at positions {', '.join(map(str, info.positions))}"
     return Page(*(head, "", out, ""), Text(f"{where}\n{positions}"), Text(hashes, style="dim"))

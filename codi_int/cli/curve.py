@@ -76,9 +76,8 @@ def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationC
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.interventions.screens.ranked_curves import run_ranked_curve
     from codi_int.sae.store import load_sae
-    from codi_int.types import Site
 
-    site, problems = Site(options.layer, options.position), load_problems(options.data, options.limit)
+    site, problems = options.site, load_problems(options.data, options.limit)
     model = open_model(options.model, options.device)
     model.check_site(site)
     # one site was asked for, so there is one name; none is an error that `saes_for` raises

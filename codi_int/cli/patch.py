@@ -46,6 +46,7 @@ class PatchOptions(o.RunOptions):
     ] = ()
     layers: o.Layers = ()
     positions: o.Positions = (3,)
+    component: o.Component = "resid_post"
     pairs: Annotated[
         Path | None,
         o.what(metavar="FILE", help="A .jsonl or .csv file with the columns target and source (problem ids)."),
@@ -153,9 +154,15 @@ def _checked_sites(options: PatchOptions) -> "tuple[Site, ...]":
             f"{list(options.positions)}.",
             "Each site has features of its own; name one layer and one position.",
         )
+    if thought and options.component != "resid_post":
+        raise ConfigError(
+            f"--what thought is a component of its own, and --component {options.component} is another.",
+            "Leave one of the two out.",
+        )
     if thought:
         return tuple(Site(None, position, "thought") for position in options.positions)
-    return tuple(Site(layer, position) for position in options.positions for layer in options.layers)
+    component = options.component
+    return tuple(Site(layer, position, component) for position in options.positions for layer in options.layers)
 
 
 def _kinds(options: PatchOptions) -> tuple[str | None, ...]:

@@ -15,7 +15,7 @@ from codi_int.cli._numbers import fixed
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 from codi_int.run_folder import RunFolder
-from codi_int.sites import GLOBAL_COMPONENTS, LAYER_COMPONENTS
+from codi_int.sites import GLOBAL_COMPONENTS
 
 if TYPE_CHECKING:
     from codi_int.sae.at_site import TrainedAtSite
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 D_SAE, K = 512, 16
 """features, and how many of them a row keeps, where neither options nor recipe say: the shape of the shipped SAE"""
-COMPONENTS = (*LAYER_COMPONENTS, *GLOBAL_COMPONENTS)
 LAYER = 14
 """where neither --layer nor a component that belongs to no layer says otherwise"""
 
@@ -54,9 +53,7 @@ class TrainOptions(o.TrainingOptions):
         ),
     ] = None
     position: o.Position = 3
-    component: Annotated[c.Component, o.where(metavar="NAME", help=f"Which tensor there: {', '.join(COMPONENTS)}.")] = (
-        "resid_post"
-    )
+    component: o.Component = "resid_post"
     to_layer: Annotated[
         int | None,
         o.where(
@@ -76,7 +73,7 @@ class TrainOptions(o.TrainingOptions):
         ),
     ] = None
     to_component: Annotated[
-        c.Component | None,
+        str | None,
         o.where(
             metavar="NAME", help="Of a transcoder: tensor that it rebuilds.  [default: the same as of what it reads]"
         ),
@@ -175,7 +172,7 @@ def sites_of(options: TrainOptions, config: "SAETrainingConfig") -> tuple["Site"
     from codi_int.sae.at_site import check_sites
     from codi_int.sites import Site
 
-    def site(layer: int | None, position: int, component: c.Component) -> Site:
+    def site(layer: int | None, position: int, component: str) -> Site:
         # a layer that was asked for is handed on, for a component without one to refuse it
         inside = component not in GLOBAL_COMPONENTS
         return Site(LAYER if layer is None and inside else layer, position, component)

@@ -9,10 +9,11 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report, tell
+from codi_int.cli._feature_pairs import load_feature_pairs
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._signature import with_options
-from codi_int.errors import CodiError, ConfigError, DataError
-from codi_int.files import parse_json, read_lines
+from codi_int.cli._workers import check_engine, no_folder, open_workers
+from codi_int.errors import ConfigError
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.dictionaries import DictionaryComparison, SeedComparison
     from codi_int.interventions.screens.screen import Screen
     from codi_int.interventions.screens.screen_store import Finished, ScreenFolder
+    from codi_int.runs.workers import Bench
     from codi_int.types import Problem, Site
-
-PAIRS_REMEDY = 'Write one pair a line, 449,332 or {"a": 449, "b": 332}.'
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScreenOptions(o.SelectionOptions, o.RunOptions):
+class ScreenOptions(o.SelectionOptions, o.EngineOptions, o.RunOptions):
     """What to ablate, in which order, and how much of it to show."""
 
     reinitialize: o.Reinitialize = None
@@ -41,6 +41,7 @@ class ScreenOptions(o.SelectionOptions, o.RunOptions):
     ] = ()
     layers: o.Layers
     positions: o.Positions = (3,)
+    component: o.Component = "resid_post"
     pairs: Annotated[
         Path | None,
         o.what(metavar="FILE", help="Pairs of features instead, ablated together and alone: lines of 449,332."),
@@ -94,9 +95,9 @@ def screen(options: ScreenOptions) -> None:
     # rows are rows, in whatever order; more features may join them
     folder = run_folder(
         options,
-        free=("top", "order", "steps", "correction", "seeds", "against"),
+        free=("top", "order", "steps", "correction", "seeds", "against", "layers", "positions"),
         growing=("features",),
-        own=("finished.json", "screen.json"),
+        own=("screen.json",),
     )
     run_job(
         lambda report: _run(options, folder, report),
@@ -156,9 +157,30 @@ class _Found:
         return {**self.screen.to_dict(), "agreement": [asdict(one) for one in self.agreements], **more}
 
 
+def open_units(options: ScreenOptions) -> "Bench":
+    """Everything that a worker needs for groups of features; see `codi_int.runs.workers`."""
+    from codi_int.cli._console import begin_worker
+    from codi_int.interventions.screens.screen_groups import group_runner
+    from codi_int.runs.workers import Bench
+
+    begin_worker()
+    folder = no_folder()
+    stage = _load(options, folder)
+    do = group_runner(stage.engine, stage.problems, options.seed, o.selection_plan(options))
+    return Bench(do, folder.inputs)
+
+
 def _check(options: ScreenOptions) -> None:
     """Slips that need no model to see."""
     o.selection_plan(options)
+    check_engine(options, options.out)
+    alone = {"--pairs": options.pairs, "--seeds": options.seeds, "--against": options.against}
+    for name, value in alone.items():
+        if options.engine != "local" and value is not None:
+            raise ConfigError(
+                f"{name} {value} runs in one process, and --engine is {options.engine}.",
+                f"Leave out one of --engine and {name}.",
+            )
     # attribution of one step is the plain gradient; more of them integrate it, and mean nothing without an order
     if options.steps < 1 or (options.steps > 1 and options.order == "index"):
         raise ConfigError(
@@ -202,30 +224,30 @@ def _run(options: ScreenOptions, folder: RunFolder, report: Report) -> _Found:
         check_features(options.features or [f for pair in pairs or () for f in pair], sae.d_sae)
     done = stage.folder.finished() if stage.folder else Finished()
     if done.rows:
-        tell(f"Going on: {_amount(done)} are finished in {options.out}.")
+        tell(f"Going on: {done.amount} are finished in {options.out}.")
+    if done.elsewhere:
+        tell(f"{options.out} was begun with other sites: {done.other_sites(tuple(stage.engine.saes))}")
 
     def kept() -> str:
         # read back from the disk: what counts after Ctrl-C is what is there, not what was to be written
-        return f"{_amount(stage.folder.finished())} are kept in {options.out}" if stage.folder else ""
+        return f"{stage.folder.finished().amount} are kept in {options.out}" if stage.folder else ""
 
     with keep_on_interrupt(kept):
         if pairs is None:
-            return _screened(options, stage, done, report)
+            return _screened(options, folder, stage, done, report)
         return _paired(options, stage, pairs, done, report)
 
 
 def _keep(found: _Found, out: Path) -> Kept:
     """The finished screen; its rows lie in the folder already."""
-    from codi_int.interventions.screens.screen_store import FINISHED
-
     assert found.folder is not None
     document = found.document()
     names = found.folder.finish(document, found.screen.rows, found.screen.pairs)
     if not found.beside:
-        return Kept(names, [(document, out)], [*names, FINISHED])
+        return Kept(names, [(document, out)], [*names, *found.folder.files()])
     from codi_int.cli._dictionaries import kept_files
 
-    return Kept(names, [(document, out)], [*names, FINISHED, *kept_files(found.beside, out)])
+    return Kept(names, [(document, out)], [*names, *found.folder.files(), *kept_files(found.beside, out)])
 
 
 def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
@@ -234,9 +256,8 @@ def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:
     from codi_int.data.problems import load_problems
     from codi_int.interventions.engine.engine import FeatureInterventionEngine
     from codi_int.sae.store import load_sae
-    from codi_int.types import Site
 
-    sites = [Site(layer, position) for layer in options.layers for position in options.positions]
+    sites = o.sites_of(options.layers, options.positions, options.component)
     problems = load_problems(options.data, options.limit)
     model = open_model(options.model, options.device, options.reinitialize)
     for site in sites:
@@ -259,18 +280,18 @@ def _rows(
     from codi_int.data.problems import problems_sha256
     from codi_int.interventions.screens.screen_store import ScreenFolder
 
-    sites, saes = ", ".join(map(str, engine.saes)), ", ".join(sae.sha256 for sae in engine.saes.values())
     # The folder goes on only with the same model, SAEs and data, by their hashes: a name stays when its file changes.
-    hashes = {"model": engine.model.sha256, "sae": saes, "data": problems_sha256(problems)}
+    # SAEs are compared site by site, where the rows lie, for a later screen may have other sites.
+    hashes = {"model": engine.model.sha256, "data": problems_sha256(problems)}
     folder.claim(**hashes, **o.confirmation_hash(options, problems))
     if folder.path is None:
         return None
     kind = "ablate" if options.pairs is None else "ablate pairs"
-    how = {"kind": kind, "site": sites, "later": options.later}
-    return ScreenFolder(folder.path, {**how, "seed": options.seed, **hashes})
+    how: dict[str, str | int] = {"kind": kind, "later": options.later, "seed": options.seed, **hashes}
+    return ScreenFolder(folder.path, how, {site: sae.sha256 for site, sae in engine.saes.items()})
 
 
-def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:
+def _screened(options: ScreenOptions, folder: RunFolder, stage: _Stage, done: "Finished", report: Report) -> _Found:
     """All features of all sites, in the order asked for; none is left out, whatever attribution says."""
     from codi_int.interventions.screens.agreement import agreement
     from codi_int.interventions.screens.screen import Checkpoint, run_screen
@@ -283,18 +304,19 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
 
         found = screen_beside(options, stage, next(iter(features.values())), family, report)
         return _Found(found.screen, (), stage.folder, found.seeds, found.against)
-    screen = run_screen(
-        engine,
-        stage.problems,
-        features,
-        seed=options.seed,
-        data=options.data,
-        sae_name=stage.names,
-        selection=o.selection_plan(options),
-        family=family,
-        checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
-        progress=report,
-    )
+    with open_workers(options, folder, "codi_int.cli.screen:open_units") as runner:
+        screen = run_screen(
+            engine,
+            stage.problems,
+            features,
+            seed=options.seed,
+            data=options.data,
+            sae_name=stage.names,
+            selection=o.selection_plan(options),
+            family=family,
+            checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None, runner=runner),
+            progress=report,
+        )
     # one feature that fires has no order, so no rank correlation either
     able = [site for site in screen.sites if site.n_living > 1]
     agreements = tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted)
@@ -353,40 +375,3 @@ def _read_family(folder: Path, options: ScreenOptions, stage: _Stage) -> "Screen
     now = screen_settings(stage.engine, sides, tuple(stage.engine.saes), "ablate")
     check_family(found, now, f"--family {folder}")
     return found
-
-
-def _amount(done: "Finished") -> str:
-    pairs = f" and {len(done.pairs)} pairs" if done.pairs else ""
-    return f"{len(done.rows)} features{pairs}"
-
-
-def load_feature_pairs(path: Path) -> tuple[tuple[int, int], ...]:
-    """The pairs in a file; a first line `a,b` and empty lines are passed over.
-
-    Raises:
-        DataError: for a file that cannot be read, holds no pair, or a line that is none.
-    """
-    numbered = [(number, line.strip()) for number, line in read_lines(path, remedy=PAIRS_REMEDY)]
-    # the heading is optional: a spreadsheet writes one, a shell loop does not
-    if numbered and numbered[0][1].replace(" ", "").lower() == "a,b":
-        numbered = numbered[1:]
-    if not numbered:
-        raise DataError(f"Pairs file {path} holds no pair.", PAIRS_REMEDY)
-    return tuple(_pair(path, number, line) for number, line in numbered)
-
-
-def _pair(path: Path, number: int, line: str) -> tuple[int, int]:
-    try:
-        if line.startswith(("{", "[")):
-            found = parse_json(line, f"Line {number} of {path}")
-            values = [found["a"], found["b"]] if isinstance(found, dict) else found
-        else:
-            values = [int(word) for word in line.split(",")]
-        # one unpacking checks the length of both kinds of line; a wrong one is a ValueError as below
-        a, b = values
-    except (ValueError, KeyError, TypeError, CodiError):
-        raise DataError(f"Line {number} of {path} is no pair of features: {line[:40]!r}.", PAIRS_REMEDY) from None
-    # `type is int` and not isinstance: JSON's true is an int to isinstance, and would be read as feature 1
-    if not all(type(value) is int and value >= 0 for value in (a, b)):
-        raise DataError(f"Line {number} of {path} needs two whole numbers from 0 upwards: {line[:40]!r}.", PAIRS_REMEDY)
-    return a, b

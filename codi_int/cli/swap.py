@@ -82,13 +82,12 @@ def swap(options: SwapOptions) -> None:
 def _with_pair(options: SwapOptions, pairs: Path) -> SwapOptions:
     """The options with features and claim of a kept pair."""
     from codi_int.features.pairs import read_swap_pairs
-    from codi_int.types import Site
 
     if options.left or options.right or options.predict is not None:
         raise ConfigError(
             "--pairs names features and claim.", "Leave out --feature, --with and --predict, or leave out --pairs."
         )
-    found, site = read_swap_pairs(pairs), Site(options.layer, options.position)
+    found, site = read_swap_pairs(pairs), options.site
     if found.site != site:
         raise ConfigError(f"--pairs {pairs} is of {found.site}, not of {site}.", "Give its --layer and --position.")
     if options.pair > len(found.rows):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from codi_int.errors import HookError
 from codi_int.model.hooks import Position, check_name
+from codi_int.model.stack import RESULT_HOOK
 from codi_int.types import ThoughtBatch
 
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
@@ -80,7 +81,8 @@ class CachedRun:
 def chosen_names(names_filter: NamesFilter, known: Sequence[str]) -> tuple[str, ...]:
     """The hook names that a filter chooses; HookError where that is none, or one that does not exist."""
     if names_filter is None:
-        return tuple(known)
+        # as in TransformerLens, heads one by one are kept where they are asked for: they would be most of the cache
+        return tuple(name for name in known if RESULT_HOOK not in name)
     if callable(names_filter):
         names = tuple(name for name in known if names_filter(name))
     else:
@@ -100,5 +102,5 @@ def _join(name: str, parts: list[Tensor]) -> Tensor:
 
 
 def _full_name(short: str, layer: int) -> str:
-    inner = "attn.hook_" if short in ("q", "k", "v", "z", "pattern") else "hook_"
+    inner = "attn.hook_" if short in ("q", "k", "v", "z", "pattern", "result") else "hook_"
     return f"blocks.{layer}.{inner}{short}"

@@ -109,16 +109,16 @@ class CodiModel(Shown, Chain):
     def check_site(self, site: SiteLike) -> Site:
         """The site itself; SiteError where this model does not have it."""
         site = Site.parse(site)
-        if site.layer is not None and site.layer >= self.n_layers:
-            raise SiteError(
-                f"Layer {site.layer} does not exist: {self.name} has layers 0 to {self.n_layers - 1}.",
-                "Choose another layer.",
-            )
-        if site.position > self.n_thoughts:
-            raise SiteError(
-                f"Position {site.position} does not exist: {self.name} has positions 0 (<bot>) to {self.n_thoughts}.",
-                "Choose another position.",
-            )
+        for what, index, first, last in (
+            ("layer", site.layer, "0", self.n_layers - 1),
+            ("position", site.position, "0 (<bot>)", self.n_thoughts),
+            ("head", site.head, "0", self.stack.n_heads - 1),
+        ):
+            if index is not None and index > last:
+                raise SiteError(
+                    f"{what.capitalize()} {index} does not exist: {self.name} has {what}s {first} to {last}.",
+                    f"Choose another {what}.",
+                )
         return site
 
     @contextmanager

@@ -11,14 +11,14 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import Tensor
 
 from codi_int.errors import ConfigError, HookError
-from codi_int.model.stack import FINAL_HOOK
+from codi_int.model.stack import FINAL_HOOK, head_hook
 from codi_int.notes import give, idle_hooks_note
 from codi_int.types import Propagate, Site
 
 Position = int | Literal["answer"]
 PROPAGATE: tuple[Propagate, ...] = ("both", "cache", "recurrence")
 THOUGHT_HOOK = "hook_thought"
-SITE_TEXT = re.compile(r"(?:L\d+\.)?P\d+(?:\.\w+)?")
+SITE_TEXT = re.compile(r"(?:L\d+\.)?P\d+(?:\.[\w:]+)?")
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,8 @@ def site_hook_name(site: Site) -> str:
     """The hook name that a site's component has."""
     if site.component == "thought":
         return THOUGHT_HOOK
+    if site.head is not None:
+        return f"blocks.{site.layer}.{head_hook(site.head)}"
     return FINAL_HOOK if site.component == "final_norm" else f"blocks.{site.layer}.hook_{site.component}"
 
 

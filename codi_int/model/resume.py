@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -206,12 +205,11 @@ def make_resume_point(
         _check_reach(model, site, propagate, start)
     if site.layer is None:
         return ResumePoint(site, propagate, base=None, start=start, hook=None)
-    if site.component in ("attn_out", "resid_mid"):
+    if site.inside:
         base = Site(site.layer, site.position, "resid_pre")
-        hook = f"blocks.{site.layer}.hook_{site.component}"
-        return ResumePoint(site, propagate, base=base, start=start, hook=hook)
+        return ResumePoint(site, propagate, base=base, start=start, hook=site_hook_name(site))
     # mlp_out is the last thing that its block adds, so its block need not run again: it starts from resid_post
-    component: Literal["resid_pre", "resid_post"] = "resid_pre" if site.component == "resid_pre" else "resid_post"
+    component = "resid_pre" if site.component == "resid_pre" else "resid_post"
     base = Site(site.layer, site.position, component)
     return ResumePoint(site, propagate, base=base, start=start, hook=None)
 
@@ -226,7 +224,7 @@ def _first_block(model: CodiModel, site: Site) -> int:
 def _check_reach(model: CodiModel, site: Site, propagate: Propagate, start: int) -> None:
     """ConfigError where no open path leads from the site to the answer: measuring there would be a silent no-op."""
     last = site.position == model.n_thoughts
-    if site.component in ("attn_out", "resid_mid"):
+    if site.inside:
         start += 1  # the block's own keys and values were made before
     cache_open = propagate != "recurrence" and start < model.n_layers
     if site.layer is None:

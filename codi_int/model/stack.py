@@ -25,12 +25,20 @@ BLOCK_HOOKS = (
     "attn.hook_v",
     "attn.hook_pattern",
     "attn.hook_z",
+    "attn.hook_result",
     "hook_attn_out",
     "hook_resid_mid",
     "hook_mlp_out",
     "hook_resid_post",
 )
 FINAL_HOOK = "ln_final.hook_out"
+RESULT_HOOK = "attn.hook_result"
+"""what each head adds to the residual, [batch, t, heads, d_model]; worked out only where somebody asks for it"""
+
+
+def head_hook(head: int) -> str:
+    """The hook point of one head's part [batch, t, d_model]: its slice of TransformerLens' `attn.hook_result`."""
+    return f"{RESULT_HOOK}.{head}"
 
 
 @runtime_checkable
@@ -213,8 +221,10 @@ class BlockStack(ABC):
         return tap(hook, FINAL_HOOK, self._norm_final(x))
 
     def hook_names(self) -> tuple[str, ...]:
-        """Every name at which a hook can be called, in the order of a forward pass."""
-        return (*(f"blocks.{i}.{name}" for i in range(self.n_layers) for name in BLOCK_HOOKS), FINAL_HOOK)
+        """Every name at which a hook can be called, in the order of a forward pass; slices of heads at the end."""
+        names = (f"blocks.{i}.{name}" for i in range(self.n_layers) for name in BLOCK_HOOKS)
+        heads = (f"blocks.{i}.{head_hook(head)}" for i in range(self.n_layers) for head in range(self.n_heads))
+        return (*names, FINAL_HOOK, *heads)
 
     def _plan(self, cache: KVCache, count: int) -> StepPlan:
         start = cache.length - count
@@ -261,7 +271,28 @@ class BlockStack(ABC):
             z = self._read(layer, q.transpose(1, 2), cache, plan, tap).transpose(1, 2)
         if tap:
             z = tap("attn.hook_z", z)
-        return self._attn_out(layer, z.flatten(2))
+        out = self._attn_out(layer, z.flatten(2))
+        return self._tap_heads(layer, z, out, tap) if tap else out
+
+    def _tap_heads(self, layer: int, z: Tensor, out: Tensor, tap: LayerTap) -> Tensor:
+        """What attention puts out, once hooks on single heads have had their say."""
+        whole = tap.wants(RESULT_HOOK)
+        heads = [head for head in range(self.n_heads) if whole or tap.wants(head_hook(head))]
+        if not heads:
+            return out
+        # [batch, t, heads asked for, d_model]
+        before = torch.stack([self._head_result(layer, z, head) for head in heads], 2)
+        after = tap(RESULT_HOOK, before) if whole else before
+        parts = [tap(head_hook(head), after[:, :, place]) for place, head in enumerate(heads)]
+        # The difference and not the sum of the heads: where no hook changes anything `out` stays as it is, bit for bit.
+        return out + (torch.stack(parts, 2) - before).sum(2)
+
+    def _head_result(self, layer: int, z: Tensor, head: int) -> Tensor:
+        """What one head adds to the residual [batch, t, d_model]; the output's bias belongs to none."""
+        alone = torch.zeros_like(z)
+        alone[:, :, head] = z[:, :, head]
+        bias = self._attn_out(layer, torch.zeros_like(z[:1, :1]).flatten(2))
+        return self._attn_out(layer, alone.flatten(2)) - bias
 
     def _read(self, layer: int, q: Tensor, cache: KVCache, plan: StepPlan, tap: LayerTap | None) -> Tensor:
         """What queries [batch, n_heads, t, head_dim] read from all slots in use."""

@@ -66,14 +66,14 @@ def _kept(
     progress: Progress | None,
 ) -> Capture:
     """The capture in `folder`: opened, gone on with, or made."""
-    layers, positions = _axes(sites)
+    layers, positions, component = _axes(sites)
     dtype = "float32"
     if (folder / SIDECAR).exists():
         info = read_sidecar(folder)
         if info.complete:
             return _open(model, problems, sites, folder)
         # a half-written one goes on under its own axes, which may be wider than what is asked for here
-        layers, positions, dtype = info.layers, info.positions, info.dtype
+        layers, positions, dtype, component = info.layers, info.positions, info.dtype, info.component
     return capture_to_disk(
         model,
         problems,
@@ -83,6 +83,7 @@ def _kept(
         positions=positions,
         dtype=dtype,
         progress=progress,
+        component=component,
     )
 
 
@@ -100,11 +101,12 @@ def _open(model: CodiModel, problems: Sequence[Problem], sites: Sequence[Site], 
     return capture
 
 
-def _axes(sites: Sequence[Site]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Layers and positions that a capture of these sites has; DataError for sites that captures do not hold."""
+def _axes(sites: Sequence[Site]) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    """Layers, positions and component of a capture of these sites; DataError for sites that captures do not hold."""
+    component = sites[0].component
     for site in sites:
-        if site.layer is None or site.component != "resid_post":
-            raise DataError(f"{site} cannot be captured to disk.", "Captures hold resid_post of a layer only.")
+        if site.layer is None or site.component != component:
+            raise DataError(f"{site} cannot be captured to disk.", "A capture holds one component of some layers.")
     # every layer with every position, which may be more than the sites: a capture is a full grid of the two
     layers = tuple(dict.fromkeys(site.layer for site in sites if site.layer is not None))
-    return layers, tuple(dict.fromkeys(site.position for site in sites))
+    return layers, tuple(dict.fromkeys(site.position for site in sites)), component

@@ -135,7 +135,8 @@ def hook_name_of(site: Site) -> str:
     """TransformerLens' name of the tensor at `site`; it says nothing of the thought position."""
     if site.layer is None:
         return {"thought": "hook_thought", "final_norm": "ln_final.hook_normalized"}[site.component]
-    return f"blocks.{site.layer}.hook_{site.component}"
+    # a head is a slice of this tensor, and SAELens has no word for which: the site in the file says it
+    return f"blocks.{site.layer}.{'hook_' + site.component if site.head is None else 'attn.hook_result'}"
 
 
 # TransformerBridge (TransformerLens 3) names what leaves a part of the block; its own aliases are these.

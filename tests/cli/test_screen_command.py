@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from codi_int.model.loading import load_model
 from codi_int.sae import load_sae, save_sae
@@ -207,6 +208,37 @@ def test_a_killed_screen_of_two_sites_ends_as_an_uninterrupted_one(
     assert f"{calls[2]} features are kept" in stopped.err
     again = json.loads(run(*sites, "--out", str(tmp_path / "killed")).out)
     assert again["rows"] == whole["rows"]
+
+
+def test_a_folder_of_other_sites_goes_on_with_the_common_ones_and_says_so(
+    run: Callable, words: tuple[str, ...], folder: Path, tmp_path: Path
+) -> None:
+    """Words have --layer 2; every site has a file, so only what is missing is run."""
+    given = (*words, "--sae", str(folder), "--feature", "1-3", "--json")
+    alone = json.loads(run(*given, "--layer", "1", "--position", "4").out)
+    begun = run(*given, "--layer", "1", "--position", "3,4", "--out", str(tmp_path / "kept"))
+    assert begun.code == 0, begun.err
+    assert sorted(path.name for path in (tmp_path / "kept" / "finished").iterdir()) == ["L1.P4.json", "L2.P3.json"]
+    ran = run("screen", "--layer", "1", *given[3:], "--position", "4", "--out", str(tmp_path / "kept"))
+    assert ran.code == 0, ran.err
+    assert "Going on: 3 features are finished" in ran.err
+    notes = ran.err.splitlines()
+    first = next(i for i, line in enumerate(notes) if "was begun with other sites" in line)
+    assert notes[first].endswith("1 of the 1 asked for have rows there, as have 1 others (L2.P3).")
+    assert notes[first + 1].startswith("Rows of common sites are taken; the others stay in the folder")
+    document = json.loads(ran.out)
+    assert document["rows"] == alone["rows"]
+    assert document["counts"]["suffix_rows"] == 0
+    manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text())
+    assert "finished/L2.P3.json" in manifest["files"]
+    # and an SAE that was trained anew since is another screen's
+    sae = load_sae(folder / "L1.P4" / "d32_k10_s0")
+    with torch.no_grad():
+        sae.W_dec.mul_(2)
+    save_sae(sae, folder / "L1.P4" / "d32_k10_s0")
+    changed = run("screen", "--layer", "1", *given[3:], "--position", "4", "--out", str(tmp_path / "kept"))
+    assert changed.code == 2
+    assert "holds a screen with sae" in changed.err
 
 
 def test_attribution_says_how_good_it_was(run: Callable, words: tuple[str, ...]) -> None:

@@ -50,7 +50,9 @@ def test_sites_stand_in_the_order_in_which_the_model_reaches_them() -> None:
         "P1.thought",
         "L3.P2",
         "L2.P2.mlp_out",
+        "L2.P2.head:10",
         "L2.P2",
+        "L2.P2.head:9",
         "L0.P3",
         "L2.P2.resid_pre",
         "L2.P2.attn_out",
@@ -61,6 +63,8 @@ def test_sites_stand_in_the_order_in_which_the_model_reaches_them() -> None:
     assert [str(site) for site in ordered] == [
         "P1.thought",
         "L2.P2.resid_pre",
+        "L2.P2.head:9",
+        "L2.P2.head:10",
         "L2.P2.attn_out",
         "L2.P2.resid_mid",
         "L2.P2.mlp_out",

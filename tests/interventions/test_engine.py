@@ -158,6 +158,7 @@ def test_every_answer_is_that_of_a_hook_on_the_whole_model(
         Site(2, 2, "resid_mid"),
         Site(1, 3, "attn_out"),
         Site(2, 4, "mlp_out"),
+        Site(1, 5, "head:3"),
         Site(None, 2, "thought"),
         Site(None, 5, "final_norm"),
         Site(None, 0, "thought"),

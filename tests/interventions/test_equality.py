@@ -155,6 +155,8 @@ CASES = {name: Case({"L2.P3": edit}) for name, edit in ONE.items()} | {
     "a thought along a vector": Case({"P1.thought": direction}),
     "a final state": Case({"P2.final_norm": WHOLE}),
     "an MLP's output": Case({"L1.P4.mlp_out": WHOLE}),
+    "a head": Case({"L1.P4.head:2": WHOLE}),
+    "a head at <bot>, cache only": Case({"L2.P0.head:0": ReplaceByMean()}, propagate="cache"),
     "at <bot>": Case({"L1.P0": ALL}),
     "at the last thought": Case({"L1.P6": ALL}),
     "replace": Case({"L2.P3": Amplify(4, 3.0)}, "replace"),
@@ -167,6 +169,8 @@ CASES = {name: Case({"L2.P3": edit}) for name, edit in ONE.items()} | {
     "every component of a block": Case(
         {
             "L2.P3.resid_pre": Halved(),
+            "L2.P3.head:0": Halved(),
+            "L2.P3.head:2": direction,
             "L2.P3.attn_out": direction,
             "L2.P3.resid_mid": Steer(3, 1.0),
             "L2.P3.mlp_out": ALL,

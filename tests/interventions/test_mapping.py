@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from codi_int.data.chains import split_folds
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.evidence.family import Family, Member
-from codi_int.interventions.screens import mapping
+from codi_int.interventions.screens import map_cells
 from codi_int.interventions.screens.mapping import run_map, whole_grid
 from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.interventions.screens.thought_map import MapCell, MapPlan, ThoughtMap
@@ -19,6 +19,11 @@ from codi_int.model.hooked import CodiModel
 from codi_int.types import Problem, Site
 
 SITES = (Site(0, 1), Site(2, 3), Site(3, 5), Site(1, 0), Site(2, 6), Site(3, 6), Site(None, 2, "thought"))
+PARTS = tuple(
+    Site(layer, 3, component)
+    for layer in (1, 2)
+    for component in ("resid_pre", "resid_mid", "attn_out", "mlp_out", "head:0", "head:3")
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +66,9 @@ def cell_of(found: ThoughtMap, site: Site, path: str = "both") -> MapCell:
 
 @pytest.mark.parametrize("kind", ["mean", "zero"])
 def test_a_cell_is_what_a_hook_does(model: CodiModel, right: tuple[Problem, ...], kind: str) -> None:
-    found = run_map(model, right, MapPlan(SITES, kind))
+    found = run_map(model, right, MapPlan((*SITES, *PARTS[4:]), kind))
     total = 0
-    for site in SITES:
+    for site in (*SITES, *PARTS[4:]):
         cell = cell_of(found, site)
         if site == Site(3, 6):
             continue
@@ -106,7 +111,12 @@ def test_a_cut_road_is_what_hooks_with_that_road_do(llama: CodiModel, own: tuple
 
 
 def test_the_suffix_path_and_the_whole_model_agree(llama: CodiModel, own: tuple[Problem, ...]) -> None:
-    for plan in (MapPlan(SITES[1:], propagate="recurrence"), MapPlan(SITES[:2], "zero", cumulative=True)):
+    for plan in (
+        MapPlan(SITES[1:], propagate="recurrence"),
+        MapPlan(SITES[:2], "zero", cumulative=True),
+        MapPlan(PARTS),
+        MapPlan((PARTS[4], PARTS[8]), later="only"),
+    ):
         fast, slow = (run_map(llama, own, plan, method=method) for method in ("suffix", "naive"))
         for one, other in zip(fast.cells, slow.cells, strict=True):
             assert (one.site, one.n_broken, one.n_fixed, one.n_answer_changed) == (
@@ -125,7 +135,7 @@ def test_layers_that_share_batches_give_what_each_gives_alone(
 ) -> None:
     sites = (*(Site(layer, p) for layer in range(4) for p in (2, 4)), Site(None, 4, "thought"))
     together = run_map(llama, own, MapPlan(sites, "zero", cumulative=cumulative))
-    monkeypatch.setattr(mapping, "POOL_BYTES", 0)
+    monkeypatch.setattr(map_cells, "POOL_BYTES", 0)
     alone = run_map(llama, own, MapPlan(sites, "zero", cumulative=cumulative))
     assert together.counts.suffix_rows == alone.counts.suffix_rows == len(sites) * len(own)
     for one, other in zip(together.cells, alone.cells, strict=True):

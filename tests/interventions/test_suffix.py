@@ -69,7 +69,7 @@ def test_close_choices_count_up_to_the_first_that_differs() -> None:
     assert verify(logits, clean_answers(), torch.tensor([0, 1]), 0.1).close.tolist() == [True, True]
 
 
-@pytest.mark.parametrize("component", ["attn_out", "resid_mid"])
+@pytest.mark.parametrize("component", ["attn_out", "resid_mid", "head:1"])
 def test_inside_the_last_block_no_later_key_or_value_is_made(llama: CodiModel, component: str) -> None:
     """The last block's own keys and values come before its attention's output: by the cache nothing can go on."""
     last = llama.n_layers - 1

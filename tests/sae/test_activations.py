@@ -57,7 +57,7 @@ def test_captures_of_something_else(model, other_model, problems, tmp_path):
         ((other_model, problems, SITES[:1], tmp_path / "a"), "captured from random-0"),
         ((model, problems, SITES, tmp_path / "a"), r"L2.P4 is not in .* layers 1, positions 3"),
         ((model, problems, SITES[:1], tmp_path / "b"), "padding 'official'"),
-        ((model, problems, [Site(1, 3, "mlp_out")], tmp_path / "c"), "cannot be captured to disk"),
+        ((model, problems, [*SITES, Site(1, 3, "mlp_out")], tmp_path / "c"), "cannot be captured to disk"),
     ]
     for (who, what, sites, folder), says in refused:
         with pytest.raises(DataError, match=says) as caught:

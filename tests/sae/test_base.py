@@ -72,7 +72,7 @@ def test_hook_names_exist_in_transformer_lens():
     tiny = HookedTransformer(
         HookedTransformerConfig(n_layers=2, d_model=4, n_ctx=4, d_head=4, act_fn="relu", d_vocab=5, d_mlp=4)
     )
-    for component in ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"):
+    for component in ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "head:1"):
         assert hook_name_of(Site(1, 3, component)) in tiny.hook_dict
     assert hook_name_of(Site(None, 3, "final_norm")) in tiny.hook_dict
 

@@ -15,7 +15,7 @@ from codi_int.interventions.edits.naming import edit_kind, set_fields
 from codi_int.types import Site
 
 # in the order in which a block computes them; `reach_order` counts on it
-_IN_A_BLOCK = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+_IN_A_BLOCK = ("resid_pre", "head", "attn_out", "resid_mid", "mlp_out", "resid_post")
 _AFTER_BLOCKS = ("final_norm", "thought")
 
 
@@ -170,12 +170,14 @@ def as_table(edit: Any, site: Site) -> AtSites:
     return AtSites(((site, edit),))
 
 
-def reach_order(site: Site) -> tuple[int, bool, int, int]:
+def reach_order(site: Site) -> tuple[int, bool, int, int, int]:
     """A key that sorts sites into the order in which the model computes them."""
     if site.layer is None:
         # False sorts before True: what a position makes after its last block comes after all of its layers.
-        return site.position, True, 0, _AFTER_BLOCKS.index(site.component)
-    return site.position, False, site.layer, _IN_A_BLOCK.index(site.component)
+        return site.position, True, 0, _AFTER_BLOCKS.index(site.component), 0
+    # heads side by side, in the order of their numbers
+    part = site.component if site.head is None else "head"
+    return site.position, False, site.layer, _IN_A_BLOCK.index(part), site.head or 0
 
 
 def _check_disjoint(edits: Sequence[Edit]) -> None:
