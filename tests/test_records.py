@@ -138,6 +138,8 @@ def test_a_record_in_a_record_is_flattened_by_its_own_columns() -> None:
         "p_value": 0.3,
         "p_adjusted": 0.4,
         "n_departing": 3,
+        "p_equivalence": None,
+        "p_equivalence_adjusted": None,
     }
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rich.console import RenderableType
+
 from codi_int.catalog import sae_of_model, sites_with_sae
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, Page, table
 from codi_int.cli._job import Kept, command_line, run_folder, run_job
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import counted, interval_text, nats, p_text, points
+from codi_int.cli._numbers import counted, interval_text, nats, p_text, percentage, points
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import family_page, note_lines, result_page
@@ -236,14 +238,14 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Page:
     where = f"\n{problems} of {document['data']} · SAE {document['sae']}"
     head.append(f"{where} · seed {document['seed']}", style="not bold")
     flips = (Column("broken", rank=1), Column("fixed", rank=1))
-    accuracy = table("accuracy, points", "change", "interval", *flips, "p")
+    accuracy = table("accuracy, points", "change", "interval", *flips, "p", Column("", text=True))
     logprob = table("log-probability of the clean answer, nats", "change", "interval", "p")
     # the order of PATHS, both first: the two below it are read as its parts
     for path in PATHS:
         effect = getattr(found, path)
-        low, high = points(effect.low), points(effect.high)
-        counts = (f"{effect.n_broken:,}", f"{effect.n_fixed:,}")
-        accuracy.add_row(PATH_NAMES[path], points(effect.estimate), f"{low} to {high}", *counts, p_text(effect.p_value))
+        interval = interval_text(effect.low, effect.high, points)
+        counts = (f"{effect.n_broken:,}", f"{effect.n_fixed:,}", p_text(effect.p_value))
+        accuracy.add_row(PATH_NAMES[path], points(effect.estimate), interval, *counts, effect.conclusion or "")
         log = effect.logprob
         logprob.add_row(
             PATH_NAMES[path], nats(log.estimate), interval_text(log.low, log.high, nats), p_text(log.p_value)
@@ -252,9 +254,23 @@ def paths_page(found: EffectByPath, document: dict[str, Any]) -> Page:
     # of its own. Flips do not add up, so those two cells stay empty. (`rest` is the document's older key for it.)
     interaction, nats_left = found.interaction, found.interaction_logprob
     interval = interval_text(interaction.low, interaction.high, points)
-    accuracy.add_row(
-        "both - (cache + recurrence)", points(interaction.estimate), interval, "", "", p_text(interaction.p_value)
-    )
+    p_value, word = p_text(interaction.p_value), found.additivity or ""
+    accuracy.add_row("both - (cache + recurrence)", points(interaction.estimate), interval, "", "", p_value, word)
     interval = interval_text(nats_left.low, nats_left.high, nats)
     logprob.add_row("both - (cache + recurrence)", nats(nats_left.estimate), interval, p_text(nats_left.p_value))
-    return Page(head, "", accuracy, "", logprob, *note_lines(found.notes))
+    verdict: list[RenderableType] = [] if found.additivity is None else ["", Text(_additivity(found), style="bold")]
+    return Page(head, "", accuracy, "", logprob, *verdict, *note_lines(found.notes))
+
+
+def _additivity(found: EffectByPath) -> str:
+    """Whether the paths add up, in one sentence; p-values as they are after Holm over the three paths and this."""
+    interaction, bound = found.interaction, percentage(found.bound or 0.0, 2)
+    change, p_value = points(interaction.estimate), p_text(interaction.p_adjusted)
+    within = f"that they add up within {bound} points: p {p_text(interaction.p_equivalence_adjusted)}"
+    family = "after Holm over 3 paths and their interaction"
+    return {
+        "changed": f"The paths do not add up: {change} points beyond their sum (p {p_value} {family}).",
+        "equivalent": f"The paths add up within {bound} points ({within} {family}).",
+        "untested": f"Untested whether the paths add up: too few problems are touched ({within}; {family}).",
+        "unresolved": f"Unresolved whether the paths add up: {change} points (p {p_value}; {within}; {family}).",
+    }[str(found.additivity)]

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 
 from codi_int.cli import _console
 from codi_int.cli._console import note_kept, print_json, stdout, tell
-from codi_int.cli._document import digest_document, make_document
+from codi_int.cli._document import NOT_PART, digest_document, make_document
 from codi_int.cli._lazy import called
 from codi_int.cli._spelling import option_values
 from codi_int.files import prepare_folder, write_json
@@ -29,7 +29,7 @@ Document = Mapping[str, Any]
 
 NAMES = ("model", "base", "sae", "saes", "data", "limit", "train_data", "held_out")
 """options that name what is read: two runs are the same where the hashes of that are"""
-NOT_COMPARED = ("out", "force", "as_json", "device", "captures", "save", "memory", "memory_gib")
+NOT_COMPARED = (*NOT_PART, "captures", "save")
 """options that change nothing of what a run finds"""
 
 
@@ -67,6 +67,7 @@ def run_folder(
         own=tuple(own),
         words=tuple(command_line()),
         experiment={"experiment": document, "digest": digest_document(document)},
+        device=getattr(options, "device", "cpu"),
     )
     return RunFolder(options.out, run, options.force)
 
@@ -147,16 +148,18 @@ def _work_and_keep(
     assert out.path is not None
     try:
         # looked up at the time of the call, so that a test can put another one in its place
-        with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
-            found = work(report)
-    except BaseException:
+        with _console.logged(out.log):
+            with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
+                found = work(report)
+            if keep is not None:
+                out.clear()
+                kept = keep(found, out.path)
+                drawn = _tell(kept, out.path)
+                out.finish([*(kept.files or kept.names), *drawn])
+    except BaseException as error:
+        out.log(f"stopped: {type(error).__name__}: {error}")
         out.release()
         raise
-    if keep is not None:
-        out.clear()
-        kept = keep(found, out.path)
-        drawn = _tell(kept, out.path)
-        out.finish([*(kept.files or kept.names), *drawn])
     return found
 
 

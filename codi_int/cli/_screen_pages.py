@@ -6,8 +6,9 @@ from rich.console import RenderableType
 
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
-from codi_int.cli._numbers import counted, fixed, nats, p_text, percentage, points
+from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points
 from codi_int.cli._selection_pages import (
+    additivity_words,
     conclusion_words,
     confirmation_table,
     confirmation_title,
@@ -115,15 +116,17 @@ def _strongest(pairs: Sequence[PairRow]) -> list[PairRow]:
 def _pairs(rows: Sequence[PairRow]) -> FittedTable:
     out = table(
         "pair",
-        Column("both fire", rank=3),
+        Column("both fire", rank=4),
         Column("joint", rank=1, name="joint accuracy"),
-        Column("a", rank=2, name="a and b alone"),
-        Column("b", rank=2, name="a and b alone"),
+        Column("a", rank=3, name="a and b alone"),
+        Column("b", rank=3, name="a and b alone"),
         "joint - (a + b)",
+        Column("interval", rank=2, name="interval of joint - (a + b)"),
         "p (family)",
         Column("nats", rank=1, name="joint nats"),
         "nats - (a + b)",
-        "nats p (family)",
+        Column("nats p (family)", rank=1),
+        Column("conclusion", text=True),
     )
     for r in rows:
         accuracy, logprob = r.interaction, r.interaction_logprob
@@ -134,10 +137,12 @@ def _pairs(rows: Sequence[PairRow]) -> FittedTable:
             points(r.estimate_a),
             points(r.estimate_b),
             points(accuracy.estimate),
+            interval_text(accuracy.low, accuracy.high, points),
             p_text(accuracy.p_adjusted),
             nats(r.logprob),
             nats(logprob.estimate),
             p_text(logprob.p_adjusted),
+            r.additivity or "-",
         )
     return out
 
@@ -161,7 +166,9 @@ def _pairs_verdict(screen: Screen) -> str:
     )
     if screen.pair_selection is None:
         return never
-    return f"Departures from the sum of the parts: {family_words(screen.pair_selection, 'pair', 'pairs')} {never}"
+    family = family_words(screen.pair_selection, "pair", "pairs")
+    words = additivity_words(screen.pairs, screen.pair_selection)
+    return f"Departures from the sum of the parts: {family} {words} {never}"
 
 
 def _agreement(found: Agreement) -> list[RenderableType]:

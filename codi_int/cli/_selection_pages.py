@@ -1,7 +1,7 @@
 """What pages say of a family: what was selected, what became of it where nothing was selected, and in four words."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from codi_int.cli._fitting import Column, FittedTable, table
@@ -44,10 +44,8 @@ def conclusion_words(rows: Iterable[Any], selection: "Selection", brief: bool = 
     """`changed 2, equivalent within 0.50 points 620, ...` and, unless brief, what could have been found."""
     from codi_int.interventions.evidence.conclusions import CONCLUSIONS
 
-    counts, s = Counter(row.conclusion for row in rows), selection
-    bound = f"{percentage(s.bound, 2)} points"
-    names = {name: f"{name} within {bound}" if name == "equivalent" else name for name in CONCLUSIONS}
-    found = ", ".join(f"{words} {counts[name]:,}" for name, words in names.items())
+    s, bound = selection, f"{percentage(selection.bound, 2)} points"
+    found = _counted_words((row.conclusion for row in rows), bound, dict.fromkeys(CONCLUSIONS, ""))
     if brief:
         return f"accuracy: {found}."
     smallest = s.minimum_detectable
@@ -61,6 +59,31 @@ def conclusion_words(rows: Iterable[Any], selection: "Selection", brief: bool = 
         least = f"Fewer than {s.fewest_for_equivalence:,} problems cannot show"
         parts.append(f"{least} that a change is within {bound}, even without a flip.")
     return " ".join(parts)
+
+
+def additivity_words(rows: Iterable[Any], selection: "Selection") -> str:
+    """The same of departures from a sum: `departs 1, adds up within 0.50 points 20, ...`, and what could be shown."""
+    from codi_int.interventions.screens.additivity import fewest_for_additivity
+
+    bound = f"{percentage(selection.bound, 2)} points"
+    words = {"changed": "departs", "equivalent": "adds up", "untested": "", "unresolved": ""}
+    found = _counted_words((row.additivity for row in rows), bound, words)
+    fewest = fewest_for_additivity(selection.bound)
+    if selection.n_selecting >= fewest:
+        return f"Accuracy: {found}."
+    return (
+        f"Accuracy: {found}. Fewer than {fewest:,} problems cannot show that a mean departure is within {bound}, even "
+        "where none departs."
+    )
+
+
+def _counted_words(conclusions: Iterable[str | None], bound: str, words: Mapping[str, str]) -> str:
+    """Every conclusion with its number, by its own name where it has no other."""
+    counts = Counter(conclusions)
+    named = {
+        name: f"{word or name} within {bound}" if name == "equivalent" else word or name for name, word in words.items()
+    }
+    return ", ".join(f"{word} {counts[name]:,}" for name, word in named.items())
 
 
 def selected_rows(rows: Iterable[Any]) -> list[Any]:

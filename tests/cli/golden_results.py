@@ -351,7 +351,11 @@ PATHS = EffectByPath(
         n_fixed=24,
         logprob=replace(LOGPROB, estimate=-0.5119, low=-0.7228, high=-0.301, p_value=0.3347),
     ),
-    interaction=interaction(-0.0326, -0.0487, 0.0165, 0.0098, 0.0196),
+    interaction=replace(
+        interaction(-0.0326, -0.0487, 0.0165, 0.0098, 0.0196), p_equivalence=0.2222, p_equivalence_adjusted=0.4343
+    ),
+    additivity="unresolved",
+    bound=0.0078,
     interaction_logprob=interaction(0.5564, 0.2892, 0.8236, 0.0647, 0.1294),
 )
 PATHS_DOCUMENT = {

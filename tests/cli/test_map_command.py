@@ -51,11 +51,16 @@ def test_a_map_says_what_its_cells_cost_alone_and_in_other_contexts(
     assert [row["later"] for row in pq.read_table(tmp_path / "contexts.parquet").to_pylist()][:2] == ["mean", "mean"]
     # behind the last position there is nothing to silence
     assert document["contexts"][1]["estimate"] == document["cells"][1]["estimate"]
+    note = (
+        "Nothing later of the layer is read behind L1.P6: what has no later position is the same alone and with later"
+    )
+    assert document["notes"][-1] == f"{note} ones silent."
     page = run(*given).page
-    for words_of in ("(alone)", "(later silent)", "(only this one)", "the same cells side by side"):
+    for words_of in (note, "(alone)", "(later silent)", "(only this one)", "the same cells side by side"):
         assert words_of in page
     alone = json.loads(run(*given, "--later", "free", "--json").out)
     assert (alone["later"], alone["contexts"]) == ("free", [])
+    assert not any("Nothing later" in one for one in alone["notes"])
     assert [cell["estimate"] for cell in alone["cells"]] == [cell["estimate"] for cell in document["cells"]]
 
 
@@ -116,3 +121,10 @@ def test_ctrl_c_stops_cleanly(
     ran = run(*words, "--layer", "1", "--out", str(tmp_path / "kept"))
     assert ran.code == 130
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_model_that_is_nowhere_cannot_be_drawn_anew(run: Callable) -> None:
+    ran = run("map", "--model", "nowhere/at-all", "--reinitialize", "3", "--limit", "2")
+    lines = [line for line in ran.err.splitlines() if not line.startswith("loading")]
+    assert (ran.code, ran.out, len(lines)) == (2, "", 2)
+    assert "nowhere/at-all is no folder here" in lines[0]

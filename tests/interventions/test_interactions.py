@@ -1,6 +1,7 @@
 """Pairs against hooks that ablate two features in the middle of the model, and their tests against scipy."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from codi_int.errors import ConfigError, FeatureError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.evidence.betting import estimate_bounded
 from codi_int.interventions.evidence.mean import estimate_mean
-from codi_int.interventions.screens import groups
+from codi_int.interventions.screens import additivity, groups
 from codi_int.interventions.screens.additivity import PairRow, judge_pairs, measure_interaction, pair_row
 from codi_int.interventions.screens.changes import ArmChange
 from codi_int.interventions.screens.interactions import run_pairs
@@ -116,6 +117,64 @@ def test_a_pair_that_fires_together_too_seldom_is_no_member() -> None:
     assert (selection.n_tested, selection.n_untested) == (1, 1)
 
 
+def test_no_departure_of_arms_of_one_baseline_is_larger_than_two() -> None:
+    departures = [(j - c) - (a - c) - (b - c) for c, j, a, b in product((0, 1), repeat=4)]
+    assert max(map(abs, departures)) == additivity.MOST
+
+
+def test_a_pair_is_equivalent_where_its_mean_departure_is_surely_within_the_bound() -> None:
+    problems = load_problems("stories:validation", limit=240)
+    sides = Sides(problems, SelectionPlan(confirm="none", bound=0.05))
+    index = np.arange(240)
+
+    def row(name: int, departs: np.ndarray, n_both: int) -> PairRow:
+        both = index < n_both
+        parts = [ArmChange(*np.zeros((2, 240)), both, index < 0, clusters=sides.clusters)] * 2
+        joint = ArmChange(-1.0 * departs, np.zeros(240), both, departs, clusters=sides.clusters)
+        return pair_row((name, name + 1), SITE, joint, parts, sides)
+
+    rows = [row(1, index < 0, 60), row(3, index < 50, 60), row(5, index < 5, 60), row(7, index < 0, 0)]
+    judged, selection = judge_pairs(rows, sides, lambda keys: pytest.fail("nothing confirms"))
+    # the third departs on 5 of 240: neither surely there nor surely within 5 points
+    assert [one.additivity for one in judged] == ["equivalent", "changed", "unresolved", "untested"]
+    first, second, third, never = (one.interaction for one in judged)
+    assert first.p_equivalence is not None
+    assert first.p_equivalence < 0.05 < min(second.p_equivalence or 0.0, third.p_equivalence or 0.0)
+    asked = [first.p_equivalence, second.p_equivalence, third.p_equivalence]
+    adjusted = multipletests(asked, method="fdr_bh")[1]
+    assert [one.p_equivalence_adjusted for one in (first, second, third)] == pytest.approx(list(adjusted))
+    assert never.p_equivalence is None
+    # parts that add up on all 240 problems may fail to on others
+    assert first.low is not None
+    assert first.high is not None
+    assert -0.08 < first.low < 0.0 < first.high < 0.08
+    assert selection.bound == 0.05
+
+
+def test_that_parts_add_up_is_claimed_wrongly_in_a_twentieth_at_most() -> None:
+    generator, bound, n = np.random.default_rng(2), 0.1, 400
+    # exactly at the border: a mean departure of -0.1, from steps of one and of two
+    draws = [generator.choice([-2.0, -1.0, 0.0, 1.0], n, p=[0.03, 0.06, 0.89, 0.02]) for _ in range(400)]
+    assert np.mean([-0.06 - 0.06 + 0.02]) == pytest.approx(-bound)
+    p_values = additivity.departure_equivalence(draws, bound)
+    assert np.mean(np.array(p_values) < 0.05) <= 0.05
+    inside = [generator.choice([-1.0, 0.0, 1.0], n, p=[0.02, 0.96, 0.02]) for _ in range(40)]
+    assert np.mean(np.array(additivity.departure_equivalence(inside, bound)) < 0.05) > 0.5
+    # the two one-sided tests are the interval of twice the level
+    some = [*draws[:20], *inside[:20]]
+    for values, p_value in zip(some, additivity.departure_equivalence(some, bound), strict=True):
+        found = estimate_bounded(values, 2.0, confidence=0.9)
+        assert found.low is not None
+        assert found.high is not None
+        assert (p_value < 0.05) == (-bound < found.low and found.high < bound)
+
+
+def test_how_many_problems_show_that_parts_add_up() -> None:
+    fewest = additivity.fewest_for_additivity(0.02)
+    at, before = (additivity.departure_equivalence([np.zeros(n)], 0.02)[0] for n in (fewest, fewest - 1))
+    assert at < 0.05 <= before
+
+
 def test_departures_are_tested_by_flipping_signs_and_by_bootstrap_t() -> None:
     generator = np.random.default_rng(0)
     smooth = generator.normal(0.3, 1, 60)
@@ -127,7 +186,7 @@ def test_departures_are_tested_by_flipping_signs_and_by_bootstrap_t() -> None:
     exact = permutation_test((flips[flips != 0],), np.mean, permutation_type="samples", n_resamples=np.inf)
     assert coarse.p_value == pytest.approx(exact.pvalue)
     assert coarse.estimate == pytest.approx(flips.mean())
-    assert (coarse.low, coarse.high) == pytest.approx((lambda e: (e.low, e.high))(estimate_bounded(flips, 3.0)))
+    assert (coarse.low, coarse.high) == pytest.approx((lambda e: (e.low, e.high))(estimate_bounded(flips, 2.0)))
     assert measure_interaction(np.zeros(5)).p_value is None
 
 

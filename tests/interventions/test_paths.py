@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from statsmodels.stats.multitest import multipletests
 
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, Amplify
@@ -56,6 +57,8 @@ def test_both_paths_are_the_engines_own_effect(engine: FeatureInterventionEngine
     own = engine.run(Ablate(17), right, controls=0, site=SITE).effect
     # other rows share its batches: what is continuous agrees to rounding
     rounded = dict.fromkeys(("logprob", "probability", "margin", "n_effective", "share_of_largest"))
+    # what may be concluded, and what could have been found, is the family's
+    rounded |= dict.fromkeys(("conclusion", "minimum_detectable"))
     assert replace(found.both, verdict="", **rounded) == replace(own, verdict="", **rounded)
     assert found.both.n_effective == pytest.approx(own.n_effective, rel=0.01)
     assert own.logprob is not None
@@ -77,3 +80,22 @@ def test_what_cannot_be_split_is_refused(engine: FeatureInterventionEngine, righ
     ):
         with pytest.raises(ConfigError, match=says):
             split_effect(engine, edit, right, site=site)
+
+
+def test_paths_and_their_interaction_are_one_family(
+    engine: FeatureInterventionEngine, right: tuple[Problem, ...]
+) -> None:
+    found = split_effect(engine, Amplify(FEATURES, 4), right, site=SITE, bound=0.4)
+    tested = [found.both, found.cache, found.recurrence, found.interaction]
+    adjusted = multipletests([one.p_value for one in tested], method="holm")[1]
+    assert found.interaction.p_adjusted == pytest.approx(adjusted[-1])
+    sure = multipletests([one.p_equivalence for one in tested], method="holm")[1]
+    assert found.interaction.p_equivalence_adjusted == pytest.approx(sure[-1])
+    for effect, p, q in zip(tested[:3], adjusted, sure, strict=False):
+        word = "changed" if p < 0.05 else "equivalent" if q < 0.05 else "unresolved"
+        assert effect.conclusion == word  # type: ignore[union-attr]
+    assert found.both.conclusion == "changed"
+    assert "after Holm over 4 paths and their interaction" in found.both.verdict
+    word = "changed" if adjusted[-1] < 0.05 else "equivalent" if sure[-1] < 0.05 else "unresolved"
+    assert (found.additivity, found.bound) == (word, 0.4)
+    assert found.to_dict()["additivity"] == word

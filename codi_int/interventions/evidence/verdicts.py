@@ -24,6 +24,8 @@ class Tested:
     """of the clean answer's log-probability, or of its probability (see `likelihood_p`), where corrected"""
     n_edits: int = 1
     """edits that were tried together: all of these are tested for equivalence, and for what becomes likely"""
+    what: str = "edits"
+    """what was tried, where that is no edits"""
 
 
 def verdict_of(effect: Effect, tested: Tested | None = None) -> str:
@@ -98,7 +100,7 @@ def _word_changed(effect: Effect, tested: Tested) -> str:
 def _word_equivalent(effect: Effect, tested: Tested) -> str:
     return (
         f"Accuracy stays within {_share(effect.bound)} points: a change as large as that is ruled out "
-        f"({_p(tested.p_equivalence)}{_holm(tested.n_edits)}; {_flips(effect)} of {effect.n:,})."
+        f"({_p(tested.p_equivalence)}{_holm(tested.n_edits, tested.what)}; {_flips(effect)} of {effect.n:,})."
     )
 
 
@@ -153,7 +155,7 @@ def _word_likelihood(effect: Effect, tested: Tested) -> str:
     alpha, log, probability = 1.0 - effect.confidence, effect.logprob, effect.probability
     p_value = likelihood_p(effect) if tested.p_likelihood is None else tested.p_likelihood
     if p_value is not None and log is not None and log.p_value is not None:
-        numbers = f"{log.estimate:+.3g} nats, {p_words(p_value)}{_holm(tested.n_edits)}"
+        numbers = f"{log.estimate:+.3g} nats, {p_words(p_value)}{_holm(tested.n_edits, tested.what)}"
         if p_value >= alpha:
             return f"No shift of the clean answer's log-probability shown ({numbers})."
         return f"The clean answer becomes {'less' if log.estimate < 0 else 'more'} likely ({numbers})."
@@ -162,7 +164,7 @@ def _word_likelihood(effect: Effect, tested: Tested) -> str:
     ends = f"{effect.confidence:.0%} interval {100 * probability.low:+.2f} to {100 * probability.high:+.2f}"
     numbers = f"{100 * probability.estimate:+.2g} points of probability, {ends}"
     # the interval is the edit's own; where several were tried, their correction decides
-    numbers += f", {p_words(p_value)}{_holm(tested.n_edits)}" if tested.n_edits > 1 else ""
+    numbers += f", {p_words(p_value)}{_holm(tested.n_edits, tested.what)}" if tested.n_edits > 1 else ""
     if p_value >= alpha:
         return f"No shift of the clean answer's probability shown ({numbers})."
     return f"The clean answer becomes {'less' if probability.estimate < 0 else 'more'} likely ({numbers})."
@@ -178,11 +180,11 @@ def _p(p_value: float | None) -> str:
 
 
 def _family(tested: Tested) -> str:
-    return _holm(tested.n_tests)
+    return _holm(tested.n_tests, tested.what)
 
 
-def _holm(n: int) -> str:
-    return f" after Holm over {n:,} edits" if n > 1 else ""
+def _holm(n: int, what: str) -> str:
+    return f" after Holm over {n:,} {what}" if n > 1 else ""
 
 
 def _flips(effect: Effect) -> str:

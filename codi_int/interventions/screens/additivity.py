@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codi_int.interventions.evidence.betting import estimate_bounded
+from codi_int.interventions.evidence.betting import estimate_bounded, estimate_bounded_many
 from codi_int.interventions.evidence.clusters import read_clusters
 from codi_int.interventions.evidence.family import NO_FLIPS, Flips
 from codi_int.interventions.evidence.flips import is_testable, sign_flip_test
@@ -24,6 +25,10 @@ from codi_int.interventions.screens.sides import Sides
 from codi_int.records import EFFECT_COLUMNS, EVIDENCE_COLUMNS, Alias, ArmEffect, Conclusion, Estimate, FlatEffect
 from codi_int.types import Site
 
+MOST = 2
+"""the largest departure of accuracy on one problem: of a right answer all arms can only lose, of a wrong one only gain,
+so the joint change and the sum of two parts differ by 2 at most"""
+
 
 @dataclass(frozen=True)
 class Interaction:
@@ -34,6 +39,10 @@ class Interaction:
     corrected over the family that was tried"""
     n_departing: int
     """problems on which the parts do not add up"""
+    p_equivalence: float | None = None
+    """of accuracy: that the mean departure stays below the bound; None where nothing was tested"""
+    p_equivalence_adjusted: float | None = None
+    """the same, corrected over everything that was looked at; None where there is no family"""
 
     estimate = Alias[float]("departure.value")
     low = Alias[float]("departure.low")
@@ -41,7 +50,21 @@ class Interaction:
     p_value = Alias[float | None]("departure.p_value")
     p_adjusted = Alias[float | None]("departure.p_adjusted")
 
-    columns = ("estimate", "low", "high", "p_value", "p_adjusted", "n_departing")
+    columns = (
+        *("estimate", "low", "high", "p_value", "p_adjusted", "n_departing"),
+        *("p_equivalence", "p_equivalence_adjusted"),
+    )
+
+    @classmethod
+    def of(cls, effect: ArmEffect, departure: ArmChange, kind: str) -> "Interaction":
+        """The departure of accuracy or of the log-probability, from the same as an effect of its own."""
+        if kind == "logprob":
+            return cls(effect.logprob, int((departure.logprob != 0).sum()))
+        return cls(effect.accuracy, int((departure.accuracy != 0).sum()), effect.p_equivalence)
+
+    def judged(self, effect: ArmEffect) -> "Interaction":
+        """The departure of accuracy with what a family made of it."""
+        return replace(self, departure=effect.accuracy, p_equivalence_adjusted=effect.p_equivalence_adjusted)
 
 
 def departure_of(joint: ArmChange, parts: Sequence[ArmChange]) -> ArmChange:
@@ -59,7 +82,7 @@ def measure_interaction(
     kind: str = "logprob",
     clusters: NDArray[np.int64] | None = None,
     seed: int = 0,
-    most: int = 3,
+    most: int = MOST,
 ) -> Interaction:
     """Test whether a joint effect is the sum of its parts.
 
@@ -69,22 +92,19 @@ def measure_interaction(
             sums, and a betting interval, for a departure is a whole number of no more than `most`.
         clusters: label of each problem's cluster.
         seed: of the bootstrap.
-        most: the largest departure of one problem: one more than there are parts.
+        most: the largest departure of accuracy on one problem.
     """
     # exact zeros: where an arm touches nothing its change is 0.0 by construction (see `logprob_changes`)
     departing = int((departure != 0).sum())
-    if not departing:
-        return Interaction(Estimate(0.0, 0.0, 0.0), 0)
     if kind == "accuracy":
         found = estimate_departure(departure, clusters, most)
-    else:
-        mean = estimate_mean(departure, clusters, seed=seed)
-        found = Estimate(mean.value, mean.low, mean.high, mean.p_value, method=mean.method)
-    return Interaction(found, departing)
+        return Interaction(found if departing else replace(found, p_value=None), departing)
+    mean = estimate_mean(departure, clusters, seed=seed)
+    return Interaction(Estimate(mean.value, mean.low, mean.high, mean.p_value, method=mean.method), departing)
 
 
 def estimate_departure(
-    departure: NDArray[np.float64], clusters: NDArray[np.int64] | None = None, most: int = 3
+    departure: NDArray[np.float64], clusters: NDArray[np.int64] | None = None, most: int = MOST
 ) -> Estimate:
     """Mean departure of accuracy: exact test by sign flips of cluster sums, betting interval."""
     groups = read_clusters(clusters, departure.size)
@@ -92,31 +112,79 @@ def estimate_departure(
     return replace(bounded, p_value=sign_flip_test(groups.sums(departure)), method=groups.named("exact sign flips"))
 
 
+def departure_equivalence(
+    departures: Sequence[NDArray[np.float64]], bound: float, clusters: NDArray[np.int64] | None = None, most: int = MOST
+) -> list[float]:
+    """That mean departures of accuracy stay within +-`bound`: the larger of two one-sided p-values of the betting test.
+
+    Flips have an exact test of equivalence; a departure may also be 2, and has the test that needs no more than bounds.
+    It takes more problems: see `fewest_for_additivity`.
+
+    Args:
+        departures: [n] each, on the same problems.
+        bound: the smallest departure that matters.
+        clusters: label of each problem's cluster.
+        most: the largest departure on one problem.
+    """
+    if not departures:
+        return []
+    values = np.stack(departures, axis=1)
+    below, above = (estimate_bounded_many(values, float(most), clusters, null=edge) for edge in (-bound, bound))
+    # The two-sided p doubles the better side's, which is the inner one wherever the mean lies between the two edges.
+    return [
+        max(a.p_value or 0.0, b.p_value or 0.0) / 2 if abs(a.value) < bound else 1.0
+        for a, b in zip(below, above, strict=True)
+    ]
+
+
+@cache
+def fewest_for_additivity(bound: float, alpha: float = 0.05, most: int = MOST) -> int:
+    """The fewest problems, each of a cluster of its own, that can show it, where the parts add up on every one."""
+
+    def shown(n: int) -> bool:
+        return departure_equivalence([np.zeros(n)], bound, most=most)[0] < alpha
+
+    high = 2
+    while not shown(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if shown(middle) else (middle, high)
+    return high
+
+
 def measure_departures(changes: Sequence[ArmChange], seed: int, bound: float) -> list[ArmEffect]:
     """Departures as effects of their own, so that families and confirmation treat them as any other."""
+    clusters = changes[0].clusters if changes else None
+    equivalences = departure_equivalence([change.accuracy for change in changes], bound, clusters)
     out = []
-    for change in changes:
+    for change, p_equivalence in zip(changes, equivalences, strict=True):
         accuracy = measure_interaction(change.accuracy, "accuracy", change.clusters)
         logprob = measure_interaction(change.logprob, "logprob", change.clusters, seed)
         n_touched = int(change.touched.sum())
         out.append(
             ArmEffect(
-                accuracy=replace(accuracy.departure, p_value=_tested(accuracy, n_touched)),
+                accuracy=_where_possible(accuracy, n_touched),
                 logprob=logprob.departure,
                 n_touched=n_touched,
                 n_broken=int((change.accuracy < 0).sum()),
                 n_fixed=int((change.accuracy > 0).sum()),
                 n_answer_changed=int((change.logprob != 0).sum()),
                 bound=bound,
+                p_equivalence=p_equivalence if n_touched else None,
                 testable=is_testable(change.touched, change.groups),
             )
         )
     return out
 
 
-def _tested(found: Interaction, n_touched: int) -> float | None:
+def _where_possible(found: Interaction, n_touched: int) -> Estimate:
+    if not n_touched:
+        # exact, as of an edit that touches nothing: no problem on which they could fail to add up
+        return Estimate(0.0, 0.0, 0.0)
     # parts that could have failed to add up and did not anywhere: tested, without a departure
-    return 1.0 if n_touched and not found.n_departing else found.p_value
+    return replace(found.departure, p_value=1.0) if not found.n_departing else found.departure
 
 
 DEPARTURES = Measures(measure_departures, estimate_departure)
@@ -149,8 +217,8 @@ class PairRow(FlatEffect, FlatConfirmation):
     interaction_logprob: Interaction
     """of the log-probability"""
     additivity: Conclusion | None = None
-    """whether accuracy departs from the sum of the parts: `changed`, `untested` (both fire on too few problems) or
-    `unresolved`"""
+    """whether accuracy departs from the sum of the parts: `changed`, `equivalent` (the mean departure is within the
+    bound), `untested` (both fire on too few problems) or `unresolved`"""
     selected: bool = False
     """whether the departure is a finding of accuracy among all pairs"""
     selected_logprob: bool = False
@@ -214,8 +282,8 @@ def pair_row(
         estimate_b=second.counts.estimate,
         logprob_a=float(first.logprob.mean()),
         logprob_b=float(second.logprob.mean()),
-        interaction=Interaction(measured.effect.accuracy, int((departure.accuracy != 0).sum())),
-        interaction_logprob=Interaction(measured.effect.logprob, int((departure.logprob != 0).sum())),
+        interaction=Interaction.of(measured.effect, departure, "accuracy"),
+        interaction_logprob=Interaction.of(measured.effect, departure, "logprob"),
         flips=measured.flips,
         testable_departure=measured.effect.testable,
         folds=measured.folds,
@@ -232,7 +300,7 @@ def judge_pairs(
     found = tuple(
         replace(
             row,
-            interaction=replace(row.interaction, departure=effect.accuracy),
+            interaction=row.interaction.judged(effect),
             interaction_logprob=replace(row.interaction_logprob, departure=effect.logprob),
             additivity=effect.conclusion,
             selected=a,
@@ -254,5 +322,6 @@ def _as_effect(row: PairRow, sides: Sides) -> ArmEffect:
         n_fixed=len(set(row.flips.fixed)),
         n_answer_changed=row.interaction_logprob.n_departing,
         bound=sides.plan.bound,
+        p_equivalence=row.interaction.p_equivalence,
         testable=row.testable_departure,
     )

@@ -28,7 +28,7 @@ from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE
 from codi_int.interventions.engine.summary import probability_change
-from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, n_correct
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.types import Number, Problem, RunCounts, Site
@@ -76,6 +76,21 @@ def arms_of(cell: Site, line: Sequence[Site], later: str) -> tuple[LineArm, Line
     return LineArm(tuple(line)), LineArm(others, (cell,))
 
 
+def last_position_note(model: CodiModel, cells: Sequence[Site], laters: Sequence[str]) -> tuple[str, ...]:
+    """For cells behind which nothing of their layer is read: a condition on later positions is none there."""
+    asked = [later for later in ("mean", "clean") if later in laters]
+    last = [cell for cell in cells if (line := line_of(model, cell)) and cell == line[-1]]
+    if not asked or not last:
+        return ()
+    shown = ", ".join(map(str, last[:3])) + (f" and {len(last) - 3} more" if len(last) > 3 else "")
+    has = "has" if len(last) == 1 else "have"
+    held = {"mean": "silent", "clean": "clean"}[asked[0]]
+    return (
+        f"Nothing later of the layer is read behind {shown}: what {has} no later position is the same alone and with "
+        f"later ones {held}.",
+    )
+
+
 @dataclass(frozen=True)
 class _Answered:
     """What an arm answered on every problem."""
@@ -105,6 +120,11 @@ class ContextRun:
         self._clean = engine.site_context(problems, next(iter(vectors))).clean
         self._done: dict[LineArm, _Answered] = {}
         self.counts: RunCounts = NO_WORK
+
+    @property
+    def n_correct(self) -> int:
+        """Right answers of the undisturbed model."""
+        return n_correct(self._clean)
 
     @torch.no_grad()
     def run(self, cells: Sequence[Site], later: str, advance: Callable[[int], None]) -> dict[Site, ContextChange]:

@@ -11,14 +11,24 @@ from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.describe import later_note
 from codi_int.interventions.engine.engine import AnyEdit, FeatureInterventionEngine
 from codi_int.interventions.engine.site_context import SiteContext
-from codi_int.interventions.evidence.compare import effect_of
+from codi_int.interventions.evidence.compare import conclude_effect, effect_of
+from codi_int.interventions.evidence.conclusions import Findings, conclude
 from codi_int.interventions.evidence.equivalence import BOUND, check_bound
-from codi_int.interventions.screens.additivity import Interaction, departure_of, measure_interaction
+from codi_int.interventions.evidence.families import adjust
+from codi_int.interventions.evidence.flips import is_testable
+from codi_int.interventions.evidence.verdicts import Tested, likelihood_p
+from codi_int.interventions.screens.additivity import (
+    MOST,
+    Interaction,
+    departure_equivalence,
+    departure_of,
+    measure_interaction,
+)
 from codi_int.interventions.screens.changes import ArmChange, arm_change
 from codi_int.interventions.screens.names import take_names
 from codi_int.model.resume import make_resume_point
 from codi_int.progress import Progress
-from codi_int.records import Alias, flatten
+from codi_int.records import Alias, Conclusion, flatten
 from codi_int.shown import Finding
 from codi_int.types import Effect, Problem, Site
 
@@ -43,6 +53,11 @@ class EffectByPath(Finding):
     """change of accuracy by both paths minus (by the cache + by the recurrence)"""
     interaction_logprob: Interaction
     """the same in nats of the clean answer's log-probability"""
+    additivity: Conclusion | None = None
+    """whether accuracy departs from the sum of the paths: `changed`, `equivalent` (within the bound), `untested` or
+    `unresolved`; None in runs kept before there was such a word"""
+    bound: float | None = None
+    """the smallest change, or departure, that matters, declared beforehand"""
     notes: tuple[str, ...] = ()
     """what a reader should know besides: warnings, in words"""
     model: str = ""
@@ -61,7 +76,7 @@ class EffectByPath(Finding):
     rest_logprob = Alias[Interaction]("interaction_logprob")
 
     columns = (
-        *("label", "site", "both", "cache", "recurrence", "rest", "rest_logprob", "notes"),
+        *("label", "site", "both", "cache", "recurrence", "rest", "rest_logprob", "additivity", "bound", "notes"),
         *("model", "sae", "data", "n_problems", "seed"),
     )
     schema = "codi-int/roads@1"
@@ -117,23 +132,81 @@ def split_effect(
     changes = {path: _measure_path(engine, context, arm, path) for path in PATHS}
     # "both" is the joint edit, the two single paths are its parts
     joint, parts = changes["both"], [changes[path] for path in PATHS[1:]]
-    departure = departure_of(joint, parts)
-    effects = {
-        path: effect_of(change, seed, bound=bound, condition=context.condition) for path, change in changes.items()
-    }
+    # with `replace` each path has a baseline of its own, and a departure may be as large as three changes together
+    most = 3 if engine.splice == "replace" else MOST
+    found = _Family.of(
+        {path: effect_of(change, seed, bound=bound, condition=context.condition) for path, change in changes.items()},
+        departure_of(joint, parts),
+        seed=seed,
+        bound=float(bound),
+        most=most,
+    )
     return EffectByPath(
         label=arm.label,
         site=context.site,
-        interaction=measure_interaction(departure.accuracy, "accuracy", departure.clusters),
-        interaction_logprob=measure_interaction(departure.logprob, "logprob", departure.clusters, seed),
+        interaction=found.interaction,
+        interaction_logprob=found.interaction_logprob,
+        additivity=found.additivity,
+        bound=float(bound),
         notes=notes,
         model=engine.model.name,
         sae=names.saes[context.site],
         data=names.data,
         n_problems=len(problems),
         seed=seed,
-        **effects,
+        **found.effects,
     )
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Everything that a split looks at, corrected together (Holm): three effects, and their departure."""
+
+    effects: dict[str, Effect]
+    interaction: Interaction
+    interaction_logprob: Interaction
+    additivity: Conclusion
+
+    @classmethod
+    def of(cls, effects: dict[str, Effect], departure: ArmChange, seed: int, bound: float, most: int) -> "_Family":
+        accuracy = measure_interaction(departure.accuracy, "accuracy", departure.clusters, most=most)
+        logprob = measure_interaction(departure.logprob, "logprob", departure.clusters, seed)
+        (p_equivalence,) = departure_equivalence([departure.accuracy], bound, departure.clusters, most)
+        testable = is_testable(departure.touched, departure.groups)
+        # parts that could have failed to add up and did not anywhere are tested, too
+        p_departure = (1.0 if accuracy.p_value is None else accuracy.p_value) if testable else None
+        tested = [None if one.testable is False else one.p_value for one in effects.values()]
+        changes = adjust([*tested, p_departure])
+        equivalences = adjust([*(one.p_equivalence for one in effects.values()), p_equivalence])
+        likelihoods = adjust([*(likelihood_p(one) for one in effects.values()), logprob.p_value])
+        n_tests, n_paths = (max(sum(p is not None for p in ps), 1) for ps in (changes, equivalences))
+        corrected = [
+            Tested(
+                p_change=p,
+                p_equivalence=q,
+                n_tests=n_tests,
+                p_likelihood=r,
+                n_edits=n_paths,
+                what="paths and their interaction",
+            )
+            for p, q, r in zip(changes, equivalences, likelihoods, strict=True)
+        ]
+        concluded = {
+            path: conclude_effect(effect, tested)
+            for (path, effect), tested in zip(effects.items(), corrected, strict=False)
+        }
+        findings = Findings(changes[-1], equivalences[-1], testable=testable)
+        return cls(
+            effects=concluded,
+            interaction=Interaction(
+                departure=replace(accuracy.departure, p_value=p_departure, p_adjusted=changes[-1]),
+                n_departing=accuracy.n_departing,
+                p_equivalence=p_equivalence,
+                p_equivalence_adjusted=equivalences[-1],
+            ),
+            interaction_logprob=replace(logprob, departure=replace(logprob.departure, p_adjusted=likelihoods[-1])),
+            additivity=conclude(findings).conclusion,
+        )
 
 
 @torch.no_grad()

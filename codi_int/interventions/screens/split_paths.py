@@ -36,8 +36,8 @@ def split_paths(
     found = tuple(
         PathSplit(
             site,
-            Interaction(effect.accuracy, int((departures[site].accuracy != 0).sum())),
-            Interaction(effect.logprob, int((departures[site].logprob != 0).sum())),
+            Interaction.of(effect, departures[site], "accuracy").judged(effect),
+            Interaction.of(effect, departures[site], "logprob"),
             additivity=effect.conclusion,
             selected=selected,
             selected_logprob=selected_logprob,

@@ -161,7 +161,7 @@ class PathSplit(FlatConfirmation):
     logprob: Interaction
     """the same in nats of the clean answer's log-probability"""
     additivity: Conclusion | None = None
-    """whether accuracy departs from the sum of the paths: `changed`, `untested` or `unresolved`"""
+    """whether accuracy departs from the sum of the paths: `changed`, `equivalent`, `untested` or `unresolved`"""
     selected: bool = False
     """whether the departure is a finding of accuracy among all sites; see `Selection`"""
     selected_logprob: bool = False
