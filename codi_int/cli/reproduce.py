@@ -72,7 +72,8 @@ def _run(options: ReproduceOptions, folder: RunFolder, report: Report) -> "Repro
     from codi_int.data.problems import load_problems, problems_sha256
     from codi_int.interventions.screens.sides import SelectionPlan, take_sides
     from codi_int.runs.published import load_experiment
-    from codi_int.runs.reproduction import ReproductionPlan, reproduce
+    from codi_int.runs.reproduce import reproduce as run
+    from codi_int.runs.reproduction import ReproductionPlan
 
     problems = load_problems(options.data, options.limit)
     training = load_problems(options.train_data, options.limit)
@@ -91,7 +92,7 @@ def _run(options: ReproduceOptions, folder: RunFolder, report: Report) -> "Repro
         epochs=options.epochs,
     )
     with keep_on_interrupt(lambda: f"SAEs that were finished are kept in {folder.path}" if folder.path else ""):
-        return reproduce(model, plan, report)
+        return run(model, plan, report)
 
 
 def _keep(found: "Reproduction", out: Path) -> Kept:
