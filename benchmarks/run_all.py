@@ -20,6 +20,7 @@ TAKES_QUICK = (
     "chunk_rows.py",
     "components.py",
     "fuzz.py",
+    "heads.py",
     "peers.py",
     "rounding.py",
     "sae_growth.py",
