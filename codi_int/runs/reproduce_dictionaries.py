@@ -115,7 +115,7 @@ def run_dictionaries(
         rows = trained[one.site, one.d_sae, one.k]
         lines += _quality(plan.experiment.report, one, rows, numbers)
         if one.windows:
-            tables[one.name] = _rules(model, plan, one, rows[0], folder, progress)
+            tables[one.name] = _rules(model, plan, one, row=rows[0], folder=folder, progress=progress)
             lines += _specialists(plan.experiment.report, one, tables[one.name], numbers)
     for first, second in plan.experiment.settings.get("compare", ()):
         lines += _compare(first, second, tables, {one.name: one for one in wanted})
@@ -293,5 +293,12 @@ def _compare(
         measure="specialized",
         unit="points",
         here=None if here[0] is None or here[1] is None else here[0] - here[1],
-        honest=Honest(100 * (hits / n - others / m), 100 * low, 100 * high, n + m, method, p_value),
+        honest=Honest(
+            value=100 * (hits / n - others / m),
+            low=100 * low,
+            high=100 * high,
+            n=n + m,
+            method=method,
+            p_value=p_value,
+        ),
     )

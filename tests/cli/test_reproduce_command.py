@@ -24,7 +24,15 @@ NAMES = ("activation-patterns", "dictionary-scaling", "k50-specialization", "top
 
 
 def plan(name: str) -> ReproductionPlan:
-    return ReproductionPlan(load_experiment(name), (), "none", (), "none", None, None)
+    return ReproductionPlan(
+        experiment=load_experiment(name),
+        problems=(),
+        data="none",
+        training=(),
+        training_name="none",
+        confirming=None,
+        out=None,
+    )
 
 
 def test_every_experiment_is_committed() -> None:
@@ -63,7 +71,15 @@ def test_windows_hold_as_many_features_as_were_looked_at(experiment: str, alive:
 
 
 def row(rank: int, kind: str = "general", label: str = "mixed patterns", n_firing: int = 9) -> SpecializationRow:
-    return SpecializationRow(rank, rank, n_firing / 100, n_firing, n_firing, kind, label)
+    return SpecializationRow(
+        rank=rank,
+        feature=rank,
+        firing_rate=n_firing / 100,
+        n_firing=n_firing,
+        n_active=n_firing,
+        type=kind,
+        label=label,
+    )
 
 
 def comparison(published: list[SpecializationRow], tested: list[SpecializationRow]) -> RuleComparison:
@@ -74,7 +90,15 @@ def comparison(published: list[SpecializationRow], tested: list[SpecializationRo
     return RuleComparison(tuple(rules), (0.01, 0.1), ())
 
 
-WANTED = Wanted("K=50", 14, Site(14, 3), 50, 512, 2, (Window("rare", 0.5, 1.0, "specialized"),))
+WANTED = Wanted(
+    name="K=50",
+    published_layer=14,
+    site=Site(14, 3),
+    published_k=50,
+    d_sae=512,
+    k=2,
+    windows=(Window("rare", 0.5, 1.0, "specialized"),),
+)
 
 
 def test_lines_of_specialists() -> None:
@@ -110,6 +134,11 @@ def test_two_dictionaries_are_compared_by_the_tested_rule() -> None:
     assert line.honest.low < line.honest.value < line.honest.high
 
 
+def line(measure: str, unit: str, published: float, here: float | None = None, honest: Honest | None = None) -> Line:
+    return Line("K=50", measure, unit, published=published, here=here, honest=honest)
+
+
+TESTED = Honest(value=1.2, low=0.1, high=3.4, n=70, method="tested rule", p_value=0.25)
 FOUND = Reproduction(
     experiment="k50-specialization",
     question="Does a smaller K make more features specialized?",
@@ -119,12 +148,10 @@ FOUND = Reproduction(
     n_problems=1495,
     settings=("K=50: K = 2 of d_sae 512",),
     lines=(
-        Line(
-            "K=50", "explained variance", "%", 84.9, None, 79.82, None, Honest(79.5, 79.1, 79.82, 3, "range of seeds")
-        ),
-        Line("K=50", "loss", "", 0.0649, None, 16.8),
-        Line("K=50", "specialized, rare", "%", 19.46, 149, None, None, Honest(1.2, 0.1, 3.4, 70, "tested rule", 0.25)),
-        Line("K=50", "swap pairs, rare", "", 3.0, None, 1.0),
+        line("explained variance", "%", 84.9, 79.82, Honest(79.5, 79.1, 79.82, 3, "range of seeds")),
+        line("loss", "", 0.0649, 16.8),
+        replace(line("specialized, rare", "%", 19.46), published_n=149, honest=TESTED),
+        line("swap pairs, rare", "", 3.0, 1.0),
     ),
     seconds=12.34,
 )
@@ -170,7 +197,7 @@ def test_the_command(run: Callable, shelf, tmp_path: Path, monkeypatch: pytest.M
     assert json.loads((tmp_path / "run" / "reproduction.json").read_text()) == document
     with (tmp_path / "run" / "reproduction.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [line["measure"] for line in rows] == [line["measure"] for line in document["lines"]]
+    assert [one["measure"] for one in rows] == [one["measure"] for one in document["lines"]]
     difference = document["lines"][-1]
     assert (difference["subject"], difference["honest"]["value"], difference["honest"]["p_value"]) == (
         "a minus a",
