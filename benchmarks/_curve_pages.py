@@ -229,11 +229,12 @@ def sites(points: Sequence[Point]) -> list[str]:
                 f"{' | '.join(spread([share(p, rule) for p in seeds]) for rule in RULES)} |"
             )
     shipped = {p["site"]: p for p in of(points, "shipped")}
-    if len(shipped) < 112:
+    layers = sorted({int(site[1:].split(".")[0]) for site in shipped})
+    if not layers:
         return lines
     lines += ["", "Tested %, shipped SAEs (K 16 of 512), of alive features:", ""]
     lines += ["| layer | " + " | ".join(f"P{i}" for i in range(7)) + " |", "|---|" + "---|" * 7]
-    for layer in range(16):
+    for layer in layers:
         cells = [shipped.get(f"L{layer}.P{p}") for p in range(7)]
         lines.append(
             f"| {layer} | {' | '.join('' if c is None else f'{100 * share(c, RULES[2]):.0f}' for c in cells)} |"
@@ -346,7 +347,8 @@ def figure(points: Sequence[Point]) -> Figure:
         axis.set_ylabel(words)
         k_axis(axis, [1, 2, 5, 9, 23, 48])
         axis.legend()
-    left.set_ylim(0, 100)
+    left.set_ylim(0, 150)  # room for the legend
+    left.set_yticks(range(0, 101, 20))
     return out
 
 
