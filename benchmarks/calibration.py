@@ -368,7 +368,7 @@ PARTS: dict[str, Callable[[World, Draws], list[dict[str, object]]]] = {
     "verdicts": verdicts,
     "contrasts": lambda world, draws: contrasts(world.vectors.accuracy, 8 * draws.beside),
     "controls": lambda world, draws: beside_controls(world.vectors.accuracy, world.vectors.touched, draws.beside),
-    "shares": lambda world, draws: shares_of_patches(4 * draws.beside),
+    "shares": lambda world, draws: shares_of_patches(24 * draws.beside),
 }
 
 

@@ -3,6 +3,8 @@
     python benchmarks/causal_map.py                # everything; a stopped run goes on with the command it was at
     python benchmarks/causal_map.py --full         # the same, with maps and curves on all 1,495 problems
     python benchmarks/causal_map.py --limit 40     # a quick look; the page is left alone
+    python benchmarks/causal_map.py --only site    # some of the commands; the rest of the page stays as it is
+    python benchmarks/causal_map.py --contexts     # the section on contexts alone: alone, later silent, only this one
 
 Half a point of accuracy cannot be ruled out on fewer than 598 problems, so maps on 500 and curves on 300 say "changed"
 or "unresolved" and hardly ever "equivalent"; --full lifts that. It has a folder of its own, and what is finished there
@@ -64,7 +66,10 @@ MAPS = (
     Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
     Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
 )
+CONTEXTS = tuple(Part(f"contexts-{layer}", ("map", "--layer", str(layer)), limit=500) for layer in (3,))
+"""the three conditions side by side, layer by layer: each layer is a family of its own"""
 PUBLISHED = (
+    Part("site", ("map", "--layer", "14", "--position", "3")),
     Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("firing", "effects", "ranks")),
     Part("curve", ("curve", "--layer", "14"), ("curve",), 300),
 )
@@ -140,8 +145,15 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--limit", type=int, help="only so many problems; the page is left alone")
     which.add_argument("--full", action="store_true", help="maps and curves on all problems, too")
+    parser.add_argument("--only", nargs="+", help="some commands, by their markers on the page")
+    which.add_argument("--contexts", action="store_true", help="the section on contexts, and no more")
     given = parser.parse_args()
     limit, folder = given.limit, RUNS
+    if given.contexts:
+        for part in CONTEXTS:
+            do(part, folder, limit=None)
+            publish(part, folder)
+        return
     if limit is not None:
         folder = RUNS.with_name("causal-map-quick")
     elif given.full:
@@ -149,6 +161,12 @@ def main() -> None:
     parts = [*MAPS, *PUBLISHED, *ELSEWHERE]
     if given.full:
         parts = [replace(part, limit=None) for part in parts]
+    if given.only:
+        for part in (part for part in parts if part.name in given.only):
+            do(part, folder, limit)
+            if limit is None:
+                publish(part, folder)
+        return
     for part in parts:
         do(part, folder, limit)
     for part in (strongest(folder), pairs(folder, SITE)):

@@ -2,7 +2,7 @@
 
     python benchmarks/compile_kernels.py                 # with the Triton that is installed
     python benchmarks/compile_kernels.py --triton 3.6.0  # with another one, which goes into a folder of its own
-    python benchmarks/compile_kernels.py --quick         # the sizes of the test suite
+    python benchmarks/compile_kernels.py --quick         # what the test suite compiles
 
 The real entry points are called with fake tensors that claim to lie on a GPU; each launch becomes a compilation. A
 kernel's registers, spills, shared memory and instructions are read off what ptxas made (cuobjdump and nvdisasm come
@@ -28,10 +28,20 @@ SHARED_MEMORY = 227 * 1024
 ROWS, WIDTH = 4096, 2048
 """rows and d_in of the activations"""
 SIZES = (512, 1024, 2048, 4096, 16_384, 65_536, 131_072)
-QUICK_SIZES = (512, 131_072)
-"""one whose rows fit into registers, and one whose rows do not"""
 KS = (5, 32, 100)
 DTYPES = ("bfloat16", "float32")
+RULES = ("abs", "relu")
+ALL = tuple((dtype, d_sae, k, rule) for dtype in DTYPES for d_sae in SIZES for k in KS for rule in RULES)
+"""dtype, d_sae, k and rule"""
+QUICK = (
+    ("bfloat16", 512, 5, "relu"),
+    ("bfloat16", 512, 100, "abs"),
+    ("bfloat16", 131_072, 100, "abs"),
+    ("bfloat16", 131_072, 5, "relu"),
+    ("float32", 512, 100, "relu"),
+    ("float32", 131_072, 100, "abs"),
+)
+"""rows that fit into registers and rows that do not, the smallest and the largest k, each with both dtypes and rules"""
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,8 @@ class _Target:
         return 9, 0
 
 
-def compile_all(sizes: tuple[int, ...] = SIZES) -> list[Compiled]:
-    """Both entry points, forward and backward, at all sizes; each distinct kernel once."""
+def compile_all(cases: tuple[tuple[str, int, int, str], ...] = ALL) -> list[Compiled]:
+    """Both entry points, forward and backward, in all cases; each distinct kernel once."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from triton.runtime import driver
@@ -104,11 +114,8 @@ def compile_all(sizes: tuple[int, ...] = SIZES) -> list[Compiled]:
     JITFunction.run = compile_only
     try:
         with FakeTensorMode():
-            for dtype in DTYPES:
-                for d_sae in sizes:
-                    for k in KS:
-                        for rule in ("abs", "relu"):
-                            _call(d_sae, k, rule, getattr(torch, dtype))
+            for dtype, d_sae, k, rule in cases:
+                _call(d_sae, k, rule, getattr(torch, dtype))
     finally:
         JITFunction.run = plain
     return list(found.values())
@@ -180,7 +187,7 @@ def main() -> int:
     """Compile, print a table or one JSON document; exit code 1 where a kernel spills or asks for too much."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--triton", help="another version, such as 3.6.0")
-    parser.add_argument("--quick", action="store_true", help="the sizes of the test suite")
+    parser.add_argument("--quick", action="store_true", help="what the test suite compiles")
     parser.add_argument("--json", action="store_true", help="print JSON and keep nothing")
     given = parser.parse_args()
     if given.triton:
@@ -191,7 +198,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as cache:
         # compiled anew each time: a cache would hide that something no longer compiles
         os.environ["TRITON_CACHE_DIR"] = cache
-        found = compile_all(QUICK_SIZES if given.quick else SIZES)
+        found = compile_all(QUICK if given.quick else ALL)
     import triton
 
     document = {"triton": triton.__version__, "target": "sm_90", "kernels": [asdict(one) for one in found]}

@@ -20,6 +20,7 @@ TAKES_QUICK = (
     "chunk_rows.py",
     "components.py",
     "fuzz.py",
+    "heads.py",
     "peers.py",
     "rounding.py",
     "sae_growth.py",
@@ -29,6 +30,7 @@ TAKES_QUICK = (
     "screen_growth.py",
     "max_t.py",
     "screen_speed.py",
+    "whole_map.py",
 )
 
 

@@ -8,7 +8,8 @@
     ├── DataError                 a data set or file that cannot be read
     ├── CheckpointError           a model checkpoint that cannot be loaded whole
     ├── SAEError                  an SAE that is broken or does not fit the site or model
-    └── OutputError               a place that cannot be written to
+    ├── OutputError               a place that cannot be written to
+    └── UnitError                 units of a run that failed on every worker; all others are kept
 
     CodiWarning                   no error: what a reader of a result should know; see notes.py
 
@@ -65,3 +66,7 @@ class SAEError(CodiError):
 
 class OutputError(CodiError):
     """A place that cannot be written to."""
+
+
+class UnitError(CodiError):
+    """Units of a run that failed on every worker; all others are kept. The program ends with 1, not 2."""

@@ -8,8 +8,8 @@ hashes. `force` replaces what is there: files of the kept run and no others are 
 import hashlib
 import json
 import os
+import platform
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -19,24 +19,29 @@ from typing import Any
 
 from codi_int.errors import OutputError
 from codi_int.files import read_json_object, write_json
+from codi_int.run_log import LOG, RunLog, describe_machine, now
 
 MANIFEST = "manifest.json"
 SCHEMA = "codi-int/manifest@1"
+UNITS_NOTE = "finished-units.json"
+"""by which a folder is known to hold finished units of a run that was stopped"""
 DOCUMENTS = (
     *("result.json", "results.json", "screen.json", "finished.json", "map.json", "curve.json", "roads.json"),
     *("lens.json", "eval.json", "evaluation.json", "thoughts.json", "doctor.json", "capture.json"),
     *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json", "comparison.json"),
-    "stop.json",
+    *("stop.json", UNITS_NOTE),
     *("probe.json", "finished-probes.json"),
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""
 GROWING = "finished"
 """a folder of JSON files, one for each part of a long run that is finished"""
+ROWS = "finished"
+"""folder of the rows that a screen has finished"""
 BESIDE = (".parquet", ".csv", ".png", ".svg")
 """endings of the files that lie beside a document under its name"""
-NOT_HASHED = ".safetensors"
-"""weights and activations: gigabytes, and their own sidecars say what they are"""
+NOT_HASHED = (".safetensors", LOG)
+"""weights and activations: gigabytes, and their own sidecars say what they are; a log may go on"""
 LOCK = ".lock"
 """held by whoever writes to the folder; its text says who that is"""
 LONGEST_NAME = 255
@@ -63,6 +68,8 @@ class Run:
     """the command as it was typed"""
     experiment: Mapping[str, Any] = field(default_factory=dict)
     """the command with all its options as one document, and under `digest` the hash of that; for the manifest"""
+    device: str = "cpu"
+    """where it runs, for the manifest"""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ class KeptRun:
     """`command`, `settings`, `names` and `inputs` of its manifest; empty where that is missing or older"""
     words: str
     """the command as it was typed; empty where nobody knows"""
+    finished: bool = True
+    """whether it came to its end, as far as its manifest knows"""
+    started: str | None = None
+    """when it first began"""
 
 
 class RunFolder:
@@ -90,9 +101,12 @@ class RunFolder:
         """
         self.path = None if path is None else Path(path)
         self._run, self._force, self._remedy = run, force, remedy
-        self._inputs: dict[str, str] = {}
+        self.inputs: dict[str, str] = {}
+        self.log = RunLog()
         self._cleared = False
         self._made = False
+        self._started = now()
+        self._more: dict[str, Any] = {}
 
     def check(self) -> None:
         """Before anything is loaded.
@@ -125,7 +139,7 @@ class RunFolder:
         Raises:
             OutputError: as for `check`.
         """
-        self._inputs = inputs
+        self.inputs = inputs
         kept = self._kept()
         if self.path is None:
             return
@@ -137,11 +151,20 @@ class RunFolder:
         if kept is None:
             self._made = not self.path.exists()
             self._write([], finished=False)
+        elif not kept.finished and not self._force:
+            self._started = kept.started or self._started  # it goes on, and began when it first began
+        self.log.begin(self.path, anew=kept is not None and self._force)
+        self.log(f"{shlex.join(self._run.words) or self._run.command} (process {os.getpid()} on {gethostname()})")
+
+    def note(self, **more: Any) -> None:
+        """Entries for the manifest that are known while the run goes on, in plain JSON types."""
+        self._more |= more
 
     def release(self) -> None:
         """After a run that did not end: a folder in which it left nothing is as it was."""
         if self.path is not None and (self.path / MANIFEST).is_file() and self._kept() is None:
             (self.path / MANIFEST).unlink()
+            self.log.drop()
             with suppress(OSError):
                 if self._made:
                     self.path.rmdir()
@@ -156,7 +179,7 @@ class RunFolder:
         if self.path is None or kept is None or not self._force or self._cleared:
             return
         self._cleared = True  # what comes later is this run's own
-        for name in {*kept.files, MANIFEST} - set(keep):
+        for name in {*kept.files, MANIFEST} - {*keep, *([LOG] if self.log.begun else [])}:
             (self.path / name).unlink(missing_ok=True)
         for folder in sorted({(self.path / name).parent for name in kept.files} - {self.path}, reverse=True):
             with suppress(OSError):  # files that are none of the run's are in it
@@ -165,7 +188,9 @@ class RunFolder:
     def finish(self, files: Iterable[str]) -> None:
         """Write the manifest of a run whose files are all there; the last thing a run does."""
         if self.path is not None:
-            self._write(files, finished=True)
+            self.log.begin(self.path, anew=False)  # of a run that claims nothing, such as an import, only here
+            self.log("finished")
+            self._write([*files, LOG], finished=True)
 
     def _kept(self) -> KeptRun | None:
         return None if self.path is None else read_kept(self.path)
@@ -176,11 +201,12 @@ class RunFolder:
             "command": self._run.command,
             "settings": dict(self._run.settings),
             "names": dict(self._run.names),
-            "inputs": self._inputs,
+            "inputs": self.inputs,
         }
-        write_manifest(
-            self.path, list(files), self._run.words, {**self._run.experiment, "finished": finished, "run": run}
-        )
+        times = {"started": self._started, "ended": now() if finished else None}
+        machine = {"device": self._run.device, "host": gethostname(), **describe_machine()}
+        more = {**self._run.experiment, "finished": finished, **times, **machine, **self._more, "run": run}
+        write_manifest(self.path, list(files), self._run.words, more)
 
     def _difference(self, settings: Mapping[str, Any]) -> str:
         """The first setting in which the kept run differs, in words; empty where there is none."""
@@ -194,18 +220,19 @@ class RunFolder:
 
     def _compare_inputs(self, kept: KeptRun) -> None:
         there, names = kept.run["inputs"], kept.run["names"]
-        for name in (name for name in self._inputs if there.get(name) != self._inputs[name]):
+        for name in (name for name in self.inputs if there.get(name) != self.inputs[name]):
             # by what was typed, where that differs; else the file behind the name has changed
             words = [
                 f"{option} is {_shown(names.get(option))} there, {_shown(given)} here"
                 for option, given in self._run.names.items()
                 if names.get(option) != given
             ]
-            changed = f"its {name} is {str(there.get(name))[:12]} there, {self._inputs[name][:12]} here"
+            changed = f"its {name} is {str(there.get(name))[:12]} there, {self.inputs[name][:12]} here"
             raise self._refusal(kept, ", ".join(words) or changed)
 
     def _refusal(self, kept: KeptRun, difference: str) -> OutputError:
-        names = ", ".join(kept.files[:MOST_NAMED]) + (", ..." if len(kept.files) > MOST_NAMED else "")
+        files = [name for name in kept.files if name != LOG]
+        names = ", ".join(files[:MOST_NAMED]) + (", ..." if len(files) > MOST_NAMED else "")
         what = f"{kept.words} ({names})" if kept.words else names
         return OutputError(
             f"{self.path} holds another run: {what}{'; ' if difference else ''}{difference}.",
@@ -264,7 +291,9 @@ def read_kept(folder: Path) -> KeptRun | None:
     Raises:
         OutputError: a manifest that cannot be read.
     """
-    documents = [name for name in DOCUMENTS if (folder / name).is_file()]
+    # a screen keeps the rows of each site in a file of its own while it runs
+    rows = [f"{ROWS}/{path.name}" for path in sorted((folder / ROWS).glob("*.json"))]
+    documents = [*(name for name in DOCUMENTS if (folder / name).is_file()), *rows]
     parts = sorted(f"{GROWING}/{path.name}" for path in (folder / GROWING).glob("*.json"))
     beside = [Path(name).stem + end for name in documents for end in BESIDE]
     beside += ["outcomes.parquet", "predictions.parquet", "report.html"]
@@ -275,7 +304,9 @@ def read_kept(folder: Path) -> KeptRun | None:
     manifest = _read_manifest(folder / MANIFEST)
     listed = [name for name in (*manifest["files"], *manifest["sha256"]) if (folder / name).is_file()]
     files = tuple(dict.fromkeys([*listed, *known]))
-    return KeptRun(files, manifest["run"], shlex.join(map(str, manifest["command"]))) if files else None
+    words, began = shlex.join(map(str, manifest["command"])), manifest.get("started")
+    finished = manifest.get("finished") is not False
+    return KeptRun(files, manifest["run"], words, finished, str(began) if began else None) if files else None
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -283,6 +314,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     remedy = "Remove it, or give another folder."
     empty: dict[str, Any] = {"files": [], "sha256": {}, "command": [], "run": {}}
     found = empty | read_json_object(path, error=OutputError, remedy=remedy)
+    if is_newer(found.get("schema"), SCHEMA):
+        raise OutputError(
+            f"{path} is of schema {found['schema']!r}, newer than this program's {SCHEMA!r}.",
+            "Install the release that wrote it, or give another folder.",
+        )
     whole = _are(found, files=list, sha256=dict, command=list, run=dict)
     if not whole or (found["run"] and not _are(found["run"], command=str, settings=dict, names=dict, inputs=dict)):
         raise OutputError(f"{path} is no manifest of a run.", remedy)
@@ -291,6 +327,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if not isinstance(name, str) or not _is_inside(name):
             raise OutputError(f"{path} names {str(name)[:80]!r}, which is no file of its folder.", remedy)
     return found
+
+
+def is_newer(schema: object, known: str) -> bool:
+    """Whether a document is of a later version of a schema, such as `codi-int/manifest@2` of `codi-int/manifest@1`."""
+    name, _, number = str(schema).rpartition("@")
+    own, _, highest = known.rpartition("@")
+    return name == own and number.isdecimal() and int(number) > int(highest)
 
 
 def _is_inside(name: str) -> bool:
@@ -320,7 +363,7 @@ def write_manifest(
         for name in there
         if not name.endswith(NOT_HASHED)
     }
-    manifest = {"schema": SCHEMA, "command": list(words), **(more or {}), "python": sys.version.split()[0]}
+    manifest = {"schema": SCHEMA, "command": list(words), **(more or {}), "python": platform.python_version()}
     write_json(folder / MANIFEST, {**manifest, "files": there, "sha256": hashes}, indent=1)
 
 

@@ -3,11 +3,17 @@
 import os
 from typing import Any
 
+import checking
 import pytest
 import torch
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before triton is first imported
+
+
+def pytest_runtest_logstart() -> None:
+    """Checks of annotations are counted from each test's start, its fixtures included."""
+    checking.refill()
 
 
 @pytest.fixture

@@ -125,7 +125,8 @@ def test_force_removes_the_kept_run_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "result.json").exists()  # until there is something in its place
     forced.clear()
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"notes.txt", "x2/notes.txt"}
+    assert left == {"notes.txt", "x2/notes.txt", "log.txt"}
+    assert (tmp_path / "log.txt").read_text().count("\n") == 1  # the other run's lines went with it
     (tmp_path / "result.json").write_text("{}")
     forced.clear()
     assert (tmp_path / "result.json").exists()  # its own files are not removed

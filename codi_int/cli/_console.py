@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,12 @@ from codi_int.report.literal import show_controls
 Report = Progress
 _begun: Shown | None = None
 """what `begin` shows, until `progress` takes it over"""
+_muted = False
+"""whether this process is a worker, whose user reads another one's stderr"""
 _TOLD: set[str] = set()
 """warnings of this job that stderr has"""
+_LOGS: list[Callable[[str], None]] = []
+"""where what is said on stderr goes as well: the log of the run, at most one"""
 _KEPT: list[str] = []
 """what a stopped command has kept, in words; at most one"""
 
@@ -33,7 +37,27 @@ def stdout() -> Console:
 
 def tell(message: str) -> None:
     """One message on stderr; control characters in names are shown, not sent to the terminal."""
-    print(show_controls(message), file=sys.stderr, flush=True)
+    if not _muted:
+        print(show_controls(message), file=sys.stderr, flush=True)
+    for log in _LOGS:
+        log(show_controls(message))
+
+
+@contextmanager
+def logged(log: Callable[[str], None]) -> Iterator[None]:
+    """Inside, what `tell` says goes to the log of a run as well."""
+    _LOGS.append(log)
+    try:
+        yield
+    finally:
+        _LOGS.remove(log)
+
+
+def begin_worker() -> None:
+    """From here on this process says nothing: the one that keeps results says it, once."""
+    global _muted
+    _muted = True
+    quieten()
 
 
 def plain_streams() -> None:

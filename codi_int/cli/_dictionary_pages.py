@@ -40,7 +40,8 @@ def seeds_section(found: SeedComparison, top: int) -> list[RenderableType]:
 
 _AGREEMENT_WORDS = (
     "Lin's concordance of mean effects, less sampling noise: 1 where a feature and its partner do the same. Chance: "
-    "partners that fire as often, and no more. Intervals speak of other problems, not of other seeds."
+    "partners that fire as often, and no more. Intervals speak of other problems, not of other seeds. -: next to "
+    "nothing of the effects is left beyond noise, so that no coefficient can be told."
 )
 
 
@@ -296,7 +297,12 @@ def _thousandths(share: float) -> str:
 
 
 def _coefficient(found: Estimate) -> str:
-    return "-" if found.low is None and found.value == 0 else fixed(found.value, 2)
+    if found.low is None or found.high is None:
+        known = found.value != 0 and abs(found.value) <= 1
+    else:
+        # one that its own draws never come near: next to nothing was left to divide by
+        known = found.low <= found.value <= found.high
+    return fixed(found.value, 2) if known else "-"
 
 
 def _interval(found: Estimate) -> str:

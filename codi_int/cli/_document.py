@@ -13,7 +13,10 @@ from codi_int.cli._spelling import Spelling, spellings
 from codi_int.errors import ConfigError
 
 SCHEMA = "codi-int/experiment@1"
-NOT_PART = ("out", "force", "as_json", "device", "memory", "memory_gib")
+NOT_PART = (
+    *("out", "force", "as_json", "device", "memory", "memory_gib"),
+    *("engine", "workers", "address", "gpus_per_worker"),
+)
 """fields that say where it runs and where a result goes, and nothing of what it is"""
 
 

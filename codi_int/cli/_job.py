@@ -15,21 +15,23 @@ from rich.console import RenderableType
 
 from codi_int.cli import _console
 from codi_int.cli._console import note_kept, print_json, stdout, tell
-from codi_int.cli._document import digest_document, make_document
+from codi_int.cli._document import NOT_PART, digest_document, make_document
 from codi_int.cli._lazy import called
+from codi_int.cli._numbers import counted
 from codi_int.cli._spelling import option_values
 from codi_int.files import prepare_folder, write_json
-from codi_int.run_folder import Run, RunFolder
+from codi_int.run_folder import UNITS_NOTE, Run, RunFolder
 
 if TYPE_CHECKING:
     from codi_int.sae.base import SAE
+    from codi_int.unit_files import UnitFiles
 
 Found = TypeVar("Found")
 Document = Mapping[str, Any]
 
 NAMES = ("model", "base", "sae", "saes", "data", "limit", "train_data", "held_out")
 """options that name what is read: two runs are the same where the hashes of that are"""
-NOT_COMPARED = ("out", "force", "as_json", "device", "captures", "save", "memory", "memory_gib")
+NOT_COMPARED = (*NOT_PART, "captures", "save")
 """options that change nothing of what a run finds"""
 
 
@@ -67,6 +69,7 @@ def run_folder(
         own=tuple(own),
         words=tuple(command_line()),
         experiment={"experiment": document, "digest": digest_document(document)},
+        device=getattr(options, "device", "cpu"),
     )
     return RunFolder(options.out, run, options.force)
 
@@ -147,17 +150,28 @@ def _work_and_keep(
     assert out.path is not None
     try:
         # looked up at the time of the call, so that a test can put another one in its place
-        with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
-            found = work(report)
-    except BaseException:
+        with _console.logged(out.log):
+            with _console.warnings_on_stderr(), (watch or _console.progress)() as report:
+                found = work(report)
+            if keep is not None:
+                out.clear()
+                kept = keep(found, out.path)
+                _remove_units(out.path)
+                drawn = _tell(kept, out.path)
+                out.finish([*(kept.files or kept.names), *drawn])
+    except BaseException as error:
+        out.log(f"stopped: {type(error).__name__}: {error}")
         out.release()
         raise
-    if keep is not None:
-        out.clear()
-        kept = keep(found, out.path)
-        drawn = _tell(kept, out.path)
-        out.finish([*(kept.files or kept.names), *drawn])
     return found
+
+
+def _remove_units(out: Path) -> None:
+    """What only a stopped run needs is removed as soon as the whole is kept."""
+    if (out / UNITS_NOTE).is_file():
+        from codi_int.unit_files import UnitFiles  # loads numpy
+
+        UnitFiles(out).remove()
 
 
 def show(document: Callable[[], dict[str, Any]], page: Callable[[], RenderableType], as_json: bool) -> None:
@@ -182,6 +196,18 @@ def keep_on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
         if words and not words.startswith("0 "):
             note_kept(words)
         raise
+
+
+def units_of(folder: RunFolder) -> "UnitFiles | None":
+    """Where a run keeps its finished units, which `run_job` removes at its end; says how many there are already."""
+    if folder.path is None:
+        return None
+    from codi_int.unit_files import UnitFiles
+
+    files = UnitFiles(folder.path)
+    if len(files):
+        tell(f"Going on: {counted(len(files), 'unit')} of the run are finished in {folder.path}.")
+    return files
 
 
 def command_line() -> list[str]:

@@ -217,6 +217,31 @@ def sites_of(layers: Sequence[int], positions: Sequence[int], component: str) ->
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """By whom the units of a run are done; changes nothing of what it finds."""
+
+    engine: Annotated[c.Engine, where(metavar="NAME", help="Who works: local, processes of this machine, or ray.")] = (
+        "local"
+    )
+    workers: Annotated[
+        int | None,
+        where(parser=whole("--workers", least=1), metavar="N", help="Of processes and ray.  [default: 2]"),
+    ] = None
+    address: Annotated[
+        str | None,
+        where(metavar="HOST:PORT", help="Of a Ray cluster, or auto.  [default: one of this machine alone]"),
+    ] = None
+    gpus_per_worker: Annotated[
+        float | None,
+        where(
+            parser=number("--gpus-per-worker", least=0.0),
+            metavar="N",
+            help="1, or 0.5 for two workers on each.  [default: 1 with --device cuda, else 0]",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SiteOptions:
     """One site with its SAE."""
 

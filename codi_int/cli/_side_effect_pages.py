@@ -1,6 +1,6 @@
 """What a result's page says of side effects: of the residual and the next thought, and of later thoughts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -11,7 +11,7 @@ from codi_int.cli._numbers import counted, fixed, interval_text, p_text, percent
 
 if TYPE_CHECKING:
     from codi_int.records import Estimate
-    from codi_int.types import LaterEffects, SideEffects
+    from codi_int.types import LaterEffects, Result, SideEffects
 
 SHOWN = 6
 """features that a page names; the JSON has more"""
@@ -53,13 +53,44 @@ def _cosine(value: float) -> str:
     return fixed(value, 4)
 
 
-def later_tables(found: "SideEffects | None") -> Iterator[RenderableType]:
-    """What changes at later thoughts, where that was asked for."""
+def family_table(results: "Sequence[Result]") -> Iterator[RenderableType]:
+    """The same of several edits, a row each; nothing where none touches a problem."""
+    rows = [(one.experiment.label, one.side_effects) for one in results if one.side_effects is not None]
+    if not rows:
+        return
+    out = table(
+        "side effects",
+        "percentile before",
+        "after",
+        Column("beyond all real", rank=1),
+        "cosine",
+        Column("5 % below", rank=2, name="cosine below which 5 % lie"),
+        Column("length", rank=1),
+        caption="medians over touched problems: Mahalanobis percentile of the residual; the next thought beside the "
+        "undisturbed one",
+    )
+    for label, found in rows:
+        residual, thought = found.residual, found.next_thought
+        where = ["-"] * 3
+        if residual is not None:
+            beyond = f"{percentage(residual.beyond.value)} %"
+            where = [percentage(residual.before), percentage(residual.after), beyond]
+        then = ["-"] * 3
+        if thought is not None:
+            then = [_cosine(thought.cosine), _cosine(thought.cosine_low), fixed(thought.norm, 3)]
+        out.add_row(label, *where, *then)
+    yield from ("", out)
+    for label, found in rows:
+        yield from later_tables(found, f"{label}: ")
+
+
+def later_tables(found: "SideEffects | None", label: str = "") -> Iterator[RenderableType]:
+    """What changes at later thoughts, where that was asked for; `label` says of which of several edits."""
     later = None if found is None else found.later
     if found is None or later is None:
         return
     touched = counted(found.n_touched, "touched problem")
-    yield from ("", Text(f"later thoughts on {touched}", style="bold"))
+    yield from ("", Text(f"{label}later thoughts on {touched}", style="bold"))
     if later.fires is None or later.turns_on is None or later.turns_off is None:
         yield Text("No SAE of a later position is at hand: features are not looked at.")
     else:

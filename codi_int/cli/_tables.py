@@ -9,7 +9,7 @@ from codi_int.cli._console import untold
 from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, interval_text, nats, p_text, percentage, points, significant, span
-from codi_int.cli._side_effect_pages import later_tables, side_effect_lines
+from codi_int.cli._side_effect_pages import family_table, later_tables, side_effect_lines
 
 if TYPE_CHECKING:
     from codi_int.interventions.engine.summary import ResultFamily
@@ -45,7 +45,7 @@ def family_page(family: "ResultFamily") -> Page:
     parts: list[RenderableType] = [head.append(details, style="not bold"), "", _arms(first, "clean", "reconstructed")]
     parts += ["", _family(family)]
     if any(result.effect.p_value is not None for result in family.results):
-        parts += ["", _family_likelihoods(family)]
+        parts += ["", _family_likelihoods(family), *family_table(family.results)]
     parts += ["", Text(family_verdict(family), style="bold")]
     # the same note for each of a family is said once, in the order of its first appearance
     notes = note_lines(note for result in family.results for note in result.notes)

@@ -12,15 +12,17 @@ from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed
 from codi_int.cli._signature import with_options
+from codi_int.cli._workers import check_engine, open_workers
 from codi_int.progress import rename_stage
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from codi_int.runs.workers import Bench
     from codi_int.sae.captures import Capture
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptureOptions(o.ModelOptions):
+class CaptureOptions(o.EngineOptions, o.ModelOptions):
     """What to keep, and where."""
 
     reinitialize: o.Reinitialize = None
@@ -50,6 +52,7 @@ def capture(options: CaptureOptions) -> None:
         info = read_sidecar(options.out)
         return f"{info.n_done:,} of {len(info.problem_ids):,} problems are kept in {options.out}"
 
+    check_engine(options, options.out)
     folder = run_folder(options, own=(SIDECAR,))
 
     def work(report: Report) -> "Capture":
@@ -71,18 +74,44 @@ def _run(options: CaptureOptions, folder: RunFolder, report: Report) -> "Capture
     problems = load_problems(options.data, options.limit)
     model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
     folder.claim(model=model.sha256, data=problems_sha256(problems))
-    return capture_to_disk(
+    with open_workers(options, folder, "codi_int.cli.capture:open_units") as runner:
+        return capture_to_disk(
+            model,
+            problems,
+            options.out,
+            data=options.data,
+            layers=options.layers or None,
+            positions=options.positions or None,
+            dtype=options.dtype,
+            padding=options.padding,
+            component=options.component,
+            progress=rename_stage(report, "problems captured"),
+            runner=runner,
+        )
+
+
+def open_units(options: CaptureOptions) -> "Bench":
+    """Everything that a worker needs to think about problems; see `codi_int.runs.workers`."""
+    from codi_int.cli._console import begin_worker
+    from codi_int.data.problems import load_problems, problems_sha256
+    from codi_int.model.loading import load_model
+    from codi_int.runs.workers import Bench
+    from codi_int.sae.captures import chunk_runner, describe_capture
+
+    begin_worker()
+    problems = load_problems(options.data, options.limit)
+    model = load_model(options.model, device=options.device, reinitialize=options.reinitialize)
+    layers, positions = options.layers or None, options.positions or None
+    wanted = describe_capture(
         model,
         problems,
-        options.out,
-        data=options.data,
-        layers=options.layers or None,
-        positions=options.positions or None,
-        dtype=options.dtype,
+        options.data,
+        layers,
+        positions,
         padding=options.padding,
         component=options.component,
-        progress=rename_stage(report, "problems captured"),
     )
+    return Bench(chunk_runner(model, problems, wanted), {"model": model.sha256, "data": problems_sha256(problems)})
 
 
 def capture_document(capture: "Capture") -> dict[str, Any]:

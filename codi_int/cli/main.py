@@ -15,7 +15,7 @@ from codi_int.cli._complete import whole_names
 from codi_int.cli._console import kept_so_far, plain_streams, tell
 from codi_int.cli._errors import two_lines, usage_lines
 from codi_int.cli._lazy import Entry, lazy_app
-from codi_int.errors import CodiError
+from codi_int.errors import CodiError, UnitError
 
 USER_ERROR, INTERRUPTED, FAILURE = 2, 130, 1
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -277,7 +277,8 @@ def _run(words: list[str], debug: bool) -> int:
         # Typer turns Ctrl-C inside a command into this code rather than an exception, so it is told apart here
         return _fail(_stopped(), debug, INTERRUPTED) if code == INTERRUPTED else code
     except CodiError as error:
-        return _fail(two_lines(error, words), debug, USER_ERROR)
+        code = FAILURE if isinstance(error, UnitError) else USER_ERROR
+        return _fail(two_lines(error, words), debug, code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(_stopped(), debug, INTERRUPTED)
     except BrokenPipeError:

@@ -11,9 +11,11 @@ from codi_int.cli import _options as o
 from codi_int.cli._console import progress
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._signature import with_options
+from codi_int.cli._workers import check_engine, open_workers
 
 if TYPE_CHECKING:
     from codi_int.cli._progress import Shown
+    from codi_int.runs.workers import Bench
     from codi_int.sae.grid import SweepRow
     from codi_int.sae.many import GridEpoch
     from codi_int.sae.site_sweep import SweepCallbacks, SweepPlan
@@ -24,7 +26,7 @@ STAGE = "SAE epochs"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions(o.TrainingOptions):
+class SweepOptions(o.EngineOptions, o.TrainingOptions):
     """The grid and where it goes."""
 
     out: Annotated[Path, o.output(metavar="FOLDER", help="Folder of SAEs, tables and figures.")]
@@ -69,6 +71,7 @@ def sweep(options: SweepOptions) -> None:
     from codi_int.sae.sweep import SETTINGS
     from codi_int.sae.sweep_table import TABLE
 
+    check_engine(options, options.out)
     plan = sweep_plan(options)
     folders = _folders(plan)
     folder = run_folder(
@@ -88,8 +91,9 @@ def sweep(options: SweepOptions) -> None:
     def work(bars: "_SweepProgress") -> "Sequence[SweepRow]":
         model = load_model(options.model, device=options.device)
         folder.claim(model=model.sha256, data=problems_sha256(plan.training), held_out=problems_sha256(plan.held_out))
-        with keep_on_interrupt(kept):
-            return sweep_sites(model, plan, _callbacks(bars))
+        workers = open_workers(options, folder, "codi_int.cli.sae_sweep:open_units")
+        with keep_on_interrupt(kept), workers as runner:
+            return sweep_sites(model, plan, _callbacks(bars), runner)
 
     run_job(
         work,
@@ -98,7 +102,7 @@ def sweep(options: SweepOptions) -> None:
         as_json=options.as_json,
         out=folder,
         keep=lambda rows, out: _keep(plan),
-        watch=lambda: _sweep_progress(epochs),
+        watch=lambda: _sweep_progress(epochs, plan.grid.recipe.n_epochs, options.engine != "local"),
     )
 
 
@@ -130,6 +134,20 @@ def sweep_plan(options: SweepOptions) -> "SweepPlan":
         memory_gib=options.memory_gib,
         splice=options.splice,
     )
+
+
+def open_units(options: SweepOptions) -> "Bench":
+    """Everything that a worker needs for SAEs of one site and size; see `codi_int.runs.workers`."""
+    from codi_int.cli._console import begin_worker
+    from codi_int.data.problems import problems_sha256
+    from codi_int.model.loading import load_model
+    from codi_int.runs.workers import Bench
+    from codi_int.sae.site_sweep import sweep_runner
+
+    begin_worker()
+    plan, model = sweep_plan(options), load_model(options.model, device=options.device)
+    data = {"data": problems_sha256(plan.training), "held_out": problems_sha256(plan.held_out)}
+    return Bench(sweep_runner(model, plan), {"model": model.sha256, **data})
 
 
 def _folders(plan: "SweepPlan") -> list[Path]:
@@ -183,13 +201,15 @@ def sweep_document(options: SweepOptions, plan: "SweepPlan", rows: "Sequence[Swe
 class _SweepProgress:
     """Turns a sweep's callbacks into (stage, done, total, words) for what shows them."""
 
-    def __init__(self, n_epochs: int, shown: "Shown") -> None:
+    def __init__(self, n_epochs: int, each: int, elsewhere: bool, shown: "Shown") -> None:
         """
         Args:
             n_epochs: epochs of all SAEs that are to be trained, summed.
+            each: epochs of one of them.
+            elsewhere: whether workers train them.
             shown: bars or lines.
         """
-        self._shown = shown
+        self._shown, self._each, self._elsewhere = shown, each, elsewhere
         self._n_epochs, self._epochs, self._saved = n_epochs, 0, 0
 
     def stage(self, stage: str, done: int, total: int) -> None:
@@ -209,10 +229,13 @@ class _SweepProgress:
     def saved(self, row: "SweepRow") -> None:
         """One SAE is on the disk."""
         self._saved += 1
+        if self._elsewhere:  # workers do not tell of their epochs
+            self._epochs += self._each
+            self._shown.show(STAGE, self._epochs, self._n_epochs, f"{self._saved} SAEs done")
 
 
 @contextmanager
-def _sweep_progress(n_epochs: int) -> Iterator[_SweepProgress]:
+def _sweep_progress(n_epochs: int, each: int, elsewhere: bool) -> Iterator[_SweepProgress]:
     """Bars on a terminal, lines elsewhere."""
     with progress() as shown:
-        yield _SweepProgress(n_epochs, shown)
+        yield _SweepProgress(n_epochs, each, elsewhere, shown)

@@ -9,10 +9,11 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report, tell
+from codi_int.cli._feature_pairs import load_feature_pairs
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
 from codi_int.cli._signature import with_options
-from codi_int.errors import CodiError, ConfigError, DataError
-from codi_int.files import parse_json, read_lines
+from codi_int.cli._workers import check_engine, no_folder, open_workers
+from codi_int.errors import ConfigError
 from codi_int.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
     from codi_int.interventions.screens.dictionaries import DictionaryComparison, SeedComparison
     from codi_int.interventions.screens.screen import Screen
     from codi_int.interventions.screens.screen_store import Finished, ScreenFolder
+    from codi_int.runs.workers import Bench
     from codi_int.types import Problem, Site
-
-PAIRS_REMEDY = 'Write one pair a line, 449,332 or {"a": 449, "b": 332}.'
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScreenOptions(o.SelectionOptions, o.RunOptions):
+class ScreenOptions(o.SelectionOptions, o.EngineOptions, o.RunOptions):
     """What to ablate, in which order, and how much of it to show."""
 
     reinitialize: o.Reinitialize = None
@@ -157,9 +157,30 @@ class _Found:
         return {**self.screen.to_dict(), "agreement": [asdict(one) for one in self.agreements], **more}
 
 
+def open_units(options: ScreenOptions) -> "Bench":
+    """Everything that a worker needs for groups of features; see `codi_int.runs.workers`."""
+    from codi_int.cli._console import begin_worker
+    from codi_int.interventions.screens.screen_groups import group_runner
+    from codi_int.runs.workers import Bench
+
+    begin_worker()
+    folder = no_folder()
+    stage = _load(options, folder)
+    do = group_runner(stage.engine, stage.problems, options.seed, o.selection_plan(options))
+    return Bench(do, folder.inputs)
+
+
 def _check(options: ScreenOptions) -> None:
     """Slips that need no model to see."""
     o.selection_plan(options)
+    check_engine(options, options.out)
+    alone = {"--pairs": options.pairs, "--seeds": options.seeds, "--against": options.against}
+    for name, value in alone.items():
+        if options.engine != "local" and value is not None:
+            raise ConfigError(
+                f"{name} {value} runs in one process, and --engine is {options.engine}.",
+                f"Leave out one of --engine and {name}.",
+            )
     # attribution of one step is the plain gradient; more of them integrate it, and mean nothing without an order
     if options.steps < 1 or (options.steps > 1 and options.order == "index"):
         raise ConfigError(
@@ -213,7 +234,7 @@ def _run(options: ScreenOptions, folder: RunFolder, report: Report) -> _Found:
 
     with keep_on_interrupt(kept):
         if pairs is None:
-            return _screened(options, stage, done, report)
+            return _screened(options, folder, stage, done, report)
         return _paired(options, stage, pairs, done, report)
 
 
@@ -270,7 +291,7 @@ def _rows(
     return ScreenFolder(folder.path, how, {site: sae.sha256 for site, sae in engine.saes.items()})
 
 
-def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: Report) -> _Found:
+def _screened(options: ScreenOptions, folder: RunFolder, stage: _Stage, done: "Finished", report: Report) -> _Found:
     """All features of all sites, in the order asked for; none is left out, whatever attribution says."""
     from codi_int.interventions.screens.agreement import agreement
     from codi_int.interventions.screens.screen import Checkpoint, run_screen
@@ -283,18 +304,25 @@ def _screened(options: ScreenOptions, stage: _Stage, done: "Finished", report: R
 
         found = screen_beside(options, stage, next(iter(features.values())), family, report)
         return _Found(found.screen, (), stage.folder, found.seeds, found.against)
-    screen = run_screen(
-        engine,
-        stage.problems,
-        features,
-        seed=options.seed,
-        data=options.data,
-        sae_name=stage.names,
-        selection=o.selection_plan(options),
-        family=family,
-        checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None),
-        progress=report,
-    )
+    with open_workers(options, folder, "codi_int.cli.screen:open_units") as runner:
+        screen = run_screen(
+            engine,
+            stage.problems,
+            features,
+            seed=options.seed,
+            data=options.data,
+            sae_name=stage.names,
+            selection=o.selection_plan(options),
+            family=family,
+            checkpoint=Checkpoint(
+                rows=done.rows,
+                keep=stage.folder.keep if stage.folder else None,
+                counts=done.counts,
+                count=stage.folder.count if stage.folder else None,
+                runner=runner,
+            ),
+            progress=report,
+        )
     # one feature that fires has no order, so no rank correlation either
     able = [site for site in screen.sites if site.n_living > 1]
     agreements = tuple(agreement(predicted[s.site], screen, s.site) for s in able if s.site in predicted)
@@ -353,35 +381,3 @@ def _read_family(folder: Path, options: ScreenOptions, stage: _Stage) -> "Screen
     now = screen_settings(stage.engine, sides, tuple(stage.engine.saes), "ablate")
     check_family(found, now, f"--family {folder}")
     return found
-
-
-def load_feature_pairs(path: Path) -> tuple[tuple[int, int], ...]:
-    """The pairs in a file; a first line `a,b` and empty lines are passed over.
-
-    Raises:
-        DataError: for a file that cannot be read, holds no pair, or a line that is none.
-    """
-    numbered = [(number, line.strip()) for number, line in read_lines(path, remedy=PAIRS_REMEDY)]
-    # the heading is optional: a spreadsheet writes one, a shell loop does not
-    if numbered and numbered[0][1].replace(" ", "").lower() == "a,b":
-        numbered = numbered[1:]
-    if not numbered:
-        raise DataError(f"Pairs file {path} holds no pair.", PAIRS_REMEDY)
-    return tuple(_pair(path, number, line) for number, line in numbered)
-
-
-def _pair(path: Path, number: int, line: str) -> tuple[int, int]:
-    try:
-        if line.startswith(("{", "[")):
-            found = parse_json(line, f"Line {number} of {path}")
-            values = [found["a"], found["b"]] if isinstance(found, dict) else found
-        else:
-            values = [int(word) for word in line.split(",")]
-        # one unpacking checks the length of both kinds of line; a wrong one is a ValueError as below
-        a, b = values
-    except (ValueError, KeyError, TypeError, CodiError):
-        raise DataError(f"Line {number} of {path} is no pair of features: {line[:40]!r}.", PAIRS_REMEDY) from None
-    # `type is int` and not isinstance: JSON's true is an int to isinstance, and would be read as feature 1
-    if not all(type(value) is int and value >= 0 for value in (a, b)):
-        raise DataError(f"Line {number} of {path} needs two whole numbers from 0 upwards: {line[:40]!r}.", PAIRS_REMEDY)
-    return a, b

@@ -115,7 +115,7 @@ def _published(profiles: Profiles, ties: Ties) -> tuple[SpecializationRow, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Units:
+class Units:
     """One problem for every chain of calculations, its properties and which features fire on it."""
 
     firing: NDArray[np.bool_]
@@ -127,21 +127,21 @@ class _Units:
     chains: tuple[str | None, ...]
     """of each unit"""
 
-    def part(self, chosen: NDArray[np.bool_]) -> "_Units":
+    def part(self, chosen: NDArray[np.bool_]) -> "Units":
         """Some of the units."""
         table = PropertyTable(self.table.properties, self.table.present[chosen])
         chains = tuple(chain for chain, use in zip(self.chains, chosen.tolist(), strict=True) if use)
-        return _Units(self.firing[chosen], table, self.strata[chosen], chains)
+        return Units(self.firing[chosen], table, self.strata[chosen], chains)
 
 
-def _units(profiles: Profiles, features: Sequence[int]) -> _Units:
+def units_of(profiles: Profiles, features: Sequence[int]) -> Units:
     # the first problem stands for its chain: see `enrichment`
     with_steps = [i for i, problem in enumerate(profiles.problems) if problem.steps]
     problems = [profiles.problems[i] for i in with_steps]
     _, first = np.unique(cluster_problems(problems), return_index=True)
     chosen = [problems[i] for i in first.tolist()]
     rows = np.array(with_steps)[first]
-    return _Units(
+    return Units(
         firing=profiles.firing(features)[rows],
         table=read_properties(chosen).of_kinds(TESTED_KINDS),
         strata=np.array([len(problem.steps) for problem in chosen]),
@@ -165,11 +165,11 @@ class _Selected:
 
 def _tested(profiles: Profiles, confirming: Profiles | None, plan: RulePlan) -> Specialization:
     features = profiles.alive
-    units = _units(profiles, features)
+    units = units_of(profiles, features)
     notes: tuple[str, ...] = ()
     if confirming is not None:
         _check_confirming(profiles, confirming)
-        others = _units(confirming, features)
+        others = units_of(confirming, features)
         folds = [_confirm(_select(units, plan), units, others)]
         on, n_confirming = confirming.data or "other problems", confirming.n_problems
     else:
@@ -216,7 +216,7 @@ def _check_confirming(profiles: Profiles, confirming: Profiles) -> None:
         )
 
 
-def _select(units: _Units, plan: RulePlan) -> _Selected:
+def _select(units: Units, plan: RulePlan) -> _Selected:
     found = measure_enrichment(
         units.firing, units.table.present, plan.least_firing, plan.least_present, alpha=plan.alpha
     )
@@ -227,7 +227,7 @@ def _select(units: _Units, plan: RulePlan) -> _Selected:
     out = {}
     for i, j in np.argwhere(adjusted < plan.alpha).tolist():
         p, q = float(found.p_values[i, j]), float(adjusted[i, j])
-        out[i, properties[j]] = _share(found.table(i, j), p, q)
+        out[i, properties[j]] = share_of(found.table(i, j), p, q)
     return _Selected(
         n_tested=int(tested.sum()),
         properties=frozenset(properties[j] for j in np.flatnonzero(tested.any(0)).tolist()),
@@ -235,7 +235,7 @@ def _select(units: _Units, plan: RulePlan) -> _Selected:
     )
 
 
-def _confirm(selected: _Selected, units: _Units, others: _Units) -> _Selected:
+def _confirm(selected: _Selected, units: Units, others: Units) -> _Selected:
     """Everything selected on other units, given the number of steps."""
     place = {one: j for j, one in enumerate(others.table.properties)}
     known = set(units.chains)
@@ -245,21 +245,21 @@ def _confirm(selected: _Selected, units: _Units, others: _Units) -> _Selected:
     for i, one in selected.found:
         firing = others.firing[:, i]
         present = others.table.present[:, place[one]] if one in place else none
-        whole = _count(firing, present, none | True)
-        parts = [whole] if one.kind == "n_steps" else [_count(firing, present, stratum) for stratum in strata]
+        whole = count_table(firing, present, none | True)
+        parts = [whole] if one.kind == "n_steps" else [count_table(firing, present, stratum) for stratum in strata]
         again = None
         if not fresh.all() and fresh.any():
-            again = _share(_count(firing, present, fresh), None, None)
-        selected.confirming[i, one] = (_share(whole, stratified_p(parts), None), again)
+            again = share_of(count_table(firing, present, fresh), None, None)
+        selected.confirming[i, one] = (share_of(whole, stratified_p(parts), None), again)
     return selected
 
 
-def _count(firing: NDArray[np.bool_], present: NDArray[np.bool_], among: NDArray[np.bool_]) -> Table:
+def count_table(firing: NDArray[np.bool_], present: NDArray[np.bool_], among: NDArray[np.bool_]) -> Table:
     a, b = firing[among], present[among]
     return Table(int(among.sum()), int(a.sum()), int(b.sum()), int((a & b).sum()))
 
 
-def _share(table: Table, p_value: float | None, p_adjusted: float | None) -> Share:
+def share_of(table: Table, p_value: float | None, p_adjusted: float | None) -> Share:
     low, high = table.interval()
     return Share(
         n=table.n,

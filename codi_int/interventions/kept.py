@@ -22,7 +22,7 @@ from codi_int.interventions.screens.screen import Screen
 from codi_int.interventions.screens.thought_map import ThoughtMap
 from codi_int.interventions.stopping import EarlyStopping, StopOutcome
 from codi_int.records import flatten, plain_row, table_row, unflatten
-from codi_int.run_folder import Run, RunFolder
+from codi_int.run_folder import Run, RunFolder, is_newer
 from codi_int.shown import Finding
 from codi_int.types import Number, Outcome, Result
 
@@ -82,6 +82,11 @@ def load_result(folder: str | Path) -> Kept:
     if found is None:
         raise _nothing_in(folder, names)
     document = read_json_object(found, remedy="Run the command again.")
+    if any(is_newer(document.get("schema"), known) for known in (Result.schema, *KINDS, *LATER_KINDS)):
+        raise DataError(
+            f"{found} is of schema {document['schema']!r}, newer than this program knows.",
+            "Install the release that wrote it.",
+        )
     try:
         if found.name == RESULT:
             return _read_result(folder, document)

@@ -3,7 +3,7 @@
 These are the low-level pieces. They leave autograd as they find it, so that gradients can flow through them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -182,6 +182,7 @@ class Chain(HostParts):
         recorder: Recorder | None = None,
         opening: Int[Tensor, "batch tokens"] | None = None,
         guess: Int[Tensor, "batch guessed"] | tuple[int, ...] = (),
+        watch: Callable[[Tensor], None] | None = None,
     ) -> Decoded:
         """Write greedily from <eot> on; the state's cache is left as it was.
 
@@ -191,6 +192,7 @@ class Chain(HostParts):
             opening: what is read before the first choice; default <eot> (and an eos where the model was trained so).
             guess: how the answers probably begin, for all rows or row by row. It is read in one forward, and where a
                 row chooses otherwise it writes on from there: a wrong guess costs time and changes nothing.
+            watch: called with the logits [batch, guessed + 1, vocab] behind the opening and every token of the guess.
         """
         before, batch = state.cache.length, len(state.problem_ids)
         opening = self._opening(batch) if opening is None else opening
@@ -201,6 +203,8 @@ class Chain(HostParts):
         result = _Written(batch, limit, self.config.pad_id, self.config.eos_id if stop_at_eos else None, state.hidden)
         # logits of the last tokens alone: the vocabulary is the widest matrix of a model of this size
         logits = self._write(state, torch.cat([opening, guessed], 1), recorder, last=guessed.shape[1] + 1)
+        if watch is not None:
+            watch(logits)
         result.accept(guessed, logits)
         # rows that agreed with equally many guesses go on together; the most in the end, for they may do it in place
         groups = sorted(result.unfinished(), key=len)

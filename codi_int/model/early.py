@@ -175,22 +175,19 @@ def _answer_from(
     model: CodiModel, state: ChainState, final: Decoded, answers: Sequence[Completion]
 ) -> tuple[tuple[Completion, ...], Float[Tensor, " batch"]]:
     """What a batch answers from a state, and the log-probability of its final answers there."""
-    # the final answers are read in one forward; only rows that choose otherwise have to write
-    logits = model.teacher_force(state, final.ids[:, :-1])
+    # The final answers are read in one forward; rows that choose otherwise write on from there.
+    read: list[Tensor] = []
+    decoded = model.decode(state, guess=final.ids[:, :-1], watch=read.append)
+    logits = read[0]
+    if logits.shape[1] < final.ids.shape[1]:  # hooks on the answer see it word by word, so nothing was guessed
+        logits = model.teacher_force(state, final.ids[:, :-1])
     everyone: Int[Tensor, " batch"] = torch.arange(len(answers), device=final.ids.device)
     found = verify(logits, final, everyone, tolerance=0.0)
     # an answer that a limit has cut may go on where fewer thoughts leave more room
     other: Bool[Tensor, " batch"] = found.changed | ~final.ended
-    rows = other.nonzero()[:, 0]
-    out = list(answers)
-    if len(rows):
-        at = rows.tolist()
-        names = tuple(state.problem_ids[i] for i in at)
-        picked = ChainState(state.cache.gather(rows), state.hidden[rows], state.position, names)
-        written = _completions(model, picked, model.decode(picked, guess=final.ids[rows]))
-        for i, completion in zip(at, written, strict=True):
-            out[i] = completion
-    return tuple(out), found.logprobs
+    written = _completions(model, state, decoded)
+    kept = zip(written, answers, other.tolist(), strict=True)
+    return tuple(new if changed else old for new, old, changed in kept), found.logprobs
 
 
 def _completions(model: CodiModel, state: ChainState, decoded: Decoded) -> tuple[Completion, ...]:

@@ -7,10 +7,11 @@ Questions are taken in the order of their length, so that full batches need no p
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from codi_int.sae.config import check_choice, check_count
 from codi_int.sae.memory import check_disk
 from codi_int.shown import Shown
 from codi_int.types import Problem, Site, SiteActivations, SiteLike
+from codi_int.units import Unit, UnitRunner, run_here
 
 SIDECAR = "capture.json"
 # numpy has no bfloat16: its 16 bits are written as integers and named in the header by what they mean
@@ -120,6 +122,7 @@ def capture_to_disk(
     padding: Padding = "masked",
     rows_at_once: int = 256,
     progress: Progress | None = None,
+    runner: UnitRunner | None = None,
     component: str = "resid_post",
 ) -> Capture:
     """Capture one component at every chosen layer and position; the same call again goes on after a kill.
@@ -132,6 +135,7 @@ def capture_to_disk(
         rows_at_once: problems in memory at a time.
         progress: called after every chunk; the stage is `thoughts`.
         component: which tensor of the blocks, as a site names it.
+        runner: has problems thought about elsewhere, by workers whose tasks `chunk_runner` does; None for here.
 
     Raises:
         ConfigError: no problems, an unknown dtype; more than fits on the disk (before anything is written).
@@ -143,7 +147,56 @@ def capture_to_disk(
     check_count("rows_at_once", rows_at_once)
     if not problems:
         raise ConfigError("There are no problems to capture.", "Give at least one.")
-    wanted = CaptureInfo(
+    wanted = describe_capture(
+        model,
+        problems,
+        data,
+        layers,
+        positions,
+        dtype=dtype,
+        padding=padding,
+        component=component,
+    )
+    for layer in wanted.layers:
+        for position in wanted.positions:
+            model.check_site(Site(layer, position, component))
+    folder = Path(folder)
+    info = _begin(folder, wanted)
+    order = _order(model, problems, padding)
+    starts = range(info.n_done, len(problems), rows_at_once)
+    units = [Unit(f"problems {at} to {at + len(order[at : at + rows_at_once]) - 1}", at) for at in starts]
+    written: set[int] = set()
+
+    def keep(unit: Unit, rows: list[Float[Tensor, "positions chunk d_model"]]) -> None:
+        nonlocal info
+        places = order[unit.task : unit.task + rows_at_once]
+        with explain_output_errors(folder, kept=f"The first {info.n_done:,} problems are kept"):
+            for layer, of_layer in zip(info.layers, rows, strict=True):
+                _write_rows(layer_file(folder, layer), info, places, of_layer)
+        written.add(unit.task)
+        # counted is what is written without a gap: workers end in any order, and a later run begins at the first gap
+        while info.n_done in written:
+            info = replace(info, n_done=min(info.n_done + rows_at_once, len(problems)))
+        _write_sidecar(folder, info)
+        if progress:
+            progress("thoughts", info.n_done, len(problems))
+
+    (runner or run_here(chunk_runner(model, problems, wanted, rows_at_once)))(units, keep)
+    return Capture(folder, info)
+
+
+def describe_capture(
+    model: CodiModel,
+    problems: Sequence[Problem],
+    data: str,
+    layers: Sequence[int] | None,
+    positions: Sequence[int] | None,
+    dtype: str = "float32",
+    padding: Padding = "masked",
+    component: str = "resid_post",
+) -> CaptureInfo:
+    """The sidecar of a capture that has not begun; see `capture_to_disk`."""
+    return CaptureInfo(
         model=model.name,
         model_sha256=model.sha256,
         data=data,
@@ -157,24 +210,28 @@ def capture_to_disk(
         n_done=0,
         component=component,
     )
-    sites = [
-        model.check_site(Site(layer, position, component)) for layer in wanted.layers for position in wanted.positions
-    ]
-    folder = Path(folder)
-    info = _begin(folder, wanted)
+
+
+def chunk_runner(
+    model: CodiModel, problems: Sequence[Problem], wanted: CaptureInfo, rows_at_once: int = 256
+) -> Callable[[int], list[Float[Tensor, "positions chunk d_model"]]]:
+    """What thinks about some problems, here or in a worker; the rows of each layer, from the first problem's number."""
+    padding = cast(Padding, wanted.padding)
+    component = wanted.component
+    sites = [Site(layer, position, component) for layer in wanted.layers for position in wanted.positions]
     order = _order(model, problems, padding)
-    for start in range(info.n_done, len(problems), rows_at_once):
+
+    def do(start: int) -> list[Tensor]:
         places = order[start : start + rows_at_once]
         batch = model.think([problems[place] for place in places], capture=sites, padding=padding)
-        with explain_output_errors(folder, kept=f"The first {info.n_done:,} problems are kept"):
-            for layer in info.layers:
-                rows = torch.stack([batch.at(Site(layer, position, component)).values for position in info.positions])
-                _write_rows(layer_file(folder, layer), info, places, rows)
-        info = replace(info, n_done=start + len(places))
-        _write_sidecar(folder, info)
-        if progress:
-            progress("thoughts", info.n_done, len(problems))
-    return Capture(folder, info)
+        return [
+            torch.stack([batch.at(Site(layer, position, component)).values for position in wanted.positions])
+            .detach()
+            .cpu()
+            for layer in wanted.layers
+        ]
+
+    return do
 
 
 def open_capture(

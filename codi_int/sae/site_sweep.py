@@ -1,7 +1,7 @@
 """From problems to a measured grid of SAEs at some sites of a model: memory, captures, training, splicing, tables."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codi_int.data.problems import problems_sha256
@@ -9,16 +9,17 @@ from codi_int.model.hooked import CodiModel
 from codi_int.notes import give, grid_notes
 from codi_int.progress import Progress, rename_stage
 from codi_int.sae.activations import HELD_OUT, TRAIN, Activations, activations
-from codi_int.sae.captures import SIDECAR, capture_bytes
+from codi_int.sae.captures import SIDECAR, capture_bytes, open_capture
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite
 from codi_int.sae.many import GridEpoch, bytes_needed, check_stackable
 from codi_int.sae.memory import GIB, check_disk, check_memory, sae_bytes, site_bytes
 from codi_int.sae.splice_sweep import splice_rows
-from codi_int.sae.sweep import check_folder, run_sweep
+from codi_int.sae.sweep import ShapeDone, ShapeTask, check_folder, run_sweep, shape_runner
 from codi_int.sae.sweep_table import write_table
 from codi_int.sae.training_start import check_batch
 from codi_int.types import Problem, Site, SiteActivations
+from codi_int.units import UnitRunner
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,19 @@ class SweepCallbacks:
     """called for every SAE as soon as it is on disk"""
 
 
-def sweep_sites(model: CodiModel, plan: SweepPlan, callbacks: SweepCallbacks | None = None) -> tuple[SweepRow, ...]:
+def sweep_sites(
+    model: CodiModel,
+    plan: SweepPlan,
+    callbacks: SweepCallbacks | None = None,
+    runner: UnitRunner | None = None,
+) -> tuple[SweepRow, ...]:
     """Run a plan; what lies in its folders already is not made again.
+
+    Args:
+        model: of which model.
+        plan: what is trained, on what.
+        callbacks: told how far it is.
+        runner: has SAEs trained elsewhere, by workers whose tasks `sweep_runner` does; None for here.
 
     Returns:
         one row for each SAE; also written to `plan.out`, see `write_table`. Poor ones are warned of, see `sweep_notes`.
@@ -73,12 +85,7 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, callbacks: SweepCallbacks | N
         SAEError: a half-written SAE in `out`.
     """
     check_plan(model, plan)
-    known = Provenance(
-        model=model.name,
-        model_sha256=model.sha256,
-        training_data=plan.training_name,
-        data_sha256=problems_sha256(plan.training),
-    )
+    known = _provenance(model, plan)
     check_folder(plan.out, plan.grid.recipe, known)
     seen, unseen = (_captured(model, plan, name, callbacks) for name in (TRAIN, HELD_OUT))
     rows = run_sweep(
@@ -89,12 +96,36 @@ def sweep_sites(model: CodiModel, plan: SweepPlan, callbacks: SweepCallbacks | N
         memory_gib=plan.memory_gib,
         on_epoch=callbacks.epoch if callbacks else None,
         on_saved=callbacks.saved if callbacks else None,
+        runner=runner,
     )
     if plan.splice:
         rows = splice_rows(model, rows, plan.held_out, callbacks.stage if callbacks else None)
         write_table(rows, plan.out)
     give(sweep_notes(rows))
     return rows
+
+
+def sweep_runner(model: CodiModel, plan: SweepPlan) -> Callable[[ShapeTask], list[ShapeDone]]:
+    """What does a `ShapeTask`, in a worker; DataError where the captures of the plan are not where it is."""
+    seen, unseen = (
+        open_capture(plan.captures / name, model, problems)
+        for name, problems in ((TRAIN, plan.training), (HELD_OUT, plan.held_out))
+    )
+
+    def site_of(site: Site) -> SweepSite:
+        (found,) = _sites(model, replace(plan, sites=(site,)), seen, unseen)
+        return found
+
+    return shape_runner(site_of, _provenance(model, plan), plan.memory_gib)
+
+
+def _provenance(model: CodiModel, plan: SweepPlan) -> Provenance:
+    return Provenance(
+        model=model.name,
+        model_sha256=model.sha256,
+        training_data=plan.training_name,
+        data_sha256=problems_sha256(plan.training),
+    )
 
 
 def sweep_notes(rows: Sequence[SweepRow]) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from codi_int.errors import ConfigError, OutputError, SAEError
 from codi_int.files import read_json_object, write_json
 from codi_int.records import differing_key
+from codi_int.sae.base import SAE
 from codi_int.sae.compare import decoder_structure
 from codi_int.sae.config import Provenance
 from codi_int.sae.grid import SweepGrid, SweepRow, SweepSite, sae_folder
@@ -19,6 +20,7 @@ from codi_int.sae.store import CONFIG_FILE, load_sae, save_sae
 from codi_int.sae.sweep_table import write_table
 from codi_int.sae.training_start import TrainedSAE
 from codi_int.types import Site
+from codi_int.units import Unit, UnitRunner
 
 __all__ = ["SweepGrid", "SweepRow", "SweepSite", "run_sweep", "sae_folder"]
 
@@ -34,6 +36,7 @@ def run_sweep(
     memory_gib: float = 4.0,
     on_epoch: Callable[[Site, GridEpoch], None] | None = None,
     on_saved: Callable[[SweepRow], None] | None = None,
+    runner: UnitRunner | None = None,
 ) -> tuple[SweepRow, ...]:
     """Train the grid at every site; SAEs that are already in `out` are read, not trained again.
 
@@ -44,6 +47,7 @@ def run_sweep(
         memory_gib: see `train_many`.
         on_epoch: called with the site and the epoch of each stack.
         on_saved: called for every SAE as soon as it is on disk.
+        runner: has SAEs trained elsewhere, by workers whose tasks `shape_runner` does; None for here.
 
     Returns:
         one row for each SAE; also written to `out`, see `write_table`.
@@ -59,6 +63,10 @@ def run_sweep(
         check_sae_disk(out, grid, [site.train.site for site in sites], sites[0].train.values.shape[1])
     claim_folder(out, grid.recipe, known)
     rows: list[SweepRow] = []
+    if runner is not None:
+        rows = _spread(sites, grid, out, runner, on_saved)
+        write_table(rows, out)
+        return tuple(rows)
     for site in sites:
         check_sae_disk(out, grid, [site.train.site], site.train.values.shape[1])
         rows += _sweep_site(
@@ -89,21 +97,108 @@ def _sweep_site(
     # a row or None for every config, in the grid's order; filled in as SAEs are saved, so the order survives a resume
     found = {config: _finished(site, config, out) for config in configs}
     missing = [config for config in configs if found[config] is None]
-    jobs = [SAEJob(site.train.values, config, replace(known, site=name)) for config in missing]
 
-    def save(number: int, trained: TrainedSAE) -> None:
-        config, sae = missing[number], trained.sae
-        row = _measured(site, config, sae_folder(out, name, config), trained)
-        # measured before it is saved, so that its own config says how good it is
-        sae.annotate(measures={**row.held_out.summary(), "dead_share_train": row.dead_share_train})
-        save_sae(sae, row.folder)
-        found[config] = row
-        if on_saved:
-            on_saved(row)
+    def save(shape: ShapeDone) -> None:
+        found[shape.config] = _saved(shape, out, on_saved)
 
     callback = None if on_epoch is None else lambda epoch: on_epoch(name, epoch)
-    train_many(jobs, memory_gib=memory_gib, on_epoch=callback, on_trained=save)
+    _train(site, missing, known, memory_gib, on_epoch=callback, take=save)
     return [row for row in found.values() if row is not None]
+
+
+@dataclass(frozen=True)
+class ShapeTask:
+    """SAEs of one site and one size: what is trained as one stack on a GPU, so it is one stack wherever it runs."""
+
+    site: Site
+    """where"""
+    configs: tuple[SAETrainingConfig, ...]
+    """which"""
+
+
+@dataclass(frozen=True)
+class ShapeDone:
+    """An SAE that was trained and measured, and is not yet on disk."""
+
+    config: SAETrainingConfig
+    """its recipe"""
+    sae: SAE
+    """with its weights"""
+    row: SweepRow
+    """what was measured; its folder is still to be given"""
+
+
+def shape_runner(
+    site_of: Callable[[Site], SweepSite], provenance: Provenance, memory_gib: float = 4.0
+) -> Callable[[ShapeTask], list[ShapeDone]]:
+    """What does a `ShapeTask`, in a worker that can read the captures.
+
+    Args:
+        site_of: the activations of a site.
+        provenance: see `run_sweep`.
+        memory_gib: see `train_many`.
+    """
+
+    def do(task: ShapeTask) -> list[ShapeDone]:
+        done: list[ShapeDone] = []
+        _train(site_of(task.site), task.configs, provenance, memory_gib, on_epoch=None, take=done.append)
+        return done
+
+    return do
+
+
+def _spread(
+    sites: Iterable[SweepSite],
+    grid: SweepGrid,
+    out: Path,
+    runner: UnitRunner,
+    on_saved: Callable[[SweepRow], None] | None,
+) -> list[SweepRow]:
+    """The grid at all sites on workers; only this process writes."""
+    configs, units = grid.configs(), []
+    found: dict[tuple[Site, SAETrainingConfig], SweepRow | None] = {}
+    for site in sites:
+        name = site.train.site
+        check_sae_disk(out, grid, [name], site.train.values.shape[1])
+        found |= {(name, config): _finished(site, config, out) for config in configs}
+        for d_sae in dict.fromkeys(config.d_sae for config in configs):
+            missing = tuple(c for c in configs if c.d_sae == d_sae and found[name, c] is None)
+            if missing:
+                units.append(Unit(f"{name} d_sae {d_sae}", ShapeTask(name, missing)))
+
+    def keep(unit: Unit, done: list[ShapeDone]) -> None:
+        for shape in done:
+            found[unit.task.site, shape.config] = _saved(shape, out, on_saved)
+
+    runner(units, keep)
+    return [row for row in found.values() if row is not None]
+
+
+def _train(
+    site: SweepSite,
+    configs: Sequence[SAETrainingConfig],
+    known: Provenance,
+    memory_gib: float,
+    on_epoch: Callable[[GridEpoch], None] | None,
+    take: Callable[[ShapeDone], None],
+) -> None:
+    """Train some SAEs of a site and measure each as soon as it is trained."""
+    jobs = [SAEJob(site.train.values, config, replace(known, site=site.train.site)) for config in configs]
+
+    def trained(number: int, one: TrainedSAE) -> None:
+        take(ShapeDone(configs[number], one.sae, _measured(site, configs[number], Path(), one)))
+
+    train_many(jobs, memory_gib=memory_gib, on_epoch=on_epoch, on_trained=trained)
+
+
+def _saved(shape: ShapeDone, out: Path, on_saved: Callable[[SweepRow], None] | None) -> SweepRow:
+    row = replace(shape.row, folder=sae_folder(out, shape.row.site, shape.config))
+    # measured before it is saved, so that its own config says how good it is
+    shape.sae.annotate(measures={**row.held_out.summary(), "dead_share_train": row.dead_share_train})
+    save_sae(shape.sae, row.folder)
+    if on_saved:
+        on_saved(row)
+    return row
 
 
 def _measured(site: SweepSite, config: SAETrainingConfig, folder: Path, trained: TrainedSAE) -> SweepRow:

@@ -17,6 +17,7 @@ from codi_int.cli._dictionary_pages import against_section, seeds_section
 from codi_int.cli._feature_pages import detail_pages, rank_page
 from codi_int.cli._fitting import Page
 from codi_int.cli._intervene import paths_page
+from codi_int.cli._map_pages import map_page
 from codi_int.cli._prediction_pages import confirmed_page, contrast_page, predicted_page
 from codi_int.cli._probe_pages import probe_page
 from codi_int.cli._sae_pages import evaluation_page as sae_evaluation_page
@@ -29,7 +30,6 @@ from codi_int.cli.capture import capture_page
 from codi_int.cli.compare import comparison_page
 from codi_int.cli.curve import curve_page
 from codi_int.cli.lens import _grid_page, _report_page
-from codi_int.cli.map import map_page
 from codi_int.cli.sae_train import train_page
 from codi_int.cli.stop import stop_page
 from codi_int.cli.think import traces_page

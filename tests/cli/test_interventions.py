@@ -331,6 +331,16 @@ def test_side_effects_are_in_every_result_and_later_thoughts_where_asked(
     assert {row["thought"] for row in kept["later"]["results"]} == {4, 5, 6}
 
 
+def test_several_factors_have_a_table_of_side_effects_and_later_thoughts_each(
+    run: Callable, shelf, base: tuple[str, ...]
+) -> None:
+    ran = run("amplify", "--feature", str(shelf.living), *base, "--factor", "2,9", "--side-effects")
+    assert ran.code == 0, ran.err
+    assert "side effects" in ran.page
+    for factor in ("2", "9"):
+        assert f"amplify {shelf.living} x {factor}: later thoughts on" in ran.page
+
+
 def test_side_effects_of_three_paths_at_once_are_refused(run: Callable, shelf, base: tuple[str, ...]) -> None:
     ran = run("ablate", "--feature", str(shelf.living), *base, "--propagate", "split", "--side-effects")
     assert ran.code == 2

@@ -81,7 +81,7 @@ def test_another_command_is_refused_and_a_forced_one_leaves_nothing_of_it(run: C
     (tmp_path / "run" / "notes.txt").write_text("mine")
     assert run("eval", *rest, "--force").code == 0
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"evaluation.json", "accuracy.png", "accuracy.svg", "manifest.json", "notes.txt"}
+    assert left == {"evaluation.json", "accuracy.png", "accuracy.svg", "manifest.json", "log.txt", "notes.txt"}
 
 
 def test_a_model_that_changed_makes_another_run(run: Callable, shelf, tmp_path: Path) -> None:

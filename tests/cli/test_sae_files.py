@@ -129,7 +129,7 @@ def test_another_sae_is_replaced_only_by_force(run: Callable, shelf, tmp_path: P
     assert run(*first).code == 0
     assert run(*first).code == 0  # the same SAE again
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert set(before) == {"cfg.json", "sae_weights.safetensors", "manifest.json"}
+    assert set(before) == {"cfg.json", "sae_weights.safetensors", "manifest.json", "log.txt"}
     refused = run("sae", verb, str(other), "--out", str(out))
     assert refused.code == 2
     rule, remedy = refused.err.splitlines()

@@ -138,7 +138,7 @@ def test_force_keeps_the_old_sae_until_the_new_one_is_written(
     folder = tmp_path / "sae"
     assert run(*words).code == 0
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert set(before) == {"cfg.json", "sae_weights.safetensors", "manifest.json"}
+    assert set(before) == {"cfg.json", "sae_weights.safetensors", "manifest.json", "log.txt"}
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -156,7 +156,7 @@ def test_force_leaves_nothing_of_another_command(run: Callable, shelf, words: tu
     assert run(*words).code == 2
     assert run(*words, "--force").code == 0
     left = {path.name for path in (tmp_path / "sae").iterdir()}
-    assert left == {"cfg.json", "sae_weights.safetensors", "manifest.json"}
+    assert left == {"cfg.json", "sae_weights.safetensors", "manifest.json", "log.txt"}
 
 
 def test_controls_are_trained_in_part_or_not_at_all(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from codi_int.cli._dictionary_pages import _coefficient
 from codi_int.interventions.kept import load_result
 from codi_int.interventions.screens.dictionaries import DictionaryComparison, SeedComparison
+from codi_int.records import Estimate
 from codi_int.sae import load_sae, save_sae
 
 
@@ -164,3 +166,20 @@ def test_an_sae_without_a_recipe_or_with_other_data_has_no_other_seeds(
     ran = run(*bare, "--sae", str(tmp_path / "altered"), "--seeds", "1")
     assert ran.code == 2
     assert "is not what SAE" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "shown"),
+    [
+        (0.57, (0.08, 0.66), "0.57"),
+        (1.02, (0.91, 1.08), "1.02"),
+        (-1.35, (-0.27, 0.72), "-"),
+        (1.39, (None, None), "-"),
+        (0.31, (None, None), "0.31"),
+        (0.0, (None, None), "-"),
+    ],
+)
+def test_a_coefficient_that_its_own_draws_never_come_near_is_none(
+    value: float, interval: tuple[float | None, float | None], shown: str
+) -> None:
+    assert _coefficient(Estimate(value, *interval)) == shown

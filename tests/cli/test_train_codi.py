@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,22 @@ def train(recipe: Path, out: Path, *options: str) -> Result:
     return CliRunner().invoke(make_app(), command)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run and its recipe, which tests copy: each run starts a process of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "recipe.json").write_text(json.dumps(TINY.to_dict()))
+    result = train(folder / "recipe.json", folder / "run")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def finished(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run."""
+    return Path(shutil.copytree(trained / "run", tmp_path / "run"))
+
+
 def test_a_stopped_run_goes_on_and_a_finished_one_exports_what_is_missing(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = train(recipe, out, "--minutes", "0")
@@ -58,11 +75,11 @@ def test_a_stopped_run_goes_on_and_a_finished_one_exports_what_is_missing(recipe
     assert (again.sha256, again.config) == first
 
 
-def test_a_finished_model_that_is_whole_is_not_written_again(recipe: Path, tmp_path: Path) -> None:
-    train(recipe, tmp_path / "run")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    assert train(recipe, tmp_path / "run").exit_code == 0
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+def test_a_finished_model_that_is_whole_is_not_written_again(recipe: Path, finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert "model" in {path.name for path in before}
+    assert train(recipe, finished).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
 def test_it_says_from_the_start_how_far_it_is(recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -79,14 +96,13 @@ def test_the_shipped_recipe_is_found_from_anywhere(tmp_path: Path, monkeypatch: 
     assert str(result.exception).endswith("Give the path of a recipe's JSON file, or a name: codi-mini.")
 
 
-def test_another_name_exports_again(recipe: Path, tmp_path: Path) -> None:
-    train(recipe, tmp_path / "run")
-    assert train(recipe, tmp_path / "run", "--name", "other").exit_code == 0
-    assert load_model(tmp_path / "run" / "model").name == "other"
+def test_another_name_exports_again(recipe: Path, finished: Path) -> None:
+    assert load_model(finished / "model").name == "tiny"
+    assert train(recipe, finished, "--name", "other").exit_code == 0
+    assert load_model(finished / "model").name == "other"
 
 
-def test_another_recipe_is_no_traceback(recipe: Path, tmp_path: Path) -> None:
-    train(recipe, tmp_path / "run")
+def test_another_recipe_is_no_traceback(recipe: Path, finished: Path) -> None:
     recipe.write_text(json.dumps(replace(TINY, seed=1).to_dict()))
-    result = train(recipe, tmp_path / "run")
+    result = train(recipe, finished)
     assert "seed is 0 there, 1 here" in str(result.exception)

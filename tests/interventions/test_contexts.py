@@ -11,7 +11,8 @@ import torch
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.screens.contexts import LineArm, arms_of, line_of
-from codi_int.interventions.screens.mapping import ReplaceWithConstant, run_map
+from codi_int.interventions.screens.map_cells import ReplaceWithConstant
+from codi_int.interventions.screens.mapping import run_map
 from codi_int.interventions.screens.sides import NONE, SelectionPlan
 from codi_int.interventions.screens.thought_map import MapCell, MapPlan, ThoughtMap
 from codi_int.model.hooked import CodiModel

@@ -62,6 +62,14 @@ def test_discrete_findings_are_what_the_step_up_rejects_at_that_level(seed: int)
     assert found.found == tuple(rejects_at(p_values, supports, 0.05).tolist())
 
 
+def test_a_finding_is_what_the_step_up_rejects_even_where_its_adjusted_p_value_is_below_the_level() -> None:
+    """A higher level may reject less: 9 of 11 would be rejected at 0.1399 and is not at 0.1425."""
+    flips = ((3, 1), (7, 4), (5, 3), (9, 2), (3, 2), (6, 0), (1, 5))
+    found = find([member(a, b) for a, b in flips], alpha=0.1425)
+    assert found.p_adjusted[3] == pytest.approx(0.1398035)
+    assert found.found == (False, False, False, False, False, True, False)
+
+
 def test_heyse_and_max_t_are_the_library_s() -> None:
     members = [member(a, b) for a, b in ((9, 0), (12, 2), (6, 0), (0, 0))]
     p_values = [one.p_value for one in members]

@@ -313,6 +313,33 @@ def test_what_can_be_found_counts_clusters_and_the_smaller_fold(problems: Proble
     found = judge(list(measure_arms({"a": arm}, alone).values()), alone)
     assert found.selection.minimum_detectable == detectable_change(PairedCounts(N // 2, 0, 0), 1.0)
     assert found.selection.minimum_detectable != detectable_change(PairedCounts(N, 0, 0), 1.0)
+    # (1 - 0.005)^598 < 0.05, and two count as one
+    assert found.selection.fewest_for_equivalence == 2 * 598
     small = Sides(problems[:N], plan, folds=(np.arange(N) >= 150).astype(np.int64))
     found = judge(list(measure_arms({"a": change(range(20))}, small).values()), small)
     assert found.selection.minimum_detectable == detectable_change(PairedCounts(150, 0, 0), 1.0)
+
+
+def test_a_fold_selects_by_cluster(problems: Problems) -> None:
+    """Five clusters of two can all go one way once in sixteen; ten problems, once in 512."""
+    twice = in_pairs(problems[: N // 2], "copy")
+    sides = Sides(twice, SelectionPlan(correction="max-t", bound=0.02), folds=np.arange(N) % (N // 2) % 2)
+    for n, selected in ((5, False), (6, True)):
+        first = range(0, 2 * n, 2)
+        arm = replace(change([*first, *(i + N // 2 for i in first)]), clusters=sides.clusters)
+        assert judge(list(measure_arms({"a": arm}, sides).values()), sides).selected == (selected,)
+
+
+def test_what_confirms_may_show_equivalence_by_holm_over_all_that_was_selected(sides: Sides) -> None:
+    there = {"holds": [1, 2, 3], "fades": [1, 2], "turns": [1]}
+    found = judge(
+        list(measure_arms(ARMS, sides).values()),
+        sides,
+        lambda keys: Again({key: change(there[str(key)]) for key in keys}, 0),
+    )
+    raw = [equivalence_exact(PairedCounts(N, len(broken), 0), 0.02).p_value for broken in there.values()]
+    assert len(set(raw)) == 3
+    several = [one for one in found.confirmations if one is not None]
+    expected = multipletests(raw, method="holm")[1]
+    assert [one.p_equivalence for one in several] == pytest.approx(list(expected))
+    assert [one.p_equivalence for one in several] != pytest.approx(list(multipletests(raw, method="fdr_bh")[1]))

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from codi_int.data.chains import split_folds
 from codi_int.errors import ConfigError, SiteError
 from codi_int.interventions.evidence.family import Family, Member
-from codi_int.interventions.screens import mapping
+from codi_int.interventions.screens import map_cells
 from codi_int.interventions.screens.mapping import run_map, whole_grid
 from codi_int.interventions.screens.sides import SelectionPlan
 from codi_int.interventions.screens.thought_map import MapCell, MapPlan, ThoughtMap
@@ -135,7 +135,7 @@ def test_layers_that_share_batches_give_what_each_gives_alone(
 ) -> None:
     sites = (*(Site(layer, p) for layer in range(4) for p in (2, 4)), Site(None, 4, "thought"))
     together = run_map(llama, own, MapPlan(sites, "zero", cumulative=cumulative))
-    monkeypatch.setattr(mapping, "POOL_BYTES", 0)
+    monkeypatch.setattr(map_cells, "POOL_BYTES", 0)
     alone = run_map(llama, own, MapPlan(sites, "zero", cumulative=cumulative))
     assert together.counts.suffix_rows == alone.counts.suffix_rows == len(sites) * len(own)
     for one, other in zip(together.cells, alone.cells, strict=True):

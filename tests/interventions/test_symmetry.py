@@ -58,3 +58,12 @@ def test_an_effect_has_them_beside_its_mean() -> None:
     assert effect.symmetry.n == 60
     assert compare_paired(clean, clean).symmetry is None
     assert compare_paired(clean, clean, logprob_change=change, touched=np.zeros(60)).symmetry is None
+
+
+def test_an_effect_has_the_symmetry_of_its_clusters() -> None:
+    changes, right = np.random.default_rng(2).normal(0.3, 1.0, 30), np.ones(30)
+    for labels, n in ((np.arange(30) // 2, 15), (None, 30)):
+        effect = compare_paired(right, right, logprob_change=changes, clusters=labels)
+        assert effect.symmetry == check_symmetry(changes, labels)
+        assert effect.symmetry is not None
+        assert effect.symmetry.n == n

@@ -38,7 +38,7 @@ def options(folder, **changes):
 
 
 def test_a_run_writes_its_curve_and_learns(tmp_path):
-    train(TINY, options(tmp_path))
+    Trainer(TINY, options(tmp_path), 0, 1).run()
     rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
     assert [row["batch"] for row in rows] == ["4", "8"]
     assert [row["stage"] for row in rows] == ["chain", "joint"]
@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_said_in_two_lines_and_the_checkpoint_is_kept(tmp_path):
-    train(TINY, options(tmp_path, stop_after_seconds=0.0))
+    Trainer(TINY, options(tmp_path, stop_after_seconds=0.0), 0, 1).run()
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     (tmp_path / "curve.csv").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="no space left on device") as caught:
@@ -113,11 +113,10 @@ def test_a_fresh_folder_has_nothing_to_resume(tmp_path):
 
 def test_two_workers_learn_what_one_learns(tmp_path):
     recipe = replace(TINY, stages=(Stage("drill", 2, 0.002, 0.002),))  # lines of one length: equal shares
-    states = []
-    for workers in (1, 2):
-        folder = tmp_path / str(workers)
-        train(recipe, options(folder, workers=workers))
-        states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
+    (one, two) = (options(tmp_path / str(workers), workers=workers) for workers in (1, 2))
+    Trainer(recipe, one, 0, 1).run()
+    train(recipe, two)
+    states = [torch.load(asked.folder / "checkpoint.pt", weights_only=True)["model"] for asked in (one, two)]
     for name in states[0]:
         assert_close(states[0][name], states[1][name], atol=2e-4, rtol=2e-3, msg=lambda m, name=name: f"{name}: {m}")
 
@@ -243,7 +242,7 @@ def test_a_stream_goes_on_with_the_stories_that_wait():
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
-    train(TINY, options(tmp_path))
+    Trainer(TINY, options(tmp_path), 0, 1).run()
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert train(TINY, options(tmp_path)).batch == TINY.total_batches
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept

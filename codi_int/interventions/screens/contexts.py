@@ -28,7 +28,7 @@ from codi_int.interventions.engine.clean import CleanPass
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.suffix import LOGPROB_TOLERANCE
 from codi_int.interventions.engine.summary import probability_change
-from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, n_correct
 from codi_int.model.hooked import CodiModel
 from codi_int.model.resume import SiteChange, make_resume_point
 from codi_int.types import Number, Problem, RunCounts, Site
@@ -120,6 +120,11 @@ class ContextRun:
         self._clean = engine.site_context(problems, next(iter(vectors))).clean
         self._done: dict[LineArm, _Answered] = {}
         self.counts: RunCounts = NO_WORK
+
+    @property
+    def n_correct(self) -> int:
+        """Right answers of the undisturbed model."""
+        return n_correct(self._clean)
 
     @torch.no_grad()
     def run(self, cells: Sequence[Site], later: str, advance: Callable[[int], None]) -> dict[Site, ContextChange]:

@@ -19,16 +19,8 @@ from codi_int.interventions.screens.changes import ArmChange, arm_change, n_corr
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.judging import Again, measure_arms
 from codi_int.interventions.screens.names import take_names
-from codi_int.interventions.screens.screen import (
-    Checkpoint,
-    Screen,
-    ScreenRow,
-    assemble,
-    judge_rows,
-    make_row,
-    place_rows,
-    run_again,
-)
+from codi_int.interventions.screens.screen import Screen, ScreenRow, assemble, judge_rows, place_rows, run_again
+from codi_int.interventions.screens.screen_groups import Checkpoint, make_row
 from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
 from codi_int.progress import Progress, count_up
 from codi_int.types import Problem, RunCounts, Site

@@ -9,19 +9,19 @@ from codi_int.data.problems import ProblemsLike, as_problems, problems_sha256
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Ablate, MovableEdit, check_features
 from codi_int.interventions.edits.naming import edit_kind
-from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.controls import feature_stats, matched_features, rank_among
 from codi_int.interventions.engine.describe import later_note
-from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
+from codi_int.interventions.engine.engine import FeatureInterventionEngine
 from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
-from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Selection
-from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.groups import group_by_rows
 from codi_int.interventions.screens.inherited import Settings, check_family, family_notes
-from codi_int.interventions.screens.judging import Again, Measured, judge, measure_arms
+from codi_int.interventions.screens.judging import Again, Measured, judge
 from codi_int.interventions.screens.names import Names, take_names
+from codi_int.interventions.screens.screen_groups import Checkpoint as Checkpoint
+from codi_int.interventions.screens.screen_groups import Key, ScreenWorker
 from codi_int.interventions.screens.screen_records import Screen as Screen
 from codi_int.interventions.screens.screen_records import ScreenRow as ScreenRow
 from codi_int.interventions.screens.screen_records import ScreenSite as ScreenSite
@@ -30,22 +30,6 @@ from codi_int.numeric import IntsLike
 from codi_int.progress import Progress, count_up
 from codi_int.sites import SitesLike, as_sites
 from codi_int.types import RunCounts, Site
-
-Key = tuple[Site, int]
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What an earlier, interrupted run of the same settings has finished, and where this one keeps what it finishes."""
-
-    rows: Sequence[ScreenRow] = ()
-    """finished features; they are taken as they are"""
-    pairs: Sequence[PairRow] = ()
-    """finished pairs of features"""
-    keep: Callable[[Sequence[ScreenRow], Sequence[PairRow]], None] | None = None
-    """called with everything that is finished, whenever more of it is"""
-    watch: Callable[[Mapping[Key, ArmChange]], None] | None = None
-    """called with what each feature of a group changed, problem by problem, before the group is kept"""
 
 
 def run_screen(
@@ -98,7 +82,7 @@ def run_screen(
     if family is not None:
         check_family(family, screen_settings(engine, sides, tuple(wanted), kind))
     notes = engine.warn_at(contexts[0], [context.site for context in contexts])
-    work = _Worker(
+    work = ScreenWorker(
         engine,
         make_edit=make_edit,
         sides=sides,
@@ -162,65 +146,6 @@ def _check_later(engine: FeatureInterventionEngine, sites: Sequence[Site]) -> No
         )
 
 
-class _Worker:
-    """Runs the features of one site after the other and collects their rows."""
-
-    def __init__(
-        self,
-        engine: FeatureInterventionEngine,
-        make_edit: Callable[[int], MovableEdit],
-        sides: Sides,
-        seed: int,
-        checkpoint: Checkpoint,
-        progress: Progress | None,
-    ) -> None:
-        self._engine, self._make_edit, self._sides, self._seed = engine, make_edit, sides, seed
-        self._checkpoint, self._progress = checkpoint, progress
-        self._rows: dict[Key, ScreenRow] = {}
-
-    def run_all(self, contexts: Sequence[SiteContext], wanted: Mapping[Site, Sequence[int]]) -> list[RunCounts]:
-        """Screen every site; what the checkpoint has finished is taken as it is."""
-        # rows of features that nobody asked for now are dropped: they would join the family that is corrected
-        done = (row for row in self._checkpoint.rows if row.feature in wanted.get(row.site, ()))
-        self._rows = {(row.site, row.feature): row for row in done}
-        several = len(contexts) > 1
-        return [
-            self._run(context, wanted[context.site], f"screen {context.site}" if several else "screen")
-            for context in contexts
-        ]
-
-    def rows_of(self, wanted: Mapping[Site, Sequence[int]]) -> list[ScreenRow]:
-        """The rows by site and feature, whatever the order of running."""
-        return [self._rows[site, feature] for site, listed in wanted.items() for feature in sorted(listed)]
-
-    def _run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
-        planned = ((feature, self._engine.plan(context, self._make_edit(feature))) for feature in wanted)
-        return run_groups(
-            group_by_rows(planned, lambda item: len(item[1].rows)),
-            score=lambda group: self._score(context, dict(group)),
-            # A group counts as finished only as a whole, for its rows shared batches.
-            is_finished=lambda group: {(context.site, feature) for feature, _ in group} <= self._rows.keys(),
-            keep=self._keep_rows,
-            advance=count_up(self._progress, stage, len(wanted)),
-        )
-
-    def _keep_rows(self) -> None:
-        if self._checkpoint.keep is not None:
-            self._checkpoint.keep(list(self._rows.values()), ())
-
-    def _score(self, context: SiteContext, plans: Mapping[int, ArmPlan]) -> RunCounts:
-        scores, baseline = self._engine.score(context, list(plans.values())), self._engine.baseline(context)
-        changes = {
-            feature: arm_change(context.clean, plan, found, baseline)
-            for (feature, plan), found in zip(plans.items(), scores, strict=True)
-        }
-        if self._checkpoint.watch is not None:
-            self._checkpoint.watch({(context.site, feature): change for feature, change in changes.items()})
-        for feature, one in measure_arms(changes, self._sides, self._seed).items():
-            self._rows[context.site, feature] = make_row(context, feature, plans[feature], one)
-        return count_work(context, list(plans.values()), scores)
-
-
 def chosen_sites(engine: FeatureInterventionEngine, site: SitesLike | None) -> tuple[Site, ...]:
     """The sites that a screen is to run at; default all that the engine has."""
     if site is None:
@@ -233,19 +158,6 @@ def _wanted(features: IntsLike | Mapping[Site, IntsLike] | None, context: SiteCo
     if listed is None:
         return list(range(context.sae.d_sae))
     return list(dict.fromkeys(check_features(listed, context.sae.d_sae)))
-
-
-def make_row(context: SiteContext, feature: int, plan: ArmPlan, measured: Measured) -> ScreenRow:
-    """One feature's effect; what follows from the family is known once all are."""
-    return ScreenRow(
-        site=context.site,
-        feature=feature,
-        firing_rate=plan.firing_rate,
-        edit_size=plan.edit_size,
-        effect=measured.effect,
-        flips=measured.flips,
-        folds=measured.folds,
-    )
 
 
 def as_measured(rows: Sequence[ScreenRow]) -> list[Measured]:
