@@ -37,7 +37,7 @@ PAGES = {
     "ResultFamily": ("_tables", "family_page"),
     "Evaluation": ("_tables", "evaluation_page"),
     "Screen": ("_screen_pages", "screen_page"),
-    "ThoughtMap": ("map", "map_page"),
+    "ThoughtMap": ("_map_pages", "map_page"),
     "AblationCurve": ("curve", "curve_page"),
     "EarlyStopping": ("stop", "stop_page"),
     "ProbeMap": ("_probe_pages", "probe_page"),
