@@ -111,6 +111,12 @@ COMMANDS = (
         "Write what kept runs found as one HTML file: question, answer, tables, figures, problems that changed.",
     ),
     Entry(
+        "reproduce",
+        "codi_int.cli.reproduce:reproduce",
+        "Run a published experiment again: every number as published, as found here, and by a method that says how "
+        "sure.",
+    ),
+    Entry(
         "train-codi",
         "codi_int.cli.train_codi:train_codi",
         "Train a CODI model on stories; the same command goes on where a stopped run stands.",
