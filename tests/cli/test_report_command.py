@@ -20,7 +20,7 @@ from tests.cli import golden_predictions as predictions
 from tests.cli import golden_results as results
 from tests.cli import golden_screens as screens
 from tests.cli.conftest import Ran
-from tests.report.html.reading import check_alone, read_page
+from tests.report.reading import check_alone, read_page
 
 GOLDEN = Path(__file__).parent / "golden"
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*\.?\d*")

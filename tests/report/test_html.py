@@ -6,7 +6,7 @@ import re
 
 from codi_int.report.html.blocks import Cell, Flip, Flips, Picture, ReportPage, RunReport, TableBlock, Words
 from codi_int.report.html.render import MANY_ROWS, render_report
-from tests.report.html.reading import check_alone, read_page
+from tests.report.reading import check_alone, read_page
 
 HOSTILE = "<script>alert(1)</script></style></script><img src=x onerror=alert(2)>\" onload='x' {{ 7*7 }} \u202e"
 SHOWN = HOSTILE.replace("\u202e", "\\u202e")
@@ -15,7 +15,15 @@ SHOWN = HOSTILE.replace("\u202e", "\\u202e")
 def hostile_run(key: str = "run1") -> RunReport:
     """Every text of a run, hostile."""
     table = TableBlock((HOSTILE, "n"), [[Cell(HOSTILE), Cell("1")]], hints=(HOSTILE, ""), caption=HOSTILE)
-    flip = Flip(HOSTILE, "broken", HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,))
+    flip = Flip(
+        problem_id=HOSTILE,
+        what="broken",
+        before=HOSTILE,
+        after=HOSTILE,
+        true=HOSTILE,
+        question=HOSTILE,
+        steps=(HOSTILE,),
+    )
     return RunReport(
         key=key,
         title=HOSTILE,
