@@ -29,7 +29,7 @@ DOCUMENTS = (
     *("result.json", "results.json", "screen.json", "finished.json", "map.json", "curve.json", "roads.json"),
     *("lens.json", "eval.json", "evaluation.json", "thoughts.json", "doctor.json", "capture.json"),
     *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json", "comparison.json"),
-    *("stop.json", UNITS_NOTE),
+    *("stop.json", "reproduction.json", UNITS_NOTE),
     *("probe.json", "finished-probes.json"),
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
