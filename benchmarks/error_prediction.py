@@ -87,7 +87,7 @@ def table(
         lines.append(f"| {'all' if k is None else k} | {shown(a)} | {shown(b)} | {shown(a.minus(b), '+')} |")
     a, b, residual = scored["TopK", None], scored["Matryoshka", None], scored["residual", None]
     lines += [
-        f"| residual instead: {shown(residual)} | less it: {shown(a.minus(residual), '+')} | "
+        f"| less the residual's {shown(residual)} | {shown(a.minus(residual), '+')} | "
         f"{shown(b.minus(residual), '+')} | |",
         f"| selectivity | {shown(a.minus(controls['TopK']), '+')} | {shown(b.minus(controls['Matryoshka']), '+')} | |",
         f"| beyond the question's words | {shown(a.minus(words), '+')} | {shown(b.minus(words), '+')} | |",

@@ -9,6 +9,7 @@ Runs the commands that the page names and puts what they print between its marke
 """
 
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ def main() -> None:
     if options.seconds:
         started = time.perf_counter()
         common.run_command(*SPEED, *quick)
-        common.write("probes", {"command": " ".join(SPEED), "seconds": time.perf_counter() - started}, options.quick)
+        took = {"seconds": time.perf_counter() - started}
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took["processor_seconds"] = used.ru_utime + used.ru_stime
+        common.write("probes", {"command": " ".join(SPEED), **took}, options.quick)
         return
     root = common.ROOT / f"{RUNS}{'-quick' if options.quick else ''}"
     for name in [] if options.page else [options.only] if options.only else list(PARTS):

@@ -4,22 +4,23 @@
     python benchmarks/relevance.py --site L3.P3    # the effects of one site's features, kept in runs/relevance
     python benchmarks/relevance.py --page     # the page, from what has been measured
 
-Over features: every feature of four sites ablated on stories:validation. Over sites: the kept map of
+Over features: every feature of three sites ablated on stories:validation. Over sites: the kept map of
 docs/results/causal-map, explained variance of docs/results/sae-sites.csv, and a lens and a probe at every site, for
 which activations of stories:validation are captured into runs/curves, as benchmarks/specialization_curves.py does.
 """
 
 import csv
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import _common as common
 import numpy as np
+import specialization_curves as curves
+import torch
 
 import codi_int as ci
-from codi_int.features.profiles import profile_features
+from codi_int.features.profiles import Profiles
 from codi_int.features.relevance import (
     EFFECTS,
     OTHER_HALF,
@@ -30,20 +31,21 @@ from codi_int.features.relevance import (
     relate_sites,
 )
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.probes.targets import label_problems, parse_target
+from codi_int.probes.task import ProbeSettings, prepare_task
+from codi_int.sae.activations import Activations, activations
 from codi_int.types import Site
 
 PAGE = common.DOCS_RESULTS / "features.md"
 RUNS = common.ROOT / "runs" / "relevance"
-SITES = tuple(Site(*place) for place in ((3, 3), (10, 1), (10, 5), (14, 3)))
+SITES = tuple(Site(*place) for place in ((3, 3), (10, 5), (14, 3)))
 DATA = "stories:validation"
 MAP = common.DOCS_RESULTS / "causal-map"
-PROBE = ("probe", "--target", "result:2", "--controls", "1", "--confirm", "none", "--directions", "0", "--limit", "600")
 
 
-def effects_of(site: Site, quick: bool) -> tuple[FeatureEffects, Any]:
-    """Effects from the cache, or measured (about a minute of two quiet cores), and the profiles."""
-    problems = ci.load_problems(DATA, 200 if quick else None)
-    model, sae = ci.load_model("codi-mini"), ci.load_sae(f"codi-mini/{site}")
+def effects_of(site: Site, rows: curves.Rows, quick: bool) -> tuple[FeatureEffects, Profiles, torch.Tensor]:
+    """Effects from the cache, or measured (about a minute of two quiet cores), profiles and activations."""
+    problems, model, sae = rows.problems["held-out"], rows.model, ci.load_sae(f"codi-mini/{site}")
     path = root(quick) / f"{site}.npz"
     if not path.is_file():
         started = time.process_time()
@@ -53,7 +55,7 @@ def effects_of(site: Site, quick: bool) -> tuple[FeatureEffects, Any]:
         print(f"{site}: {len(found.features)} features, {time.process_time() - started:.0f} s", flush=True)
     with np.load(path) as kept:
         effects = FeatureEffects(site, tuple(kept["features"].tolist()), kept["probability"], kept["accuracy"])
-    return effects, profile_features(sae, model, problems, site=site, answers=False)
+    return effects, rows.profiles(sae, site, "held-out"), rows.at(site, "held-out")
 
 
 def root(quick: bool) -> Path:
@@ -63,12 +65,13 @@ def root(quick: bool) -> Path:
 def over_features(quick: bool) -> dict[str, Any]:
     """Rank correlations at every site, and how its effects are spread."""
     found: dict[str, Any] = {}
+    rows = curves.Rows(quick)
     for site in SITES[:1] if quick else SITES:
-        effects, profiles = effects_of(site, quick)
+        effects, profiles, x = effects_of(site, rows, quick)
         sizes = np.abs(effects.probability.mean(0))
         total = effects.probability.mean(0)
         found[str(site)] = {
-            "correlations": relate_features(profiles, effects, draws=100 if quick else 1_000).to_dict(),
+            "correlations": relate_features(profiles, effects, x).to_dict(),
             "explained_variance": profiles.explained_variance,
             "quantiles": np.quantile(100 * sizes, [0.5, 0.9, 0.99]).tolist(),
             "largest": 100 * float(sizes.max()),
@@ -90,38 +93,36 @@ def lens_at_sites(model: Any) -> dict[Site, float]:
 
 def over_sites(quick: bool) -> list[RankCorrelation]:
     """Rank correlations over the 112 sites."""
-    from codi_int.sae.activations import activations
-
     model, problems = ci.load_model("codi-mini"), ci.load_problems(DATA, 200 if quick else None)
     sites = [Site(layer, position) for layer in range(model.n_layers) for position in range(model.n_thoughts + 1)]
     place = common.ROOT / "runs" / ("curves-quick" if quick else "curves") / "held-out"
     rows = activations(model, problems, sites, data=DATA, folder=place)
     kept = {row["site"]: row for row in read_csv(common.DOCS_RESULTS / "sae-sites.csv")}
     cells = {row["site"]: row for row in read_csv(MAP / "map.csv") if row["propagate"] == "both"}
-    probed = probes(quick)
+    probed = probes(rows, problems, sites)
     lens = lens_at_sites(model)
     nothing = float("nan")
     measures = {
         "variance of the activations": [float(rows.at(site).values.double().var(0).sum()) for site in sites],
         "explained variance of the SAE": [float(kept[str(site)]["explained_variance_per_dimension"]) for site in sites],
         "lens: result of step 2": [lens.get(site, nothing) for site in sites],
-        "probe: result of step 2 (R²)": [probed.get(str(site), nothing) for site in sites],
+        "probe: result of step 2 (R²)": [probed[site] for site in sites],
         "layer": [float(site.layer or 0) for site in sites],
     }
     effects = {
-        "probability": [float(cells[str(site)]["probability"]) for site in sites],
-        "accuracy": [float(cells[str(site)]["estimate"]) for site in sites],
+        # the last position of the last layer has no cell: nothing reads it
+        "probability": [float(cells[str(site)]["probability"]) if str(site) in cells else nothing for site in sites],
+        "accuracy": [float(cells[str(site)]["estimate"]) if str(site) in cells else nothing for site in sites],
     }
     return list(relate_sites(measures, effects, [site.layer or 0 for site in sites]))
 
 
-def probes(quick: bool) -> dict[str, float]:
-    """R² of the result of step 2 at every site."""
-    out = root(quick) / "probe"
-    if not (out / "probe.json").is_file():
-        common.run_command(*PROBE, *(("--limit", "150") if quick else ()), "--out", str(out.relative_to(common.ROOT)))
-    rows = json.loads((out / "probe.json").read_text())["rows"]
-    return {str(Site(**row["site"])): row["score"] for row in rows}
+def probes(rows: Activations, problems: Any, sites: list[Site]) -> dict[Site, float]:
+    """R² of the result of step 2 at every site, by ridge on other calculations."""
+    labels = label_problems(parse_target("result:2"), problems, None, 5)
+    task = prepare_task(labels, problems, ProbeSettings(control_draws=1))
+    values = {site: rows.at(site).values[labels.rows].double().numpy() for site in sites}
+    return {site: task.score(values[site])[0].value for site in sites}
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -176,7 +177,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="measure no effects")
     options = parser.parse_args()
     if options.site:
-        effects_of(Site.parse(options.site), options.quick)
+        effects_of(Site.parse(options.site), curves.Rows(options.quick), options.quick)
         return
     features, sites = over_features(options.quick), over_sites(options.quick)
     common.write(

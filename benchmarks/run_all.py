@@ -30,6 +30,7 @@ TAKES_QUICK = (
     "screen_growth.py",
     "max_t.py",
     "screen_speed.py",
+    "whole_map.py",
 )
 
 

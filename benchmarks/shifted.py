@@ -7,15 +7,19 @@ stories:confirmation, and the three splits of shifted stories. Activations of th
 runs/curves, where specialization_curves.py puts them.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import _common as common
+import numpy as np
 import specialization_curves as curves
 
 import codi_int as ci
-from codi_int.features.profiles import profile_features
+from codi_int.features.profiles import Profiles, profile_rows
 from codi_int.features.rule_table import compare_rules
 from codi_int.features.shift import OUTCOMES, alive_on, measure_shift
+from codi_int.model.hooked import CodiModel
+from codi_int.sae import SAE
 from codi_int.types import Site
 
 PAGE = common.DOCS_RESULTS / "features.md"
@@ -23,21 +27,32 @@ SITES = tuple(Site(*place) for place in ((3, 3), (10, 5), (14, 3)))
 SPLITS = ("shifted-operands", "shifted-steps", "shifted-wording")
 
 
-def rows_of(site: Site, rows: curves.Rows, quick: bool) -> list[dict[str, Any]]:
+class Shifted:
+    """Stories of a split, thought about once for all sites."""
+
+    def __init__(self, rows: curves.Rows, split: str, quick: bool) -> None:
+        self.name, self.problems = f"stories:{split}", ci.load_problems(f"stories:{split}", 150 if quick else None)
+        self.batch = rows.model.think(self.problems, capture=list(SITES), answers=True)
+        pairs = zip(self.batch.completions, self.problems, strict=True)
+        self.right = float(np.mean([ci.is_right(c.answer, problem.answer) for c, problem in pairs]))
+        print(f"{self.name}: {100 * self.right:.1f} % right", flush=True)
+
+    def profiles(self, sae: SAE, site: Site, model: CodiModel) -> Profiles:
+        found = profile_rows(sae, self.batch.at(site).values, model)
+        return replace(found, problems=self.problems, site=site, data=self.name, by_feature={})
+
+
+def rows_of(site: Site, rows: curves.Rows, splits: dict[str, Shifted]) -> list[dict[str, Any]]:
     """The ordinary problems first, then each split."""
     sae = ci.load_sae(f"codi-mini/{site}")
     profiles = {name: rows.profiles(sae, site, name) for name in ("held-out", "confirm")}
     found = compare_rules(profiles["held-out"], profiles["confirm"], band=curves.BAND).tested
     alive = alive_on(sae, rows.at(site, "train"))
     out = []
-    for split in (None, *SPLITS):
-        if split is None:
-            shifted = profiles["confirm"]
-        else:
-            problems = ci.load_problems(f"stories:{split}", 150 if quick else None)
-            shifted = profile_features(sae, rows.model, problems, site=site)
+    for split in (None, *splits):
+        shifted = profiles["confirm"] if split is None else splits[split].profiles(sae, site, rows.model)
         one = measure_shift(found, shifted, alive)
-        right = None if shifted.correct is None else float(shifted.correct.mean())
+        right = None if split is None else splits[split].right
         ratios = [m.after.difference / m.before.difference for m in one.specialists if m.after and m.before.difference]
         out.append(
             {
@@ -77,7 +92,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     options = common.arguments(__doc__).parse_args()
     rows = curves.Rows(options.quick)
-    found = [row for site in SITES[: 1 if options.quick else None] for row in rows_of(site, rows, options.quick)]
+    splits = {split: Shifted(rows, split, options.quick) for split in SPLITS}
+    found = [row for site in SITES[: 1 if options.quick else None] for row in rows_of(site, rows, splits)]
     common.write("shifted", {"rows": found}, options.quick)
     lines = table(found)
     print("\n".join(lines))

@@ -10,7 +10,7 @@ goes on. The published K are those of a model of width 2,048: K = 50, 100, 200, 
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from codi_int.sae import (
     SAEJob,
     SAETrainingConfig,
     Sparsity,
-    load_sae,
     save_sae,
     train_many,
     train_sae,
@@ -64,7 +63,7 @@ class Wanted:
 
 
 def parts() -> Mapping[str, list[Wanted]]:
-    """What each part trains; `shipped` trains nothing."""
+    """What each part trains."""
 
     def topk(site: Site, k: int, d_sae: int, seed: int, called: str = "topk", anneal: Anneal | None = None) -> Wanted:
         return Wanted(site, SAETrainingConfig(d_sae=d_sae, k=k, seed=seed, anneal=anneal), called)
@@ -84,7 +83,6 @@ def parts() -> Mapping[str, list[Wanted]]:
             for seed in SEEDS
         ],
         "l1": [l1(penalty, seed) for penalty in PENALTIES for seed in SEEDS[:1]],
-        "shipped": [],
     }
 
 
@@ -135,7 +133,7 @@ def trained(wanted: Wanted, x: torch.Tensor) -> tuple[SAE, float]:
 def read_points(quick: bool) -> dict[str, dict[str, Any]]:
     file = root(quick) / "points.jsonl"
     lines = file.read_text().splitlines() if file.is_file() else []
-    return {point["name"]: point for point in map(json.loads, lines)}
+    return {point["name"]: point for point in map(json.loads, lines) if point["part"] in parts()}
 
 
 def measure(names: Sequence[str], quick: bool) -> None:
@@ -150,19 +148,10 @@ def measure(names: Sequence[str], quick: bool) -> None:
             if name == "grid":
                 save_sae(sae, root(quick) / "saes" / wanted.name)
             keep(rows.point(sae, wanted.site, wanted.called, seconds), f"{name}/{wanted.name}", name, quick)
-        if name == "shipped":
-            for site in _few(list(_sites()), quick):
-                if f"{name}/{site}" not in known:
-                    rows = rows or Rows(quick)
-                    keep(rows.point(load_sae(f"codi-mini/{site}"), site, "topk", None), f"{name}/{site}", name, quick)
 
 
 def _few(listed: list[Any], quick: bool) -> list[Any]:
     return listed[:: max(1, len(listed) // 4)] if quick else listed
-
-
-def _sites() -> Iterator[Site]:
-    return (Site(layer, position) for layer in range(16) for position in range(7))
 
 
 def keep(point: dict[str, Any], name: str, part: str, quick: bool) -> None:

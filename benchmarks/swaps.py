@@ -18,6 +18,7 @@ import codi_int as ci
 from codi_int.features.pairs import swap_pairs
 from codi_int.features.rule_table import compare_rules
 from codi_int.interventions.edits.basic import Swap
+from codi_int.interventions.engine.clean import CleanPasses
 from codi_int.interventions.engine.controls import Controls
 from codi_int.interventions.patching.predicted_run import run_predicted
 from codi_int.interventions.patching.predictions import parse_claim, predict_answers
@@ -29,10 +30,10 @@ RUNS = common.ROOT / "runs" / "swaps"
 PLACES = ((3, 3), (6, 1), (6, 3), (6, 5), (10, 1), (10, 3), (10, 5), (14, 1), (14, 3), (14, 5))
 SITES = tuple(Site(*place) for place in PLACES)
 DATA = curves.DATA["held-out"]
-CONTROLS = 20
+CONTROLS = 6
 
 
-def run_site(site: Site, rows: curves.Rows, quick: bool) -> dict[str, Any]:
+def run_site(site: Site, rows: curves.Rows, passes: CleanPasses, quick: bool) -> dict[str, Any]:
     """The three rules at a site, its best pair, and what became of the swap."""
     sae = ci.load_sae(f"codi-mini/{site}")
     profiles = {name: rows.profiles(sae, site, name) for name in ("held-out", "confirm")}
@@ -49,6 +50,7 @@ def run_site(site: Site, rows: curves.Rows, quick: bool) -> dict[str, Any]:
     if pairs.rows and pairs.rows[0].has_power:
         best, problems = pairs.rows[0], rows.problems["held-out"]
         engine = ci.FeatureInterventionEngine(rows.model, {site: sae})
+        engine.share(passes)
         result = run_predicted(
             engine,
             Swap(best.feature, best.other),
@@ -117,10 +119,10 @@ def main() -> None:
         [] if options.page else [Site.parse(options.site)] if options.site else SITES[: 2 if options.quick else None]
     )
     missing = [site for site in wanted if not (folder / f"{site}.json").is_file()]
-    rows = curves.Rows(options.quick) if missing else None
+    rows, passes = curves.Rows(options.quick) if missing else None, CleanPasses()
     for site in missing:
         assert rows is not None
-        text = json.dumps(run_site(site, rows, options.quick))
+        text = json.dumps(run_site(site, rows, passes, options.quick))
         (folder / f"{site}.json").write_text(text)
         print(f"{site}: {text[-300:]}", flush=True)
     if options.site:

@@ -28,7 +28,7 @@ LEVELS = (
             "run_log",
         ),
         "shipped",
-        *("shown", "sites", "types", "units"),
+        *("shown", "sites", "types", "unit_files", "units"),
     },
     {"data"},
     {"model"},

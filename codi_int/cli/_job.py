@@ -17,12 +17,14 @@ from codi_int.cli import _console
 from codi_int.cli._console import note_kept, print_json, stdout, tell
 from codi_int.cli._document import NOT_PART, digest_document, make_document
 from codi_int.cli._lazy import called
+from codi_int.cli._numbers import counted
 from codi_int.cli._spelling import option_values
 from codi_int.files import prepare_folder, write_json
-from codi_int.run_folder import Run, RunFolder
+from codi_int.run_folder import UNITS_NOTE, Run, RunFolder
 
 if TYPE_CHECKING:
     from codi_int.sae.base import SAE
+    from codi_int.unit_files import UnitFiles
 
 Found = TypeVar("Found")
 Document = Mapping[str, Any]
@@ -154,6 +156,7 @@ def _work_and_keep(
             if keep is not None:
                 out.clear()
                 kept = keep(found, out.path)
+                _remove_units(out.path)
                 drawn = _tell(kept, out.path)
                 out.finish([*(kept.files or kept.names), *drawn])
     except BaseException as error:
@@ -161,6 +164,14 @@ def _work_and_keep(
         out.release()
         raise
     return found
+
+
+def _remove_units(out: Path) -> None:
+    """What only a stopped run needs is removed as soon as the whole is kept."""
+    if (out / UNITS_NOTE).is_file():
+        from codi_int.unit_files import UnitFiles  # loads numpy
+
+        UnitFiles(out).remove()
 
 
 def show(document: Callable[[], dict[str, Any]], page: Callable[[], RenderableType], as_json: bool) -> None:
@@ -185,6 +196,18 @@ def keep_on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
         if words and not words.startswith("0 "):
             note_kept(words)
         raise
+
+
+def units_of(folder: RunFolder) -> "UnitFiles | None":
+    """Where a run keeps its finished units, which `run_job` removes at its end; says how many there are already."""
+    if folder.path is None:
+        return None
+    from codi_int.unit_files import UnitFiles
+
+    files = UnitFiles(folder.path)
+    if len(files):
+        tell(f"Going on: {counted(len(files), 'unit')} of the run are finished in {folder.path}.")
+    return files
 
 
 def command_line() -> list[str]:

@@ -68,7 +68,15 @@ def open_workers(options: Any, folder: RunFolder, opener: str) -> "Iterator[Unit
         yield workers
     finally:
         crew.close()
-        folder.note(workers={"engine": options.engine, "n": n, "units": [asdict(record) for record in workers.done]})
+        folder.note(
+            workers={
+                "engine": options.engine,
+                "n": n,
+                "seconds": workers.spent,
+                "openings": workers.openings,
+                "units": [asdict(record) for record in workers.done],
+            }
+        )
 
 
 def no_folder() -> RunFolder:

@@ -11,7 +11,7 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.cli._fitting import Column, FittedTable, Page, table
-from codi_int.cli._job import Kept, run_folder, run_job
+from codi_int.cli._job import Kept, run_folder, run_job, units_of
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, interval_text, p_text, percentage, points
 from codi_int.cli._selection_pages import conclusion_words
@@ -19,7 +19,7 @@ from codi_int.cli._signature import with_options
 from codi_int.cli._tables import note_lines
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.documents import save_document
-from codi_int.run_folder import RunFolder
+from codi_int.run_folder import UNITS_NOTE, RunFolder
 
 CONFIDENCE = 0.95
 
@@ -59,7 +59,7 @@ def curve(options: CurveOptions) -> None:
         raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1,8, for example.")
     check_draws(options.draws)
     o.selection_plan(options)
-    folder = run_folder(options)
+    folder = run_folder(options, own=(UNITS_NOTE,))
     run_job(
         lambda report: _run(options, folder, report),
         document=AblationCurve.to_dict,
@@ -73,7 +73,7 @@ def curve(options: CurveOptions) -> None:
 def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationCurve":
     from codi_int.cli._sites import begin_warm, open_model, saes_for
     from codi_int.data.problems import load_problems, problems_sha256
-    from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.interventions.kept_scores import ResumingEngine
     from codi_int.interventions.screens.ranked_curves import run_ranked_curve
     from codi_int.sae.store import load_sae
 
@@ -85,7 +85,8 @@ def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationC
     sae = load_sae(name, device=options.device)
     confirmation = o.confirmation_hash(options, problems)
     folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems), **confirmation)
-    engine = FeatureInterventionEngine(model, {site: sae}, memory_budget=options.memory_budget)
+    engine = ResumingEngine(model, {site: sae}, memory_budget=options.memory_budget)
+    engine.files = units_of(folder)
     begin_warm(engine, len(problems))
     return run_ranked_curve(
         engine,

@@ -110,12 +110,12 @@ def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap"
     confirmation = o.confirmation_hash(options, problems)
     folder.claim(model=model.sha256, data=problems_sha256(problems), **confirmation)
     store = None if folder.path is None else MapStore(folder.path)
-    done = store.finished() if store else {}
+    done = {} if store is None else store.finished()
     if done:
         tell(f"Going on: {counted(len(done), 'unit')} of the map are finished in {options.out}.")
 
     def kept() -> str:
-        return f"{counted(len(store.finished()), 'unit')} of the map are kept in {options.out}" if store else ""
+        return "" if store is None else f"{counted(len(store), 'unit')} of the map are kept in {options.out}"
 
     with keep_on_interrupt(kept), open_workers(options, folder, "codi_int.cli.map:open_units") as runner:
         return run_map(
@@ -126,7 +126,7 @@ def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap"
             data=options.data,
             progress=report,
             selection=o.selection_plan(options),
-            checkpoint=MapCheckpoint(done, store.keep if store else None, runner),
+            checkpoint=MapCheckpoint(done, None if store is None else store.keep, runner),
         )
 
 
@@ -183,12 +183,8 @@ def _sites(options: MapOptions, model: "CodiModel") -> "tuple[Site, ...]":
 
 
 def _keep(found: "ThoughtMap", out: Path) -> Kept:
-    from codi_int.interventions.screens.map_store import MapStore
-
     document = found.to_dict()
-    kept = Kept(save_document(out, "map", document, _tables_of(found)), [(document, out)])
-    MapStore(out).remove()
-    return kept
+    return Kept(save_document(out, "map", document, _tables_of(found)), [(document, out)])
 
 
 def _tables_of(found: "ThoughtMap") -> dict[str, list[dict[str, Any]]]:

@@ -11,12 +11,12 @@ from codi_int.cli import _choices as c
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
-from codi_int.cli._job import Kept, command_line, run_folder, run_job
+from codi_int.cli._job import Kept, command_line, run_folder, run_job, units_of
 from codi_int.cli._patched import Found, Trial
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 from codi_int.files import write_json
-from codi_int.run_folder import RunFolder
+from codi_int.run_folder import UNITS_NOTE, RunFolder
 
 FOLDS, CONFIRMED = "folds", "confirmation.json"
 
@@ -114,7 +114,7 @@ def patch(options: PatchOptions) -> None:
             found.confirmation_words(),
         )
 
-    folder = run_folder(options)
+    folder = run_folder(options, own=(UNITS_NOTE,))
     run_job(
         lambda report: _run_both(options, sites, plan, folder, report),
         document=Found.document,
@@ -268,7 +268,7 @@ def _run_both(options: PatchOptions, sites: "Sequence[Site]", plan: _Plan, folde
     """The patch, and what the problems that confirm say of it."""
     from codi_int.cli._sites import open_model, saes_for
     from codi_int.data.problems import problems_sha256
-    from codi_int.interventions.engine.engine import FeatureInterventionEngine
+    from codi_int.interventions.kept_scores import ResumingEngine
     from codi_int.interventions.patching.claims import confirm_claims, read_claims
     from codi_int.sae.store import load_sae
 
@@ -287,7 +287,8 @@ def _run_both(options: PatchOptions, sites: "Sequence[Site]", plan: _Plan, folde
         pairs=sha256(sources.encode()).hexdigest(),
     )
     # one engine for both kinds of pairs, so that they differ in the pairs and in nothing else
-    engine = FeatureInterventionEngine(model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget)
+    engine = ResumingEngine(model, dict.fromkeys(sites, sae), memory_budget=options.memory_budget)
+    engine.files = units_of(folder)
     found = replace(_run(options, engine, sites, plan.trials, (name, report)), notes=plan.notes)
     if plan.folds:
         claims = [read_claims(found.parts(), fold) for fold in plan.folds]

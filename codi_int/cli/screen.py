@@ -314,7 +314,13 @@ def _screened(options: ScreenOptions, folder: RunFolder, stage: _Stage, done: "F
             sae_name=stage.names,
             selection=o.selection_plan(options),
             family=family,
-            checkpoint=Checkpoint(rows=done.rows, keep=stage.folder.keep if stage.folder else None, runner=runner),
+            checkpoint=Checkpoint(
+                rows=done.rows,
+                keep=stage.folder.keep if stage.folder else None,
+                counts=done.counts,
+                count=stage.folder.count if stage.folder else None,
+                runner=runner,
+            ),
             progress=report,
         )
     # one feature that fires has no order, so no rank correlation either

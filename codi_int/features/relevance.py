@@ -1,7 +1,9 @@
 """Is what is frequent, clean or readable also what matters? Rank correlations with what removing features did.
 
-Over the features of a site the features are given and the problems are drawn again: both the measure and the effect of
-every draw are those of the problems in it. Over sites, layers are drawn again.
+Over the features of a site the features are given and the problems vary: groups of calculations are left out one by
+one, and both the measure and the effect are those of the problems that stay. (Drawing problems again with replacement
+does not serve: a rare feature that is missed has neither, so that every draw agrees better than the sample.) Over
+sites, layers are drawn again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from codi_int.data.chains import cluster_problems, split_folds
 from codi_int.data.problems import as_problems
@@ -18,8 +22,7 @@ from codi_int.errors import ConfigError
 from codi_int.features.decoder import read_directions
 from codi_int.features.profiles import Profiles
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
-from codi_int.interventions.evidence.clusters import read_clusters
-from codi_int.interventions.evidence.concordance import ProblemDraws, bca_interval, rank_correlation
+from codi_int.interventions.evidence.concordance import bca_interval, rank_correlation
 from codi_int.interventions.screens.screen import Checkpoint, run_screen
 from codi_int.interventions.screens.sides import NONE, SelectionPlan
 from codi_int.progress import Progress
@@ -32,7 +35,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 SCHEMA = "codi-int/relevance@1"
-DRAWS = 1_000
+DRAWS, GROUPS = 1_000, 40
+CONFIDENCE = 0.95
+METHOD = "delete-a-group jackknife of calculations, on Fisher's z"
+_ALMOST_ONE = 1 - 1e-12
 FEWEST = 10
 """features or sites below which no correlation is worked out"""
 OVER_ALL, WHERE_FIRING, ACCURACY = "probability", "probability where it fires", "accuracy"
@@ -40,7 +46,8 @@ EFFECTS = (OVER_ALL, WHERE_FIRING, ACCURACY)
 """sizes of effects: mean change of the clean answer's probability over all problems, over those on which the feature
 fires, and mean change of accuracy"""
 OTHER_HALF = "the same effect on the other half of the problems"
-"""how far an effect can be told at all: no measure can be expected to agree with it better"""
+"""r, how far an effect on one half of the problems tells that on the other: a measure that knew the true effects could
+be expected to reach about the square root of 2 r / (1 + r)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,14 +153,21 @@ def measure_effects(
     return FeatureEffects(place, features, *columns)
 
 
-def relate_features(profiles: Profiles, effects: FeatureEffects, seed: int = 0, draws: int = DRAWS) -> Relevance:
+def relate_features(
+    profiles: Profiles,
+    effects: FeatureEffects,
+    rows: Float[Tensor, "n d_model"] | None = None,
+    seed: int = 0,
+    groups: int = GROUPS,
+) -> Relevance:
     """Rank correlations over the features of a site.
 
     Args:
         profiles: of the SAE's features, on the problems that the effects were measured on.
         effects: what removing each of them did.
-        seed: of the draws.
-        draws: times that the problems are drawn again, whole calculations.
+        rows: activations of the problems at the site; None lets the model think again.
+        seed: of the groups.
+        groups: of calculations, left out one after the other for the intervals.
 
     Raises:
         ConfigError: effects of another site or of other problems, or too few features.
@@ -170,21 +184,46 @@ def relate_features(profiles: Profiles, effects: FeatureEffects, seed: int = 0, 
             f"{len(effects.features)} features touch any problem; a rank correlation takes {FEWEST}.",
             "Take an SAE with more features that fire, or more problems.",
         )
-    parts = _Parts.of(profiles, effects)
-    sampled = ProblemDraws.make(read_clusters(cluster_problems(profiles.problems), n), draws, seed)
-    rows = []
+    parts = _Parts.of(profiles, effects, rows)
+    left_out = _leave_out(cluster_problems(profiles.problems), groups, seed)
+    found = []
     for effect in EFFECTS:
         for measure in (*parts.measures, OTHER_HALF):
             columns, statistic = parts.compare(measure, effect)
-            rows.append(RankCorrelation(measure, effect, len(effects.features), sampled.bootstrap(columns, statistic)))
+            coefficient = _jackknife(columns, statistic, left_out)
+            found.append(RankCorrelation(measure, effect, len(effects.features), coefficient))
     return Relevance(
         site=effects.site,
         sae=profiles.sae.name,
         data=profiles.data,
         n_problems=n,
         n_features=len(effects.features),
-        rows=tuple(rows),
+        rows=tuple(found),
     )
+
+
+def _leave_out(clusters: NDArray[np.int64], groups: int, seed: int) -> Floats:
+    """Which problems count: all of them, then all but each group of calculations. [1 + groups, n]"""
+    order = np.random.default_rng(seed).permutation(int(clusters.max()) + 1)
+    group = (order % min(groups, order.size))[clusters]
+    return np.vstack([np.ones(clusters.size), group != np.arange(group.max() + 1)[:, None]])
+
+
+def _jackknife(columns: Floats, statistic: Callable[[Floats], Floats], left_out: Floats) -> Estimate:
+    """A coefficient of means over problems with its interval.
+
+    Source: P. Kott, The delete-a-group jackknife, Journal of Official Statistics 17 (2001) 521-526.
+    """
+    from scipy.special import stdtrit  # Student's quantile
+
+    found = statistic(left_out @ columns / left_out.sum(1)[:, None])
+    value, others = float(found[0]), found[1:]
+    if not np.isfinite(found).all():
+        return Estimate(0.0 if not np.isfinite(value) else value, None, None, method="none: one of the two is constant")
+    z = np.arctanh(np.clip(found, -_ALMOST_ONE, _ALMOST_ONE))
+    n = others.size
+    reach = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.sqrt((n - 1) / n * ((z[1:] - z[1:].mean()) ** 2).sum()))
+    return Estimate(value, float(np.tanh(z[0] - reach)), float(np.tanh(z[0] + reach)), method=METHOD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,14 +241,14 @@ class _Parts:
     measures = ("firing rate", "mean activation", "variance explained", "lens", "probe")
 
     @classmethod
-    def of(cls, profiles: Profiles, effects: FeatureEffects) -> "_Parts":
+    def of(cls, profiles: Profiles, effects: FeatureEffects, x: Tensor | None) -> "_Parts":
         latents = np.stack([profiles.column(feature) for feature in effects.features], 1).astype(np.float64)
         model, rows = profiles.model, profiles.sae.W_dec[list(effects.features)]
         lens = [0.0] * len(rows) if model is None else [one[0].probability for one in read_directions(model, rows, 1)]
         return cls(
             fires=(latents != 0).astype(np.float64),
             size=np.abs(latents),
-            gained=_gained(profiles, effects.features),
+            gained=_gained(profiles, effects.features, x),
             effects=effects,
             fold=split_folds(profiles.problems),
             fixed={"lens": np.array(lens), "probe": read_by_probe(latents, profiles.problems)},
@@ -246,11 +285,12 @@ def _ratio(above: Floats, below: Floats) -> Floats:
 
 
 @torch.no_grad()
-def _gained(profiles: Profiles, features: Sequence[int]) -> Floats:
+def _gained(profiles: Profiles, features: Sequence[int], x: Tensor | None) -> Floats:
     """How much longer the SAE's error becomes, squared, without each feature: what it explains. [n, features]"""
-    if profiles.model is None or profiles.site is None:
-        raise ConfigError("These profiles do not know their activations.", "Make them with profile_features.")
-    x = profiles.model.think(profiles.problems, capture=[profiles.site]).at(profiles.site).values
+    if x is None:
+        if profiles.model is None or profiles.site is None:
+            raise ConfigError("These profiles do not know their activations.", "Make them with profile_features.")
+        x = profiles.model.think(profiles.problems, capture=[profiles.site]).at(profiles.site).values
     error = (x - profiles.sae.decode(profiles.latents)).double()
     rows = profiles.sae.W_dec[list(features)].double()
     latents = torch.from_numpy(np.stack([profiles.column(feature) for feature in features], 1)).double()

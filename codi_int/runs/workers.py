@@ -137,6 +137,12 @@ class Workers:
     """told of every unit, and of every worker that comes or goes"""
     done: list[UnitRecord] = field(default_factory=list)
     """units that have been done"""
+    openings: list[float] = field(default_factory=list)
+    """seconds that each worker needed until it was ready"""
+    spent: float = 0.0
+    """seconds from the start of the first worker to the last result"""
+    _began: dict[int, float] = field(default_factory=dict)
+    _first: float | None = None
     _names: dict[int, str] = field(default_factory=dict)
     _idle: set[int] = field(default_factory=set)
     _died_early: int = 0
@@ -153,16 +159,20 @@ class Workers:
     def begin(self, slot: int) -> None:
         """Start a worker."""
         self._idle.discard(slot)
+        self._began[slot] = time.perf_counter()
+        self._first = self._began[slot] if self._first is None else self._first
         self.crew.start(slot)
         self._names.setdefault(slot, "")
 
     def hears(self, report: Report) -> None:
         """Note what a report says of its worker."""
         slot = report.slot
+        self.spent = round(time.perf_counter() - (self._first or 0.0), 3)
         if report.kind == "refused":
             raise _as_error(report.value)
         if report.kind == "ready":
             self._names[slot] = f"worker {slot + 1} ({report.words})"
+            self.openings.append(round(time.perf_counter() - self._began[slot], 3))
             self.log(f"{self._names[slot]} is ready")
         if report.kind == "died":
             self._died(report)

@@ -59,7 +59,7 @@ def test_coefficients_are_scipys_of_measures_computed_plainly(looked_at):
     # on such a model hardly an answer flips: changes drawn at random serve as well
     drawn = np.random.default_rng(0).normal(size=effects.probability.shape)
     effects = replace(effects, probability=drawn, accuracy=np.sign(drawn))
-    found = relate_features(profiles, effects, draws=40)
+    found = relate_features(profiles, effects, groups=10)
     latents = profiles.sae.encode(profiles.model.think(profiles.problems, capture=[SITE]).at(SITE).values).dense()[
         :, list(effects.features)
     ]
@@ -95,7 +95,7 @@ def test_a_measure_that_is_the_effect_agrees_with_it_in_every_draw(looked_at):
     _, profiles, effects = looked_at
     fires = profiles.firing(effects.features).astype(float)
     same = replace(effects, probability=-fires, accuracy=fires)
-    found = {(row.measure, row.effect): row for row in relate_features(profiles, same, draws=40).rows}
+    found = {(row.measure, row.effect): row for row in relate_features(profiles, same, groups=10).rows}
     exact = found["firing rate", "probability"].coefficient
     assert (exact.value, exact.low, exact.high) == pytest.approx((1.0, 1.0, 1.0))
     # where it fires every feature does the same, so that nothing can be ranked

@@ -73,6 +73,10 @@ def test_a_prediction_is_claimed_by_the_exact_test_of_its_pairs() -> None:
     assert claim.p_value == pytest.approx(max(binomtest(1, 7).pvalue, 2 * 2**-4))
     some = read_claims([Part(result, MEMBERS)], frozenset(p.id for p in PROBLEMS[:10]))[PREDICTION]
     assert (some.n, some.n_gained, some.n_lost) == (10, 3, 1)
+    # in the middle, five targets of either of two sources: two flips of each of these
+    middle = patched(MEMBERS, hits=[5, 6, 10, 11], before=[])
+    some = read_claims([Part(middle, MEMBERS)], frozenset(p.id for p in PROBLEMS[5:15]))[PREDICTION]
+    assert (some.n, some.n_gained, some.p_value) == (10, 4, pytest.approx(2 * 2**-2))
 
 
 def test_sources_of_another_value_are_compared_with_those_of_the_same() -> None:

@@ -225,18 +225,18 @@ def test_strata_weigh_the_signs_that_are_flipped() -> None:
     """Two strata of unequal sizes, so that a flip counts more in one of them."""
     members, layers = np.array([1] * 4 + [0] * 16 + [1] * 10 + [0] * 10), np.repeat([1, 2], 20)
     changes = np.zeros(40)
-    changes[[0, 1, 20, 21, 22]], changes[23] = -1.0, 1.0
+    changes[[0, 20, 21, 22, 23]], changes[1] = -1.0, 1.0
     w1, w2 = 4 * 16 / 20, 10 * 10 / 20
     steps = np.array([w1 / 4, w1 / 4, w2 / 10, w2 / 10, w2 / 10, w2 / 10])
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=6)))
-    observed = abs(np.array([-1, -1, -1, -1, -1, 1]) @ steps)
+    observed = abs(np.array([-1, 1, -1, -1, -1, -1]) @ steps)
     found = contrast_accuracy(changes, members, layers)
     assert found is not None
     assert found.p_value == pytest.approx((np.abs(signs @ steps) >= observed - 1e-9).mean())
-    # all in one cluster, they have one sign between them, and any sign is as far from 0
-    alone = contrast_accuracy(changes[:20], members[:20], None, [0, 0, *range(1, 19)])
-    assert alone is not None
-    assert alone.p_value == 1.0
+    # six flips of three clusters have three signs between them
+    twos = contrast_accuracy(-(np.arange(900) < 6).astype(float), np.arange(900) < 200, None, np.arange(900) // 2)
+    assert twos is not None
+    assert twos.p_value == pytest.approx(2 * 2**-3)
 
 
 def test_intervals_of_rare_flips_cover() -> None:

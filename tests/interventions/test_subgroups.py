@@ -88,7 +88,15 @@ def test_rows_work_on_clusters() -> None:
     twice = ArmChange(flips, flips, flips != 0, flips != 0, clusters=cluster_problems(told_twice))
     # problems without steps stand alone, so these broken ones are two
     assert operation_rows(told_twice, twice)[0].p_value == operation_rows(PROBLEMS, once)[0].p_value
-    assert operation_rows(told_twice, twice)[0].n == 100
+    addition = operation_rows(told_twice, twice)[0]
+    assert addition.n == 100
+    members = [any(step.operation == "addition" for step in p.steps) for p in told_twice]
+    steps, clusters = [len(p.steps) for p in told_twice], cluster_problems(told_twice)
+    expected = contrast_accuracy(flips, members, steps, clusters)
+    assert addition.contrast is not None
+    assert expected is not None
+    assert (addition.contrast.p_value, addition.contrast.method) == (expected.p_value, expected.method)
+    assert addition.contrast.p_value != contrast_accuracy(flips, members, steps).p_value  # type: ignore[union-attr]
 
 
 def test_a_kind_of_a_single_calculation_has_a_row() -> None:

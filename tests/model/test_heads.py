@@ -1,5 +1,6 @@
 """What each attention head adds: against plain Hugging Face modules, and as a site that is read and changed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +23,22 @@ def output_of(model: Any, layer: int) -> tuple[Any, Tensor, Tensor | None]:
     return module, module.weight.T, module.bias
 
 
-def test_heads_sum_to_attn_out(model: Any, problems: list[Problem]) -> None:
+@pytest.fixture
+def with_bias(model: Any) -> Iterator[Any]:
+    """The model, with a bias where it can have one: Hugging Face draws GPT-2's as zeros."""
+    _, _, bias = output_of(model, 2)
+    if bias is None:
+        yield model
+        return
+    with torch.no_grad():
+        bias.copy_(torch.linspace(-1, 1, len(bias)))
+    yield model
+    with torch.no_grad():
+        bias.zero_()
+
+
+def test_heads_sum_to_attn_out(with_bias: Any, problems: list[Problem]) -> None:
+    model = with_bias
     cache = model.run_with_cache(problems, [RESULT, *(f"{RESULT}.{head}" for head in HEADS), ATTN_OUT]).cache
     _, _, bias = output_of(model, 2)
     whole = cache[RESULT].sum(2) + (0 if bias is None else bias)
@@ -31,9 +47,9 @@ def test_heads_sum_to_attn_out(model: Any, problems: list[Problem]) -> None:
         assert torch.equal(cache[f"{RESULT}.{head}"], cache["result", 2][:, :, head])
 
 
-def test_a_head_is_its_rows_of_the_output_matrix(model: Any, problems: list[Problem]) -> None:
+def test_a_head_is_its_rows_of_the_output_matrix(with_bias: Any, problems: list[Problem]) -> None:
     """At <bot>, where Hugging Face's own model reads the question alone."""
-    one = problems[:1]
+    model, one = with_bias, problems[:1]
     module, weight, _ = output_of(model, 2)
     seen: list[Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))

@@ -1,14 +1,14 @@
 """Features of a screen in groups: one after the other here, or spread over workers; kept as they finish."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codi_int.interventions.edits.basic import Ablate, MovableEdit
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow
-from codi_int.interventions.screens.changes import ArmChange, arm_change
+from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, arm_change
 from codi_int.interventions.screens.groups import group_by_rows, run_groups
 from codi_int.interventions.screens.judging import Measured, measure_arms
 from codi_int.interventions.screens.screen_records import ScreenRow
@@ -32,6 +32,10 @@ class Checkpoint:
     """called with everything that is finished, whenever more of it is"""
     watch: Callable[[Mapping[Key, ArmChange]], None] | None = None
     """called with what each feature of a group changed, problem by problem, before the group is kept"""
+    counts: Mapping[Site, RunCounts] = field(default_factory=dict)
+    """the work that the finished rows of each site took"""
+    count: Callable[[Mapping[Site, RunCounts]], None] | None = None
+    """called with the work of each site, this run's and that of earlier ones, before its rows are kept"""
     runner: UnitRunner | None = None
     """has groups of features done elsewhere, by workers whose tasks `group_runner` does; None for here"""
 
@@ -74,16 +78,21 @@ class ScreenWorker:
         self._checkpoint, self._progress = checkpoint, progress
         self._rows: dict[Key, ScreenRow] = {}
         self._keys: list[Key] = []
+        self._counts: dict[Site, RunCounts] = {}
 
     def run_all(self, contexts: Sequence[SiteContext], wanted: Mapping[Site, Sequence[int]]) -> list[RunCounts]:
         """Screen every site; what the checkpoint has finished is taken as it is."""
         # rows of features that nobody asked for now are dropped: they would join the family that is corrected
         done = (row for row in self._checkpoint.rows if row.feature in wanted.get(row.site, ()))
         self._rows = {(row.site, row.feature): row for row in done}
+        self._counts = {site: self._checkpoint.counts.get(site, NO_WORK) for site in wanted}
         self._keys = [(site, feature) for site, listed in wanted.items() for feature in listed]
         if self._checkpoint.runner is not None:
-            return self._spread(self._checkpoint.runner, contexts, wanted)
-        return [self._run(context, wanted[context.site], self._stage(context, contexts)) for context in contexts]
+            self._spread(self._checkpoint.runner, contexts, wanted)
+        else:
+            for context in contexts:
+                self._run(context, wanted[context.site], self._stage(context, contexts))
+        return list(self._counts.values())
 
     def rows_of(self, wanted: Mapping[Site, Sequence[int]]) -> list[ScreenRow]:
         """The rows by site and feature, whatever the order of running."""
@@ -114,10 +123,10 @@ class ScreenWorker:
         # A group counts as finished only as a whole, for its rows shared batches.
         return {(site, feature) for feature in features} <= self._rows.keys()
 
-    def _run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> RunCounts:
-        return run_groups(
+    def _run(self, context: SiteContext, wanted: Sequence[int], stage: str) -> None:
+        run_groups(
             self._groups(context, wanted),
-            score=lambda group: self._take(self.score(context, dict(group))),
+            score=lambda group: self._take(context.site, self.score(context, dict(group))),
             is_finished=lambda group: self._is_finished(context.site, [feature for feature, _ in group]),
             keep=self._keep_rows,
             advance=count_up(self._progress, stage, len(wanted)),
@@ -125,11 +134,10 @@ class ScreenWorker:
 
     def _spread(
         self, runner: UnitRunner, contexts: Sequence[SiteContext], wanted: Mapping[Site, Sequence[int]]
-    ) -> list[RunCounts]:
+    ) -> None:
         """The groups of all sites on workers, in whatever order they end."""
         units: list[Unit] = []
         advance: dict[Site, Callable[[int], None]] = {}
-        counts = []
         for context in contexts:
             site, listed = context.site, wanted[context.site]
             advance[site] = count_up(self._progress, self._stage(context, contexts), len(listed))
@@ -141,20 +149,22 @@ class ScreenWorker:
                 units.append(Unit(f"{site} features {features[0]} to {features[-1]}", GroupTask(site, features)))
 
         def keep(unit: Unit, done: GroupDone) -> None:
-            counts.append(self._take(done))
+            self._take(unit.task.site, done)
             self._keep_rows()
             advance[unit.task.site](len(unit.task.features))
 
         runner(units, keep)
-        return counts
 
-    def _take(self, done: GroupDone) -> RunCounts:
+    def _take(self, site: Site, done: GroupDone) -> RunCounts:
+        self._counts[site] = add_counts(self._counts[site], done.counts)
         if self._checkpoint.watch is not None:
             self._checkpoint.watch(done.changes)
         self._rows |= {(row.site, row.feature): row for row in done.rows}
         return done.counts
 
     def _keep_rows(self) -> None:
+        if self._checkpoint.count is not None:
+            self._checkpoint.count(self._counts)
         if self._checkpoint.keep is not None:
             # in their order, in whatever order groups end: the same bytes by whomever they are done
             self._checkpoint.keep([self._rows[key] for key in self._keys if key in self._rows], ())

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from codi_int.interventions.engine.documents import save_document
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.screen import ScreenRow
 from codi_int.records import differing_key, plain_row, table_row, unflatten
-from codi_int.types import Site
+from codi_int.types import RunCounts, Site
 
 FINISHED = "finished"
 Row = TypeVar("Row", ScreenRow, PairRow)
@@ -28,6 +28,8 @@ class Finished:
     """pairs of features"""
     elsewhere: tuple[Site, ...] = ()
     """sites that the folder holds rows of and that are not screened now"""
+    counts: Mapping[Site, RunCounts] = field(default_factory=dict)
+    """the work that the rows of each site took"""
 
     @property
     def amount(self) -> str:
@@ -63,6 +65,11 @@ class ScreenFolder:
         self._settings = {site: {**settings, "site": str(site), "sae": sae} for site, sae in saes.items()}
         # what lies in each site's file
         self._kept: dict[Site, int] = {}
+        self._counts: dict[Site, RunCounts] = {}
+
+    def count(self, counts: Mapping[Site, RunCounts]) -> None:
+        """Note the work of each site, which is written with its rows: counts are of the whole run, stopped or not."""
+        self._counts |= counts
 
     def finished(self) -> Finished:
         """What an interrupted run of the same screen has left.
@@ -77,6 +84,7 @@ class ScreenFolder:
             rows=tuple(row for part in parts for row in part.rows),
             pairs=tuple(pair for part in parts for pair in part.pairs),
             elsewhere=tuple(Site.parse(name) for name in others),
+            counts={site: counts for part in parts for site, counts in part.counts.items()},
         )
 
     def keep(self, rows: Sequence[ScreenRow], pairs: Sequence[PairRow] = ()) -> None:
@@ -86,6 +94,8 @@ class ScreenFolder:
             if len(mine) + len(together) == self._kept.get(site, 0):
                 continue
             kept = {"settings": settings, "rows": list(map(table_row, mine)), "pairs": list(map(table_row, together))}
+            if site in self._counts:
+                kept["counts"] = asdict(self._counts[site])
             write_text(self._path(site), json.dumps(kept, allow_nan=False), durable=True)
             self._kept[site] = len(mine) + len(together)
 
@@ -104,7 +114,8 @@ class ScreenFolder:
         try:
             kept = read_json_object(path, error=OutputError, remedy=remedy)
             rows = tuple(_read(ScreenRow, row) for row in kept["rows"])
-            found = Finished(rows, tuple(_read(PairRow, row) for row in kept["pairs"]))
+            counts = {site: RunCounts(**kept["counts"])} if "counts" in kept else {}
+            found = Finished(rows, tuple(_read(PairRow, row) for row in kept["pairs"]), counts=counts)
             settings = dict(kept["settings"])
         except OutputError:
             raise
