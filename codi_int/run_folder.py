@@ -296,7 +296,8 @@ def read_kept(folder: Path) -> KeptRun | None:
     documents = [*(name for name in DOCUMENTS if (folder / name).is_file()), *rows]
     parts = sorted(f"{GROWING}/{path.name}" for path in (folder / GROWING).glob("*.json"))
     beside = [Path(name).stem + end for name in documents for end in BESIDE]
-    also = [name for name in (*beside, "outcomes.parquet", "predictions.parquet") if (folder / name).is_file()]
+    beside += ["outcomes.parquet", "predictions.parquet", "report.html"]
+    also = [name for name in beside if (folder / name).is_file()]
     known = tuple(dict.fromkeys([*documents, *(also if documents else []), *parts]))
     if not (folder / MANIFEST).is_file():
         return KeptRun(known, {}, "") if known else None

@@ -54,6 +54,21 @@ class FittedTable:
         assert len(texts) == len(self._columns), (len(texts), [column.heading for column in self._columns])
         self._rows.append((texts, style))
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All of them, whatever the width."""
+        return self._columns
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The texts of its cells."""
+        return [tuple(cell.plain for cell in texts) for texts, _ in self._rows]
+
+    @property
+    def caption(self) -> str:
+        """The line below; empty for none."""
+        return self._caption
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.fit(options.max_width)[0]
 
@@ -154,7 +169,7 @@ class Page(Group):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         left_out: list[str] = []
-        for part in _parts(self):
+        for part in page_parts(self):
             if isinstance(part, FittedTable):
                 part, names = part.fit(options.max_width)
                 left_out += names
@@ -171,11 +186,11 @@ def table(*columns: str | Column, foldable: bool = False, caption: str = "") -> 
     return FittedTable(made, foldable, caption)
 
 
-def _parts(page: Group) -> Iterator[RenderableType]:
+def page_parts(page: Group) -> Iterator[RenderableType]:
     """All that a page and the pages within it hold."""
     for part in page.renderables:
         if isinstance(part, Page):
-            yield from _parts(part)
+            yield from page_parts(part)
         else:
             yield part
 

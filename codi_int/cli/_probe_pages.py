@@ -29,7 +29,7 @@ def probe_page(found: "ProbeMap") -> Page:
     whole = [row for row in found.rows if row.k is None]
     if len(whole) > 1:
         parts += ["", _grid(found, "score"), "", _grid(found, "selectivity")]
-    parts += map(Text, ["", *_conclusions(found)])
+    parts += ["", *(Text(words, style="bold") for words in _conclusions(found))]
     parts += [] if found.causal is None else ["", *_causal(found.causal)]
     env = found.environment
     method = f"{counted(found.folds, 'fold')} that share none of {found.n_clusters:,} calculations; control task: a "

@@ -106,6 +106,11 @@ COMMANDS = (
         "Draw the figures of a kept run as PNG and SVG, without running anything again, and say what they leave out.",
     ),
     Entry(
+        "report",
+        "codi_int.cli.report:report",
+        "Write what kept runs found as one HTML file: question, answer, tables, figures, problems that changed.",
+    ),
+    Entry(
         "reproduce",
         "codi_int.cli.reproduce:reproduce",
         "Run a published experiment again: every number as published, as found here, and by a method that says how "

@@ -108,7 +108,8 @@ def stop_page(found: "EarlyStopping") -> Page:
     method += "helped most by: the largest of a group's changes, which makes its own interval too kind"
     footer = Text(f"{method}\n{fixed(env.seconds, 1)} s on {counted(env.threads, 'thread')}", style="dim")
     parts: list[RenderableType] = [head, "", _overall(found), *_explained(found)]
-    parts += ["", _shares(found), "", _jumps(found), *map(Text, ["", *_conclusions(found)])]
+    parts += ["", _shares(found), "", _jumps(found), ""]
+    parts += [Text(words, style="bold") for words in _conclusions(found)]
     return Page(*parts, *note_lines(found.notes), "", footer)
 
 

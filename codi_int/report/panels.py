@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codi_int.report.style import GREY, PALE, SIGNED
+from codi_int.report.style import GREY, INK_ON_BRIGHT, INK_ON_DARK, PALE, SIGNED
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -117,7 +117,7 @@ def _ink(image: "matplotlib.image.AxesImage", value: float) -> str:
     """Black or white, whichever can be read on the colour of `value`."""
     red, green, blue, _ = np.asarray(image.to_rgba(np.array([value]))).reshape(-1, 4)[0]
     # luma of ITU-R BT.601: green counts most, for eyes see it brightest
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < DARK else "black"
+    return INK_ON_DARK if 0.299 * red + 0.587 * green + 0.114 * blue < DARK else INK_ON_BRIGHT
 
 
 def zero_line(axis: "matplotlib.axes.Axes", vertical: bool = True) -> None:

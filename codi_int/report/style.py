@@ -5,6 +5,7 @@ import io
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -66,6 +67,8 @@ LOOK = {
     "svg.hashsalt": "codi-int",
     "svg.fonttype": "path",
 }
+INK_ON_BRIGHT, INK_ON_DARK = "#010101", "#fefefe"
+"""of what stands on a coloured cell: not quite black and white, which take the colours of a page that shows them"""
 CHARACTERS_PER_INCH, TITLE_CHARACTERS_PER_INCH = 19.0, 11.8
 """of a caption and of a title, in their sizes"""
 
@@ -128,12 +131,38 @@ def new_figure(
     return figure
 
 
+_COLLECTED: "ContextVar[dict[str, str] | None]" = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collect_figures() -> Iterator[dict[str, str]]:
+    """Within the block figures are written nowhere; yields what takes the SVG of each, letters as text, by its name."""
+    collected: dict[str, str] = {}
+    before = _COLLECTED.set(collected)
+    try:
+        yield collected
+    finally:
+        _COLLECTED.reset(before)
+
+
+def _svg_text(figure: "matplotlib.figure.Figure") -> str:
+    from matplotlib import rc_context
+
+    file = io.StringIO()
+    with look(), rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return file.getvalue()
+
+
 def write_figure(figure: "matplotlib.figure.Figure", out: str | Path, name: str) -> list[Path]:
     """Write `name`.png and `name`.svg into the folder `out`, made where missing. The same figure gives the same bytes.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
+    if (collected := _COLLECTED.get()) is not None:
+        collected[name] = _svg_text(figure)
+        return []
     folder = Path(out)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with look():

@@ -204,7 +204,7 @@ def _find_problems(
     runs: Sequence[Result], shared: Sequence[str], given: ProblemsLike | None
 ) -> tuple[list[Problem] | None, tuple[str, ...]]:
     """The problems of both, where they are at hand and what the runs saw; and what to say where they are not."""
-    tables = [_problems_of(run, given) for run in runs]
+    tables = [problems_of(run, given) for run in runs]
     same_data = runs[0].environment.data_sha256 == runs[1].environment.data_sha256
     if same_data and None in tables:
         note = f"{runs[0].experiment.data} is not at hand as it was, so each problem is a cluster of its own."
@@ -226,7 +226,7 @@ def _find_problems(
     return [one[name] for name in shared], ()
 
 
-def _problems_of(run: Result, given: ProblemsLike | None) -> Sequence[Problem] | None:
+def problems_of(run: Result, given: ProblemsLike | None = None) -> Sequence[Problem] | None:
     """What a run ran on; None where that cannot be had any more."""
     if given is not None:
         found = as_problems(given)

@@ -219,6 +219,7 @@ def test_a_folder_of_other_sites_goes_on_with_the_common_ones_and_says_so(
     begun = run(*given, "--layer", "1", "--position", "3,4", "--out", str(tmp_path / "kept"))
     assert begun.code == 0, begun.err
     assert sorted(path.name for path in (tmp_path / "kept" / "finished").iterdir()) == ["L1.P4.json", "L2.P3.json"]
+    written = (tmp_path / "kept" / "finished" / "L1.P4.json").stat().st_mtime_ns
     ran = run("screen", "--layer", "1", *given[3:], "--position", "4", "--out", str(tmp_path / "kept"))
     assert ran.code == 0, ran.err
     assert "Going on: 3 features are finished" in ran.err
@@ -228,7 +229,9 @@ def test_a_folder_of_other_sites_goes_on_with_the_common_ones_and_says_so(
     assert notes[first + 1].startswith("Rows of common sites are taken; the others stay in the folder")
     document = json.loads(ran.out)
     assert document["rows"] == alone["rows"]
-    assert document["counts"]["suffix_rows"] == 0
+    # counts are of the whole run, and its one file was not written again: nothing was run
+    assert document["counts"] == alone["counts"]
+    assert (tmp_path / "kept" / "finished" / "L1.P4.json").stat().st_mtime_ns == written
     manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text())
     assert "finished/L2.P3.json" in manifest["files"]
     # and an SAE that was trained anew since is another screen's

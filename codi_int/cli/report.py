@@ -1,0 +1,75 @@
+"""`codi-int report`: what kept runs found, as one HTML file that needs nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codi_int.cli import _options as o
+
+if TYPE_CHECKING:
+    from codi_int.report.html.blocks import ReportPage, RunReport
+
+NAME = "report.html"
+STAGE = "runs read"
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders that --out has kept; of several, one page shows them side by side.")
+    ],
+    out: Annotated[
+        Path | None,
+        o.output(metavar="FOLDER", help="Folder for report.html.  [default: the run's own; of several it is needed]"),
+    ] = None,
+    as_json: o.Json = False,
+) -> None:
+    """Write what kept runs found as one HTML file: question, answer, tables, figures, problems that changed.
+
+    Example: codi-int report runs/screen
+    """
+    from codi_int.cli._console import print_json, progress
+    from codi_int.errors import ConfigError
+    from codi_int.files import write_text
+    from codi_int.report.literal import show_controls
+
+    if out is None and len(runs) > 1:
+        raise ConfigError(
+            f"A report of several runs ({len(runs)}) belongs to none of their folders, and --out is missing.",
+            "Write --out and a folder for it.",
+        )
+    # said before what draws is loaded, which takes a second or more by itself
+    with progress(f"writing the report of {', '.join(map(str, runs))}") as shown:
+        from codi_int.cli._report_runs import reports_of
+        from codi_int.report.html.render import render_report
+
+        made: list[RunReport] = []
+        for number, run in enumerate(runs):
+            shown.show(STAGE, number, len(runs), f"now {run}")
+            made += reports_of(run, f"run{number + 1}")
+        own = runs[0] if runs[0].is_dir() else runs[0].parent
+        file = write_text((own if out is None else out) / NAME, render_report(page_of_runs(made)))
+    if as_json:
+        print_json({"schema": "codi-int/report@1", "files": [str(file)], "runs": [one.title for one in made]})
+        return
+    typer.echo(show_controls(str(file)))
+
+
+def page_of_runs(made: "Sequence[RunReport]") -> "ReportPage":
+    """One page of them: of several, their answers side by side come first."""
+    from codi_int.report.html.blocks import Cell, ReportPage, TableBlock
+
+    if len(made) == 1:
+        return ReportPage(made[0].title, made)
+    rows = [
+        [Cell(one.title, f"#{one.key}"), Cell(one.conclusion or "-"), Cell(" ".join(one.answers)), Cell(_about(one))]
+        for one in made
+    ]
+    headings = ("run", "conclusion", "answer", "condition")
+    overview = TableBlock(headings, rows, frozenset(range(len(headings))), caption="the runs side by side")
+    return ReportPage(f"{len(made)} runs", made, overview)
+
+
+def _about(one: "RunReport") -> str:
+    return one.conditions[0] if one.conditions else ""
