@@ -26,10 +26,12 @@ def reproduce(model: CodiModel, plan: ReproductionPlan, progress: Progress | Non
     # here and not above: either kind loads what the other does without
     if plan.experiment.kind == "dictionaries":
         from codi_int.runs.reproduce_dictionaries import run_dictionaries as run
+    elif plan.experiment.kind == "ablations":
+        from codi_int.runs.reproduce_ablations import run_ablations as run
     else:
         raise ConfigError(
             f"{plan.experiment.name} is of kind {plan.experiment.kind!r}, which is not known here.",
-            "It is dictionaries.",
+            "It is dictionaries or ablations.",
         )
     started = time.perf_counter()
     place: AbstractContextManager[str | Path] = TemporaryDirectory() if plan.out is None else nullcontext(plan.out)

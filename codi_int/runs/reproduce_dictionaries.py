@@ -17,6 +17,7 @@ from codi_int.proportions import wilson_interval
 from codi_int.runs.published import PublishedNumbers, published_numbers
 from codi_int.runs.reproduction import Honest, Line, ReproductionPlan
 from codi_int.sae.activations import HELD_OUT, activations
+from codi_int.sae.base import SAE
 from codi_int.sae.grid import SweepGrid, SweepRow
 from codi_int.sae.recipe import SAETrainingConfig
 from codi_int.sae.site_sweep import SweepCallbacks, SweepPlan, sweep_sites
@@ -31,6 +32,9 @@ MEASURES = (
     ("dead features", "%", "dead_percent"),
 )
 """measure, unit, and the quantity's name in published.csv"""
+TESTED = "tested rule, confirmed on other problems, untestable features counted as none; Wilson over features"
+HELD_OUT_FOLDER, CONFIRMING_FOLDER = Path("activations") / HELD_OUT, Path("activations") / "confirming"
+"""where activations lie within the folder of a run"""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def run_dictionaries(
         what was trained, and the lines of the tables.
     """
     wanted = read_wanted(plan, model.d_model, model.n_layers)
-    trained = _train(model, plan, wanted, folder, progress)
+    trained = train_wanted(model, plan, wanted, folder, progress)
     numbers = published_numbers()
     lines: list[Line] = []
     tables: dict[str, RuleComparison] = {}
@@ -128,7 +132,7 @@ def run_dictionaries(
     return settings, tuple(lines)
 
 
-def _train(
+def train_wanted(
     model: CodiModel, plan: ReproductionPlan, wanted: Sequence[Wanted], folder: Path, progress: Progress | None
 ) -> dict[tuple[Site, int, int], list[SweepRow]]:
     """Every dictionary with every seed, size by size; what lies in the folder is not trained again."""
@@ -173,16 +177,43 @@ def _rules(
 ) -> RuleComparison:
     """The three rules of specialization on the first seed's dictionary."""
     sae = load_sae(row.folder, device=str(model.device))
-    sites = tuple(dict.fromkeys(wanted.site for wanted in read_wanted(plan, model.d_model, model.n_layers)))
 
-    def profiles(problems: Sequence[Problem], name: str) -> Profiles:
-        told = rename_stage(progress, f"{name} thoughts")
-        values = activations(model, problems, sites, folder=folder / "activations" / name, progress=told).at(one.site)
-        found = profile_rows(sae, values.values.to(model.device))
-        return replace(found, problems=problems, site=one.site, data=plan.data, model=model, by_feature={})
+    def profiles(problems: Sequence[Problem], data: str, place: Path) -> Profiles:
+        sites = [wanted.site for wanted in read_wanted(plan, model.d_model, model.n_layers)]
+        return profile_kept(model, sae, one.site, (problems, data), folder / place, sites=sites, progress=progress)
 
-    confirming = None if plan.confirming is None else profiles(plan.confirming, "confirming")
-    return compare_rules(profiles(plan.problems, HELD_OUT), confirming)
+    confirming = None
+    if plan.confirming is not None:
+        confirming = profiles(plan.confirming, "confirming", CONFIRMING_FOLDER)
+    return compare_rules(profiles(plan.problems, plan.data, HELD_OUT_FOLDER), confirming)
+
+
+def profile_kept(
+    model: CodiModel,
+    sae: SAE,
+    site: Site,
+    named: tuple[Sequence[Problem], str],
+    folder: Path,
+    sites: Sequence[Site] = (),
+    progress: Progress | None = None,
+) -> Profiles:
+    """The features of an SAE on problems whose activations lie in a folder, or are to lie there.
+
+    Args:
+        model: whose thoughts.
+        sae: whose features.
+        site: where it reads.
+        named: problems and their name.
+        folder: of their activations.
+        sites: all that the capture holds, where it is of more than this one.
+        progress: called with (stage, done, total).
+    """
+    problems, data = named
+    told = rename_stage(progress, f"{folder.name} thoughts")
+    wanted = tuple(dict.fromkeys([*sites, site]))
+    values = activations(model, problems, wanted, folder=folder, progress=told).at(site).values
+    found = profile_rows(sae, values.to(model.device))
+    return replace(found, problems=problems, site=site, data=data, model=model, by_feature={})
 
 
 def _quality(report: str, one: Wanted, rows: Sequence[SweepRow], numbers: PublishedNumbers) -> Iterator[Line]:
@@ -220,7 +251,7 @@ def _specialists(report: str, one: Wanted, table: RuleComparison, numbers: Publi
             published_n=said[1] if said else None,
             here=_percent(hits, mine),
             here_n=len(mine),
-            honest=_share(window.rows(tested.rows), "tested rule, confirmed on other problems; Wilson over features"),
+            honest=_share(window.rows(tested.rows), TESTED),
         )
         yield Line(
             subject=one.name,
@@ -252,7 +283,7 @@ def _specialists(report: str, one: Wanted, table: RuleComparison, numbers: Publi
         unit="%",
         here=_percent(everything, published.rows),
         here_n=len(published.rows),
-        honest=_share(tested.rows, "tested rule, confirmed on other problems; Wilson over features"),
+        honest=_share(tested.rows, TESTED),
     )
 
 

@@ -2,25 +2,34 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import fisher_exact, hypergeom
 
 from codi_int.cli.reproduce import reproduction_page
+from codi_int.data.answers import is_right
+from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.features.rule_table import RuleComparison
 from codi_int.features.specialization_records import RULES, Specialization, SpecializationRow
+from codi_int.interventions.screens.screen_records import ScreenRow
+from codi_int.model.loading import load_model
+from codi_int.records import ArmEffect, Estimate
 from codi_int.runs.published import experiments, load_experiment, published_numbers
+from codi_int.runs.reproduce_ablations import _group
 from codi_int.runs.reproduce_dictionaries import Wanted, Window, _compare, _specialists, read_wanted, scaled_site
 from codi_int.runs.reproduction import Honest, Line, Reproduction, ReproductionPlan
+from codi_int.sae.store import load_sae
 from codi_int.types import Site
 from tests.cli.test_golden_pages import rendered
 
-NAMES = ("activation-patterns", "dictionary-scaling", "k50-specialization", "topk-grid")
+NAMES = ("activation-patterns", "causal-validation", "dictionary-scaling", "k50-specialization", "topk-grid")
 
 
 def plan(name: str) -> ReproductionPlan:
@@ -218,3 +227,63 @@ def test_a_wrong_name_is_two_lines(run: Callable) -> None:
     ran = run("reproduce", "k51")
     assert ran.code == 2
     assert ran.err.startswith("codi-int: There is no published experiment 'k51'.\nName one of activation-patterns, ")
+
+
+def change_by_hand(shelf, folder: Path, feature: int) -> float:
+    """Change of accuracy, in points, where a plain hook takes the feature's part out of the residual."""
+    sae, model, problems = load_sae(next(folder.rglob("d16_k*"))), load_model(shelf.model), load_problems(shelf.data)
+    site = Site(3, 3)
+
+    def hook(resid: torch.Tensor, context: object) -> torch.Tensor:
+        latents = sae.encode(resid).dense()
+        return resid - latents[:, [feature]] * sae.W_dec[feature]
+
+    clean = model.answer(problems)
+    with model.hooks({site: hook}):
+        edited = model.answer(problems)
+    right = [
+        [is_right(one.answer, p.answer) for one, p in zip(some, problems, strict=True)] for some in (clean, edited)
+    ]
+    return 100 * (sum(right[1]) - sum(right[0])) / len(problems)
+
+
+def test_ablations(run: Callable, shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frequent and rare features of a small dictionary; every change is that of a plain hook."""
+    committed = load_experiment("causal-validation")
+    assert committed.settings["features"] == 20
+    small = {"name": "small", "site": "L14.P3", "k": 4, "d_sae": 16}
+    settings = {**committed.settings, "k": "as-published", "features": 2, "dictionaries": [small]}
+    monkeypatch.setattr("codi_int.runs.published.load_experiment", lambda name: replace(committed, settings=settings))
+    words = ("reproduce", "causal-validation", "--model", shelf.model, "--data", shelf.data, "--train-data", shelf.data)
+    ran = run(*words, "--epochs", "1", "--out", str(tmp_path / "run"), "--json")
+    assert ran.code == 0, ran.err
+    lines = json.loads(ran.out)["lines"]
+    subjects = list(dict.fromkeys(line["subject"] for line in lines))
+    assert subjects[:2] == ["the 2 most frequent", "the 2 rarest"]
+    features = [line for line in lines if line["measure"].startswith("feature ")]
+    assert len(features) == 4
+    rates = [float(re.findall(r"([\d.]+) %", line["measure"])[0]) for line in features]
+    assert rates == sorted(rates, reverse=True)
+    for line in features[:2]:
+        feature = int(line["measure"].split()[1].rstrip(","))
+        assert line["here"] == pytest.approx(change_by_hand(shelf, tmp_path / "run", feature))
+        assert line["honest"]["low"] <= line["honest"]["value"] <= line["honest"]["high"]
+
+
+def screen_row(feature: int, value: float, low: float, high: float) -> ScreenRow:
+    accuracy = Estimate(value, low, high, p_value=0.01, p_adjusted=0.02)
+    effect = ArmEffect(accuracy=accuracy, logprob=accuracy, n_touched=9, n_broken=1, n_fixed=0, n_answer_changed=1)
+    return ScreenRow(site=Site(14, 3), feature=feature, firing_rate=0.5, edit_size=1.0, effect=effect)
+
+
+def test_forecasts_are_counted_by_estimate_and_by_interval() -> None:
+    """Of three features two lose ten points by their estimate, and one of them by its whole interval."""
+    rows = [screen_row(1, -0.3, -0.4, -0.2), screen_row(2, -0.11, -0.2, -0.01), screen_row(3, -0.05, -0.1, 0.0)]
+    forecast = {"least_points": -100, "most_points": -10}
+    first, *each = _group("top", rows, forecast, 1495)
+    assert (first.published, first.here) == (3, 2)
+    assert first.honest is not None
+    assert first.honest.value == 1
+    assert [one.here for one in each] == pytest.approx([-30, -11, -5])
+    assert each[0].honest is not None
+    assert (each[0].honest.low, each[0].honest.n, each[0].honest.p_value) == (-40, 1495, 0.02)
