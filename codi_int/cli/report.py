@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 
 if TYPE_CHECKING:
     from codi_int.report.html.blocks import ReportPage, RunReport
 
-NAME = "report.html"
+NAME, FEATURES = "report.html", "features.html"
 STAGE = "runs read"
 
 
@@ -23,10 +24,26 @@ def report(
         Path | None,
         o.output(metavar="FOLDER", help="Folder for report.html.  [default: the run's own; of several it is needed]"),
     ] = None,
+    features: Annotated[
+        bool,
+        o.what("--features", help="Show every feature of an SAE, given by name or folder, or of a kept screen of one."),
+    ] = False,
+    data: Annotated[
+        str, o.where(metavar="NAME", help="Problems for --features.", autocompletion=_complete.data)
+    ] = "stories:validation",
+    limit: Annotated[
+        int | None,
+        o.where(parser=o.whole("--limit", least=1), metavar="N", help="At most so many of them.  [default: all]"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        o.where(metavar="NAME", help="Model for --features.  [default: the one that the SAE or screen names]"),
+    ] = None,
     as_json: o.Json = False,
 ) -> None:
     """Write what kept runs found as one HTML file: question, answer, tables, figures, problems that changed.
 
+    With --features all features of an SAE, each with an address such as #L10.P5/121.
     Example: codi-int report runs/screen
     """
     from codi_int.cli._console import print_json, progress
@@ -34,6 +51,9 @@ def report(
     from codi_int.files import write_text
     from codi_int.report.literal import show_controls
 
+    if features:
+        _feature_dashboard(runs, out, (data, limit, model), as_json)
+        return
     if out is None and len(runs) > 1:
         raise ConfigError(
             f"A report of several runs ({len(runs)}) belongs to none of their folders, and --out is missing.",
@@ -73,3 +93,28 @@ def page_of_runs(made: "Sequence[RunReport]") -> "ReportPage":
 
 def _about(one: "RunReport") -> str:
     return one.conditions[0] if one.conditions else ""
+
+
+def _feature_dashboard(
+    runs: "Sequence[Path]", out: Path | None, asked: tuple[str, int | None, str | None], as_json: bool
+) -> None:
+    """Write the dashboard of one SAE; `asked` are the problems, how many of them, and the model."""
+    from codi_int.cli._console import print_json, progress, warnings_on_stderr
+    from codi_int.errors import ConfigError
+    from codi_int.files import write_text
+    from codi_int.report.literal import show_controls
+
+    if len(runs) > 1:
+        raise ConfigError(f"--features shows one SAE, got {len(runs)}.", "Give one, and the others by themselves.")
+    if out is None and not runs[0].is_dir():
+        raise ConfigError(f"{runs[0]} is no folder to write to, and --out is missing.", "Write --out and a folder.")
+    with warnings_on_stderr(), progress() as shown:
+        from codi_int.cli._feature_report import feature_page
+        from codi_int.report.html.render import render_report
+
+        page = feature_page(runs[0], *asked, shown)
+        file = write_text((runs[0] if out is None else out) / FEATURES, render_report(page))
+    if as_json:
+        print_json({"schema": "codi-int/report@1", "files": [str(file)], "features": len(page.features)})
+        return
+    typer.echo(show_controls(str(file)))

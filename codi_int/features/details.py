@@ -119,7 +119,7 @@ def describe_feature(profiles: Profiles, feature: int, top: int = 5) -> FeatureD
         model="" if model is None else model.name,
         sae=profiles.sae.name,
         data=profiles.data,
-        top=_top_problems(profiles, column, top),
+        top=top_problems(profiles, column, top),
         groups=activation_groups(profiles, column),
         promotes=() if model is None else read_directions(model, row, top)[0],
         suppresses=() if model is None else read_directions(model, -row, top)[0],
@@ -166,7 +166,14 @@ def _group(one: Property, n: int, n_firing: int, *, total: float, fires: int, of
     )
 
 
-def _top_problems(profiles: Profiles, column: NDArray[np.float32], top: int) -> tuple[TopProblem, ...]:
+def top_problems(profiles: Profiles, column: NDArray[np.float32], top: int) -> tuple[TopProblem, ...]:
+    """Where a feature fires most strongly, by magnitude.
+
+    Args:
+        profiles: whose problems.
+        column: its latent on each of them. [n]
+        top: how many at most.
+    """
     # stable: of equal activations the first problem comes first
     order = np.argsort(-np.abs(column), kind="stable")[:top].tolist()
     rows = [i for i in order if column[i] != 0 and i < len(profiles.problems)]

@@ -119,6 +119,40 @@ class RunReport:
 
 
 @dataclass(frozen=True)
+class TopExample:
+    """A problem on which a feature fires strongly."""
+
+    problem_id: str
+    """of the problem"""
+    activation: str
+    """the latent, with its sign"""
+    question: str
+    """its text"""
+    steps: Sequence[str]
+    """the written calculation"""
+    answer: str
+    """the true one"""
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """One feature of an SAE."""
+
+    address: str
+    """within the page: `L10.P5/121`"""
+    title: str
+    """what it is called"""
+    facts: Sequence[tuple[str, str]]
+    """what is known of it, and under which name"""
+    histogram: str
+    """from `histogram_svg`: nothing in it comes from outside unescaped"""
+    examples: Sequence[TopExample]
+    """the strongest first"""
+    neighbours: Sequence[Cell]
+    """features like it, each with its address"""
+
+
+@dataclass(frozen=True)
 class ReportPage:
     """A page of one run, or of several."""
 
@@ -130,3 +164,5 @@ class ReportPage:
     """the runs side by side, where they are several"""
     notes: Sequence[str] = field(default=())
     """on the page as a whole"""
+    features: Sequence[FeatureBlock] = ()
+    """of a dashboard"""
