@@ -153,7 +153,9 @@ class RunFolder:
             self._write([], finished=False)
         elif not kept.finished and not self._force:
             self._started = kept.started or self._started  # it goes on, and began when it first began
-        self.log.begin(self.path, anew=kept is not None and self._force)
+        if kept is None or not self._force:
+            self.log.begin(self.path, anew=False)
+        # else the other run is whole, its log with it, until its files go: lines wait for `clear` or `finish`
         self.log(f"{shlex.join(self._run.words) or self._run.command} (process {os.getpid()} on {gethostname()})")
 
     def note(self, **more: Any) -> None:
@@ -184,11 +186,13 @@ class RunFolder:
         for folder in sorted({(self.path / name).parent for name in kept.files} - {self.path}, reverse=True):
             with suppress(OSError):  # files that are none of the run's are in it
                 folder.rmdir()
+        self.log.begin(self.path, anew=not self.log.begun)
 
     def finish(self, files: Iterable[str]) -> None:
         """Write the manifest of a run whose files are all there; the last thing a run does."""
         if self.path is not None:
-            self.log.begin(self.path, anew=False)  # of a run that claims nothing, such as an import, only here
+            # of a run that replaces another one, or claims nothing, such as an import, only here
+            self.log.begin(self.path, anew=self._force and not self.log.begun)
             self.log("finished")
             self._write([*files, LOG], finished=True)
 

@@ -79,8 +79,13 @@ def test_the_log_of_a_run_that_is_replaced_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
     first.log("of the first")
     first.finish(["result.json"])
-    begun(tmp_path, Run("swap", words=("codi-int", "swap")), force=True)
-    assert "of the first" not in (tmp_path / LOG).read_text()
+    second = begun(tmp_path, Run("swap", words=("codi-int", "swap")), force=True)
+    assert "of the first" in (tmp_path / LOG).read_text()  # its results are there as long
+    second.log("of the second")
+    second.finish(["result.json"])
+    log = (tmp_path / LOG).read_text()
+    assert "of the first" not in log
+    assert log.count("codi-int swap") == log.count("of the second") == log.count("finished") == 1
 
 
 def test_folders_and_documents_of_later_releases_are_refused_in_two_lines(tmp_path: Path) -> None:
