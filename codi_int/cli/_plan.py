@@ -86,6 +86,7 @@ def plan_page(plan: "RunPlan", folder: RunFolder, without: str = "") -> Page:
     out.add_row("seconds", amount(plan.seconds), f"{parts}, other {amount(plan.other_seconds)}")
     sample = "all problems" if whole else f"{counted(plan.n_probed, 'problem')}, spread over all,"
     counted_rows = "rows are counted" if whole else "rows are scaled from there"
-    words = f"From {sample} run here in {amount(plan.probe_seconds)} s: {counted_rows}; seconds are of one process, without loading."
+    words = f"From {sample} run here in {amount(plan.probe_seconds)} s: {counted_rows}; "
+    words += "seconds are of one process, without loading."
     kept = "" if folder.path is None else f" Kept in {folder.path}: the run there is held against it."
     return Page(head, "", out, "", Text(f"{words}{' ' if without else ''}{without}{kept}", style="dim"))
