@@ -1,5 +1,6 @@
 """The published reports against themselves: the arithmetic, by other ways than the script's, and the page."""
 
+import csv
 import importlib.util
 import re
 import sys
@@ -124,3 +125,17 @@ def test_every_number_stands_in_its_report(script: ModuleType) -> None:
         if not any(re.search(rf"(?<![\d.]){re.escape(form)}(?!\d)", texts[report]) for form in forms):
             missing.append((report, quantity, *rest, value))
     assert not missing
+
+
+def test_sections_of_kept_runs_hold_the_numbers_of_their_tables() -> None:
+    """Every kept table beside the page, read again: its published and found numbers stand in the section."""
+    page = PAGE.read_text(encoding="utf-8")
+    tables = sorted((ROOT / "docs" / "results" / "reproductions").glob("*.csv"))
+    assert tables
+    for table in tables:
+        section = page.split(f"$ codi-int reproduce {table.stem} ")[1].split("```")[0]
+        with table.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                for name in ("published", "here", "honest_value"):
+                    if row[name] and row["unit"]:
+                        assert f"{round(float(row[name]) + 0.0, 1):.1f}".replace("-0.0", "0.0") in section, row

@@ -18,6 +18,7 @@ from codi_int.data.problems import load_problems
 from codi_int.errors import ConfigError
 from codi_int.features.rule_table import RuleComparison
 from codi_int.features.specialization_records import RULES, Specialization, SpecializationRow
+from codi_int.interventions.screens.confirmed import Confirmation
 from codi_int.interventions.screens.screen_records import ScreenRow
 from codi_int.model.loading import load_model
 from codi_int.records import ArmEffect, Estimate
@@ -287,3 +288,24 @@ def test_forecasts_are_counted_by_estimate_and_by_interval() -> None:
     assert [one.here for one in each] == pytest.approx([-30, -11, -5])
     assert each[0].honest is not None
     assert (each[0].honest.low, each[0].honest.n, each[0].honest.p_value) == (-40, 1495, 0.02)
+
+
+def test_what_was_selected_is_told_by_the_problems_that_confirm() -> None:
+    again = Estimate(-0.05, -0.1, 0.02, p_value=0.2, p_adjusted=0.3)
+    confirmation = Confirmation(
+        n=700,
+        n_broken=40,
+        n_fixed=5,
+        accuracy=again,
+        logprob=again,
+        confirmed=False,
+        confirmed_logprob=None,
+        power=0.9,
+    )
+    row = replace(screen_row(1, -0.3, -0.4, -0.2), confirmation=confirmation)
+    first, line = _group("top", [row], {"least_points": -100, "most_points": -10}, 1495)
+    assert (first.here, line.here) == (1, pytest.approx(-30))
+    assert line.honest is not None
+    assert (line.honest.value, line.honest.high, line.honest.n, line.honest.p_value) == (-5, 2, 700, 0.3)
+    assert first.honest is not None
+    assert first.honest.value == 0
