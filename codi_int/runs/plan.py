@@ -29,7 +29,7 @@ from codi_int.types import Problem, Site
 SCHEMA = "codi-int/plan@1"
 PROBED = 64
 """problems that are run for an estimate; where there are no more, rows are counted and not estimated"""
-TIMED = 16
+TIMED = 64
 """features of a site whose arms are run for the clock"""
 WARMING = 4
 """problems that are run before the clock starts: the first products of a process take longer"""

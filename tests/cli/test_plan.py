@@ -10,9 +10,9 @@ import pytest
 def words_of(name: str, shelf) -> list[str]:
     feature = str(shelf.living)
     own = {
-        "ablate": ["ablate", "--feature", feature, "--controls", "3", "--directions", "1"],
+        "ablate": ["ablate", "--feature", feature, "--controls", "2", "--directions", "1"],
         "mean": ["ablate", "--feature", feature, "--mode", "mean", "--controls", "0"],
-        "amplify": ["amplify", "--feature", feature, "--factor", "2,5", "--controls", "2"],
+        "amplify": ["amplify", "--feature", feature, "--factor", "2,5", "--controls", "0"],
         "screen": ["screen", "--confirm", "none"],
     }[name]
     return [*own, "--layer", "2", "--model", shelf.model, "--data", shelf.data]
