@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import chain
 from typing import Any
 
@@ -139,7 +139,9 @@ def plan_edits(
             arm = engine.plan(context, table)
             sets = engine.control_arms(context, table, arm, controls, seed)
             plans = [arm, engine.reconstruction(context, table), *chain.from_iterable(sets.values())]
-            probe.arms += len(plans)
+            # all that were asked for: an edit that touches nothing here may have its controls on all problems
+            whole_run = len(probe.chosen) == len(probe.problems)
+            probe.arms += len(plans) if whole_run else 2 + sum(map(int, astuple(controls)))
             probe.rows += (rows := sum(len(plan.rows) for plan in plans))
             seconds = _seconds(lambda c=context, p=plans: engine.score(c, p))  # type: ignore[misc]
             whole = _seconds(lambda e=edit: engine.run(e, probe.chosen, seed, controls))  # type: ignore[misc]
