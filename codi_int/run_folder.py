@@ -42,6 +42,8 @@ BESIDE = (".parquet", ".csv", ".png", ".svg")
 """endings of the files that lie beside a document under its name"""
 NOT_HASHED = (".safetensors", LOG)
 """weights and activations: gigabytes, and their own sidecars say what they are; a log may go on"""
+PLAN = "plan.json"
+"""what `--plan` expects of the run that a folder is for; goes into its manifest"""
 LOCK = ".lock"
 """held by whoever writes to the folder; its text says who that is"""
 LONGEST_NAME = 255
@@ -157,6 +159,16 @@ class RunFolder:
             self.log.begin(self.path, anew=False)
         # else the other run is whole, its log with it, until its files go: lines wait for `clear` or `finish`
         self.log(f"{shlex.join(self._run.words) or self._run.command} (process {os.getpid()} on {gethostname()})")
+
+    @property
+    def digest(self) -> str:
+        """Of the experiment; empty where the run is none of a command."""
+        return str(self._run.experiment.get("digest", ""))
+
+    @property
+    def device(self) -> str:
+        """Where the run is carried out, such as `cpu`."""
+        return self._run.device
 
     def note(self, **more: Any) -> None:
         """Entries for the manifest that are known while the run goes on, in plain JSON types."""

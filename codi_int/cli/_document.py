@@ -14,7 +14,7 @@ from codi_int.errors import ConfigError
 
 SCHEMA = "codi-int/experiment@1"
 NOT_PART = (
-    *("out", "force", "as_json", "device", "memory", "memory_gib"),
+    *("out", "force", "as_json", "plan", "device", "memory", "memory_gib"),
     *("engine", "workers", "address", "gpus_per_worker"),
 )
 """fields that say where it runs and where a result goes, and nothing of what it is"""

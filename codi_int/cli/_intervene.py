@@ -3,7 +3,7 @@
 Commands load it when they run, for it is heavy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ from codi_int.cli._numbers import counted, interval_text, nats, p_text, percenta
 from codi_int.cli._options import InterventionOptions
 from codi_int.cli._sites import prepare
 from codi_int.cli._tables import family_page, note_lines, result_page
+from codi_int.cli._workers import no_folder
 from codi_int.errors import ConfigError
 from codi_int.interventions.edits.basic import Edit, MovableEdit
 from codi_int.interventions.engine.controls import Controls
@@ -41,6 +42,9 @@ PREDICTED_FILES = ("result.json", "outcomes.parquet", "predictions.parquet", "ma
 
 def intervene(edit: Edit, options: InterventionOptions) -> None:
     """Run one edit as the options say, keep it where they ask for it, and print it."""
+    if options.plan:
+        _show_plan([edit], options)
+        return
     # A split is a document of its own kind: three runs and their interaction, without controls beside them.
     if options.propagate == "split" and options.side_effects:
         raise ConfigError(
@@ -71,6 +75,9 @@ def intervene_many(edits: Mapping[str, Edit], options: InterventionOptions) -> N
     # One edit is no family: it keeps the layout and the document of a single result, without Holm's adjustment.
     if len(edits) == 1:
         intervene(next(iter(edits.values())), options)
+        return
+    if options.plan:
+        _show_plan(list(edits.values()), options)
         return
 
     folder = run_folder(options)
@@ -118,6 +125,8 @@ def intervene_as_predicted(edit: MovableEdit, options: InterventionOptions, clai
     from codi_int.interventions.patching.predicted_store import save_predicted
     from codi_int.interventions.patching.predictions import predict_answers
 
+    if options.plan:
+        raise ConfigError("--plan counts an edit without --predict.", "Leave out one of --plan and --predict.")
     folder = run_folder(options)
 
     def work(report: Report) -> PredictedResult:
@@ -149,6 +158,23 @@ def intervene_as_predicted(edit: MovableEdit, options: InterventionOptions, clai
         out=folder,
         keep=keep,
     )
+
+
+def _show_plan(edits: Sequence[Edit], options: InterventionOptions) -> None:
+    """What the edits and their controls will take; ConfigError where that is split by paths."""
+    from codi_int.cli._plan import show_plan
+    from codi_int.runs.plan import RunPlan, plan_edits
+
+    if options.propagate == "split":
+        raise ConfigError(
+            "--plan counts one run, and --propagate split makes three.", "Give one path, such as --propagate both."
+        )
+
+    def make(report: Report) -> RunPlan:
+        engine, problems, _ = prepare(options, no_folder(), report)
+        return plan_edits(engine, edits, problems, _controls(options), options.seed)
+
+    show_plan(options, make, "Without --side-effects." if options.side_effects else "")
 
 
 def run_edit(edit: Edit, options: InterventionOptions, folder: RunFolder, report: Report) -> Result:

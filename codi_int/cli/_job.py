@@ -5,6 +5,7 @@ functions that it gives. Loaded with every command, so nothing heavy is imported
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from codi_int.cli._document import NOT_PART, digest_document, make_document
 from codi_int.cli._lazy import called
 from codi_int.cli._numbers import counted
 from codi_int.cli._spelling import option_values
-from codi_int.files import prepare_folder, write_json
-from codi_int.run_folder import UNITS_NOTE, Run, RunFolder
+from codi_int.errors import CodiError
+from codi_int.files import prepare_folder, read_json_object, write_json
+from codi_int.run_folder import PLAN, UNITS_NOTE, Run, RunFolder
 
 if TYPE_CHECKING:
     from codi_int.sae.base import SAE
@@ -119,7 +121,7 @@ def run_job(
         # before anything is loaded: nobody is to wait an hour for a result that cannot be kept
         out.check()
         with _made_for(out.path, inside), out.hold():
-            found = _work_and_keep(work, out, keep, watch)
+            found = _work_and_keep(work, out, keep, watch, document)
     show(lambda: document(found), lambda: page(found), as_json)
     return found
 
@@ -145,9 +147,11 @@ def _work_and_keep(
     out: RunFolder,
     keep: Callable[[Found, Path], Kept] | None,
     watch: Callable[[], AbstractContextManager[Any]] | None,
+    document: Callable[[Found], dict[str, Any]],
 ) -> Found:
     """Do the work and keep what it finds, before anything is printed: `| head` must not cost the files."""
     assert out.path is not None
+    started = time.perf_counter()
     try:
         # looked up at the time of the call, so that a test can put another one in its place
         with _console.logged(out.log):
@@ -157,6 +161,7 @@ def _work_and_keep(
                 out.clear()
                 kept = keep(found, out.path)
                 _remove_units(out.path)
+                _hold_against_plan(out, lambda: document(found), time.perf_counter() - started)
                 drawn = _tell(kept, out.path)
                 out.finish([*(kept.files or kept.names), *drawn])
     except BaseException as error:
@@ -164,6 +169,33 @@ def _work_and_keep(
         out.release()
         raise
     return found
+
+
+def _hold_against_plan(out: RunFolder, document: Callable[[], dict[str, Any]], seconds: float) -> None:
+    """Where `--plan` has left a plan of this very experiment: note it for the manifest, with what the run took."""
+    assert out.path is not None
+    if not (out.path / PLAN).is_file():
+        return
+    try:
+        plan = read_json_object(out.path / PLAN)
+    except CodiError:  # a broken plan must not cost the run
+        plan = {}
+    if plan.get("digest") != out.digest:
+        tell(f"{out.path / PLAN} is of another experiment: this run is not held against it.")
+        return
+    import torch
+
+    from codi_int.runs.plan import peak_memory
+
+    found = document()
+    parts = found.get("results", [found])
+    took = {
+        "rows": sum(one["counts"]["suffix_rows"] for one in parts),
+        "memory": peak_memory(torch.device(out.device)),
+        "seconds": round(sum(one["environment"]["seconds"] for one in parts), 3),
+        "with_loading": round(seconds, 3),
+    }
+    out.note(plan=plan, took=took)
 
 
 def _remove_units(out: Path) -> None:

@@ -157,6 +157,9 @@ Out = Annotated[
     ),
 ]
 Force = Annotated[bool, output("--force", help="Replace another run that --out holds.")]
+Plan = Annotated[
+    bool, output("--plan", help="Print rows, memory and seconds that it will take, and run a few problems only.")
+]
 Later = Annotated[
     c.Later,
     what(help="Later positions of the layer: as they go, silent at their means (the baseline, too), or held clean."),
@@ -351,6 +354,7 @@ class InterventionOptions(SiteOptions, EditOptions):
             "of the steps the lens reads there, before and after.",
         ),
     ] = False
+    plan: Plan = False
 
 
 Captures = Annotated[

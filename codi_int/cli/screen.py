@@ -54,6 +54,7 @@ class ScreenOptions(o.SelectionOptions, o.EngineOptions, o.RunOptions):
             parser=o.whole("--steps", least=1), metavar="N", help="Of attribution: 1, or more to integrate gradients."
         ),
     ] = 1
+    plan: o.Plan = False
     top: Annotated[int, o.output(parser=o.whole("--top", least=0), metavar="N", help="How many to show.")] = 20
     family: Annotated[
         Path | None,
@@ -92,6 +93,11 @@ def screen(options: ScreenOptions) -> None:
     from codi_int.cli._screen_pages import screen_page
 
     _check(options)
+    if options.plan:
+        from codi_int.cli._plan import show_screen_plan
+
+        show_screen_plan(options, lambda: _load(options, no_folder()))
+        return
     # rows are rows, in whatever order; more features may join them
     folder = run_folder(
         options,

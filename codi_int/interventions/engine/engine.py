@@ -159,7 +159,7 @@ class FeatureInterventionEngine(Shown):
         arm = self.plan(context, table)
         # Controls of an edit that changes nothing would be compared with nothing.
         asked = asked if bool(arm.edited.any()) else replace(asked, features=0)
-        sets = self._control_arms(context, table, arm, asked, seed)
+        sets = self.control_arms(context, table, arm, asked, seed)
         # the order of this list is the order in which `outcomes_of_arms` and `control_sets` read the scores
         plans = [arm, self.reconstruction(context, table), *chain.from_iterable(sets.values())]
         scores = self._score_arms(context, plans, progress)
@@ -205,7 +205,7 @@ class FeatureInterventionEngine(Shown):
             ),
         )
 
-    def _control_arms(
+    def control_arms(
         self, context: SiteContext, table: AtSites, arm: ArmPlan, asked: Controls, seed: int
     ) -> dict[str, tuple[ArmPlan, ...]]:
         """The arms that an edit is compared with, by the names that a result gives them."""
