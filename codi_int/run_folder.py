@@ -155,9 +155,8 @@ class RunFolder:
             self._write([], finished=False)
         elif not kept.finished and not self._force:
             self._started = kept.started or self._started  # it goes on, and began when it first began
-        if kept is None or not self._force:
+        if kept is None or not self._force:  # else the other run keeps its log until its files go
             self.log.begin(self.path, anew=False)
-        # else the other run is whole, its log with it, until its files go: lines wait for `clear` or `finish`
         self.log(f"{shlex.join(self._run.words) or self._run.command} (process {os.getpid()} on {gethostname()})")
 
     @property
@@ -203,8 +202,7 @@ class RunFolder:
     def finish(self, files: Iterable[str]) -> None:
         """Write the manifest of a run whose files are all there; the last thing a run does."""
         if self.path is not None:
-            # of a run that replaces another one, or claims nothing, such as an import, only here
-            self.log.begin(self.path, anew=self._force and not self.log.begun)
+            self.log.begin(self.path, anew=self._force and not self.log.begun)  # if neither claim nor clear has
             self.log("finished")
             self._write([*files, LOG], finished=True)
 
@@ -228,8 +226,7 @@ class RunFolder:
         """The first setting in which the kept run differs, in words; empty where there is none."""
         for name in {**settings, **self._run.settings}:
             there, here = settings.get(name), self._run.settings.get(name)
-            grows = name in self._run.growing and _covers(here, there)
-            if there != here and not grows:
+            if there != here and not (name in self._run.growing and _covers(here, there)):
                 name, there, here = _where_different(name, there, here)
                 return f"{name} is {_shown(there)} there, {_shown(here)} here"
         return ""
