@@ -1,11 +1,12 @@
 """The whole map: every feature of every site of codi-mini, and how much of a site its features explain together.
 
     python benchmarks/whole_map.py [--limit 300]
+    python benchmarks/whole_map.py --page    # docs/results/whole-map.md from what was measured last
 
 Runs `codi-int screen --layer 0-15 --position 0-6`, which goes on where it was stopped, and reads what it kept. Then, at
 every site, two edits of all problems: the activation replaced by its mean, and all features of the SAE put to their
-means together (its error stays). What the second does of the first is what the features explain together. Prints the
-sites that do most, and writes whole_map.json, docs/results/whole-map/sites.csv and the picture.
+means together (its error stays). What the second does of the first is what the features explain together. Writes
+whole_map.json, docs/results/whole-map/sites.csv, the picture, and the tables of docs/results/whole-map.md.
 """
 
 import json
@@ -72,19 +73,18 @@ def explain(rows: Sequence[dict[str, Any]], limit: int) -> None:
 
 @styled
 def draw(rows: Sequence[dict[str, Any]], n: int) -> Any:
-    """Four panels over layers and positions: how many features change answers, and what site and features do."""
+    """Four panels over layers and positions: what features do, one by one and together, and what the site does."""
     caption = (
         f"codi-mini, {n} problems of stories:validation, one site at a time with all later positions left free. "
-        "Confirmed: a change of accuracy found among all features of all sites (discrete false discovery rate) and "
-        "again on stories:confirmation (Holm). Lost nats: of the clean answer, where the activation, or all features "
-        "of its SAE, are put to their means. Hatched: nothing later reads it."
+        "Points lost: of accuracy, with the one feature ablated that costs most. Nats lost: of the clean answer, where "
+        "the activation, or all features of its SAE together, are put to their means. Hatched: nothing later reads it."
     )
     figure = new_figure(PAGE, 4.6, "What every site of the thoughts does, and how many of its features", caption)
     axes = panel_grid(figure, 4, 4, sharey=True)
     layers, positions = (sorted({row[key] for row in rows}) for key in ("layer", "position"))
     panels = (
         ("change_an_answer", "features that change\nan answer", 1),
-        ("confirmed", "confirmed", 1),
+        ("strongest_estimate", "points lost:\nits strongest feature", -100),
         ("site_nats", "nats lost: the site", -1),
         ("features_nats", "nats lost: its features", -1),
     )
@@ -100,40 +100,61 @@ def draw(rows: Sequence[dict[str, Any]], n: int) -> Any:
     return figure
 
 
-def main() -> None:
-    """Screen, measure the sites, write."""
-    parser = common.arguments(__doc__)
-    parser.add_argument("--limit", type=int, default=300, help="problems of stories:validation")
-    given = parser.parse_args()
+def tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The page's tables, by their markers: the sites that do most, and layers and positions as wholes."""
+    most = sorted(rows, key=lambda row: row["site_nats"])[:SHOWN]
+    head = "| site | living features | change an answer | strongest | its points | the site, points | all features, points |"
+    lines = [f"{head} the site, nats | all features, nats |", "|" + "---|" * 9]
+    for row in most:
+        counts = f"{row['alive']} | {row['change_an_answer']} | {row['strongest']} | {100 * row['strongest_estimate']:+.1f}"
+        points = f"{row['site_points']:+.1f} | {row['features_points']:+.1f}"
+        lines.append(f"| {row['site']} | {counts} | {points} | {row['site_nats']:+.2f} | {row['features_nats']:+.2f} |")
+    found = {"sites": "\n".join(lines)}
+    for key in ("position", "layer"):
+        lines = [f"| {key} | sites | living features | change an answer | share |", "|---|---|---|---|---|"]
+        for value in sorted({row[key] for row in rows}):
+            own = [row for row in rows if row[key] == value]
+            alive, change = (sum(row[name] for row in own) for name in ("alive", "change_an_answer"))
+            lines.append(f"| {value} | {len(own)} | {alive:,} | {change:,} | {100 * change / alive:.1f} % |")
+        found[f"{key}s"] = "\n".join(lines)
+    return found
+
+
+def measure(limit: int, quick: bool) -> dict[str, Any]:
+    """Screen all sites, and measure each as a whole."""
     started = time.perf_counter()
-    limit, where = (12, ("7,14", "1,3")) if given.quick else (given.limit, ("0-15", "0-6"))
-    out = f"{RUN}-quick" if given.quick else RUN
+    where = ("7,14", "1,3") if quick else ("0-15", "0-6")
+    out = f"{RUN}-quick" if quick else RUN
     words = ("screen", "--layer", where[0], "--position", where[1], "--limit", str(limit))
     print(common.run_command(*words, "--out", out))
     screen = json.loads((common.ROOT / out / "screen.json").read_text())
     rows = sites_of(screen)
     explain(rows, limit)
-    columns = {
-        "site": "site",
-        "alive": "alive",
-        "change_an_answer": "change an answer",
-        "selected": "selected",
-        "confirmed": "confirmed",
-        "site_points": "site, points",
-        "features_points": "its features, points",
-        "site_nats": "site, nats",
-        "features_nats": "its features, nats",
-        "explained": "explained",
-    }
-    common.show(sorted(rows, key=lambda row: row["site_nats"])[:SHOWN], columns)
     totals = {key: sum(row[key] for row in rows) for key in ("alive", "change_an_answer", "selected", "confirmed")}
     print(totals)
     seconds = {"all": time.perf_counter() - started, "screen": screen["environment"]["seconds"]}
-    found = {"n_problems": limit, "totals": totals, "selection": screen["selection"], "rows": rows, "seconds": seconds}
-    path = common.write("whole_map", found, given.quick)
-    write_figure(draw(rows, limit), path.parent if given.quick else common.IMAGES, "whole-map")
-    folder = path.parent if given.quick else common.DOCS_RESULTS / "whole-map"
+    return {"n_problems": limit, "totals": totals, "selection": screen["selection"], "rows": rows, "seconds": seconds}
+
+
+def main() -> None:
+    """Screen, measure the sites, write."""
+    parser = common.arguments(__doc__)
+    parser.add_argument("--limit", type=int, default=300, help="problems of stories:validation")
+    parser.add_argument("--page", action="store_true", help="measure nothing")
+    given = parser.parse_args()
+    if given.page:
+        found = json.loads((common.RESULTS / "whole_map.json").read_text())
+        images, folder = common.IMAGES, common.DOCS_RESULTS / "whole-map"
+    else:
+        found = measure(12 if given.quick else given.limit, given.quick)
+        path = common.write("whole_map", found, given.quick)
+        images, folder = (path.parent,) * 2 if given.quick else (common.IMAGES, common.DOCS_RESULTS / "whole-map")
+    rows = found["rows"]
+    write_figure(draw(rows, found["n_problems"]), images, "whole-map")
     common.write_table(sorted(rows, key=lambda row: (row["layer"], row["position"])), folder / "sites.csv")
+    if not given.quick:
+        for name, table in tables(rows).items():
+            common.fill_page(common.DOCS_RESULTS / "whole-map.md", name, table, code=False)
 
 
 if __name__ == "__main__":
