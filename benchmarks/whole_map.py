@@ -103,11 +103,12 @@ def draw(rows: Sequence[dict[str, Any]], n: int) -> Any:
 def tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     """The page's tables, by their markers: the sites that do most, and layers and positions as wholes."""
     most = sorted(rows, key=lambda row: row["site_nats"])[:SHOWN]
-    head = "| site | living features | change an answer | strongest | its points | the site, points | all features, points |"
-    lines = [f"{head} the site, nats | all features, nats |", "|" + "---|" * 9]
+    head = ("site", "living features", "change an answer", "strongest", "its points")
+    head += ("the site, points", "all features, points", "the site, nats", "all features, nats")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in most:
-        counts = f"{row['alive']} | {row['change_an_answer']} | {row['strongest']} | {100 * row['strongest_estimate']:+.1f}"
-        points = f"{row['site_points']:+.1f} | {row['features_points']:+.1f}"
+        counts = f"{row['alive']} | {row['change_an_answer']} | {row['strongest']}"
+        points = f"{100 * row['strongest_estimate']:+.1f} | {row['site_points']:+.1f} | {row['features_points']:+.1f}"
         lines.append(f"| {row['site']} | {counts} | {points} | {row['site_nats']:+.2f} | {row['features_nats']:+.2f} |")
     found = {"sites": "\n".join(lines)}
     for key in ("position", "layer"):
