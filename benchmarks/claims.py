@@ -11,12 +11,13 @@ import argparse
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
 import _common as common
 import numpy as np
+from _claims import NO, UNKNOWN, YES, Verdict, in_words, read_rows, reproduced
 from published_reports import Published, findings
 from scipy.stats import binom, fisher_exact
 
@@ -29,29 +30,8 @@ CURVES = "python benchmarks/specialization_curves.py"
 SITES = "python benchmarks/sae_sites.py"
 SCREEN = "python benchmarks/causal_map.py"
 OWN = "python benchmarks/claims.py"
-YES, NO, UNKNOWN = "holds", "does not hold", "cannot be told"
 TOP, RARE = 20, 0.028
 """features that count as most frequent, and the firing rate up to which the reports call features rare"""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A row of the table."""
-
-    id: str
-    """of the claim"""
-    verdict: str = ""
-    """holds, does not hold, cannot be told; empty where nothing has decided it"""
-    command: str = ""
-    """which prints the numbers"""
-    numbers: str = ""
-    """the numbers themselves"""
-    n: str = ""
-    """of what"""
-    power: str = ""
-    """of the test, where the claim cannot be told"""
-    reason: str = ""
-    """why so, and where the evidence ends"""
 
 
 # claim, finding of published_reports.py that contradicts it, and why that decides it
@@ -168,11 +148,6 @@ def _fisher(one: tuple[int, int], other: tuple[int, int]) -> float:
     return float(fisher_exact(np.array([[hits, n - hits] for hits, n in (one, other)])).pvalue)
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    with (common.DOCS_RESULTS / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 MATCHED_K = {25: 1, 50: 2, 100: 5, 200: 9}
 """published K, of width 2,048, to the K that is the same share of codi-mini's 96"""
 
@@ -181,7 +156,7 @@ class Curves:
     """The grid of docs/results/curves.csv: sizes, K at the published share of the width, three seeds."""
 
     def __init__(self) -> None:
-        self.rows = [row for row in _rows("curves.csv") if row["part"] == "grid"]
+        self.rows = [row for row in read_rows("curves.csv") if row["part"] == "grid"]
 
     def values(self, measure: Callable[[dict[str, str]], float], k: int, d_sae: int = 512) -> list[float]:
         """A measure of each seed."""
@@ -200,10 +175,6 @@ def _published(row: dict[str, str]) -> float:
     return 100 * float(row["published_alive_specialized"]) / float(row["published_alive_n"])
 
 
-def _words(values: list[float]) -> str:
-    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-
 def _rises(groups: list[list[float]]) -> bool:
     """Whether every seed of a group lies above every seed of the one before."""
     return all(max(low) < min(high) for low, high in pairwise(groups))
@@ -218,7 +189,7 @@ def curves() -> Iterator[Verdict]:
         id="k50-04",
         verdict=YES if _rises(series[::-1]) else NO,
         command=CURVES,
-        numbers="explained variance " + ", ".join(map(_words, series)) + " % at K = 200, 100, 50",
+        numbers="explained variance " + ", ".join(map(in_words, series)) + " % at K = 200, 100, 50",
         n="9 dictionaries, 1,495 problems",
         reason=matched + "no seeds of two K overlap",
     )
@@ -228,7 +199,7 @@ def curves() -> Iterator[Verdict]:
         verdict=YES if _rises(shares[::-1]) else NO if min(shares[2]) > max(shares[0]) else "",
         command=CURVES,
         numbers="specialized by the published rule, all alive features: "
-        + ", ".join(map(_words, shares))
+        + ", ".join(map(in_words, shares))
         + " % at K = 50, 100, 200",
         n="9 dictionaries, 1,495 problems",
         reason=matched + "over all alive features, so that the denominators are alike",
@@ -269,8 +240,8 @@ def sizes_of_dictionaries() -> Iterator[Verdict]:
     def row(name: str, verdict: str, numbers: str, reason: str) -> Verdict:
         return Verdict(name, verdict, CURVES, numbers, "9 dictionaries, 1,495 problems", reason=f"{words}; {reason}")
 
-    shown = {name: ", ".join(map(_words, some)) + " %" for name, some in (("dead", dead), ("EV", variance))}
-    shares = "specialized by the published rule, all alive features: " + ", ".join(map(_words, share)) + " %"
+    shown = {name: ", ".join(map(in_words, some)) + " %" for name, some in (("dead", dead), ("EV", variance))}
+    shares = "specialized by the published rule, all alive features: " + ", ".join(map(in_words, share)) + " %"
     fewer = YES if _rises(dead[:2]) and min(dead[0]) > 0 else NO
     yield row("dict-01", fewer, f"dead {shown['dead']}", "the smaller has fewer dead features, and some")
     yield row("dict-18", YES if min(map(min, dead)) > 10 else NO, f"dead {shown['dead']}", "no size comes near none")
@@ -284,7 +255,7 @@ def sizes_of_dictionaries() -> Iterator[Verdict]:
         id="dict-04",
         verdict=YES if apart else "",
         command=CURVES,
-        numbers=f"K/d = 1/256: {_words(one)} % dead at K=1, {_words(two)} % at K=2",
+        numbers=f"K/d = 1/256: {in_words(one)} % dead at K=1, {in_words(two)} % at K=2",
         n="6 dictionaries, 1,495 problems",
         reason="codi-mini, mean (range) of 3 seeds; one ratio, two shares of dead features",
     )
@@ -294,7 +265,7 @@ def sizes_of_dictionaries() -> Iterator[Verdict]:
             id=name,
             verdict=NO if max(few) < least else "",
             command=CURVES,
-            numbers=f"specialized by the published rule at K = 1: {_words(few)} %",
+            numbers=f"specialized by the published rule at K = 1: {in_words(few)} %",
             n="3 dictionaries, 1,495 problems",
             reason=f"codi-mini at the share of the width that K=25 was, d = 512; more than {least} % was predicted. "
             "K=10 would be less than one feature",
@@ -304,7 +275,7 @@ def sizes_of_dictionaries() -> Iterator[Verdict]:
 def screens() -> Iterator[Verdict]:
     """Claims about ablations, from the screen of codi-mini's L14.P3 on 1,495 problems."""
     rows = sorted(
-        (row for row in _rows("causal-map/screen.csv") if float(row["firing_rate"]) > 0), key=_rate, reverse=True
+        (row for row in read_rows("causal-map/screen.csv") if float(row["firing_rate"]) > 0), key=_rate, reverse=True
     )
     top, rare = rows[:TOP], [row for row in rows if _rate(row) <= RARE]
     words = "codi-mini, L14.P3, the shipped SAE; zero ablation, later positions free"
@@ -338,7 +309,7 @@ def _rate(row: dict[str, str]) -> float:
 def sites() -> Iterator[Verdict]:
     """Claims about depth, from the SAEs of all sites of codi-mini."""
     groups: dict[str, list[float]] = {"0-5": [], "6-9": [], "10-15": []}
-    for row in _rows("sae-sites.csv"):
+    for row in read_rows("sae-sites.csv"):
         layer, position = (int(part) for part in row["site"][1:].split(".P"))
         if position < 6:  # the reports' positions 0 to 5
             name = next(name for name in groups if layer <= int(name.split("-")[1]))
@@ -360,7 +331,7 @@ def sites() -> Iterator[Verdict]:
 def verdicts() -> list[Verdict]:
     """A row for each claim, in the order of the reports."""
     p = Published()
-    parts = (arithmetic(), counts(p), curves(), sizes_of_dictionaries(), screens(), sites())
+    parts = (arithmetic(), counts(p), curves(), sizes_of_dictionaries(), screens(), sites(), reproduced())
     known = {one.id: one for part in parts for one in part if one.verdict}
     ids = [f"{report}-{number:02d}" for report, n in CLAIMS.items() for number in range(1, n + 1)]
     return [known.get(name, Verdict(name)) for name in ids]
