@@ -66,7 +66,7 @@ MAPS = (
     Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
     Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
 )
-CONTEXTS = tuple(Part(f"contexts-{layer}", ("map", "--layer", str(layer)), limit=500) for layer in (3, 14))
+CONTEXTS = tuple(Part(f"contexts-{layer}", ("map", "--layer", str(layer)), limit=500) for layer in (3, 7, 11, 14))
 """the three conditions side by side, layer by layer: each layer is a family of its own"""
 PUBLISHED = (
     Part("site", ("map", "--layer", "14", "--position", "3")),
