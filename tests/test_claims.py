@@ -1,15 +1,14 @@
 """The table of verdicts: every claim once, evidence that exists, and numbers that are those of the tables they name."""
 
 import csv
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_scripts import benchmark_script
 from scipy.stats import fisher_exact
 
 from codi_int.cli.main import all_commands
@@ -22,19 +21,9 @@ COUNTS = {"k50": 23, "dict": 21, "grid": 19, "act": 19, "sem": 18}
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    """benchmarks/claims.py, which is no package."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        spec = importlib.util.spec_from_file_location("claims", ROOT / "benchmarks" / "claims.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["claims"] = module
-        spec.loader.exec_module(module)
+    """benchmarks/claims.py."""
+    with benchmark_script("claims") as module:
         yield module
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-        sys.modules.pop("claims", None)
 
 
 @pytest.fixture(scope="module")

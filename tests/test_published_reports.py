@@ -1,15 +1,14 @@
 """The published reports against themselves: the arithmetic, by other ways than the script's, and the page."""
 
 import csv
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_scripts import benchmark_script
 from scipy.stats import hypergeom
 
 ROOT = Path(__file__).parents[1]
@@ -25,19 +24,9 @@ COUNTED = (
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    """benchmarks/published_reports.py, which is no package."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        spec = importlib.util.spec_from_file_location("published_reports", ROOT / "benchmarks" / "published_reports.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["published_reports"] = module
-        spec.loader.exec_module(module)
+    """benchmarks/published_reports.py."""
+    with benchmark_script("published_reports") as module:
         yield module
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-        sys.modules.pop("published_reports", None)
 
 
 @pytest.fixture(scope="module")

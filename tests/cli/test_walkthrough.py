@@ -1,33 +1,20 @@
 """The notebook: its cells run one after the other, and show what is kept in it."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import re
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_scripts import benchmark_script
 
 ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e-?\d+)?")
 NOTEBOOK = ROOT / "docs" / "notebooks" / "walkthrough.ipynb"
-
-
-def script() -> Any:
-    """benchmarks/walkthrough.py, which is no package."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        spec = importlib.util.spec_from_file_location("walkthrough", ROOT / "benchmarks" / "walkthrough.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def read(lines: list[str]) -> tuple[list[str], list[float]]:
@@ -36,8 +23,14 @@ def read(lines: list[str]) -> tuple[list[str], list[float]]:
     return NUMBER.sub("#", text).split(), [float(number) for number in NUMBER.findall(text)]
 
 
-def test_the_notebook_shows_what_its_cells_give() -> None:
-    walkthrough = script()
+@pytest.fixture
+def walkthrough() -> Iterator[ModuleType]:
+    """benchmarks/walkthrough.py."""
+    with benchmark_script("walkthrough") as module:
+        yield module
+
+
+def test_the_notebook_shows_what_its_cells_give(walkthrough: ModuleType) -> None:
     namespace: dict[str, Any] = {}
     for cell in json.loads(NOTEBOOK.read_text())["cells"]:
         if cell["cell_type"] != "code":
@@ -57,8 +50,8 @@ def test_the_notebook_shows_what_its_cells_give() -> None:
     assert namespace["same"] is True
 
 
-def test_the_readme_shows_a_picture_of_the_notebook() -> None:
+def test_the_readme_shows_a_picture_of_the_notebook(walkthrough: ModuleType) -> None:
     readme = (ROOT / "README.md").read_text()
-    assert f"docs/results/images/{script().PICTURE}" in readme
+    assert f"docs/results/images/{walkthrough.PICTURE}" in readme
     cells = json.loads(NOTEBOOK.read_text())["cells"]
-    assert sum("".join(cell["source"]).endswith(script().PICTURED) for cell in cells) == 1
+    assert sum("".join(cell["source"]).endswith(walkthrough.PICTURED) for cell in cells) == 1

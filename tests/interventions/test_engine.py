@@ -567,26 +567,6 @@ def test_a_replacing_run_does_not_book_what_the_reconstruction_costs_to_the_feat
     assert control.logprob_estimates[0] == pytest.approx(lone.logprob.estimate, abs=1e-6)
 
 
-def test_problems_of_a_single_calculation_are_refused_before_the_work(
-    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)})
-    monkeypatch.setattr(llama, "prefill", lambda *_, **__: pytest.fail("the model ran"))
-    alike = [replace(problem, steps=problems[0].steps) for problem in problems[:5]]
-    with pytest.raises(ConfigError, match="All 5 problems have one and the same chain") as caught:
-        engine.run(Ablate(4), alike)
-    assert len(str(caught.value).splitlines()) == 2
-
-
-@pytest.mark.parametrize("bound", [0.0, 0.51, float("nan")])
-def test_a_bound_outside_its_range_is_refused(
-    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, bound: float
-) -> None:
-    with pytest.raises(ConfigError, match="above 0 and at most") as caught:
-        FeatureInterventionEngine(llama, {SITE: sae_at(llama, SITE)}).run(Ablate(4), problems, bound=bound)
-    assert len(str(caught.value).splitlines()) == 2
-
-
 def test_effect_minus_controls_is_the_difference_of_their_means(result: Result) -> None:
     group = result.controls["random_features"]
     assert group.difference is not None

@@ -356,3 +356,23 @@ def test_what_can_never_be_significant_does_not_make_a_family_pay(several: Resul
     assert family.p_adjusted == (pytest.approx(0.04), pytest.approx(0.3), None)
     assert [result.effect.conclusion for result in family.results] == ["changed", "unresolved", "untested"]
     assert "after Holm over 2 edits" in family.results[0].effect.verdict
+
+
+def test_problems_of_a_single_calculation_are_refused_before_the_work(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FeatureInterventionEngine(llama, {LATE: sae_at(llama, LATE)})
+    monkeypatch.setattr(llama, "prefill", lambda *_, **__: pytest.fail("the model ran"))
+    alike = [replace(problem, steps=problems[0].steps) for problem in problems[:5]]
+    with pytest.raises(ConfigError, match="All 5 problems have one and the same chain") as caught:
+        engine.run(Ablate(4), alike)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.51, float("nan")])
+def test_a_bound_outside_its_range_is_refused(
+    llama: CodiModel, problems: tuple[Problem, ...], sae_at: SaeMaker, bound: float
+) -> None:
+    with pytest.raises(ConfigError, match="above 0 and at most") as caught:
+        FeatureInterventionEngine(llama, {LATE: sae_at(llama, LATE)}).run(Ablate(4), problems, bound=bound)
+    assert len(str(caught.value).splitlines()) == 2
