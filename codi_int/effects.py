@@ -129,8 +129,9 @@ class ControlSet:
 
 @dataclass(frozen=True)
 class ResidualDistance:
-    """How far the residuals that an edit leaves lie from real ones: Mahalanobis distance from the mean of all problems'
-    undisturbed residuals at the site, by their covariance (Ledoit and Wolf)."""
+    """How far the residuals that an edit leaves lie from real ones: Mahalanobis distance from the mean of undisturbed
+    residuals at the site, by their covariance (Ledoit and Wolf). Each residual, edited or not, is measured by those of
+    problems in other folds (five, by cluster), for no state is far from states that it was counted among."""
 
     n_real: int
     """undisturbed residuals, of all problems of the run"""

@@ -61,7 +61,7 @@ def measure_side_effects(
     touched = edit[0].edited
     if not bool(touched.any()):
         return None
-    real = fit_states(context.activations.float().cpu().numpy())
+    real = fit_states(context.activations.float().cpu().numpy(), context.clean.clusters)
     measured = _Measured(
         edit=edit,
         baseline=reconstruction if splice == "replace" else None,
@@ -102,7 +102,8 @@ def _distance(context: SiteContext, real: RealStates, measured: _Measured) -> Re
 
     def distances(arm: Arm | None, touched: NDArray[np.bool_]) -> NDArray[np.float64]:
         left = x if arm is None else _left_by(arm[0], x)
-        return real.distance(left.cpu().numpy()[touched])
+        rows = touched.nonzero()[0]
+        return real.distance(left.cpu().numpy()[rows], rows)
 
     def shift(arm: Arm) -> float:
         own = arm[0].edited.numpy()
