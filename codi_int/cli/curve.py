@@ -94,7 +94,8 @@ def _show_plan(options: CurveOptions) -> None:
             seed=options.seed,
         )
 
-    show_plan(options, make, "Rows are without those of the ranking.", own=(UNITS_NOTE,))
+    gradients = " Memory is without the gradients of whole batches." if options.order == "attribution" else ""
+    show_plan(options, make, f"Rows are without those of the ranking.{gradients}", own=(UNITS_NOTE,))
 
 
 def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationCurve":
