@@ -32,6 +32,7 @@ DOCUMENTS = (
     *("stop.json", "reproduction.json", UNITS_NOTE),
     *("probe.json", "finished-probes.json"),
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
+    "features-export.json",
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""
 GROWING = "finished"

@@ -164,6 +164,11 @@ COMMANDS = (
                 "Pairs of specialists of different operations or numbers, by the tested and the published rule, with "
                 "their power.",
             ),
+            Entry(
+                "export",
+                "codi_int.cli.features_export:export",
+                "Write the alive features of an SAE, with their effects, as files that Neuronpedia's client uploads.",
+            ),
         ),
     ),
     Entry(
