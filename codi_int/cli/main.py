@@ -111,6 +111,11 @@ COMMANDS = (
         "Write what kept runs found as one HTML file: question, answer, tables, figures, problems that changed.",
     ),
     Entry(
+        "export",
+        "codi_int.cli.export:export",
+        "Write a kept run as a log of Inspect, or its table for pandas, Polars, R or a spreadsheet.",
+    ),
+    Entry(
         "reproduce",
         "codi_int.cli.reproduce:reproduce",
         "Run a published experiment again: every number as published, as found here, and by a method that says how "
