@@ -21,11 +21,13 @@ EDIT = ("ablate", "--feature", "449", "--layer", "14", "--limit", "60", "--contr
 READER = """
 import json, sys
 from importlib.metadata import version
+from pathlib import Path
 from inspect_ai.analysis import evals_df, samples_df
 from inspect_ai.log import read_eval_log
 import polars
 
-golden, log, table, document = sys.argv[1:]
+golden, logs, table, document = sys.argv[1:]
+(log,) = map(str, Path(logs).iterdir())
 for file in (golden, log):
     read = read_eval_log(file)
     samples = read.samples
@@ -33,11 +35,14 @@ for file in (golden, log):
     for score in read.results.scores:
         right = sum(sample.scores[score.name].value == "C" for sample in samples) / len(samples)
         assert abs(right - score.metrics["accuracy"].value) < 1e-12, (file, score.name)
-    evals, rows = evals_df(file), samples_df(file)
-    assert list(evals["task_name"]) == [read.eval.task], list(evals.columns)
-    assert list(rows["id"].astype(str)) == [str(sample.id) for sample in samples]
+    assert read_eval_log(file, header_only=True).results == read.results
     print(f"inspect-ai {version('inspect-ai')}: {read.eval.task}, {len(samples)} samples, "
           f"{', '.join(score.name for score in read.results.scores)}")
+evals, rows = evals_df(logs), samples_df(logs)
+assert list(evals["task_name"]) == [read.eval.task]
+assert list(evals["score_intervened_accuracy"]) == [read.results.scores[-1].metrics["accuracy"].value]
+assert sorted(rows["id"].astype(str)) == sorted(str(sample.id) for sample in samples)
+print(f"its data frames: {len(rows)} samples of {len(evals)} log in a folder")
 frame = polars.read_parquet(table)
 kept = json.loads(open(document).read())
 clean, edited = (int(frame[f"{arm}_correct"].sum()) for arm in ("clean", "intervened"))
@@ -54,12 +59,12 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        run, log, table = place / "run", place / "log.json", place / "table.parquet"
+        run, logs, table = place / "run", place / "logs", place / "table.parquet"
         _codi_int(*EDIT, "--out", str(run))
-        for file in (log, table):
-            _codi_int("export", str(run), "--out", str(file))
+        _codi_int("export", str(run), "--format", "inspect", "--out", str(logs))
+        _codi_int("export", str(run), "--out", str(table))
         python = given.python or _install(place / "env")
-        files = [str(file) for file in (GOLDEN, log, table, run / "result.json")]
+        files = [str(file) for file in (GOLDEN, logs, table, run / "result.json")]
         return subprocess.run([python, "-c", READER, *files]).returncode
 
 

@@ -19,7 +19,13 @@ ENDINGS = {"inspect": ".json", "parquet": ".parquet", "csv": ".csv"}
 
 def export(
     run: Annotated[Path, typer.Argument(help="A folder that --out has kept.")],
-    out: Annotated[Path, o.output(metavar="FILE", help="The file: .json of inspect, .parquet or .csv.")],
+    out: Annotated[
+        Path,
+        o.output(
+            metavar="PATH",
+            help="The file: .json of inspect, .parquet or .csv. Of --format inspect also a folder of logs.",
+        ),
+    ],
     format: Annotated[
         c.RunFormat | None,
         o.output("--format", help="inspect is a log of Inspect, problem by problem.  [default: by the file's ending]"),
@@ -36,6 +42,9 @@ def export(
     from codi_int.report.literal import show_controls
 
     kind = _format_of(out, format)
+    if kind == "inspect" and not out.suffix:
+        # Inspect finds logs in a folder by names that begin with the time, of which one has a place for each run
+        out = out / f"{_times(run)[0].replace(':', '-')}_{run.resolve().name}.json"
     if out.exists() and not force:
         raise OutputError(f"--out {out} is there already.", "Give another file, or --force to replace it.")
     with progress(f"reading {run}"):
@@ -50,6 +59,8 @@ def export(
 def _format_of(out: Path, given: str | None) -> str:
     """The format asked for, or the one whose ending the file has."""
     wanted = given or next((name for name, ending in ENDINGS.items() if out.suffix == ending), None)
+    if wanted == "inspect" and not out.suffix:
+        return wanted
     if wanted is None or out.suffix != ENDINGS[wanted]:
         known = ", ".join(f"{ending} ({name})" for name, ending in ENDINGS.items())
         what = f"no {ENDINGS[wanted]} file, as --format {wanted} is" if wanted else "of no format that is known"
@@ -84,7 +95,8 @@ def _times(run: Path) -> tuple[str, str | None]:
     started, ended = manifest.get("started"), manifest.get("ended")
     if isinstance(started, str):
         return started, ended if isinstance(ended, str) else None
-    written = (run if run.is_file() else folder / "result.json").stat().st_mtime
+    file = run if run.is_file() else folder / "result.json"
+    written = file.stat().st_mtime if file.is_file() else 0.0  # a folder without one is refused when it is read
     return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"), None
 
 

@@ -59,6 +59,8 @@ def inspect_log(
             "metadata": {"codi_int": document},
             "scorers": [{"name": arm} for arm in arms],
         },
+        # empty, but asked for by what reads a log without its samples
+        "plan": {"name": "plan", "steps": []},
         "results": {
             "total_samples": len(ids),
             "completed_samples": len(ids),

@@ -1,6 +1,7 @@
 """export: a kept run as other tools read it, and what is refused."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_a_log_has_a_sample_for_each_problem(run: Callable, shelf, kept: Path, t
     ]
     manifest = json.loads((kept / "manifest.json").read_text())
     assert (log["eval"]["created"], log["stats"]["completed_at"]) == (manifest["started"], manifest["ended"])
+
+
+def test_a_folder_of_logs_has_the_names_that_inspect_looks_for(run: Callable, kept: Path, tmp_path: Path) -> None:
+    ran = run("export", str(kept), "--format", "inspect", "--out", str(tmp_path / "logs"))
+    assert ran.code == 0, ran.err
+    (file,) = (tmp_path / "logs").iterdir()
+    # its own pattern, of inspect_ai.log._file
+    assert re.match(r"^\d{4}-\d{2}-\d{2}T\d{2}[:-]\d{2}[:-]\d{2}.*$", file.name)
+    assert "is there already" in run("export", str(kept), "--format", "inspect", "--out", str(tmp_path / "logs")).err
 
 
 def test_a_run_without_a_manifest_began_when_it_was_written(run: Callable, kept: Path, tmp_path: Path) -> None:
