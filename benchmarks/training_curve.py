@@ -21,7 +21,8 @@ PICTURE = common.IMAGES / f"{NAME}-curve.svg"
 GOAL = 0.9
 """share of held-out stories that must be right before the model ships"""
 STEPS = range(1, 7)
-STORIES, QUICK_STORIES = 512, 32
+STORIES, QUICK_STORIES = 256, 32
+"""held-out stories that the run of the page looked at, and the model that it begins with"""
 ROWS = 12
 """rows of the page's table; the file has all"""
 
@@ -85,9 +86,10 @@ def state(rows: list[dict[str, str]]) -> str:
     last = rows[-1]
     share = float(last["held_out_latent"])
     reached = "which is enough to ship it" if share >= GOAL else f"of the {100 * GOAL:.0f} % with which it would ship"
+    hours = int(last["seconds"]) / 3600
     return (
-        f"After {int(last['batch']):,} of {total:,} batches, {int(last['seconds']) / 3600:.1f} hours on cores that were "
-        f"also used for other work, {100 * share:.1f} % of {STORIES} held-out stories are right through thoughts, {reached}."
+        f"After {int(last['batch']):,} of {total:,} batches, {hours:.1f} hours on cores that were also used for other "
+        f"work, {100 * share:.1f} % of {STORIES} held-out stories are right through thoughts, {reached}."
     )
 
 
