@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from codi_int.catalog import is_sae, site_noted
+from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report
 from codi_int.errors import ConfigError, SAEError
@@ -28,6 +30,28 @@ ScreenFolder = Annotated[
 ]
 
 
+OwnLayers = Annotated[
+    tuple[int, ...],
+    o.where(
+        "--layer",
+        metavar="N",
+        help="Blocks: 14, 10-14 or 3,9,14.  [default: the SAE's own]",
+        autocompletion=_complete.layers,
+    ),
+    partial(o.whole_numbers, option="--layer"),
+]
+OwnPositions = Annotated[
+    tuple[int, ...],
+    o.where(
+        "--position",
+        metavar="N",
+        help="0 is the bot token, 1 to 6 are the thoughts: 3, 1-6 or 1,3.  [default: the SAE's own]",
+        autocompletion=_complete.positions,
+    ),
+    partial(o.whole_numbers, option="--position"),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureOptions(o.KeptOptions):
     """An SAE and problems for it."""
@@ -43,8 +67,8 @@ class SitesOptions(o.KeptOptions):
     """SAEs of several sites, and problems for them."""
 
     reinitialize: o.Reinitialize = None
-    layers: o.OwnLayers = ()
-    positions: o.OwnPositions = ()
+    layers: OwnLayers = ()
+    positions: OwnPositions = ()
     sae: o.Sae = None
 
 

@@ -87,26 +87,6 @@ OwnPosition = Annotated[
     ),
 ]
 # These need a parser of the whole list, which Typer cannot do: `with_options` takes the third item of an Annotated.
-OwnLayers = Annotated[
-    tuple[int, ...],
-    where(
-        "--layer",
-        metavar="N",
-        help="Blocks: 14, 10-14 or 3,9,14.  [default: the SAE's own]",
-        autocompletion=_complete.layers,
-    ),
-    partial(whole_numbers, option="--layer"),
-]
-OwnPositions = Annotated[
-    tuple[int, ...],
-    where(
-        "--position",
-        metavar="N",
-        help="0 is the bot token, 1 to 6 are the thoughts: 3, 1-6 or 1,3.  [default: the SAE's own]",
-        autocompletion=_complete.positions,
-    ),
-    partial(whole_numbers, option="--position"),
-]
 Layers = Annotated[
     tuple[int, ...],
     where("--layer", metavar="N", help="Blocks: 14, 10-14 or 3,9,14.", autocompletion=_complete.layers),

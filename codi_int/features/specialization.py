@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codi_int.data.chains import chain_of, cluster_problems, split_folds
+from codi_int.data.chains import cluster_problems, split_folds
 from codi_int.errors import ConfigError, DataError, SAEError
 from codi_int.features.profiles import Profiles
-from codi_int.features.properties import TESTED_KINDS, Property, PropertyTable, read_properties
+from codi_int.features.properties import Property
 from codi_int.features.published import Ties, published_counts, published_specialization
 from codi_int.features.specialization_records import (
     RULES,
@@ -28,8 +28,9 @@ from codi_int.features.specialization_records import (
     Specialization,
     SpecializationRow,
 )
+from codi_int.features.units import Units, count_table, share_of, units_of
 from codi_int.interventions.evidence.confirmation import Candidate, Confirmed, confirm
-from codi_int.interventions.evidence.enrichment import Enrichment, Table, measure_enrichment, stratified_p
+from codi_int.interventions.evidence.enrichment import Enrichment, measure_enrichment, stratified_p
 from codi_int.interventions.evidence.grid import step_down
 
 PUBLISHED_SAMPLES = 100
@@ -112,41 +113,6 @@ def _published(profiles: Profiles, ties: Ties) -> tuple[SpecializationRow, ...]:
             )
         )
     return tuple(rows)
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """One problem for every chain of calculations, its properties and which features fire on it."""
-
-    firing: NDArray[np.bool_]
-    """[units, features]"""
-    table: PropertyTable
-    """of the units"""
-    strata: NDArray[np.int64]
-    """number of steps. [units]"""
-    chains: tuple[str | None, ...]
-    """of each unit"""
-
-    def part(self, chosen: NDArray[np.bool_]) -> "Units":
-        """Some of the units."""
-        table = PropertyTable(self.table.properties, self.table.present[chosen])
-        chains = tuple(chain for chain, use in zip(self.chains, chosen.tolist(), strict=True) if use)
-        return Units(self.firing[chosen], table, self.strata[chosen], chains)
-
-
-def units_of(profiles: Profiles, features: Sequence[int]) -> Units:
-    # the first problem stands for its chain: see `enrichment`
-    with_steps = [i for i, problem in enumerate(profiles.problems) if problem.steps]
-    problems = [profiles.problems[i] for i in with_steps]
-    _, first = np.unique(cluster_problems(problems), return_index=True)
-    chosen = [problems[i] for i in first.tolist()]
-    rows = np.array(with_steps)[first]
-    return Units(
-        firing=profiles.firing(features)[rows],
-        table=read_properties(chosen).of_kinds(TESTED_KINDS),
-        strata=np.array([len(problem.steps) for problem in chosen]),
-        chains=tuple(chain_of(problem) for problem in chosen),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,28 +314,6 @@ def _confirm(selected: _Selected, units: Units, others: Units) -> _Selected:
             again = share_of(count_table(firing, present, fresh), None, None)
         selected.confirming[i, one] = (share_of(whole, stratified_p(parts), None), again)
     return selected
-
-
-def count_table(firing: NDArray[np.bool_], present: NDArray[np.bool_], among: NDArray[np.bool_]) -> Table:
-    a, b = firing[among], present[among]
-    return Table(int(among.sum()), int(a.sum()), int(b.sum()), int((a & b).sum()))
-
-
-def share_of(table: Table, p_value: float | None, p_adjusted: float | None) -> Share:
-    low, high = table.interval()
-    return Share(
-        n=table.n,
-        n_firing=table.firing,
-        n_present=table.present,
-        n_both=table.both,
-        share=table.share,
-        base_rate=table.base_rate,
-        difference=table.difference,
-        low=low,
-        high=high,
-        p_value=p_value,
-        p_adjusted=p_adjusted,
-    )
 
 
 def _candidates(fold: _Selected, site: int) -> list[Candidate]:
