@@ -192,7 +192,13 @@ def _take_sides(profiles: Profiles, confirming: Profiles | None, plan: RulePlan)
     if confirming is not None:
         _check_confirming(profiles, confirming)
         folds = ((units, units_of(confirming, features)),)
-        return _Sides(profiles, units, folds, confirming.data or "other problems", confirming.n_problems)
+        return _Sides(
+            profiles=profiles,
+            units=units,
+            folds=folds,
+            on=confirming.data or "other problems",
+            n_confirming=confirming.n_problems,
+        )
     steps = [problem for problem in profiles.problems if problem.steps]
     _, first = np.unique(cluster_problems(steps), return_index=True)
     fold = split_folds([steps[i] for i in first.tolist()])
@@ -200,7 +206,14 @@ def _take_sides(profiles: Profiles, confirming: Profiles | None, plan: RulePlan)
     notes: tuple[str, ...] = ()
     if min(len(half.strata) for half in (one, other)) < 2 * plan.least_present:
         notes = (f"{len(units.strata):,} chains are too few for two folds that confirm each other.",)
-    return _Sides(profiles, units, ((one, other), (other, one)), "folds", profiles.n_problems, notes)
+    return _Sides(
+        profiles=profiles,
+        units=units,
+        folds=((one, other), (other, one)),
+        on="folds",
+        n_confirming=profiles.n_problems,
+        notes=notes,
+    )
 
 
 def _tested(sides: Sequence[tuple[Profiles, Profiles | None]], plan: RulePlan) -> tuple[Specialization, ...]:
