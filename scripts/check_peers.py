@@ -39,7 +39,7 @@ for file in (golden, log):
     print(f"inspect-ai {version('inspect-ai')}: {read.eval.task}, {len(samples)} samples, "
           f"{', '.join(score.name for score in read.results.scores)}")
 evals, rows = evals_df(logs), samples_df(logs)
-assert list(evals["task_name"]) == [read.eval.task]
+assert list(evals["task_name"]) == [read.eval.task.split("/")[-1]], list(evals["task_name"])
 assert list(evals["score_intervened_accuracy"]) == [read.results.scores[-1].metrics["accuracy"].value]
 assert sorted(rows["id"].astype(str)) == sorted(str(sample.id) for sample in samples)
 print(f"its data frames: {len(rows)} samples of {len(evals)} log in a folder")
@@ -61,7 +61,7 @@ def main() -> int:
         place = Path(folder)
         run, logs, table = place / "run", place / "logs", place / "table.parquet"
         _codi_int(*EDIT, "--out", str(run))
-        _codi_int("export", str(run), "--format", "inspect", "--out", str(logs))
+        _codi_int("export", str(run), *("--format", "inspect"), "--out", str(logs))
         _codi_int("export", str(run), "--out", str(table))
         python = given.python or _install(place / "env")
         files = [str(file) for file in (GOLDEN, logs, table, run / "result.json")]

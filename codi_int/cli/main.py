@@ -137,6 +137,16 @@ COMMANDS = (
         "Models, SAEs and data at hand: how large they are, where they lie, how good they are.",
     ),
     Entry(
+        "push",
+        "codi_int.cli.push:push",
+        "Upload a model, SAEs or a kept run to a model hub, with a card written from what its files say.",
+    ),
+    Entry(
+        "pull",
+        "codi_int.cli.pull:pull",
+        "Download a model, SAEs or a kept run from a model hub into a folder, and look whether it is whole.",
+    ),
+    Entry(
         "shell",
         "codi_int.cli.shell:shell",
         "Type commands one after the other; model and clean pass stay in memory from one to the next.",

@@ -67,7 +67,8 @@ def test_the_files_are_what_the_client_would_send(
         *("--feature", f"{shelf.living},3", "--confirm", "none", "--out", str(screen)),
     )
     assert kept.code == 0, kept.err
-    ran = run(*words(shelf, tmp_path / "np", "--screen", str(screen), "--model-id", "tiny", "--json"))
+    more = ("--screen", str(screen), "--model-id", "tiny", "--json")
+    ran = run(*words(shelf, tmp_path / "np", *more))
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)
     files = sorted((tmp_path / "np").glob("neuronpedia-*.json"))
