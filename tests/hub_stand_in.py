@@ -1,5 +1,5 @@
 """A model hub on this machine: the part of its HTTP interface that huggingface_hub uses to make repositories, commit
-files (small ones in the commit, weights by LFS), list and download them. Tests point HF_ENDPOINT's constant to it.
+files (small ones in the commit, weights by LFS), list and download them. `taken_for_the_hub` points the library to it.
 """
 
 import base64
@@ -8,10 +8,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+import pytest
 import yaml
+from huggingface_hub import constants
 
 TOKEN, READ_ONLY = "hf_stand_in", "hf_read_only"
 
@@ -202,3 +205,25 @@ def running_hub() -> Iterator[tuple[Hub, str]]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def taken_for_the_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
+    """The hub that huggingface_hub talks to while the block lasts, with a token that may write.
+
+    Args:
+        monkeypatch: of the test.
+        folder: for what is downloaded.
+    """
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(folder / "no-token"))
+    # weights by LFS: of the hub's own store (Xet) the other end is not to be had
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with running_hub() as (found, address):
+        # read from HF_ENDPOINT when the library is imported, which has happened by now
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_stand_in import READ_ONLY, TOKEN, Hub, running_hub
+from hub_stand_in import READ_ONLY, Hub, taken_for_the_hub
 from huggingface_hub import ModelCard, constants
 
 import codi_int as ci
@@ -24,17 +24,7 @@ SAE = "codi-mini/L14.P3"
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub that the library takes for its own, with a token that may write."""
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    # weights by LFS: of the hub's own store (Xet) the other end is not to be had
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    with running_hub() as (found, address):
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
+    with taken_for_the_hub(monkeypatch, tmp_path) as found:
         yield found
 
 
