@@ -24,7 +24,7 @@ def push(
 ) -> None:
     """Upload a model, SAEs or a kept run to a model hub, with a card written from what its files say.
 
-    It takes the access token that huggingface_hub finds: HF_TOKEN, or that of: hf auth login
+    It takes the access token that huggingface_hub finds: HF_TOKEN, or what `hf auth login` has kept.
     Example: codi-int push saes/L14.P3 me/codi-mini-saes
     """
     from codi_int.cli._console import print_json, progress, tell
