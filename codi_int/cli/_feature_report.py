@@ -38,6 +38,8 @@ PER_PAGE = 512
 STRONGEST = 1_000
 """features that the index of several pages names"""
 QUESTION = "What does each feature respond to, what does its direction write, and does the answer need it?"
+Strength = tuple[bool, float, float]
+"""of an effect: whether there is one, and how large it is"""
 STEP = re.compile(r"<<(-?[\d.]+)([-+*/])(-?[\d.]+)=(-?[\d.]+)>>")
 
 
@@ -70,7 +72,7 @@ class Found:
     """its features that fire"""
     n_confirmed: int
     """of them confirmed to change accuracy"""
-    strongest: "Sequence[tuple[float, FeatureCard]]"
+    strongest: "Sequence[tuple[Strength, FeatureCard]]"
     """how strong, and which, the strongest first"""
     rules: bool
     """whether rules of specialization apply"""
@@ -187,22 +189,28 @@ def page_of_features(
     return ReportPage(about.title, (about,), features=blocks, links=links), found
 
 
-def _strength(card: "FeatureCard") -> float:
-    """By what ablating it does to accuracy, then to the log-probability; without a screen by how often it fires."""
+def _strength(card: "FeatureCard") -> Strength:
+    """By what ablating it does to accuracy, then to the log-probability; behind them what was not screened, by rate."""
     causal = card.profile.causal
-    return card.profile.firing_rate if causal is None else 1e6 * abs(causal.accuracy) + abs(causal.logprob)
+    if causal is None:
+        return False, card.profile.firing_rate, 0.0
+    return True, abs(causal.accuracy), abs(causal.logprob)
 
 
 def index_page(sources: Sources, found: Sequence[Found], population: str, linked: bool) -> ReportPage:
     """The pages of a dashboard, and the strongest features of all of them."""
-    headings = ("page", "features", "alive", "confirmed", "strongest")
+    headings = ("page", "features", "alive", "n confirmed", "strongest")
     rows = []
     for one in found:
         place, first = one.place, one.strongest[0][1].profile.feature if one.strongest else None
         where = place.dictionary.label
         best = Cell("-") if first is None else Cell(str(first), f"{place.file}{_link(place.dictionary, first)}")
         name = Cell(f"{where}", place.file, covers=place.covers)
-        numbers = (f"{place.first:,} to {place.last:,}", f"{one.n_alive:,}", f"{one.n_confirmed:,}")
+        numbers = (
+            f"{place.first:,} to {place.last:,}",
+            f"{one.n_alive:,}",
+            f"{one.n_confirmed:,}" if one.causal else "-",
+        )
         rows.append([name, *map(Cell, numbers), best])
     rules, causal = any(one.rules for one in found), any(one.causal for one in found)
     named = ("site", *rows_of.feature_headings(rules, causal))
@@ -216,10 +224,14 @@ def index_page(sources: Sources, found: Sequence[Found], population: str, linked
         for _, _, card, one in best_cards
     ]
     labels = tuple(dict.fromkeys(one.place.dictionary.label for one in found))
-    filters = [Filter(0, "site", labels), *rows_of.feature_filters(named)]
+    # dead ones are on their pages alone
+    asked = [one for one in rows_of.feature_filters(named) if one.label != "state"]
+    filters = [Filter(0, "site", labels), *asked]
     text = frozenset(i for i, name in enumerate(named) if name in rows_of.WORDS)
     n_alive, n_all = sum(one.n_alive for one in found), sum(one.place.last - one.place.first + 1 for one in found)
-    how = "by what ablating them does to accuracy, then to the log-probability" if causal else "by how often they fire"
+    how = "by how often they fire"
+    if causal:
+        how = f"by what ablating them does to accuracy, then to nats; what was not screened follows {how}"
     n = len(sources.dictionaries)
     title = f"Features of {counted(n, 'SAE')} of {sources.model}"
     about = RunReport(

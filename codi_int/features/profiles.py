@@ -234,21 +234,51 @@ def profile_features(
     where = site or found.site
     if where is None:
         raise SAEError("The SAE does not say at which site it was trained.", "Give it: site=Site(14, 3).")
-    check_fits(found, model, model.check_site(where))
+    (profiles,) = profile_sites({where: found}, model, problems, progress, answers)
+    return profiles
+
+
+def profile_sites(
+    saes: Mapping[Site, SAE | str | Path | Any],
+    model: CodiModel,
+    problems: Sequence[Problem],
+    progress: Progress | None = None,
+    answers: bool = True,
+) -> tuple[Profiles, ...]:
+    """The same at several sites, which share one pass of the model.
+
+    Args:
+        saes: the SAE of each site.
+        model, problems, progress, answers: as in `profile_features`.
+
+    Returns:
+        the profiles of each site, in the order of `saes`.
+
+    Raises:
+        SAEError: no site, or an SAE that belongs elsewhere.
+        SiteError: a site that the model does not have.
+    """
+    if not saes:
+        raise SAEError("There is no SAE to profile.", "Give one for each site.")
+    found = {site: as_sae(sae, device=str(model.device)) for site, sae in saes.items()}
+    for site, sae in found.items():
+        check_fits(sae, model, model.check_site(site))
     problems = as_problems(problems)
-    batch = model.think(problems, capture=[where], answers=answers, progress=progress)
-    profiles = profile_rows(found, batch.at(where).values, model)
+    batch = model.think(problems, capture=list(found), answers=answers, progress=progress)
     correct = None
     if answers:
         pairs = zip(batch.completions, problems, strict=True)
         correct = np.array([is_right(c.answer, problem.answer) for c, problem in pairs], dtype=np.bool_)
-    return replace(
-        profiles,
-        problems=problems,
-        correct=correct,
-        site=where,
-        data=name_of_problems(problems),
-        by_feature={},
+    return tuple(
+        replace(
+            profile_rows(sae, batch.at(site).values, model),
+            problems=problems,
+            correct=correct,
+            site=site,
+            data=name_of_problems(problems),
+            by_feature={},
+        )
+        for site, sae in found.items()
     )
 
 
