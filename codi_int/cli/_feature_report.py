@@ -110,7 +110,7 @@ def feature_pages(
     """
     from codi_int.cli._sites import open_model
     from codi_int.features.causal import attach_screen
-    from codi_int.features.profiles import profile_sites
+    from codi_int.features.profiles import profile_dictionaries
     from codi_int.features.rule_table import compare_rules
 
     model = open_model(sources.model, "cpu")
@@ -120,7 +120,9 @@ def feature_pages(
     ordered = [one for several in by_site.values() for one in several]
     places, found = plan_pages(ordered), []
     saes = {several[0].site: [one.sae for one in several] for several in by_site.values()}
-    for number, (one, profiles) in enumerate(zip(ordered, profile_sites(saes, model, problems, report), strict=True)):
+    for number, (one, profiles) in enumerate(
+        zip(ordered, profile_dictionaries(saes, model, problems, report), strict=True)
+    ):
         if one.screens:
             profiles = attach_screen(profiles, one.screens[0].found)  # type: ignore[arg-type]
         rules = compare_rules(profiles) if profiles.has_steps else None

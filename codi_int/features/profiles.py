@@ -282,13 +282,13 @@ def profile_sites(
     )
 
 
-def profile_sites(
+def profile_dictionaries(
     saes: Mapping[Site, Sequence[SAE]],
     model: CodiModel,
     problems: Sequence[Problem],
     progress: Progress | None = None,
 ) -> Iterator[Profiles]:
-    """The features of several SAEs from one pass of the model, SAE by SAE; what it answers is not looked at.
+    """The same of several SAEs of each site, one after the other, without what the model answers.
 
     Args:
         saes: one or more for each site.
