@@ -139,6 +139,8 @@ def trained(wanted: Wanted, x: torch.Tensor) -> tuple[SAE, float]:
 def read_points(quick: bool) -> dict[str, dict[str, Any]]:
     file = root(quick) / "points.jsonl"
     lines = file.read_text().splitlines() if file.is_file() else []
+    # a run that was killed while it wrote leaves half a line, which is measured again
+    lines = [line for line in lines if line.endswith("}")]
     return {point["name"]: point for point in map(json.loads, lines) if point["part"] in parts()}
 
 
@@ -161,8 +163,10 @@ def _few(listed: list[Any], quick: bool) -> list[Any]:
 
 
 def keep(point: dict[str, Any], name: str, part: str, quick: bool) -> None:
-    with (root(quick) / "points.jsonl").open("a") as file:
-        file.write(json.dumps({"name": name, "part": part, **point}) + "\n")
+    path = root(quick) / "points.jsonl"
+    half = path.is_file() and not path.read_text().endswith("\n")
+    with path.open("a") as file:
+        file.write("\n" * half + json.dumps({"name": name, "part": part, **point}) + "\n")
     print(f"{name}: {point['explained_variance']:.3f}, {point['seconds_rules']:.1f} s of rules", flush=True)
 
 
