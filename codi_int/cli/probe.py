@@ -11,6 +11,7 @@ from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report, tell
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
+from codi_int.cli._numbers import counted
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 from codi_int.files import read_json_object, write_csv, write_json
