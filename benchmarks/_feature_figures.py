@@ -142,7 +142,8 @@ def correlations_figure(found: dict[str, Any], sites: Rows) -> Figure:
             rows = [row for row in one["correlations"]["rows"] if row["effect"] == effect]
             for row in rows:
                 y = names.index(row["measure"]) + 0.25 * (i - 1) + 0.1 * open_
-                _point(left, row, y, SERIES[i], bool(open_), None if open_ or row is not rows[0] else site)
+                label = None if open_ or row is not rows[0] else site
+                _point(left, row, y, color=SERIES[i], hollow=bool(open_), label=label)
     left.set_yticks(
         range(len(names)),
         [name.replace("the same effect on the other half of the problems", "other half") for name in names],
@@ -152,7 +153,8 @@ def correlations_figure(found: dict[str, Any], sites: Rows) -> Figure:
         rows = [row for row in sites if row["effect"] == effect]
         for row in rows:
             y = measures.index(row["measure"]) + 0.24 * (i - 0.5)
-            _point(right, row["coefficient"], y, (BLUE, ORANGE)[i], False, effect if row is rows[0] else None)
+            label = effect if row is rows[0] else None
+            _point(right, row["coefficient"], y, color=SERIES[i], hollow=False, label=label)
     right.set_yticks(
         range(len(measures)),
         [name.split(":")[0].replace(" of the activations", "").replace(" of the SAE", "") for name in measures],
@@ -167,7 +169,7 @@ def correlations_figure(found: dict[str, Any], sites: Rows) -> Figure:
     return figure
 
 
-def _point(axis: Any, row: dict[str, Any], y: float, color: str, hollow: bool, label: str | None) -> None:
+def _point(axis: Any, row: dict[str, Any], y: float, *, color: str, hollow: bool, label: str | None) -> None:
     axis.plot([row["low"], row["high"]], [y, y], color=color, linewidth=0.9)
     face = "white" if hollow else color
     axis.plot([row["value"]], [y], "o", color=color, markerfacecolor=face, markersize=3, label=label)
@@ -272,8 +274,8 @@ def errors_figure(lines: Sequence[str], n: int) -> Figure:
     left.axhspan(residual[1], residual[2], color=PALE, alpha=0.4, linewidth=0)
     left.axhline(residual[0], color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
     for i, name in enumerate(("TopK", "Matryoshka")):
-        _bars(left, [row[1 + i] for row in scores], 0.12 * (2 * i - 1), SERIES[i], MARKERS[i], name)
-    _bars(right, [row[3] for row in scores], 0.0, GREEN, "o", None)
+        _bars(left, [row[1 + i] for row in scores], 0.12 * (2 * i - 1), color=SERIES[i], marker=MARKERS[i], label=name)
+    _bars(right, [row[3] for row in scores], 0.0, color=GREEN, marker="o", label=None)
     zero_line(right, vertical=False)
     left.axhline(0.5, color=GREY, linewidth=0.6)
     left.set_ylabel("balanced accuracy")
@@ -285,7 +287,7 @@ def errors_figure(lines: Sequence[str], n: int) -> Figure:
     return figure
 
 
-def _bars(axis: Any, cells: Sequence[str], shift: float, color: str, marker: str, label: str | None) -> None:
+def _bars(axis: Any, cells: Sequence[str], shift: float, *, color: str, marker: str, label: str | None) -> None:
     """Printed cells such as 0.541 (0.512 to 0.567)."""
     numbers = [[float(x) for x in NUMBERS.findall(cell)] for cell in cells]
     for place, (value, low, high) in enumerate(numbers):

@@ -204,3 +204,6 @@ def test_few_problems_and_few_features_are_answered() -> None:
     assert (found.n_selected, found.n_tested) == (0, 0)
     assert found.notes == ("12 chains are too few for two folds that confirm each other.",)
     assert {row.type for row in found.rows} <= {"general", "untested"}
+    # folds of 16 and 14: enough to have a property ten times, not to have and lack it; of 28 and 32 they are enough
+    assert specialization(made(load_stories("validation", limit=30), seed=0)).notes
+    assert not specialization(made(load_stories("validation", limit=60), seed=0)).notes
