@@ -112,7 +112,14 @@ def _show_plan(options: MapOptions) -> None:
 
     def make(report: Report) -> RunPlan:
         model, problems, plan = _load(options)
-        return plan_map(model, problems, plan, o.selection_plan(options), options.seed, report)
+        return plan_map(
+            model,
+            problems,
+            plan,
+            selection=o.selection_plan(options),
+            seed=options.seed,
+            progress=report,
+        )
 
     show_plan(options, make, "Without the confirmation of what is found.", own=(UNITS_NOTE,))
 

@@ -220,9 +220,7 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 2**10  # KiB but for macOS
 
 
-def clean_at(
-    engine: FeatureInterventionEngine, site: Site
-) -> Callable[[Sequence[Problem]], FeatureInterventionEngine]:
+def clean_at(engine: FeatureInterventionEngine, site: Site) -> Callable[[Sequence[Problem]], FeatureInterventionEngine]:
     """An `open_engine` of a probe: the clean pass as the site needs it."""
 
     def open_engine(problems: Sequence[Problem]) -> FeatureInterventionEngine:

@@ -162,7 +162,9 @@ def plan_curve(
         names: dict[str, Any] = {"selection": plan}
         curves: list[Any] = []
         whole = seconds_of(
-            lambda: curves.append(run_curve(timed, probe.chosen, ranking[0], order, sizes, draws, seed, **names))
+            lambda: curves.append(
+                run_curve(timed, probe.chosen, ranking[0], order=order, sizes=sizes, draws=draws, seed=seed, **names)
+            )
         )
     probe.rows, probe.timed_rows, probe.timed_seconds = timed.scored_rows, timed.scored_rows, timed.scored_seconds
     # more problems have more features that fire, and with them more sizes
