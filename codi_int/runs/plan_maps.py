@@ -1,8 +1,9 @@
 """What a map or a curve will take, before it runs; see `plan`."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +24,7 @@ from codi_int.progress import Progress, count_up
 from codi_int.runs.plan import Probe, RunPlan, clean_at, seconds_of, silently
 from codi_int.types import Problem
 
+T = TypeVar("T")
 TIMED_CELLS = 4
 """cells of one position that are run for the clock"""
 TIMED_LAYERS = 2
@@ -100,14 +102,20 @@ def _plan_path(whole: MapCells, selection: SelectionPlan, seed: int, advance: An
         probe.arms += arms
         probe.rows += rows
         if timed is not None:
-            done: list[MapDone] = []
-            probe.timed_seconds += seconds_of(lambda one=timed: done.append(run(one)))  # type: ignore[misc]
-            probe.timed_rows += done[0].counts.suffix_rows
+            seconds, done = _timed(partial(run, timed))
+            probe.timed_seconds += seconds
+            probe.timed_rows += done.counts.suffix_rows
         advance(1)
     sides = take_sides(probe.chosen, selection)
     measured = sum(len(task.cells) * len(task.laters) for task in tasks)
     probe.other += seconds_of(lambda: measure_arms(seen, sides, seed)) * measured / len(seen)
     return probe.plan(more_memory=max(0, whole.pool_bytes() - cells.pool_bytes()))
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Seconds, and what came of it."""
+    found: list[T] = []
+    return seconds_of(lambda: found.append(work())), found[0]
 
 
 class _TimedEngine(FeatureInterventionEngine):
@@ -120,10 +128,10 @@ class _TimedEngine(FeatureInterventionEngine):
         self, context: SiteContext, plans: Sequence[ArmPlan], progress: Progress | None = None
     ) -> list[ArmScores]:
         """As the engine's."""
-        found: list[list[ArmScores]] = []
-        self.scored_seconds += seconds_of(lambda: found.append(super(_TimedEngine, self).score(context, plans)))
+        seconds, found = _timed(partial(super().score, context, plans))
+        self.scored_seconds += seconds
         self.scored_rows += sum(len(plan.rows) for plan in plans)
-        return found[0]
+        return found
 
 
 def plan_curve(
@@ -155,16 +163,11 @@ def plan_curve(
     with silently():
         # where others measure, the rows are theirs
         probe = Probe(problems if sides.confirming is None else sides.confirming, (site,), clean_at(timed, site))
-        ranking: list[Sequence[int]] = []
-        ranked = seconds_of(lambda: ranking.append(rank_for_curve(timed, probe.chosen, order, seed)))
+        ranked, ranking = _timed(lambda: rank_for_curve(timed, probe.chosen, order, seed))
         scored, timed.scored_seconds, timed.scored_rows = timed.scored_seconds, 0.0, 0
-        plan = SelectionPlan(confirm=NONE, bound=sides.plan.bound)
-        names: dict[str, Any] = {"selection": plan}
-        curves: list[Any] = []
-        whole = seconds_of(
-            lambda: curves.append(
-                run_curve(timed, probe.chosen, ranking[0], order=order, sizes=sizes, draws=draws, seed=seed, **names)
-            )
+        names: dict[str, Any] = {"selection": SelectionPlan(confirm=NONE, bound=sides.plan.bound)}
+        whole, _ = _timed(
+            lambda: run_curve(timed, probe.chosen, ranking, order=order, sizes=sizes, draws=draws, seed=seed, **names)
         )
     probe.rows, probe.timed_rows, probe.timed_seconds = timed.scored_rows, timed.scored_rows, timed.scored_seconds
     # more problems have more features that fire, and with them more sizes
