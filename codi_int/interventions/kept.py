@@ -198,7 +198,8 @@ def _identity(document: Mapping[str, Any]) -> Run:
     """By what was done and on what; not by what came out."""
     first = document["results"][0] if "results" in document else document
     plain = {key: value for key, value in first.items() if isinstance(value, str | int | bool | type(None))}
-    done = first.get("experiment", plain)
+    # of a result what was done; of a published experiment its name alone
+    done = found if isinstance(found := first.get("experiment"), Mapping) else plain
     given = [result["experiment"] for result in document.get("results", ())]
     return Run(f"save {document['schema']}", {"the experiment": given or {**done, "site": document.get("site")}})
 
