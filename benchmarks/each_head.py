@@ -1,14 +1,15 @@
 """Attention heads one by one: the second half of docs/results/heads.md, with head-map.csv, each-head.csv and a picture.
 
-    python benchmarks/each_head.py [--part map|again|results] [--draw]
+    python benchmarks/each_head.py [--part map|again|results|readers] [--draw]
 
-Two questions about every one of codi-mini's heads.
+Two questions about each one of codi-mini's heads.
 
 - map: what is lost when what a head adds at one position is replaced by its mean over the problems? All heads of all
   layers and positions are one family on stories:validation (discrete correction), what is found there is run again
   with the same vectors on stories:confirmation. Part `again` runs those that cost most on all of that split (Holm).
 - results: which single heads write the result of a step, and which read it? The patches and the nats of heads.py, a
   head at a time; those that are largest on stories:validation are measured again on stories:confirmation (Holm).
+  Part `readers` holds the two that read both results, on stories:confirmation/2, and counts predicted answers.
 """
 
 import json
@@ -20,6 +21,7 @@ from typing import Any
 
 import _common as common
 import heads
+import torch
 
 import codi_int as ci
 from codi_int.interventions.evidence.families import adjust
@@ -33,7 +35,11 @@ ON_FRESH = 20
 """heads of the map that are run again on all fresh stories, by what they cost"""
 LIMITS = {"map": 200, "results": (heads.LIMIT, heads.CONFIRMING)}
 QUICK_LIMIT = 12
-PARTS = ("map", "again", "results")
+PARTS = ("map", "again", "results", "readers")
+READERS = ((3, 2), (5, 1))
+"""layer and number of the two heads that part `results` shows to read both results"""
+HELD_AT = ((1, 5), (1, heads.ANSWER), (3, heads.ANSWER))
+"""step and position at which they are held"""
 AGAIN = 12
 """single heads of each kind and step that are measured again"""
 
@@ -48,6 +54,18 @@ class Single(heads.Cell):
     def heads(self, n_heads: int) -> list[tuple[int, int]]:
         """Its layer and its number."""
         return [(self.first, self.head)]
+
+
+@dataclass(frozen=True)
+class Several(heads.Cell):
+    """Some heads at one position."""
+
+    chosen: tuple[tuple[int, int], ...] = ()
+    """their layers and numbers"""
+
+    def heads(self, n_heads: int) -> list[tuple[int, int]]:
+        """Their layers and numbers."""
+        return list(self.chosen)
 
 
 def single_cells(pairs: heads.Pairs) -> list[Single]:
@@ -82,6 +100,52 @@ def run_results(quick: bool) -> dict[str, Any]:
         row |= {"p_holm": p, "nats_ranking": before[cell_of(row)]}
         row["confirmed"] = p is not None and p < 0.05 and row["nats"] > 0
     return {"limits": limits, "rows": rows, "again": again, "seconds": time.perf_counter() - started}
+
+
+@torch.no_grad()
+def run_readers(quick: bool) -> dict[str, Any]:
+    """Predicted answers after the thought's patch, with the two readers held, and with the others of their layers."""
+    model, split = ci.load_model("codi-mini"), f"stories:confirmation{'' if quick else '/2'}"
+    problems = ci.load_problems(split, limit=20 if quick else LIMITS["results"][1])
+    layers = [layer for layer, _ in READERS]
+    others = tuple((layer, h) for layer in layers for h in range(model.stack.n_heads) if (layer, h) not in READERS)
+    pairs = {step: heads.Pairs(model, problems, step) for step, _ in HELD_AT[: 1 if quick else None]}
+    rows = []
+    for step, position in HELD_AT[: 1 if quick else None]:
+        mine = pairs[step]
+        free = mine.hits(mine.choices(mine.patched([mine.carrier], mine.sources)))
+        for name, chosen in (("readers", READERS), ("others", others)):
+            cell = Several("reads", step, min(layers), max(layers), position, chosen)
+            held = mine.hits(mine.with_readers_held(cell))
+            effect = ci.compare_paired(free, held, clusters=mine.clusters)
+            row = {"step": step, "position": position, "held": name, "heads": chosen, "n": len(held)}
+            row |= {"predicted_free": int(free.sum()), "predicted_held": int(held.sum())}
+            row |= {"difference": effect.estimate, "low": effect.low, "high": effect.high, "p": effect.p_value}
+            rows.append(row)
+    for row, p in zip(rows, adjust([row["p"] for row in rows], "holm"), strict=True):
+        row["p_holm"] = p
+    return {"data": split, "n_problems": len(problems), "rows": rows}
+
+
+def readers_table(found: dict[str, Any]) -> str:
+    """Predicted answers with and without the readers, as Markdown."""
+    heading = ("held", "where", "step", "pairs", "predicted: held", "nothing held", "difference, points", "p (Holm)")
+    lines = [f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
+    for row in found["rows"]:
+        where = "the answer" if row["position"] == heads.ANSWER else f"P{row['position']}"
+        points = [None if row[name] is None else 100 * row[name] for name in ("difference", "low", "high")]
+        cells = [
+            ", ".join(f"L{layer}.head:{head}" for layer, head in row["heads"]),
+            where,
+            row["step"],
+            row["n"],
+            row["predicted_held"],
+            row["predicted_free"],
+            interval(*points, digits=1),
+            heads.p_words(row["p_holm"]),
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 def cell_of(row: dict[str, Any]) -> Single:
@@ -240,10 +304,7 @@ def draw_map(found: dict[str, Any]) -> Any:
     )
     numbers = sorted({row["head"] for row in found["rows"]})
     figure = new_figure(PAGE, 3.6, "What single heads are worth", caption)
-    tables = [
-        [[lost_at(found["rows"], layer, p, head) for p in range(7)] for layer in range(16)]
-        for head in numbers
-    ]
+    tables = [[[lost_at(found["rows"], layer, p, head) for p in range(7)] for layer in range(16)] for head in numbers]
     norm = amount_scale(tables)
     axes = panel_grid(figure, len(numbers), len(numbers), sharey=True)
     for head, ax, table in zip(numbers, axes, tables, strict=False):
@@ -275,6 +336,9 @@ def fill(part: str, found: dict[str, Any]) -> None:
         )
         common.fill_page(heads.HEADS_PAGE, "each-again", f"{count}\n\n{again_table(found['rows'])}", code=False)
         return
+    if part == "readers":
+        common.fill_page(heads.HEADS_PAGE, "each-readers", readers_table(found), code=False)
+        return
     for kind in ("writes", "reads"):
         again = [row for row in found["again"] if row["kind"] == kind]
         common.fill_page(heads.HEADS_PAGE, f"each-{kind}", results_table(again), code=False)
@@ -302,6 +366,8 @@ def run_part(part: str, quick: bool) -> dict[str, Any]:
         out: dict[str, Any] = {"n_problems": found.n_problems, "n_cells": len(found.cells), "rows": rows}
     elif part == "again":
         out = run_again(json.loads(kept_file("map", quick).read_text())["rows"], quick)
+    elif part == "readers":
+        out = run_readers(quick)
     else:
         out = run_results(quick)
     common.write(f"each_head_{part}", {**out, "processor_seconds": time.process_time() - started}, quick)
@@ -311,7 +377,7 @@ def run_part(part: str, quick: bool) -> dict[str, Any]:
 def main() -> None:
     """Measure, or take what was kept, and fill the page."""
     parser = common.arguments(__doc__)
-    parser.add_argument("--part", choices=PARTS, help="one of the three; default all")
+    parser.add_argument("--part", choices=PARTS, help="one of them; default all")
     parser.add_argument("--draw", action="store_true", help="from the kept results, without measuring")
     options = parser.parse_args()
     for part in (options.part,) if options.part else PARTS:
