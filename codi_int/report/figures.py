@@ -17,7 +17,7 @@ from codi_int.report.effect_figures import (
     result_figures,
 )
 from codi_int.report.eval_figures import efficiency_figure
-from codi_int.report.feature_figures import feature_figures, shown_figures
+from codi_int.report.feature_figures import feature_figures, firing_rate_figure, firing_sites_figure, shown_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figure, lens_grid_figure
@@ -26,6 +26,7 @@ from codi_int.report.model_figures import accuracy_figure, doctor_figures, thoug
 from codi_int.report.path_figures import path_figure
 from codi_int.report.prediction_figures import prediction_figure
 from codi_int.report.probe_figures import probe_figure
+from codi_int.report.reproduction_figures import drawn_lines, reproduction_figure
 from codi_int.report.screen_figures import (
     firing_figure,
     forest_figure,
@@ -33,9 +34,15 @@ from codi_int.report.screen_figures import (
     screen_figures,
     volcano_figure,
 )
-from codi_int.report.specialization_figures import rules_figure, specialization_figures
+from codi_int.report.specialization_figures import (
+    landscape_figure,
+    landscape_figures,
+    rules_figure,
+    specialization_figures,
+)
 from codi_int.report.stop_figures import stop_figure, stop_figures, stop_logprob_figure
 from codi_int.report.style import write_figure
+from codi_int.report.swap_pair_figures import swap_power_figure, swap_power_figures
 from codi_int.report.sweep_figures import sweep_figures
 
 if TYPE_CHECKING:
@@ -49,6 +56,11 @@ def _alone(
 ) -> Callable[[Mapping[str, Any], Path], list[Path]]:
     """What draws the only figure of a document, which is called `name`."""
     return lambda document, out: write_figure(draw(document), out, name)
+
+
+def _reproduction_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
+    """None where no line is a share."""
+    return write_figure(reproduction_figure(document), out, "reproduction") if drawn_lines(document) else []
 
 
 FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]]] = {
@@ -69,9 +81,14 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/evaluation@1": {"accuracy": accuracy_figure},
     "codi-int/roads@1": {"paths": path_figure},
     "codi-int/features-specialize@1": {"rules": rules_figure},
+    "codi-int/features-specialize-sites@1": {"landscape": landscape_figure},
+    "codi-int/features-rank@1": {"firing-rates": firing_rate_figure},
+    "codi-int/features-rank-sites@1": {"firing-rates": firing_sites_figure},
+    "codi-int/features-pairs@1": {"swap-power": swap_power_figure},
     "codi-int/stop@1": {"stop": stop_figure, "stop-logprob": stop_logprob_figure},
     "codi-int/probe@1": {"probe": probe_figure},
     "codi-int/comparison@1": {"comparison": comparison_figure},
+    "codi-int/reproduction@1": {"reproduction": reproduction_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
@@ -86,7 +103,10 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/evaluation@1": _alone("accuracy", accuracy_figure),
     "codi-int/features-rank@1": feature_figures,
     "codi-int/features-show@1": shown_figures,
+    "codi-int/features-rank-sites@1": feature_figures,
     "codi-int/features-specialize@1": specialization_figures,
+    "codi-int/features-specialize-sites@1": landscape_figures,
+    "codi-int/features-pairs@1": swap_power_figures,
     "codi-int/lens@1": _alone("lens", lens_figure),
     "codi-int/lens-grid@1": _alone("lens", lens_grid_figure),
     "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
@@ -94,6 +114,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/stop@1": stop_figures,
     "codi-int/probe@1": _alone("probe", probe_figure),
     "codi-int/comparison@1": _alone("comparison", comparison_figure),
+    "codi-int/reproduction@1": _reproduction_figures,
 }
 """schema of a document to what draws it"""
 KEPT = (
@@ -101,7 +122,8 @@ KEPT = (
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
     "stop.json",
     "probe.json",
-    *("features-show.json", "features-specialize.json"),
+    "reproduction.json",
+    *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"
