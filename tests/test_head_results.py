@@ -32,6 +32,26 @@ def section(marker: str) -> str:
     return found[1].strip()
 
 
+def test_both_paths_agree_on_every_cell_of_every_component() -> None:
+    found = kept("components")
+    assert not found["quick"]
+    # three heads, and what a block takes in, passes on, puts out and adds by attention and MLP, at 16 x 7 places
+    assert {row["component"] for row in found["rows"]} >= {
+        "resid_pre",
+        "resid_mid",
+        "resid_post",
+        "attn_out",
+        "mlp_out",
+    }
+    assert [row["component"] for row in found["rows"]][-3:] == ["head:0", "head:1", "head:2"]
+    assert all(108 <= row["cells"] <= 112 for row in found["rows"])
+    assert sum(row["answers_differ"] for row in found["rows"]) == 0
+    assert max(row["most_nats"] for row in found["rows"]) < 1e-4
+    assert found["heads"] < 1e-5
+    for row in found["rows"]:
+        assert f"| {row['component']} | {row['cells']} | 0 | {row['most_nats']:.1e} |" in section("components")
+
+
 def test_the_map_of_heads_has_every_head_that_is_read(script: ModuleType) -> None:
     rows = kept("each_head_map")["rows"]
     places = {(row["layer"], row["position"], row["head"]) for row in rows}
