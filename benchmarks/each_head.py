@@ -75,7 +75,9 @@ def single_cells(pairs: heads.Pairs) -> list[Single]:
     later = [*range(heads.CARRIERS[pairs.step] + 1, last + 1), heads.ANSWER]
     kinds = [("writes", p) for p in heads.WRITERS[pairs.step]] + [("reads", p) for p in later]
     return [
-        Single(kind, pairs.step, layer, layer, position, head) for kind, position in kinds for layer, head in places
+        Single(kind=kind, step=pairs.step, first=layer, last=layer, position=position, head=head)
+        for kind, position in kinds
+        for layer, head in places
     ]
 
 
@@ -115,7 +117,14 @@ def run_readers(quick: bool) -> dict[str, Any]:
         mine = pairs[step]
         free = mine.hits(mine.choices(mine.patched([mine.carrier], mine.sources)))
         for name, chosen in (("readers", READERS), ("others", others)):
-            cell = Several("reads", step, min(layers), max(layers), position, chosen)
+            cell = Several(
+                kind="reads",
+                step=step,
+                first=min(layers),
+                last=max(layers),
+                position=position,
+                chosen=chosen,
+            )
             held = mine.hits(mine.with_readers_held(cell))
             effect = ci.compare_paired(free, held, clusters=mine.clusters)
             row = {"step": step, "position": position, "held": name, "heads": chosen, "n": len(held)}

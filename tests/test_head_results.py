@@ -83,8 +83,9 @@ def test_a_row_is_worded_with_its_place_interval_and_verdict(script: ModuleType)
 
 
 def test_one_head_is_one_head(script: ModuleType) -> None:
-    one = script.Single("writes", 1, 4, 4, 3, 2)
+    one = script.Single(kind="writes", step=1, first=4, last=4, position=3, head=2)
     assert one.heads(3) == [(4, 2)]
-    assert script.lost_at([{"layer": 4, "position": 3, "head": 2, "nats": -0.2}], 4, 3, 2) == 0.2
-    assert script.lost_at([{"layer": 4, "position": 3, "head": 2, "nats": 0.2}], 4, 3, 2) == 0.0
-    assert script.lost_at([], 4, 3, 2) is None
+    place = {"layer": 4, "position": 3, "head": 2}
+    assert script.lost_at([{**place, "nats": -0.2}], **place) == 0.2
+    assert script.lost_at([{**place, "nats": 0.2}], **place) == 0.0
+    assert script.lost_at([], **place) is None
