@@ -251,3 +251,42 @@ def test_intervals_of_rare_flips_cover() -> None:
         assert found.high is not None
         covered += found.low <= -0.03 <= found.high
     assert covered / 300 >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_intervals_of_strata_are_weighted_like_the_contrast() -> None:
+    layers, members = np.repeat([1, 2], [200, 100]), np.arange(300) % 4 == 0
+    changes = np.zeros(300)
+    changes[[0, 4, 204, 1]] = -1.0
+    found = contrast_accuracy(changes, members, layers)
+    assert found is not None
+    value, below, above, weights = [], [], [], []
+    for layer in (1, 2):
+        one, other = changes[(layers == layer) & members], changes[(layers == layer) & ~members]
+        at, beside = (
+            score_interval(PairedCounts(side.size, int((side < 0).sum()), int((side > 0).sum())))
+            for side in (one, other)
+        )
+        weights.append(one.size * other.size / (one.size + other.size))
+        value.append(one.mean() - other.mean())
+        below.append(np.hypot(one.mean() - at.low, beside.high - other.mean()))
+        above.append(np.hypot(at.high - one.mean(), other.mean() - beside.low))
+    share = np.array(weights) / sum(weights)
+    assert found.value == pytest.approx(share @ value)
+    # independent strata: what they are off by adds in squares
+    assert found.low == pytest.approx(found.value - np.sqrt((share * below) ** 2 @ np.ones(2)))
+    assert found.high == pytest.approx(found.value + np.sqrt((share * above) ** 2 @ np.ones(2)))
+
+
+@pytest.mark.parametrize("elsewhere", [0.0, -1.0])
+def test_without_a_flip_on_either_side_nothing_is_found_and_the_interval_stays_open(elsewhere: float) -> None:
+    """A flip in a stratum that has one kind only says nothing of the contrast."""
+    members, layers = np.arange(60) % 3 == 0, np.repeat([1, 2], [40, 20])
+    members[layers == 2] = False
+    changes = np.zeros(60)
+    changes[50] = elsewhere
+    found = contrast_accuracy(changes, members, layers)
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert (found.value, found.p_value) == (0.0, 1.0)
+    assert found.low < 0 < found.high
