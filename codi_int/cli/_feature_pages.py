@@ -1,7 +1,7 @@
 """Pages of what features respond to: a ranking, a feature in full."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
@@ -234,3 +234,17 @@ def _group_cells(one: "ActivationGroup") -> Iterator[str]:
     yield "-" if one.share_of_firing is None else f"{percentage(one.share_of_firing)} %"
     yield f"{percentage(one.base_rate)} %"
     yield "-" if one.mean_activation is None else f"{one.mean_activation:+#.3g}"
+
+
+def export_page(document: Mapping[str, Any]) -> Page:
+    """What was written for Neuronpedia, and under which names it would stand there."""
+    features = counted(document["n_features"], "feature")
+    head = Text(f"{features} of {document['sae']} as Neuronpedia's client uploads them", style="bold")
+    head.append(f"\n{counted(document['n_problems'], 'problem')} of {document['data']}", style="not bold")
+    batches = counted(len(document["files"]), "batch", "batches")
+    return Page(
+        head,
+        "",
+        Text(f"model {document['model_id']}, source {document['source_id']}: {batches}"),
+        Text(f"{counted(document['n_with_effect'], 'feature')} with the effect of ablating it"),
+    )

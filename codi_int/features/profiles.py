@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "codi-int/features-rank@1"
+MOST_DENSE = 2**26
+"""latents of a chunk of rows that are held at once, those that are 0 too"""
 TOKENS = 3
 """of the vocabulary that a profile names"""
 
@@ -280,6 +282,35 @@ def profile_sites(
     )
 
 
+def profile_dictionaries(
+    saes: Mapping[Site, Sequence[SAE]],
+    model: CodiModel,
+    problems: Sequence[Problem],
+    progress: Progress | None = None,
+) -> Iterator[Profiles]:
+    """The same of several SAEs of each site, one after the other, without what the model answers.
+
+    Args:
+        saes: one or more for each site.
+        model: the model whose thoughts they read.
+        problems: on which problems.
+        progress: called with (stage, done, total).
+
+    Raises:
+        SAEError: an SAE that belongs to another model or site.
+        SiteError: a site that the model does not have.
+    """
+    problems = as_problems(problems)
+    for site, several in saes.items():
+        for sae in several:
+            check_fits(sae, model, model.check_site(site))
+    batch = model.think(problems, capture=list(saes), answers=False, progress=progress)
+    for site, several in saes.items():
+        for sae in several:
+            found = profile_rows(sae, batch.at(site).values, model)
+            yield replace(found, problems=problems, site=site, data=name_of_problems(problems), by_feature={})
+
+
 @torch.no_grad()
 def profile_rows(sae: SAE, rows: Float[Tensor, "n d_in"], model: CodiModel | None = None) -> Profiles:
     """The same from activations, one row for each problem.
@@ -303,8 +334,9 @@ def profile_rows(sae: SAE, rows: Float[Tensor, "n d_in"], model: CodiModel | Non
     fired, summed, signed, largest, peak = torch.zeros(5, sae.d_sae, dtype=torch.float64)
     values, indices, missed = [], [], []
     # in chunks: the latents [n, d_sae] of all problems at once would be the largest tensor
-    for start in range(0, rows.shape[0], ROWS_AT_ONCE):
-        chunk = rows[start : start + ROWS_AT_ONCE].to(sae.W_dec.device)
+    at_once = max(1, min(ROWS_AT_ONCE, MOST_DENSE // sae.d_sae))
+    for start in range(0, rows.shape[0], at_once):
+        chunk = rows[start : start + at_once].to(sae.W_dec.device)
         latents = sae.encode(chunk)
         missed.append(chunk - sae.decode(latents))
         values.append(latents.values.cpu())

@@ -42,6 +42,7 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
 LATER_KINDS = {
     "codi-int/comparison@1": ("comparison", "codi_int.runs.compare", "RunComparison"),
     "codi-int/probe@1": ("probe", "codi_int.probes.records", "ProbeMap"),
+    "codi-int/reproduction@1": ("reproduction", "codi_int.runs.reproduction", "Reproduction"),
 }
 """the same for records of packages that come after this one: with the module that has it, loaded where it is met"""
 

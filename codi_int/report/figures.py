@@ -26,6 +26,7 @@ from codi_int.report.model_figures import accuracy_figure, doctor_figures, thoug
 from codi_int.report.path_figures import path_figure
 from codi_int.report.prediction_figures import prediction_figure
 from codi_int.report.probe_figures import probe_figure
+from codi_int.report.reproduction_figures import drawn_lines, reproduction_figure
 from codi_int.report.screen_figures import (
     firing_figure,
     forest_figure,
@@ -57,6 +58,11 @@ def _alone(
     return lambda document, out: write_figure(draw(document), out, name)
 
 
+def _reproduction_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
+    """None where no line is a share."""
+    return write_figure(reproduction_figure(document), out, "reproduction") if drawn_lines(document) else []
+
+
 FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]]] = {
     "codi-int/screen@1": {
         "volcano": volcano_figure,
@@ -82,6 +88,7 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/stop@1": {"stop": stop_figure, "stop-logprob": stop_logprob_figure},
     "codi-int/probe@1": {"probe": probe_figure},
     "codi-int/comparison@1": {"comparison": comparison_figure},
+    "codi-int/reproduction@1": {"reproduction": reproduction_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
@@ -107,6 +114,7 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/stop@1": stop_figures,
     "codi-int/probe@1": _alone("probe", probe_figure),
     "codi-int/comparison@1": _alone("comparison", comparison_figure),
+    "codi-int/reproduction@1": _reproduction_figures,
 }
 """schema of a document to what draws it"""
 KEPT = (
@@ -114,6 +122,7 @@ KEPT = (
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
     "stop.json",
     "probe.json",
+    "reproduction.json",
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """documents that commands leave in a folder"""

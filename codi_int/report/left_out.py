@@ -6,6 +6,7 @@ from codi_int.report.documents import Document
 from codi_int.report.eval_figures import MOST
 from codi_int.report.feature_figures import MOST_FEATURES, drawable
 from codi_int.report.model_figures import MOST_PROBLEMS
+from codi_int.report.reproduction_figures import drawn_lines
 
 
 def left_out(document: Document) -> tuple[str, ...]:
@@ -72,6 +73,11 @@ def _doctor(document: Document) -> Iterator[str]:
         yield "nothing to draw: no comparison was made (doctor --parity 8 makes one)"
 
 
+def _reproduction(document: Document) -> Iterator[str]:
+    if left := len(document["lines"]) - len(drawn_lines(document)):
+        yield f"{left:,} of {len(document['lines']):,} lines: no shares, or not published: on the page"
+
+
 SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/result@1": _result,
     "codi-int/result@2": _result,
@@ -83,4 +89,5 @@ SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/thoughts@1": _thoughts,
     "codi-int/doctor@1": _doctor,
     "codi-int/features-show@1": _features,
+    "codi-int/reproduction@1": _reproduction,
 }
