@@ -1,4 +1,4 @@
-"""Cards of what goes to a hub: README.md with its YAML head; what nobody measured is not said."""
+"""Cards of what goes to a hub: README.md with its YAML head, of files and weights; what nobody measured is not said."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,9 @@ def model_card(model: CodiModel, measured: Mapping[str, Any], repository: str, l
         "projection": about.projection,
         "continuous thoughts": about.n_thoughts,
         "tokens": f"vocabulary {about.vocab_size:,}, at most {about.max_positions:,} positions",
-        "special tokens": ", ".join(f"{name} {id_}" for name, id_ in about.special_ids.items() if id_ is not None),
+        "special tokens": ", ".join(
+            f"{name} {token}" for name, token in about.special_ids.items() if token is not None
+        ),
         "accuracy": _accuracy(measured),
         "SHA-256 of the weights": f"`{about.sha256}`",
     }
