@@ -4,13 +4,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from codi_int.cli.map import open_units
 from codi_int.errors import OutputError
+from codi_int.interventions.screens.map_cells import MapTask
+from codi_int.runs.workers import Report, Workers
 from codi_int.unit_files import UNITS, UnitFiles
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +74,50 @@ def test_a_stopped_run_goes_on_to_the_same_end(
         del one["environment"]["seconds"]
     assert found[0] == found[1]  # the work that is counted, too
     assert not list((tmp_path / "stopped").glob("finished-units*"))
+
+
+class FailingCrew:
+    """Two workers in this process, neither of which can do the cells of one layer."""
+
+    def __init__(self, options: Any) -> None:
+        self._do = open_units(options).do
+        self._said: list[Report] = []
+
+    def start(self, slot: int) -> None:
+        self._said.append(Report(slot, "ready"))
+
+    def give(self, slot: int, task: MapTask) -> None:
+        fails = task.cells[0].layer == 1 and task.laters != ("free",)
+        self._said.append(
+            Report(slot, "failed", words="ValueError: x") if fails else Report(slot, "done", self._do(task))
+        )
+
+    def wait(self) -> list[Report]:
+        said, self._said = self._said, []
+        return said
+
+    def close(self) -> None: ...
+
+
+def test_a_unit_that_fails_on_every_worker_ends_with_one_and_the_rest_is_kept(
+    run: Callable, shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["map", "--layer", "1,2", "--position", "5", "--confirm", "none"]
+    words += ["--model", shelf.model, "--data", shelf.data, "--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr("codi_int.cli._console.begin_worker", lambda: None)  # a worker of its own process says nothing
+        patch.setattr(
+            "codi_int.cli.map.open_workers", lambda options, *more: nullcontext(Workers(FailingCrew(options), 2))
+        )
+        ran = run(*words)
+    assert ran.code == 1
+    lines = ran.err.strip().splitlines()[-2:]
+    assert lines[0].startswith("codi-int: 1 of 3 units failed on every worker: L1.P5 both mean+only; ")
+    assert lines[0].endswith("says ValueError: x.")
+    assert lines[1] == "All others are done and kept. Mend the cause and give the same command; it does these alone."
+    again = run(*words)
+    assert again.code == 0, again.err
+    assert "Going on: 2 units of the map are finished" in again.err
 
 
 def test_a_damaged_unit_is_two_lines(tmp_path: Path) -> None:
