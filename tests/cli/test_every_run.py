@@ -36,6 +36,7 @@ WORDS = {
     "features show": "--layer 2 --feature LIVING",
     "features specialize": "--layer 2 --confirm folds",
     "features pairs": "--layer 2",
+    "features export": "--layer 2",
     "sae train": "--layer 2 --k 3 --features 16 --epochs 1 --held-out DATA --recipe RECIPE",
     "sae sweep": "--layer 2 --position 3 --k 3 --features 16 --seed 0 --epochs 1 --held-out DATA --recipe RECIPE",
     "sae eval": "SAE --no-splice --train-data none",
