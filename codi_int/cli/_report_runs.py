@@ -87,8 +87,10 @@ def _parts(run: Path, key: str, dashboard: str) -> list[RunReport]:
 
 
 def _folders(run: Path) -> list[Path]:
-    """Of the runs that were made together."""
-    return sorted(path.parent for path in run.glob("*/result.json"))
+    """Of the runs that were made together; patches of the same value come before those of another one."""
+    folders = sorted(path.parent for path in run.glob("*/result.json"))
+    named = {folder.name: folder for folder in folders}
+    return [named[kind] for kind in KINDS] if set(named) == set(KINDS) else folders
 
 
 def _patch_report(run: Path, key: str) -> list[RunReport]:
