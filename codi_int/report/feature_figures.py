@@ -71,6 +71,7 @@ def firing_sites_figure(document: Document) -> "matplotlib.figure.Figure":
     alive.set_ylabel("alive features")
     rates.set_yscale("log")
     rates.set_ylabel("fires on\n(% of problems)")
+    alive.margins(x=0.01)
     step = -(-len(sites) // MOST_SITES_NAMED)
     names = [site_name(one["site"]) for one in sites]
     alive.set_xticks(range(0, len(sites), step), names[::step], rotation=90)

@@ -76,7 +76,7 @@ def sae_card(saes: Mapping[str, Mapping[str, Any]], repository: str, license: st
     trained = [f"- model `{_plain(name)}`, weights SHA-256 `{_plain(sha or 'not noted')}`" for name, sha in sorted(models, key=str)]
     body = [
         f"# {repository.split('/')[1]}",
-        "Sparse autoencoders on the residuals of continuous thoughts: `L14.P3` is the output of block 14 at position 3, "
+        "Sparse autoencoders on activations of continuous thoughts: `L14.P3` is the output of block 14 at position 3, "
         "where 0 is the `<bot>` token and 1 on are the thoughts.",
         "\n".join(lines),
         "Variance explained and dead features (those that fire on no row) are of the held-out rows of their training.",
