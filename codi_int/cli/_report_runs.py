@@ -165,12 +165,13 @@ def _reproduced(found: Any) -> str:
 
 
 def _assemble(parts: PageParts, found: Any, key: str) -> RunReport:
-    effect = getattr(found, "effect", None)
+    effect, question = getattr(found, "effect", None), question_of(found)
     return RunReport(
         key=key,
         title=parts.title,
-        question=question_of(found),
-        conditions=[*parts.conditions, *bound_words(found)],
+        question=question,
+        # the page of a reproduction names its question below its title
+        conditions=[*(line for line in parts.conditions if line != question), *bound_words(found)],
         answers=parts.answers,
         conclusion=getattr(effect, "conclusion", None) or "",
         blocks=parts.blocks,

@@ -1,4 +1,4 @@
-"""Cards of what goes to a hub: README.md with its YAML head, from files and weights; what nobody measured is not said."""
+"""Cards of what goes to a hub: README.md with its YAML head, from files and weights; nothing that nobody measured."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,9 @@ def model_card(model: CodiModel, measured: Mapping[str, Any], repository: str, l
         "projection": about.projection,
         "continuous thoughts": about.n_thoughts,
         "tokens": f"vocabulary {about.vocab_size:,}, at most {about.max_positions:,} positions",
-        "special tokens": ", ".join(f"{name} {token}" for name, token in about.special_ids.items() if token is not None),
+        "special tokens": ", ".join(
+            f"{name} {token}" for name, token in about.special_ids.items() if token is not None
+        ),
         "accuracy": _accuracy(measured),
         "SHA-256 of the weights": f"`{about.sha256}`",
     }
@@ -73,7 +75,10 @@ def sae_card(saes: Mapping[str, Mapping[str, Any]], repository: str, license: st
     lines = [_row(heads), _row(["---"] * len(heads)), *map(_row, rows)]
     models = {(facts["model_name"], facts["model_sha256"]) for facts in saes.values() if facts["model_name"]}
     data = sorted({str(facts["training_data"]) for facts in saes.values() if facts["training_data"]})
-    trained = [f"- model `{_plain(name)}`, weights SHA-256 `{_plain(sha or 'not noted')}`" for name, sha in sorted(models, key=str)]
+    trained = [
+        f"- model `{_plain(name)}`, weights SHA-256 `{_plain(sha or 'not noted')}`"
+        for name, sha in sorted(models, key=str)
+    ]
     body = [
         f"# {repository.split('/')[1]}",
         "Sparse autoencoders on activations of continuous thoughts: `L14.P3` is the output of block 14 at position 3, "
@@ -101,7 +106,7 @@ def run_card(folder: Path, words: str, files: Sequence[str], license: str | None
         f"A run of codi-int:\n\n```\n{words or 'saved from Python'}\n```",
         *([f"> {_plain(verdict)}"] if verdict else []),
         "\n".join(f"- `{_plain(name)}`" for name in files),
-        '`ci.load_result(folder)` reads it back; the files by themselves are JSON and Parquet.',
+        "`ci.load_result(folder)` reads it back; the files by themselves are JSON and Parquet.",
     ]
     return _card(body, DatasetCardData(tags=list(TAGS), license=license))
 
