@@ -245,7 +245,7 @@ def _sweep_report(folder: Path, key: str) -> RunReport:
     data = read_sweep(folder)
     # numbers are rounded for reading; grid.json has them whole
     columns = [name for name in data.rows[0] if not isinstance(data.rows[0][name], dict | list)]
-    out = table(*columns)
+    out = table(*(name.replace("_", " ") for name in columns))
     for row in data.rows:
         out.add_row(*(_short(row.get(name)) for name in columns))
     sites = sorted({str(row["site"]) for row in data.rows})
