@@ -55,6 +55,8 @@ def share(point: Point, rule: str, in_band: bool = False) -> float:
 
 def spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
     """Mean over seeds and the ends."""
+    if not values:
+        return ""
     array = scale * np.asarray(values, dtype=np.float64)
     if array.size == 1:
         return f"{array[0]:.{digits}f}"
@@ -147,8 +149,12 @@ def death(points: Sequence[Point]) -> list[str]:
 def knee(points: Sequence[Point]) -> list[str]:
     """Where quality bends, size by size."""
     lines = ["| d_sae | knee of EV, K | 95% interval over seeds | EV % from K to K |", "|---|---|---|---|"]
-    for size in sorted({p["d_sae"] for p in grid(points)}):
-        seeds = groups([p for p in grid(points) if p["d_sae"] == size])
+    every = grid(points)
+    longest = len({p["k"] for p in every})
+    for size in sorted({p["d_sae"] for p in every}):
+        seeds = groups([p for p in every if p["d_sae"] == size])
+        if len(seeds) < longest:
+            continue  # the knee depends on where the axis begins and ends
         ks = [k for k, _ in seeds]
         values = [[p["explained_variance"] for p in these] for _, these in seeds]
         found = bootstrap_seeds(values, lambda means, ks=ks: find_knee(ks, means))
@@ -272,7 +278,7 @@ def figure(points: Sequence[Point]) -> Figure:
         axis.set_ylabel(words)
         k_axis(axis, [1, 2, 5, 9, 23, 48])
         axis.legend()
-    left.set_ylim(0, 150)  # room for the legend
+    left.set_ylim(0, 175)  # room for the legend
     left.set_yticks(range(0, 101, 20))
     return out
 

@@ -26,6 +26,8 @@ RUN = common.ROOT / "runs" / "whole-map" / "finished"
 SPLIT, SHOWN = 8, ("L3.P3", "L10.P5", "L14.P3")
 """the first late layer, and the sites whose features are drawn one by one"""
 BAND = (0.01, 0.1)
+N_SITES = 111
+"""all but the last position of the last layer, which nothing reads"""
 FLOOR = 1e-6
 """points; what is less is rounding"""
 Effects = dict[tuple[int, int], NDArray[np.float64]]
@@ -154,6 +156,9 @@ def draw(axis: Any, values: NDArray[np.float64], color: str, width: float, label
 def main() -> None:
     options = common.arguments(__doc__).parse_args()
     rows = read_rows(RUN)
+    sites = len({row["site"] for row in rows})
+    if sites < N_SITES and not options.quick:
+        raise SystemExit(f"{RUN} has {sites} of {N_SITES} sites: run benchmarks/whole_map.py --limit 1495 to its end.")
     if options.quick:
         rows = rows[::10]
     found, by_layer = measured(rows), layer_rows(rows)

@@ -46,8 +46,8 @@ DATA = {"train": "stories:sae", "held-out": "stories:validation", "confirm": "st
 MAIN, OTHERS = Site(14, 3), (Site(3, 3), Site(10, 5))
 SEEDS = (0, 1, 2)
 KS, SIZES = (1, 2, 5, 9, 23, 48), (256, 512, 1024)
-LARGE = (2048, 4096, 8192)
-"""sizes of the published sweep and beyond, at a width of 96"""
+LARGE = {2048: KS, 4096: (2, 5, 9, 23), 8192: (2, 5, 9, 23)}
+"""sizes of the published sweep and beyond, at a width of 96, and the K of each"""
 PENALTIES = (5.0, 10.0, 20.0, 40.0, 80.0)
 """of L1, on rows whose squared length is about 8,000"""
 BAND = (0.01, 0.1)
@@ -87,7 +87,7 @@ def parts() -> Mapping[str, list[Wanted]]:
             for start, end in ((2, 5), (5, 2))
             for seed in SEEDS
         ],
-        "large": [topk(MAIN, k, d, seed) for d in LARGE for k in KS for seed in SEEDS],
+        "large": [topk(MAIN, k, d, seed) for d, ks in LARGE.items() for k in ks for seed in SEEDS],
         "l1": [l1(penalty, seed) for penalty in PENALTIES for seed in SEEDS],
     }
 

@@ -1,4 +1,4 @@
-"""Cards of what goes to a hub: README.md with its YAML head, from files and weights; nothing that nobody measured."""
+"""Cards of what goes to a hub: README.md with its YAML head, of files and weights; what nobody measured is not said."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -13,7 +13,7 @@ from codi_int.data.stories import load_stories
 from codi_int.errors import CodiError
 from codi_int.features.profiles import Profiles, profile_rows
 from codi_int.features.published import published_counts, published_specialization
-from codi_int.features.rule_table import compare_rules
+from codi_int.features.rule_table import compare_rules, side_by_side
 from codi_int.features.specialization import specialization
 from codi_int.features.specialization_records import RulePlan
 from codi_int.sae import SAEConfig, TopKSAE
@@ -174,6 +174,19 @@ def test_the_table_has_an_n_in_every_cell(profiles: Profiles, confirming: Profil
     assert [row["feature"] for row in rows] == [row.feature for row in found.tested.rows]
     assert {row["tested_label"] for row in rows} >= {"division", "number 12"}
     assert list(found.to_frame().rule) == [cell.rule for cell in found.cells]
+
+
+def test_what_the_table_counts(profiles: Profiles, confirming: Profiles) -> None:
+    found = compare_rules(profiles, confirming)
+    published = found.rules[0]
+    rows = tuple(
+        replace(row, type="operation-specialized", n_firing=n, firing_rate=rate)
+        for row, n, rate in zip(published.rows, (1, 1, 2, 3, 9), (0.1, 0.2, 0.2, 0.3, 0.4), strict=True)
+    )
+    rules = (replace(published, rows=rows), *found.rules[1:])
+    alive, *_, band, _, _ = side_by_side(rules, (0.2, 0.3)).cells
+    assert (alive.n, alive.n_specialized, alive.n_single, alive.n_operation) == (5, 5, 2, 5)
+    assert (band.n, band.n_single) == (3, 1)  # both ends of the band are in it
 
 
 def test_what_cannot_be_told_is_refused(profiles: Profiles, confirming: Profiles) -> None:
