@@ -50,8 +50,8 @@ def _take_text(out: PageParts, text: Text, following: Sequence[RenderableType]) 
         out.blocks.append(Words(words, "heading"))
     elif bold and any(str(span.style) == "not bold" for span in text.spans):
         # the head of a part of the page: what it is about, and below it on what
-        head, _, rest = words.partition("\n")
-        out.blocks += [Words(head, "heading"), *([Words(rest, "small")] if rest else [])]
+        head, _, below = words.partition("\n")
+        out.blocks += [Words(head, "heading"), *([Words(below, "small")] if below else [])]
     elif bold:
         out.answers.append(words)
     elif words:
