@@ -15,6 +15,7 @@ from codi_int.data.problems import write_jsonl
 from codi_int.data.stories import load_stories
 from codi_int.interventions.kept import load_result
 from codi_int.report import figures
+from tests.cli.conftest import without_times
 
 WORDS = {
     "ablate": "--layer 2 --feature LIVING --controls 1",
@@ -45,7 +46,6 @@ MINUTES = {"reproduce"}
 """too long for here; `benchmarks/reproductions.py` runs it"""
 READ = {"ablate", "amplify", "swap", "patch", "screen", "curve", "map", "eval", "stop", "probe", "compare"}
 """whose runs `load_result` reads"""
-TIMES = ("second", "seconds", "started", "ended", "load_at_start")
 WITH_MODEL = set(WORDS) - {"compare"}
 
 
@@ -55,13 +55,6 @@ def test_no_command_is_left_out() -> None:
         *WORDS,
         *MINUTES,
     }
-
-
-def without_times(value: Any) -> Any:
-    """A document but for what the clock says."""
-    if isinstance(value, dict):
-        return {key: without_times(one) for key, one in value.items() if not key.endswith(TIMES)}
-    return [without_times(one) for one in value] if isinstance(value, list) else value
 
 
 def contents(folder: Path) -> dict[str, Any]:
