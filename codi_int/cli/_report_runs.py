@@ -87,8 +87,10 @@ def _parts(run: Path, key: str, dashboard: str) -> list[RunReport]:
 
 
 def _folders(run: Path) -> list[Path]:
-    """Of the runs that were made together."""
-    return sorted(path.parent for path in run.glob("*/result.json"))
+    """Of the runs that were made together; patches of the same value come before those of another one."""
+    folders = sorted(path.parent for path in run.glob("*/result.json"))
+    named = {folder.name: folder for folder in folders}
+    return [named[kind] for kind in KINDS] if set(named) == set(KINDS) else folders
 
 
 def _patch_report(run: Path, key: str) -> list[RunReport]:
@@ -163,12 +165,13 @@ def _reproduced(found: Any) -> str:
 
 
 def _assemble(parts: PageParts, found: Any, key: str) -> RunReport:
-    effect = getattr(found, "effect", None)
+    effect, question = getattr(found, "effect", None), question_of(found)
     return RunReport(
         key=key,
         title=parts.title,
-        question=question_of(found),
-        conditions=[*parts.conditions, *bound_words(found)],
+        question=question,
+        # the page of a reproduction names its question below its title
+        conditions=[*(line for line in parts.conditions if line != question), *bound_words(found)],
         answers=parts.answers,
         conclusion=getattr(effect, "conclusion", None) or "",
         blocks=parts.blocks,
@@ -242,7 +245,7 @@ def _sweep_report(folder: Path, key: str) -> RunReport:
     data = read_sweep(folder)
     # numbers are rounded for reading; grid.json has them whole
     columns = [name for name in data.rows[0] if not isinstance(data.rows[0][name], dict | list)]
-    out = table(*columns)
+    out = table(*(name.replace("_", " ") for name in columns))
     for row in data.rows:
         out.add_row(*(_short(row.get(name)) for name in columns))
     sites = sorted({str(row["site"]) for row in data.rows})

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codi_int.errors import ConfigError, DataError
 from codi_int.files import read_json
-from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
-from codi_int.report.documents import ACCURACY, LOGPROB
+from codi_int.report.causal_figures import curve_figure, curve_figures, is_single, map_figure, map_figures
+from codi_int.report.dictionary_figures import against_figure, seeds_figure
+from codi_int.report.documents import ACCURACY, LOGPROB, MEASURES
 from codi_int.report.effect_figures import (
     comparison_figure,
     dose_figure,
@@ -23,6 +25,7 @@ from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figure, lens_grid_figure
 from codi_int.report.literal import literal_document
 from codi_int.report.model_figures import accuracy_figure, doctor_figures, thoughts_figure
+from codi_int.report.pair_figures import pair_figure
 from codi_int.report.path_figures import path_figure
 from codi_int.report.prediction_figures import prediction_figure
 from codi_int.report.probe_figures import probe_figure
@@ -63,14 +66,27 @@ def _reproduction_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
     return write_figure(reproduction_figure(document), out, "reproduction") if drawn_lines(document) else []
 
 
+def _seeds_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
+    """None where no feature fires."""
+    return write_figure(seeds_figure(document), out, "seeds") if document["rows"] else []
+
+
 FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]]] = {
     "codi-int/screen@1": {
         "volcano": volcano_figure,
         "effects": forest_figure,
         "firing": firing_figure,
         "ranks": rank_figure,
+        "pairs": pair_figure,
+        # of several sites, where a measure has a figure of its own
+        **{f"volcano-{one.name}": partial(volcano_figure, measures=(one,)) for one in MEASURES},
+        **{f"firing-{one.name}": partial(firing_figure, measures=(one,)) for one in MEASURES},
     },
     "codi-int/map@1": {
+        # of several panels for each measure a figure for each, as the files are
+        "map": lambda document: map_figure(document, MEASURES if is_single(document) else (ACCURACY,)),
+        "map-accuracy": lambda document: map_figure(document, (ACCURACY,)),
+        "map-logprob": lambda document: map_figure(document, (LOGPROB,)),
         "accuracy": lambda document: map_figure(document, (ACCURACY,)),
         "logprob": lambda document: map_figure(document, (LOGPROB,)),
     },
@@ -89,6 +105,8 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/probe@1": {"probe": probe_figure},
     "codi-int/comparison@1": {"comparison": comparison_figure},
     "codi-int/reproduction@1": {"reproduction": reproduction_figure},
+    "codi-int/seeds@1": {"seeds": seeds_figure},
+    "codi-int/against@1": {"against": against_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
@@ -115,6 +133,8 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/probe@1": _alone("probe", probe_figure),
     "codi-int/comparison@1": _alone("comparison", comparison_figure),
     "codi-int/reproduction@1": _reproduction_figures,
+    "codi-int/seeds@1": _seeds_figures,
+    "codi-int/against@1": _alone("against", against_figure),
 }
 """schema of a document to what draws it"""
 KEPT = (
@@ -122,7 +142,7 @@ KEPT = (
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
     "stop.json",
     "probe.json",
-    "reproduction.json",
+    *("reproduction.json", "seeds.json", "against.json"),
     *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """documents that commands leave in a folder"""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from codi_int.report.dictionary_figures import drawn_dictionaries
 from codi_int.report.documents import Document
 from codi_int.report.eval_figures import MOST
 from codi_int.report.feature_figures import MOST_FEATURES, drawable
@@ -38,8 +39,6 @@ def _screen(document: Document) -> Iterator[str]:
 def _map(document: Document) -> Iterator[str]:
     if closed := sum(bool(cell["note"]) for cell in document["cells"]):
         yield f"{closed:,} cells from which no path leads to the answer (hatched)"
-    if contexts := document.get("contexts"):
-        yield f"{len(contexts):,} cells in other contexts (later positions silent, all others silent): in map.json"
     if document["splits"]:
         yield f"departures of {len(document['splits']):,} cells from the sum of their paths: in map.json"
 
@@ -78,6 +77,12 @@ def _reproduction(document: Document) -> Iterator[str]:
         yield f"{left:,} of {len(document['lines']):,} lines: no shares, or not published: on the page"
 
 
+def _seeds(document: Document) -> Iterator[str]:
+    names = dict.fromkeys(row["dictionary"] for row in document["rows"])
+    if left := len(names) - len(drawn_dictionaries(document)):
+        yield f"the last {left} of {len(names)} dictionaries"
+
+
 SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/result@1": _result,
     "codi-int/result@2": _result,
@@ -90,4 +95,5 @@ SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/doctor@1": _doctor,
     "codi-int/features-show@1": _features,
     "codi-int/reproduction@1": _reproduction,
+    "codi-int/seeds@1": _seeds,
 }

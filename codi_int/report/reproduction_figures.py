@@ -29,7 +29,7 @@ def reproduction_figure(document: Document) -> "matplotlib.figure.Figure":
         f"{document['model']} on {document['data']} (n = {document['n_problems']:,}). Published: of another model. "
         "Bars: intervals, each as its line in the table says."
     )
-    figure = new_figure(PAGE, 1.6 + 0.17 * len(lines), str(document["question"]), text)
+    figure = new_figure(PAGE, 1.6 + 0.17 * len(lines), f"{document['experiment']}, again", text, title_share=0.4)
     axis = figure.subplots(1, 1)
     for y, line in enumerate(lines):
         sure = line["honest"]
@@ -57,4 +57,4 @@ def _legend(figure: "matplotlib.figure.Figure") -> None:
         Line2D([], [], marker="s", color=GREY, markersize=3.2, linestyle="none", label="here, the published way"),
         Line2D([], [], marker="o", color=BLUE, label="here, with an interval"),
     )
-    figure.legend(handles=marks, loc="outside lower right", ncols=3)
+    figure.legend(handles=marks, loc="outside upper right", ncols=3, columnspacing=1.2)

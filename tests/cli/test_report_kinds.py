@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from codi_int.cli._numbers import points
 from codi_int.cli._report_runs import report_of, reports_of
 from codi_int.files import write_json
 from codi_int.interventions.kept import save_finding
@@ -106,7 +107,7 @@ def test_two_patches_stand_below_how_they_compare(tmp_path: Path) -> None:
     two_patches(tmp_path)
     write_json(tmp_path / "confirmation.json", {"on": "stories:confirmation", "claims": [asdict(CLAIM)]})
     made = reports_of(tmp_path, "run1")
-    assert [one.key for one in made] == ["run1", "run1-different", "run1-same"]
+    assert [one.key for one in made] == ["run1", "run1-same", "run1-different"]
     first = made[0]
     assert first.question.startswith("Does a value from another problem change the answer as another value")
     assert predictions.CONTRAST.verdict in first.answers
@@ -115,6 +116,12 @@ def test_two_patches_stand_below_how_they_compare(tmp_path: Path) -> None:
         "p = 0.0008; power 97 % at most)."
     )
     page = check_alone(render_report(ReportPage("2 patches", made)))
+    # each in its own column
+    start = page.rows.index(["", "same value", "another value"])
+    changes = [points(found.effect.estimate) for found in (predictions.SAME_VALUE, predictions.OTHER_VALUE)]
+    assert changes[0] != changes[1]
+    assert ["change, points", *changes] in page.rows[start : start + 12]
+    assert not [words for words in first.answers if words.startswith("prediction:")]
     assert ["another value - same value", "812", "45", "317", "+33.50", "+30.10 to +36.90", "0.0006"] in page.rows
 
 
