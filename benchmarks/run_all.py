@@ -21,6 +21,7 @@ TAKES_QUICK = (
     "components.py",
     "fuzz.py",
     "heads.py",
+    "peak_memory.py",
     "peers.py",
     "rounding.py",
     "sae_growth.py",
