@@ -297,12 +297,12 @@ def causes() -> Iterator[Verdict]:
     """Claims about effects."""
     rows = [row for row in read_rows("causal-map/screen.csv") if float(row["firing_rate"]) > 0]
     first = max(rows, key=lambda row: float(row["firing_rate"]))
-    low, high = (100 * float(first[key]) for key in ("low", "high"))
+    value, low, high = (100 * float(first[key]) for key in ("estimate", "low", "high"))
     yield Verdict(
         id="act-11",
         verdict=NO if low > -1 else "",
         command="codi-int screen --layer 14",
-        numbers=f"feature {first['feature']}: {100 * float(first['estimate']):+.2f} points ({low:+.2f} to {high:+.2f})",
+        numbers=f"feature {first['feature']}: {value:+.2f} points ({low:+.2f} to {high:+.2f})",
         n="1,495 problems",
         reason=f"codi-mini, L14.P3: the most frequent feature, on {100 * float(first['firing_rate']):.0f} % of problems; "
         "later positions free",
