@@ -304,7 +304,7 @@ def causes() -> Iterator[Verdict]:
         command="codi-int screen --layer 14",
         numbers=f"feature {first['feature']}: {value:+.2f} points ({low:+.2f} to {high:+.2f})",
         n="1,495 problems",
-        reason=f"codi-mini, L14.P3: the most frequent feature, on {100 * float(first['firing_rate']):.0f} % of problems; "
+        reason=f"codi-mini, L14.P3: the most frequent one, on {100 * float(first['firing_rate']):.0f} % of problems; "
         "later positions free",
     )
     found = read_json("relevance")["features"]["L14.P3"]["correlations"]["rows"]
