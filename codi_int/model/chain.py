@@ -56,6 +56,18 @@ class Decoded:
     """log-probability of each choice in nats; 0 behind the last one"""
     margins: Float[Tensor, "batch steps"]
     """logit of the choice minus the best other one; infinite behind the last choice"""
+    lengths: tuple[int, ...] | None = None
+    """`counts` once more, where the host knows them"""
+
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """`counts` on the host; a GPU has to be waited for where `lengths` are not known."""
+        return tuple(self.counts.tolist()) if self.lengths is None else self.lengths
+
+    def all_tokens(self) -> list[list[int]]:
+        """Every answer's ids without the end token."""
+        rows = zip(self.ids.tolist(), self.counted, self.ended.tolist(), strict=True)
+        return [ids[: length - over] for ids, length, over in rows]
 
     def tokens(self, row: int) -> tuple[int, ...]:
         """The answer's ids of one row, without the end token."""
@@ -234,10 +246,11 @@ class Chain(HostParts):
         while step < result.limit:
             tokens = result.take(step, rows, self._write(current, tokens, recorder, last=1)[:, -1])[:, None]
             going, step = result.open[rows], step + 1
-            if not bool(going.any()):
+            n_going = int(going.sum())
+            if not n_going:
                 break
             # ended rows are dragged along until half are over: gathering copies the whole cache, so not at every end
-            if 2 * int(going.sum()) < len(rows):
+            if 2 * n_going < len(rows):
                 keep = going.nonzero()[:, 0]
                 rows, tokens, current = rows[keep], tokens[keep], self._picked(current, keep)
 
@@ -262,8 +275,13 @@ class Chain(HostParts):
 
     def _opening(self, batch: int) -> Tensor:
         """What stands between the thoughts and the answer: <eot>, and an eos where the model was trained so."""
-        ids = [self.config.eot_id] if self.config.remove_eos else [self.config.eot_id, self.config.eos_id]
-        return torch.tensor([ids], device=self.stack.device).expand(batch, -1)
+        eot, eos = self.config.eot_id, self.config.eos_id
+        # filled where they are needed: a tensor made of a list is carried to a GPU, which has to be waited for
+        out = torch.full((batch, 1 if self.config.remove_eos else 2), eot, dtype=torch.long, device=self.stack.device)
+        if not self.config.remove_eos:
+            assert eos is not None
+            out[:, 1] = eos
+        return out
 
     def _forward(
         self, x: Tensor, cache: KVCache, position: Position, ids: tuple[str, ...], recorder: Recorder | None
@@ -387,11 +405,13 @@ class _Written:
 
     def decoded(self) -> Decoded:
         """The answers, cut to the longest."""
-        n = int(self.counts.max())
+        lengths = tuple(self.counts.tolist())
+        n = max(lengths)
         return Decoded(
             ids=self.ids[:, :n],
             counts=self.counts,
             ended=self.ended,
             logprobs=self.logprobs[:, :n],
             margins=self.margins[:, :n],
+            lengths=lengths,
         )
