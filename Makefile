@@ -15,7 +15,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/.cache/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check resolve wheel reference bench clean
+.PHONY: demo test check resolve wheel reference docs bench clean
 
 demo: $(READY)  ## ablate one feature of a continuous thought and see what it does to 1,495 answers
 	$(BIN)/codi-int ablate --feature 449 --layer 14
@@ -41,6 +41,11 @@ wheel: $(READY)  ## sdist and wheel, installed into another environment and run 
 
 reference: $(READY)  ## write docs/reference again: API, commands, glossary
 	$(BIN)/python scripts/reference.py
+
+docs: $(READY)  ## the site, in build/docs: built without a network, a warning or a dead link fails
+	$(BIN)/python -c "import furo, myst_parser, sphinx" 2> /dev/null || $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -E -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 bench: $(READY)  ## every number in the docs, printed again (see benchmarks/README.md)
 	$(BIN)/python benchmarks/run_all.py

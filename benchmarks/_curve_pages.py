@@ -1,11 +1,10 @@
-"""The page docs/results/curves.md, its figure and its CSV, from the points of specialization_curves.py."""
+"""Tables and the first figure of docs/results/curves.md, from the points of specialization_curves.py."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import _common as common
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -14,39 +13,13 @@ from codi_int.errors import ConfigError
 from codi_int.features.curves import bootstrap_seeds, find_knee, fit_death_formula, fit_power_law, needed_thresholds
 from codi_int.features.specialization_records import RULES
 from codi_int.report.panels import k_axis
-from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled, write_figure
+from codi_int.report.style import MARKERS, PAGE, SERIES, new_figure, styled
 
-PAGE_FILE = common.DOCS_RESULTS / "curves.md"
 N_TRAIN, WIDTH, PUBLISHED_WIDTH = 5_978, 96, 2_048
 SIZE = 512
 PUBLISHED = {2: 50, 5: 100, 9: 200, 23: 500}
 """K here -> K of the reports that is the same share of the width"""
 Point = dict[str, Any]
-
-
-def fill(points: Sequence[Point], saes: Path, quick: bool) -> None:
-    """Print every table; unless quick also the page, the figure and the CSV."""
-    parts = {
-        "specialization": specialization(points),
-        "law": laws(points),
-        "band": band(points),
-        "death": death(points),
-        "knee": knee(points),
-        "schedule": schedule(points),
-        "l1": against_l1(points),
-        "sites": sites(points),
-        "matching": matching(saes),
-        "goals": goals(points),
-    }
-    for name, lines in parts.items():
-        text = "\n".join(lines)
-        print(f"{name}\n{text}\n")
-        if not quick:
-            common.fill_page(PAGE_FILE, name, text, code=False)
-    if not quick:
-        common.write_table([flat(point) for point in points], common.DOCS_RESULTS / "curves.csv")
-        write_figure(figure(points), common.IMAGES, "curves")
-        (common.IMAGES / "curves.png").unlink()
 
 
 def flat(point: Point) -> Point:
@@ -64,6 +37,11 @@ def of(points: Sequence[Point], part: str, **wanted: Any) -> list[Point]:
     return sorted(chosen, key=lambda p: (p["d_sae"], p["k"] or 0, p["seed"] or 0))
 
 
+def grid(points: Sequence[Point]) -> list[Point]:
+    """TopK SAEs of all sizes at the main site, by size, K and seed."""
+    return sorted(of(points, "grid") + of(points, "large"), key=lambda p: (p["d_sae"], p["k"], p["seed"]))
+
+
 def counted(point: Point, rule: str, in_band: bool = False) -> tuple[int, int]:
     """(specialized, features) of a rule."""
     cell = next(c for c in point["cells"] if c["rule"] == rule and (c["population"] != "alive") == in_band)
@@ -77,6 +55,8 @@ def share(point: Point, rule: str, in_band: bool = False) -> float:
 
 def spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
     """Mean over seeds and the ends."""
+    if not values:
+        return ""
     array = scale * np.asarray(values, dtype=np.float64)
     if array.size == 1:
         return f"{array[0]:.{digits}f}"
@@ -137,13 +117,13 @@ def laws(points: Sequence[Point]) -> list[str]:
 
 def death(points: Sequence[Point]) -> list[str]:
     """Dead shares by K and size, the thresholds that the published formula would need, and the best one's misfit."""
-    grid = of(points, "grid")
-    sizes = sorted({p["d_sae"] for p in grid})
+    every = grid(points)
+    sizes = sorted({p["d_sae"] for p in every})
     lines = [f"| K | {' | '.join(f'd {d:,}' for d in sizes)} |", "|---|" + "---|" * len(sizes)]
-    for k in sorted({p["k"] for p in grid}):
-        cells = [spread([p["dead_share"] for p in of(points, "grid", k=k, d_sae=d)]) for d in sizes]
+    for k in sorted({p["k"] for p in every}):
+        cells = [spread([p["dead_share"] for p in every if (p["k"], p["d_sae"]) == (k, d)]) for d in sizes]
         lines.append(f"| {k} | {' | '.join(cells)} |")
-    k, d, dead = ([p[name] for p in grid] for name in ("k", "d_sae", "dead_share"))
+    k, d, dead = ([p[name] for p in every] for name in ("k", "d_sae", "dead_share"))
     found = fit_death_formula(k, d, dead, N_TRAIN)
     some = needed_thresholds(k, d, dead, N_TRAIN)[np.asarray(dead) > 0]
     lines += [
@@ -153,7 +133,7 @@ def death(points: Sequence[Point]) -> list[str]:
         f"SAEs), by {100 * found.worst:+.0f} at worst. The {some.size} SAEs with dead features would each need another "
         f"one, from {found.lowest:,.0f} to {found.highest:,.0f}.",
     ]
-    one = [(p["k"] / p["d_sae"], p) for p in grid]
+    one = [(p["k"] / p["d_sae"], p) for p in every]
     ratios = sorted({ratio for ratio, _ in one if len({q["d_sae"] for r, q in one if r == ratio}) > 1})
     lines += ["", "| K / d_sae | dead %, by d_sae |", "|---|---|"]
     for ratio in ratios:
@@ -169,8 +149,12 @@ def death(points: Sequence[Point]) -> list[str]:
 def knee(points: Sequence[Point]) -> list[str]:
     """Where quality bends, size by size."""
     lines = ["| d_sae | knee of EV, K | 95% interval over seeds | EV % from K to K |", "|---|---|---|---|"]
-    for size in sorted({p["d_sae"] for p in of(points, "grid")}):
-        seeds = groups(of(points, "grid", d_sae=size))
+    every = grid(points)
+    longest = len({p["k"] for p in every})
+    for size in sorted({p["d_sae"] for p in every}):
+        seeds = groups([p for p in every if p["d_sae"] == size])
+        if len(seeds) < longest:
+            continue  # the knee depends on where the axis begins and ends
         ks = [k for k, _ in seeds]
         values = [[p["explained_variance"] for p in these] for _, these in seeds]
         found = bootstrap_seeds(values, lambda means, ks=ks: find_knee(ks, means))
@@ -267,47 +251,6 @@ def like(first: torch.Tensor, second: torch.Tensor) -> float:
     return float(((first @ second.T).max(1).values >= 0.7).double().mean())
 
 
-def goals(points: Sequence[Point]) -> list[str]:
-    """For each goal the configuration of the grid that serves it, with what it gives."""
-
-    def means(size: int, k: int) -> dict[str, float]:
-        seeds = of(points, "grid", d_sae=size, k=k)
-        found = {
-            name: float(np.mean([p[name] for p in seeds])) for name in ("explained_variance", "dead_share", "n_alive")
-        }
-        tested = [counted(p, "tested")[0] for p in seeds]
-        return found | {"tested": float(np.mean(tested)), "share": float(np.mean([share(p, "tested") for p in seeds]))}
-
-    grid = {(p["d_sae"], p["k"]) for p in of(points, "grid")}
-    table = {place: means(*place) for place in sorted(grid)}
-    rules = {
-        "most features that are tested specialists": max(table, key=lambda c: table[c]["tested"]),
-        "largest share of specialists among alive features": max(table, key=lambda c: table[c]["share"]),
-        "EV of 90 % with the smallest K": min(
-            (c for c in table if table[c]["explained_variance"] >= 0.9), key=lambda c: (c[1], c[0]), default=None
-        ),
-        "no more than 1 % dead, EV as large as can be": max(
-            (c for c in table if table[c]["dead_share"] <= 0.01),
-            key=lambda c: table[c]["explained_variance"],
-            default=None,
-        ),
-        "smallest file with EV of 90 %": min(
-            (c for c in table if table[c]["explained_variance"] >= 0.9), key=lambda c: (c[0], c[1]), default=None
-        ),
-    }
-    lines = ["| goal | K | d_sae | EV % | dead % | alive | tested specialists |", "|---|---|---|---|---|---|---|"]
-    for goal, place in rules.items():
-        if place is None:
-            lines.append(f"| {goal} | none of the grid | | | | | |")
-            continue
-        one = table[place]
-        lines.append(
-            f"| {goal} | {place[1]} | {place[0]:,} | {100 * one['explained_variance']:.1f} | "
-            f"{100 * one['dead_share']:.1f} | {one['n_alive']:.0f} | {one['tested']:.0f} ({100 * one['share']:.0f} %) |"
-        )
-    return lines
-
-
 @styled
 def figure(points: Sequence[Point]) -> Figure:
     """Specialization by three rules with the claimed law, death by size, quality by size."""
@@ -335,7 +278,7 @@ def figure(points: Sequence[Point]) -> Figure:
         axis.set_ylabel(words)
         k_axis(axis, [1, 2, 5, 9, 23, 48])
         axis.legend()
-    left.set_ylim(0, 150)  # room for the legend
+    left.set_ylim(0, 175)  # room for the legend
     left.set_yticks(range(0, 101, 20))
     return out
 

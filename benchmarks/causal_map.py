@@ -1,14 +1,13 @@
 """The causal map of codi-mini's continuous thoughts, and the page docs/results/causal-map.md that shows it.
 
     python benchmarks/causal_map.py                # everything; a stopped run goes on with the command it was at
-    python benchmarks/causal_map.py --full         # the same, with maps and curves on all 1,495 problems
     python benchmarks/causal_map.py --limit 40     # a quick look; the page is left alone
     python benchmarks/causal_map.py --only site    # some of the commands; the rest of the page stays as it is
     python benchmarks/causal_map.py --contexts     # the section on contexts alone: alone, later silent, only this one
 
-Half a point of accuracy cannot be ruled out on fewer than 598 problems, so maps on 500 and curves on 300 say "changed"
-or "unresolved" and hardly ever "equivalent"; --full lifts that. It has a folder of its own, and what is finished there
-is not run again. The sentences of the page that name numbers are to be read against the new ones.
+Everything runs on all 1,495 problems but the contexts, which run on 500: half a point of accuracy cannot be ruled out
+on fewer than 598. What is finished is not run again. The sentences of the page that name numbers are to be read against
+the new ones.
 
 Runs the commands that the page names, puts what they print between the page's markers, copies the figures to
 docs/results/images and the tables of all features to docs/results/causal-map/.
@@ -18,7 +17,7 @@ import argparse
 import json
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import _common as common
@@ -62,16 +61,16 @@ class Part:
 
 
 MAPS = (
-    Part("map", ("map", "--later", "free"), ("map",), 500),
-    Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",), 500),
-    Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",), 500),
+    Part("map", ("map", "--later", "free"), ("map",)),
+    Part("cumulative", ("map", "--cumulative", "--layer", "3,7,11,14", "--thoughts"), ("map",)),
+    Part("paths", ("map", "--propagate", "split", "--layer", "3,11", "--position", "1-6"), ("map-logprob",)),
 )
 CONTEXTS = tuple(Part(f"contexts-{layer}", ("map", "--layer", str(layer)), limit=500) for layer in (3, 7, 11, 14))
 """the three conditions side by side, layer by layer: each layer is a family of its own"""
 PUBLISHED = (
     Part("site", ("map", "--layer", "14", "--position", "3")),
     Part("screen", ("screen", "--layer", "14", "--order", "attribution"), ("firing", "effects", "ranks")),
-    Part("curve", ("curve", "--layer", "14"), ("curve",), 300),
+    Part("curve", ("curve", "--layer", "14"), ("curve",)),
 )
 ELSEWHERE = (
     Part(
@@ -79,7 +78,7 @@ ELSEWHERE = (
         ("screen", "--layer", "10", "--position", "1,5", "--order", "attribution"),
         ("firing-accuracy", "firing-logprob", "effects"),
     ),
-    Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1"), ("curve",), 300),
+    Part("curve-elsewhere", ("curve", "--layer", "10", "--position", "1"), ("curve",)),
 )
 
 
@@ -144,7 +143,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--limit", type=int, help="only so many problems; the page is left alone")
-    which.add_argument("--full", action="store_true", help="maps and curves on all problems, too")
     parser.add_argument("--only", nargs="+", help="some commands, by their markers on the page")
     which.add_argument("--contexts", action="store_true", help="the section on contexts, and no more")
     given = parser.parse_args()
@@ -156,11 +154,7 @@ def main() -> None:
         return
     if limit is not None:
         folder = RUNS.with_name("causal-map-quick")
-    elif given.full:
-        folder = RUNS.with_name("causal-map-full")
     parts = [*MAPS, *PUBLISHED, *ELSEWHERE]
-    if given.full:
-        parts = [replace(part, limit=None) for part in parts]
     if given.only:
         for part in (part for part in parts if part.name in given.only):
             do(part, folder, limit)

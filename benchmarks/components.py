@@ -4,7 +4,8 @@
 
 codi-mini, the first eight problems of stories:validation. A cell replaces one component at one layer and position by
 its mean over the problems; the engine runs it once from the site on (`suffix`) and once as a hook in the whole model
-(`naive`). Heads are summed and held against `attn_out` at all of these places, too. One thread.
+(`naive`). Answers and log-probabilities are compared cell by cell, in docs/results/heads.md. Heads are summed and held
+against `attn_out` at all of these places, too. One thread.
 """
 
 import _common as common
@@ -16,6 +17,7 @@ from codi_int.interventions.screens.thought_map import MapCell, MapPlan
 from codi_int.sites import LAYER_COMPONENTS
 from codi_int.types import Site
 
+PAGE = common.DOCS_RESULTS / "heads.md"
 LIMIT, QUICK_LIMIT = 8, 3
 ALONE = SelectionPlan(confirm="none")
 
@@ -48,18 +50,22 @@ def main() -> None:
     problems = ci.load_problems("stories:validation", QUICK_LIMIT if quick else LIMIT)
     model = ci.load_model("codi-mini")
     names = [*LAYER_COMPONENTS, *(f"head:{head}" for head in range(model.stack.n_heads))]
-    print("| component | cells | answers differ | largest difference, nats |\n|---|---|---|---|")
+    lines = ["| component | cells | answers differ | largest difference, nats |", "|---|---|---|---|"]
     rows = []
     for name in names:
         grid = whole_grid(model, thoughts=False, component=name)
         plan = MapPlan(grid[:: 16 if quick else 1])
         fast, slow = (run_map(model, problems, plan, method=m, selection=ALONE).cells for m in ("suffix", "naive"))
         row = {"component": name, **agreement(fast, slow)}
-        print(f"| {name} | {row['cells']} | {row['answers_differ']} | {row['most_nats']:.1e} |", flush=True)
+        lines.append(f"| {name} | {row['cells']} | {row['answers_differ']} | {row['most_nats']:.1e} |")
+        print(lines[-1], flush=True)
         rows.append(row)
     difference = heads_against_attn_out(model, problems)
-    print(f"\nsum of heads against attn_out, largest difference at any place: {difference:.1e}")
+    lines.append(f"\nThe sum of all heads against `attn_out`, largest difference at any place: {difference:.1e}.")
+    print(lines[-1])
     common.write("components", {"n_problems": len(problems), "rows": rows, "heads": difference}, quick)
+    if not quick:
+        common.fill_page(PAGE, "components", "\n".join(lines), code=False)
 
 
 if __name__ == "__main__":

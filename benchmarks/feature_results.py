@@ -1,14 +1,17 @@
-"""The tables of docs/results/features.md: what the rule `tested` keeps and finds, and the published swap pairs' power.
+"""Tables of docs/results/features.md (what `tested` keeps and finds, the published pairs' power), and figures.
 
     python benchmarks/feature_results.py
 
 The simulation's table is read from benchmarks/results/specialization_simulation.json. The published pairs of K=50 are
-judged by the firing rates that their report gives: 0.4, 0.1 and 0.1% of 1,495 problems.
+judged by the firing rates that their report gives: 0.4, 0.1 and 0.1% of 1,495 problems. Figures of rules, swaps,
+correlations, shifted stories, transcoders and error prediction are drawn from what their scripts have left in
+benchmarks/results.
 """
 
 import json
 
 import _common as common
+import _feature_figures as figures
 
 from codi_int.features.pairs import swap_power
 from codi_int.interventions.patching.predicted import needed_problems
@@ -53,8 +56,24 @@ def simulation() -> list[str]:
     return lines
 
 
+def draw() -> None:
+    """Every figure whose numbers are in benchmarks/results."""
+    names = ("swaps", "relevance", "shifted", "transcoders", "error_prediction")
+    swaps, relevance, shifted, transcoders, errors = (
+        json.loads((common.RESULTS / f"{name}.json").read_text()) for name in names
+    )
+    figures.save(figures.rules_figure(swaps["sites"]), "rules-sites")
+    figures.save(figures.swaps_figure(swaps["sites"]), "swaps")
+    figures.save(figures.correlations_figure(relevance["features"], relevance["sites"]), "correlations")
+    figures.save(figures.shifted_figure(shifted["rows"]), "shifted")
+    figures.save(figures.transcoders_figure(transcoders["rows"]), "transcoders")
+    figures.save(figures.errors_figure(errors["lines"], errors["n"]), "error-prediction")
+
+
 def main() -> None:
     """Fill the page."""
+    common.arguments(__doc__).parse_args()
+    draw()
     common.fill_page(PAGE, "simulation", "\n".join(simulation()), code=False)
     common.fill_page(PAGE, "published pairs", "\n".join(published_pairs()), code=False)
 

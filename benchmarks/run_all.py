@@ -22,6 +22,7 @@ TAKES_QUICK = (
     "fuzz.py",
     "gpu.py",
     "heads.py",
+    "peak_memory.py",
     "peers.py",
     "rounding.py",
     "sae_growth.py",

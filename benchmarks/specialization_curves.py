@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import _common as common
+import _curve_goals as goals
 import _curve_pages as pages
 import torch
 
@@ -23,6 +24,7 @@ import codi_int as ci
 from codi_int.features.curves import curve_point
 from codi_int.features.profiles import Profiles, profile_rows
 from codi_int.features.rule_table import compare_rules
+from codi_int.report.style import write_figure
 from codi_int.sae import (
     SAE,
     Anneal,
@@ -38,11 +40,14 @@ from codi_int.sae.activations import activations
 from codi_int.sae.captures import Capture
 from codi_int.types import Site
 
+PAGE_FILE = common.DOCS_RESULTS / "curves.md"
 RUNS = common.ROOT / "runs" / "curves"
 DATA = {"train": "stories:sae", "held-out": "stories:validation", "confirm": "stories:confirmation"}
 MAIN, OTHERS = Site(14, 3), (Site(3, 3), Site(10, 5))
 SEEDS = (0, 1, 2)
 KS, SIZES = (1, 2, 5, 9, 23, 48), (256, 512, 1024)
+LARGE = {2048: KS, 4096: (2, 5, 9, 23), 8192: (2, 5, 9, 23)}
+"""sizes of the published sweep and beyond, at a width of 96, and the K of each"""
 PENALTIES = (5.0, 10.0, 20.0, 40.0, 80.0)
 """of L1, on rows whose squared length is about 8,000"""
 BAND = (0.01, 0.1)
@@ -82,7 +87,8 @@ def parts() -> Mapping[str, list[Wanted]]:
             for start, end in ((2, 5), (5, 2))
             for seed in SEEDS
         ],
-        "l1": [l1(penalty, seed) for penalty in PENALTIES for seed in SEEDS[:1]],
+        "large": [topk(MAIN, k, d, seed) for d, ks in LARGE.items() for k in ks for seed in SEEDS],
+        "l1": [l1(penalty, seed) for penalty in PENALTIES for seed in SEEDS],
     }
 
 
@@ -133,6 +139,8 @@ def trained(wanted: Wanted, x: torch.Tensor) -> tuple[SAE, float]:
 def read_points(quick: bool) -> dict[str, dict[str, Any]]:
     file = root(quick) / "points.jsonl"
     lines = file.read_text().splitlines() if file.is_file() else []
+    # a run that was killed while it wrote leaves half a line, which is measured again
+    lines = [line for line in lines if line.endswith("}")]
     return {point["name"]: point for point in map(json.loads, lines) if point["part"] in parts()}
 
 
@@ -155,9 +163,38 @@ def _few(listed: list[Any], quick: bool) -> list[Any]:
 
 
 def keep(point: dict[str, Any], name: str, part: str, quick: bool) -> None:
-    with (root(quick) / "points.jsonl").open("a") as file:
-        file.write(json.dumps({"name": name, "part": part, **point}) + "\n")
+    path = root(quick) / "points.jsonl"
+    half = path.is_file() and not path.read_text().endswith("\n")
+    with path.open("a") as file:
+        file.write("\n" * half + json.dumps({"name": name, "part": part, **point}) + "\n")
     print(f"{name}: {point['explained_variance']:.3f}, {point['seconds_rules']:.1f} s of rules", flush=True)
+
+
+def fill(points: Sequence[dict[str, Any]], saes: Path, quick: bool) -> None:
+    """Print every table; unless quick also the page, the figures and the CSV."""
+    parts = {
+        "specialization": pages.specialization(points),
+        "law": pages.laws(points),
+        "band": pages.band(points),
+        "death": pages.death(points),
+        "knee": pages.knee(points),
+        "schedule": pages.schedule(points),
+        "l1": pages.against_l1(points),
+        "sites": pages.sites(points),
+        "matching": pages.matching(saes),
+        "sizes": goals.sizes(points),
+        "goals": goals.goals(points),
+    }
+    for name, lines in parts.items():
+        text = "\n".join(lines)
+        print(f"{name}\n{text}\n")
+        if not quick:
+            common.fill_page(PAGE_FILE, name, text, code=False)
+    figures = {"curves": pages.figure, "curves-size": goals.size_figure, "curves-l1": goals.l1_figure}
+    for name, figure in figures.items():
+        write_figure(figure(points), common.QUICK if quick else common.IMAGES, name)
+    if not quick:
+        common.write_table([pages.flat(point) for point in points], common.DOCS_RESULTS / "curves.csv")
 
 
 def main() -> None:
@@ -169,7 +206,7 @@ def main() -> None:
     if not options.page:
         measure([options.part] if options.part else list(parts()), options.quick)
     if not options.part:
-        pages.fill(list(read_points(options.quick).values()), root(options.quick) / "saes", options.quick)
+        fill(list(read_points(options.quick).values()), root(options.quick) / "saes", options.quick)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ with its start), fills in the page from what they print, copies the figures and 
 """
 
 import json
+import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -26,11 +27,12 @@ def main() -> None:
     out = f"{RUN}-quick" if arguments.quick else RUN
     words = ("stop", "--thoughts", MOST, *limit)
     page = common.run_command(*words, "--out", out, "--force")
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), processor_seconds()
     again = common.run_command(*AGAIN, *limit)
-    seconds = time.perf_counter() - started
+    seconds, spent = time.perf_counter() - started, processor_seconds() - spent
     found = json.loads((common.ROOT / out / "stop.json").read_text())
-    common.write("stop", {"seconds": seconds, "command": " ".join(AGAIN), "overall": found["overall"]}, arguments.quick)
+    times = {"seconds": seconds, "processor_seconds": spent, "command": " ".join(AGAIN)}
+    common.write("stop", {**times, "overall": found["overall"]}, arguments.quick)
     if arguments.quick:
         return
     common.fill_page(PAGE, "stop", f"$ codi-int {' '.join(words)}\n{page}")
@@ -38,11 +40,20 @@ def main() -> None:
     common.fill_page(PAGE, "conclusions", "\n".join(conclusions(found)), code=False)
     machine = json.loads((common.RESULTS / "stop.json").read_text())["machine"]
     text = f"The second command took {seconds:.1f} s, start included, on {machine['cores']} cores with a load of "
-    text += f"{machine['load_at_start']}."
+    text += (
+        f"{machine['load_at_start']}; it needed {spent:.1f} s of processor, which other work on the machine does not "
+    )
+    text += "change much."
     common.fill_page(PAGE, "seconds", text, code=False)
     common.write_table([*found["overall"], *found["rows"], *found["by_operation"]], common.DOCS_RESULTS / "stop.csv")
     for name in ("stop", "stop-logprob"):
         shutil.copy(common.ROOT / out / f"{name}.svg", common.IMAGES / f"{name}.svg")
+
+
+def processor_seconds() -> float:
+    """Of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def conclusions(found: dict[str, Any]) -> Iterator[str]:

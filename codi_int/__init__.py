@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from codi_int.errors import CodiError, CodiWarning
     from codi_int.features.details import FeatureDetail, describe_feature
     from codi_int.features.pairs import SwapPairs, swap_pairs
-    from codi_int.features.profiles import FeatureProfile, Profiles, profile_features
+    from codi_int.features.profiles import FeatureProfile, Profiles, profile_features, profile_sites
     from codi_int.features.rule_table import RuleComparison, compare_rules
+    from codi_int.features.site_rules import RulesBySite, compare_sites
     from codi_int.features.specialization import specialization
     from codi_int.features.specialization_records import Specialization
     from codi_int.interventions.edits.basic import Ablate, Amplify, Swap
@@ -102,6 +103,7 @@ _HOMES = {
     "ReplaceByMean": "interventions.edits.residual",
     "Result": "types",
     "RuleComparison": "features.rule_table",
+    "RulesBySite": "features.site_rules",
     "RunComparison": "runs.compare",
     "SAETrainingConfig": "sae.recipe",
     "Screen": "interventions.screens.screen",
@@ -125,6 +127,7 @@ _HOMES = {
     "compare_paired": "interventions.evidence.compare",
     "compare_rules": "features.rule_table",
     "compare_runs": "runs.compare",
+    "compare_sites": "features.site_rules",
     "describe_feature": "features.details",
     "encode_topk": "sae.kernels",
     "estimate_mean": "interventions.evidence.mean",
@@ -144,6 +147,7 @@ _HOMES = {
     "predict_patch": "interventions.patching.predictions",
     "probe": "probes.probing",
     "profile_features": "features.profiles",
+    "profile_sites": "features.profiles",
     "published_specialization": "features.published",
     "rank_features": "interventions.screens.rankings",
     "read_pairs": "interventions.patching.pairs",
@@ -194,6 +198,7 @@ __all__ = [
     "ReplaceByMean",
     "Result",
     "RuleComparison",
+    "RulesBySite",
     "RunComparison",
     "SAETrainingConfig",
     "Screen",
@@ -217,6 +222,7 @@ __all__ = [
     "compare_paired",
     "compare_rules",
     "compare_runs",
+    "compare_sites",
     "describe_feature",
     "encode_topk",
     "estimate_mean",
@@ -236,6 +242,7 @@ __all__ = [
     "predict_patch",
     "probe",
     "profile_features",
+    "profile_sites",
     "published_specialization",
     "rank_features",
     "read_pairs",

@@ -25,8 +25,10 @@ DEFAULT_MODEL = "codi-mini"
 """the model where none is named"""
 SAES_FOLDER = "saes"
 """where a message proposes to train SAEs into, and where `codi-int list` looks by itself"""
+STORIES, LONG_STORIES = "stories", "stories-6"
+"""the generated stories: one to four steps and numbers up to 99, and one to six steps and numbers up to 999"""
 STORY_SPLITS = {"validation": 1495, "sae": 5978}
-"""sizes of the stories' held-out splits, those of the published experiments; `train` has no end"""
+"""sizes of the held-out splits of both kinds of stories, those of the published experiments; `train` has no end"""
 CONFIRMATION, CONFIRMATION_SIZE = "confirmation", 1495
 """the split that selects nothing and confirms what other splits selected; `confirmation/2` and on are fresh draws"""
 
@@ -61,7 +63,8 @@ HUB_SETS = {
 def data_names() -> tuple[str, ...]:
     """Every data set that has a name, with its split."""
     hub = tuple(f"{name}:{split}" for name, found in HUB_SETS.items() for split in found.splits)
-    return (*(f"stories:{split}" for split in (*STORY_SPLITS, CONFIRMATION, *SHIFTED_SPLITS, "train")), *hub)
+    short = tuple(f"{STORIES}:{split}" for split in (*STORY_SPLITS, CONFIRMATION, *SHIFTED_SPLITS, "train"))
+    return (*short, *(f"{LONG_STORIES}:{split}" for split in (*STORY_SPLITS, CONFIRMATION, "train")), *hub)
 
 
 def shipped_models() -> tuple[str, ...]:

@@ -31,7 +31,7 @@ DOCUMENTS = (
     *("grid.json", "sweep.json", "contrast.json", "cfg.json", "features-rank.json", "comparison.json"),
     *("stop.json", "reproduction.json", UNITS_NOTE),
     *("probe.json", "finished-probes.json"),
-    *("features-show.json", "features-specialize.json", "features-pairs.json"),
+    *("features-show.json", "features-specialize.json", "features-pairs.json", "features-export.json"),
 )
 """what runs leave behind: by these a folder without a manifest is known to hold one"""
 GROWING = "finished"

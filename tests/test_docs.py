@@ -133,9 +133,28 @@ def test_what_the_map_names_is_there(links: str, names: str) -> None:
     assert [name for name in wanted if not re.search(defined.format(name), text, re.MULTILINE)] == []
 
 
-def test_the_python_of_the_guide_to_edits_runs() -> None:
-    page = ROOT / "docs" / "guides" / "edits.md"
+def run_guide(name: str) -> dict[str, object]:
+    """What the Python of a guide leaves, its blocks run one after the other."""
+    page = ROOT / "docs" / "guides" / name
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
     names: dict[str, object] = {}
     exec(compile(code, page.name, "exec"), names)
-    assert set(names["receipt"].fired) == {3}  # type: ignore[attr-defined]
+    return names
+
+
+def test_the_python_of_the_guide_to_edits_runs() -> None:
+    assert set(run_guide("edits.md")["receipt"].fired) == {3}  # type: ignore[attr-defined]
+
+
+def test_the_python_of_the_guides_to_own_problems_and_saes_runs() -> None:
+    assert len(run_guide("own-data.md")["problems"]) == 50  # type: ignore[arg-type]
+    assert run_guide("own-sae.md")["trained"].sae.d_sae == 64  # type: ignore[attr-defined]
+
+
+def test_the_problems_that_the_guide_shows_are_read(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "guides" / "own-data.md").read_text(encoding="utf-8")
+    lines = re.search(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert lines is not None
+    (tmp_path / "mine.jsonl").write_text(lines[1])
+    problems = codi_int.load_problems(str(tmp_path / "mine.jsonl"))
+    assert [(p.id, p.answer, len(p.steps)) for p in problems] == [("mine-1", 12, 1), ("third", 12, 0)]

@@ -25,6 +25,7 @@ Architecture = Literal["topk", "batchtopk", "matryoshka", "jumprelu", "gated", "
 Freeze = Literal["none", "decoder", "encoder", "all"]
 KeepRule = Literal["abs", "relu"]
 SAEFormat = Literal["saelens", "published"]
+RunFormat = Literal["inspect", "parquet", "csv"]
 ProbeSource = Literal["residuals", "thoughts", "latents"]
 ProbeMethod = Literal["ridge", "logistic"]
 Engine = Literal["local", "processes", "ray"]

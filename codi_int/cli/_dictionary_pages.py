@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from codi_int.cli._fitting import Column, FittedTable, table
+from codi_int.cli._fitting import Column, FittedTable, Page, table
 from codi_int.cli._literal import Text
 from codi_int.cli._numbers import counted, fixed, interval_text, p_text, percentage, points
 from codi_int.interventions.screens.dictionaries import (
@@ -36,6 +36,22 @@ def seeds_section(found: SeedComparison, top: int) -> list[RenderableType]:
         title = f"the strongest features beside their partners, on {found.data}"
         parts += ["", Text(title, style="bold"), _rows(shown)]
     return parts
+
+
+def seeds_page(found: SeedComparison) -> Page:
+    """Dictionaries of other seeds by themselves, every feature beside its partners."""
+    return Page(_head(found, "features of one dictionary in others"), *seeds_section(found, len(found.rows)))
+
+
+def against_page(found: DictionaryComparison) -> Page:
+    """Whole dictionaries side by side, by themselves."""
+    return Page(_head(found, "dictionaries side by side"), *against_section(found))
+
+
+def _head(found: SeedComparison | DictionaryComparison, what: str) -> Text:
+    head = Text(f"{what} at {found.site} of {found.model}", style="bold")
+    about = f"\n{counted(found.n_problems, 'problem')} of {found.data} · seed {found.seed}"
+    return head.append(about, style="not bold")
 
 
 _AGREEMENT_WORDS = (

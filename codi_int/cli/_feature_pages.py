@@ -1,7 +1,7 @@
 """Pages of what features respond to: a ranking, a feature in full."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
@@ -38,8 +38,64 @@ def rank_page(found: "Profiles", rows: "Sequence[FeatureProfile]", top: int) -> 
     head.append(f"\n{counted(found.n_problems, 'problem')} of {found.data} · SAE {found.sae.name}", style="not bold")
     if not rows and len(found):
         return Page(head, "", Text(f"None of the ranks asked for: there are 1 to {len(found):,}."))
-    screened = any(row.causal is not None for row in rows)
+    out, notes = _ranking([("", rows[:top])])
+    return Page(head, "", out, *_below(rows[top:]), "", *(Text(note, style="dim") for note in notes))
+
+
+def ranks_page(found: "Sequence[Profiles]", rows: "Sequence[Sequence[FeatureProfile]]", top: int) -> Page:
+    """Several sites: how many features live at each and how often they fire, then the first rows of each."""
+    first = found[0]
+    model = "no model" if first.model is None else first.model.name
+    alive, size = (sum(counts) for counts in zip(*((len(one), one.d_sae) for one in found), strict=True))
+    head = Text(f"{alive:,} of {size:,} features alive at {len(found)} sites of {model}", style="bold")
+    head.append(f"\n{counted(first.n_problems, 'problem')} of {first.data}", style="not bold")
+    named = [(str(one.site), part[:top]) for one, part in zip(found, rows, strict=True)]
+    if not any(part for _, part in named) and alive:
+        return Page(head, "", _alive_table(found), "", Text("No site has any of the ranks asked for."))
+    out, notes = _ranking(named)
+    left = sum(len(part) for part in rows) - sum(len(part) for _, part in named)
+    words = f"and {left:,} more; --top {2 * top} shows more of each site, --json has all"
+    more = [Text(words, style="dim")] if left else []
+    notes = [ALIVE_NOTE, *notes]
+    return Page(head, "", _alive_table(found), "", out, *more, "", *(Text(note, style="dim") for note in notes))
+
+
+ALIVE_NOTE = "firing on: features by the share of problems on which they fire; EV: variance that the SAE explains"
+
+
+def _alive_table(found: "Sequence[Profiles]") -> FittedTable:
     out = table(
+        *("site", "alive"),
+        Column("of", rank=2),
+        Column("median", rank=1, name="firing rate of the feature in the middle"),
+        Column(">10 %", rank=2, name="firing on over 10 %"),
+        Column("1-10 %", rank=2, name="firing on 1 to 10 %"),
+        Column("<1 %", rank=2, name="firing on less than 1 %"),
+        Column("1 problem", rank=3, name="firing on one problem"),
+        Column("EV", rank=1),
+    )
+    for one in found:
+        rates = [row.firing_rate for row in one]
+        often, seldom = sum(rate > 0.1 for rate in rates), sum(rate < 0.01 for rate in rates)
+        explained = one.explained_variance
+        out.add_row(
+            str(one.site),
+            f"{len(one):,}",
+            f"{one.d_sae:,}",
+            f"{percentage(rates[len(rates) // 2])} %" if rates else "-",
+            *(f"{n:,}" for n in (often, len(rates) - often - seldom, seldom, sum(row.n_firing == 1 for row in one))),
+            "-" if explained is None else f"{percentage(explained)} %",
+        )
+    return out
+
+
+def _ranking(parts: "Sequence[tuple[str, Sequence[FeatureProfile]]]") -> tuple[FittedTable, list[str]]:
+    """Rows of each site, which a column names where there are several, and what the columns mean."""
+    rows = [row for _, part in parts for row in part]
+    screened = any(row.causal is not None for row in rows)
+    several = len(parts) > 1
+    out = table(
+        *(("site",) if several else ()),
         *("rank", "feature", "fires on"),
         Column("problems", rank=3),
         Column("mean", rank=2),
@@ -49,22 +105,20 @@ def rank_page(found: "Profiles", rows: "Sequence[FeatureProfile]", top: int) -> 
         Column("nearest", rank=5),
         *((Column("points", rank=1), Column("p", rank=1), Column("nats", rank=1)) if screened else ()),
     )
-    for one in rows[:top]:
-        near = "" if one.nearest is None else f"{one.nearest} ({one.nearest_cosine:+.2f})"
-        out.add_row(
-            str(one.rank),
-            str(one.feature),
-            f"{percentage(one.firing_rate)} %",
-            f"{one.n_firing:,}",
-            f"{one.mean_activation:#.3g}",
-            f"{one.max_activation:#.3g}",
-            "".join("0+-"[(value > 0) - (value < 0)] for value in (one.mean_signed, one.max_signed)),
-            " ".join(one.reads_as),
-            near,
-            *(_effect_cells(one.causal) if screened else ()),
-        )
-    notes = [NOTE, LENS_NOTE, *([_screen_note(rows)] if screened else [])]
-    return Page(head, "", out, *_below(rows[top:]), "", *(Text(note, style="dim") for note in notes))
+    for site, part in parts:
+        for one in part:
+            out.add_row(*([site] if several else []), *_rank_cells(one, screened))
+    return out, [NOTE, LENS_NOTE, *([_screen_note(rows)] if screened else [])]
+
+
+def _rank_cells(one: "FeatureProfile", screened: bool) -> Iterator[str]:
+    near = "" if one.nearest is None else f"{one.nearest} ({one.nearest_cosine:+.2f})"
+    yield from (str(one.rank), str(one.feature), f"{percentage(one.firing_rate)} %", f"{one.n_firing:,}")
+    yield from (f"{one.mean_activation:#.3g}", f"{one.max_activation:#.3g}")
+    yield "".join("0+-"[(value > 0) - (value < 0)] for value in (one.mean_signed, one.max_signed))
+    yield from (" ".join(one.reads_as), near)
+    if screened:
+        yield from _effect_cells(one.causal)
 
 
 def _effect_cells(effect: "CausalEffect | None") -> tuple[str, str, str]:
@@ -180,3 +234,17 @@ def _group_cells(one: "ActivationGroup") -> Iterator[str]:
     yield "-" if one.share_of_firing is None else f"{percentage(one.share_of_firing)} %"
     yield f"{percentage(one.base_rate)} %"
     yield "-" if one.mean_activation is None else f"{one.mean_activation:+#.3g}"
+
+
+def export_page(document: Mapping[str, Any]) -> Page:
+    """What was written for Neuronpedia, and under which names it would stand there."""
+    features = counted(document["n_features"], "feature")
+    head = Text(f"{features} of {document['sae']} as Neuronpedia's client uploads them", style="bold")
+    head.append(f"\n{counted(document['n_problems'], 'problem')} of {document['data']}", style="not bold")
+    batches = counted(len(document["files"]), "batch", "batches")
+    return Page(
+        head,
+        "",
+        Text(f"model {document['model_id']}, source {document['source_id']}: {batches}"),
+        Text(f"{counted(document['n_with_effect'], 'feature')} with the effect of ablating it"),
+    )

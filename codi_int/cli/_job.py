@@ -189,6 +189,8 @@ def _hold_against_plan(out: RunFolder, document: Callable[[], dict[str, Any]], s
 
     found = document()
     parts = found.get("results", [found])
+    # a curve of two folds is two curves
+    parts = [*parts, *(other for one in parts if (other := one.get("exchanged")) is not None)]
     took = {
         "rows": sum(one["counts"]["suffix_rows"] for one in parts),
         "memory": peak_memory(torch.device(out.device)),

@@ -33,8 +33,13 @@ GIVEN = {
 THOUGHTS = "thought"
 
 
-def map_page(found: "ThoughtMap") -> Page:
-    """Layers downwards, positions to the right: accuracy and nats for every path, and how they add up."""
+def map_page(found: "ThoughtMap", shown: int = SHOWN) -> Page:
+    """Layers downwards, positions to the right: accuracy and nats for every path, and how they add up.
+
+    Args:
+        found: the map.
+        shown: rows at most of what names single cells below the grids.
+    """
     parts: list[RenderableType] = [_head(found)]
     # one pair of grids for each path, in the order in which they were run
     for path in dict.fromkeys(cell.propagate for cell in found.cells):
@@ -50,10 +55,10 @@ def map_page(found: "ThoughtMap") -> Page:
         parts += ["", Text(title, style="bold")]
         parts += [_grid([cell for cell in found.contexts if cell.later == later], _accuracy)]
     if found.contexts:
-        parts += ["", *_side_by_side(found)]
+        parts += ["", *_side_by_side(found, shown)]
     if found.splits:
-        parts += ["", *_split(found)]
-    parts += ["", *_confirmed(found), *(Text(line, style="bold") for line in _verdict(found))]
+        parts += ["", *_split(found, shown)]
+    parts += ["", *_confirmed(found, shown), *(Text(line, style="bold") for line in _verdict(found))]
     parts += note_lines(found.notes)
     return Page(*parts, "", _footer(found))
 
@@ -72,13 +77,13 @@ def _head(found: "ThoughtMap") -> Text:
     return text.append(f"\n{right} · propagate {found.propagate}{later} · seed {found.seed}", style="not bold")
 
 
-def _side_by_side(found: "ThoughtMap") -> list[RenderableType]:
+def _side_by_side(found: "ThoughtMap", most: int) -> list[RenderableType]:
     """The same replacement in each condition, with what was right before it; the cells that lose most in any."""
     everywhere: dict[Site, list[MapCell]] = {}
     for cell in (*found.cells, *found.contexts):
         if cell.has_path:
             everywhere.setdefault(cell.site, []).append(cell)
-    ordered = sorted(everywhere.items(), key=lambda item: min(cell.estimate or 0.0 for cell in item[1]))[:SHOWN]
+    ordered = sorted(everywhere.items(), key=lambda item: min(cell.estimate or 0.0 for cell in item[1]))[:most]
     laters = list(dict.fromkeys(cell.later for cell in (*found.cells, *found.contexts)))
     headings = [
         heading
@@ -130,11 +135,11 @@ def _star(selected: bool, confirmed: bool | None) -> str:
     return "*" if selected and confirmed is not False else " "
 
 
-def _split(found: "ThoughtMap") -> list[RenderableType]:
+def _split(found: "ThoughtMap", most: int) -> list[RenderableType]:
     """The cells with most to lose: what goes by which path, in nats."""
     nats_of = {(cell.site, cell.propagate): cell.logprob for cell in found.cells}
     # by the effect of both paths together: a cell that moves nothing has nothing to split
-    ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:SHOWN]
+    ordered = sorted(found.splits, key=lambda s: -abs(nats_of[s.site, "both"] or 0.0))[:most]
     out = table(
         "nats",
         Column("both paths", rank=2, name="nats by both paths"),
@@ -175,12 +180,12 @@ def _departures(found: "ThoughtMap") -> list[RenderableType]:
     return ["", words, "", title, confirmation_table(rows, [(str(one.site),) for one in rows], ["cell"])]
 
 
-def _confirmed(found: "ThoughtMap") -> list[RenderableType]:
+def _confirmed(found: "ThoughtMap", most: int) -> list[RenderableType]:
     """The selected cells that lose most, as they came out where nothing was selected."""
     rows = selected_rows((*found.cells, *found.contexts))
     if found.selection is None or not rows:
         return []
-    shown = sorted(rows, key=lambda cell: cell.confirmation_estimate or 0.0)[:SHOWN]
+    shown = sorted(rows, key=lambda cell: cell.confirmation_estimate or 0.0)[:most]
     several = found.propagate == "split"
     given = bool(found.contexts)
     names = [

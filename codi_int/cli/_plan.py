@@ -1,6 +1,6 @@
 """`--plan`: what a run will take, printed before anything runs, and held against what it took."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from codi_int.cli._console import Report
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from codi_int.runs.plan import RunPlan
 
 
-def show_plan(options: Any, make: Callable[[Report], "RunPlan"], without: str = "") -> None:
+def show_plan(options: Any, make: Callable[[Report], "RunPlan"], without: str = "", own: Sequence[str] = ()) -> None:
     """Estimate, print, and leave the plan where `--out` names a folder, for the run that is carried out there.
 
     Args:
         options: of the command.
         make: makes the estimate.
         without: what the estimate leaves out, in a sentence.
+        own: documents of earlier releases that the command goes on from; see `run_folder`.
 
     Raises:
         OutputError: the folder holds another run.
     """
-    folder = run_folder(options)
+    folder = run_folder(options, own=own)
     folder.check()
 
     def work(report: Report) -> "RunPlan":

@@ -86,6 +86,18 @@ def _comparison(found: Any) -> str:
     return f"Is {found.second.name} right more or less often than {found.first.name}?"
 
 
+def _seeds(found: Any) -> str:
+    return f"Do the effects of features at {found.site} stay where {found.model}'s dictionary has another seed?"
+
+
+def _against(found: Any) -> str:
+    return f"Does the dictionary at {found.site} find more than dictionaries that cannot have learnt anything?"
+
+
+def _reproduction(found: Any) -> str:
+    return str(found.question)
+
+
 QUESTIONS: dict[str, Callable[[Any], str]] = {
     "PredictedResult": _predicted,
     "Result": _result,
@@ -98,5 +110,8 @@ QUESTIONS: dict[str, Callable[[Any], str]] = {
     "Evaluation": _evaluation,
     "EffectByPath": _paths,
     "RunComparison": _comparison,
+    "SeedComparison": _seeds,
+    "DictionaryComparison": _against,
+    "Reproduction": _reproduction,
 }
 """name of a record to its question; by name, so that asking of one kind does not load the packages of the others"""

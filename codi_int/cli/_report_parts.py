@@ -48,6 +48,10 @@ def _take_text(out: PageParts, text: Text, following: Sequence[RenderableType]) 
         out.notes.append(words.removeprefix(NOTE))
     elif bold and following and isinstance(following[0], FittedTable):
         out.blocks.append(Words(words, "heading"))
+    elif bold and any(str(span.style) == "not bold" for span in text.spans):
+        # the head of a part of the page: what it is about, and below it on what
+        head, _, below = words.partition("\n")
+        out.blocks += [Words(head, "heading"), *([Words(below, "small")] if below else [])]
     elif bold:
         out.answers.append(words)
     elif words:

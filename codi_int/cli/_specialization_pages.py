@@ -12,6 +12,7 @@ from codi_int.cli._numbers import counted, fixed, p_text, percentage
 if TYPE_CHECKING:
     from codi_int.features.pairs import SwapPair, SwapPairs
     from codi_int.features.rule_table import RuleCell, RuleComparison
+    from codi_int.features.site_rules import RulesBySite
     from codi_int.features.specialization_records import Specialization, SpecializationRow
 
 
@@ -28,11 +29,66 @@ def specialize_page(found: "RuleComparison", top: int) -> Page:
     parts: list[RenderableType] = [head, "", _cells(found.cells), "", Text(_family(tested))]
     strong = [row for row in tested.rows if row.specialized]
     if top and strong:
-        parts += ["", _specialists(strong[:top], tested)]
+        parts += ["", _specialists([(tested, row) for row in strong[:top]])]
         if len(strong) > top:
             words = f"and {len(strong) - top:,} more; --top {len(strong)} shows them, --json has all"
             parts.append(Text(words, style="dim"))
     return Page(*parts, "", *(Text(words, style="dim") for words in (*_notes(tested), *tested.notes)))
+
+
+def site_rules_page(found: "RulesBySite", top: int) -> Page:
+    """What each rule makes of every site's features, then the surest specialists of the tested rule."""
+    tested, alive = found.first, sum(len(one.tested.rows) for one in found.sites)
+    head = Text(
+        f"specialists among {alive:,} alive features at {len(found.sites)} sites of {tested.model}", style="bold"
+    )
+    head.append(
+        f"\n{counted(tested.n_problems, 'problem')} of {tested.data}, {tested.n_chains:,} different calculations",
+        style="not bold",
+    )
+    counts = (found.total("n_selected"), found.total("n_confirmed"))
+    family = _family_words(tested, found.total("n_tested"), *counts, f"over {len(found.sites)} sites as one family")
+    parts: list[RenderableType] = [head, "", _site_cells(found), "", Text(family)]
+    strong = [(one.tested, row) for one in found.sites for row in one.tested.rows if row.specialized]
+    strong.sort(key=lambda pair: (pair[1].confirmed[0].confirmation.p_adjusted, -pair[1].n_firing))
+    if top and strong:
+        parts += ["", _specialists(strong[:top], several=True)]
+        if len(strong) > top:
+            words = f"and {len(strong) - top:,} more, the surest first; --top shows them, --json has all"
+            parts.append(Text(words, style="dim"))
+    notes = dict.fromkeys((*_notes(tested), *(note for one in found.sites for note in one.tested.notes)))
+    return Page(*parts, "", *(Text(words, style="dim") for words in notes))
+
+
+def _site_cells(found: "RulesBySite") -> FittedTable:
+    low, high = found.band
+    band = f"firing on {percentage(low, 0)} to {percentage(high, 0)} %"
+    out = table(
+        *("site", "alive"),
+        Column("published", rank=0),
+        Column("on 1", rank=4, name="of them on one problem"),
+        Column("ties", rank=1, name="ties counted"),
+        Column("tested", rank=0),
+        Column("strong", rank=4),
+        Column("common", rank=2, name=f"features {band}"),
+        Column("publ.", rank=3, name=f"published, {band}"),
+        Column("ties", rank=3, name=f"ties counted, {band}"),
+        Column("tested", rank=2, name=f"tested, {band}"),
+    )
+    for one in found.sites:
+        published, ties, tested, *common = one.cells
+        out.add_row(
+            str(one.tested.site),
+            f"{published.n:,}",
+            *(_hits(published), f"{published.n_single:,}", _hits(ties), _hits(tested), f"{tested.n_strong or 0:,}"),
+            f"{common[0].n:,}",
+            *(_hits(cell) for cell in common),
+        )
+    return out
+
+
+def _hits(cell: "RuleCell") -> str:
+    return "-" if cell.share is None else f"{cell.n_specialized:,} ({percentage(cell.share, 0)} %)"
 
 
 def _cells(cells: "tuple[RuleCell, ...]") -> FittedTable:
@@ -72,16 +128,22 @@ def _cells(cells: "tuple[RuleCell, ...]") -> FittedTable:
 
 
 def _family(tested: "Specialization") -> str:
+    counts = (tested.n_tested or 0, tested.n_selected or 0, tested.n_confirmed or 0)
+    return _family_words(tested, *counts, f"({tested.n_properties or 0:,} properties)")
+
+
+def _family_words(tested: "Specialization", n_tested: int, n_selected: int, n_confirmed: int, which: str) -> str:
     on = tested.confirmed_on or ""
     where = "the other fold" if on == "folds" else f"{tested.n_confirming or 0:,} problems of {on}"
     return (
-        f"tested: {tested.n_tested or 0:,} pairs of feature and property ({tested.n_properties or 0:,} properties), "
-        f"{tested.n_selected or 0:,} selected, {tested.n_confirmed or 0:,} confirmed on {where}"
+        f"tested: {n_tested:,} pairs of feature and property {which}, "
+        f"{n_selected:,} selected, {n_confirmed:,} confirmed on {where}"
     )
 
 
-def _specialists(rows: "list[SpecializationRow]", tested: "Specialization") -> FittedTable:
+def _specialists(rows: "list[tuple[Specialization, SpecializationRow]]", several: bool = False) -> FittedTable:
     out = table(
+        *(("site",) if several else ()),
         *("feature", "fires on"),
         Column("by", text=True),
         Column("share", name="share given firing"),
@@ -91,11 +153,12 @@ def _specialists(rows: "list[SpecializationRow]", tested: "Specialization") -> F
         Column("p (Holm)", rank=3),
         Column("n", rank=1, name="chains that confirm and fire"),
     )
-    for row in rows:
+    for tested, row in rows:
         first = row.confirmed[0]
         again = first.confirmation
         low, high = again.low, again.high
         out.add_row(
+            *([str(tested.site)] if several else []),
             str(row.feature),
             f"{row.n_firing:,}",
             first.name if first.kind != "value" else f"number {first.name}",

@@ -24,6 +24,8 @@ from codi_int.run_folder import UNITS_NOTE, RunFolder
 CONFIDENCE = 0.95
 
 if TYPE_CHECKING:
+    from codi_int.data.problems import Problems
+    from codi_int.interventions.kept_scores import ResumingEngine
     from codi_int.interventions.screens.curves import AblationCurve, CurvePoint
 
 
@@ -42,6 +44,7 @@ class CurveOptions(o.SelectionOptions, o.SiteOptions, o.RunOptions):
     draws: Annotated[
         int, o.evidence(parser=o.whole("--draws", least=0), metavar="N", help="Random sets for each n.")
     ] = 10
+    plan: o.Plan = False
 
 
 @with_options
@@ -59,6 +62,9 @@ def curve(options: CurveOptions) -> None:
         raise ConfigError(f"--n starts at 1, got {min(options.sizes)}.", "Write --n 1,8, for example.")
     check_draws(options.draws)
     o.selection_plan(options)
+    if options.plan:
+        _show_plan(options)
+        return
     folder = run_folder(options, own=(UNITS_NOTE,))
     run_job(
         lambda report: _run(options, folder, report),
@@ -70,23 +76,33 @@ def curve(options: CurveOptions) -> None:
     )
 
 
-def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationCurve":
-    from codi_int.cli._sites import begin_warm, open_model, saes_for
-    from codi_int.data.problems import load_problems, problems_sha256
-    from codi_int.interventions.kept_scores import ResumingEngine
-    from codi_int.interventions.screens.ranked_curves import run_ranked_curve
-    from codi_int.sae.store import load_sae
+def _show_plan(options: CurveOptions) -> None:
+    from codi_int.cli._plan import show_plan
+    from codi_int.cli._workers import no_folder
+    from codi_int.runs.plan import RunPlan
+    from codi_int.runs.plan_maps import plan_curve
 
-    site, problems = options.site, load_problems(options.data, options.limit)
-    model = open_model(options.model, options.device)
-    model.check_site(site)
-    # one site was asked for, so there is one name; none is an error that `saes_for` raises
-    (name,) = saes_for(options.model, options.sae, [site]).values()
-    sae = load_sae(name, device=options.device)
-    confirmation = o.confirmation_hash(options, problems)
-    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems), **confirmation)
-    engine = ResumingEngine(model, {site: sae}, memory_budget=options.memory_budget)
-    engine.files = units_of(folder)
+    def make(report: Report) -> RunPlan:
+        engine, problems, _ = _load(options, no_folder())
+        return plan_curve(
+            engine,
+            problems,
+            options.order,
+            selection=o.selection_plan(options),
+            sizes=options.sizes or None,
+            draws=options.draws,
+            seed=options.seed,
+        )
+
+    gradients = " Memory is without the gradients of whole batches." if options.order == "attribution" else ""
+    show_plan(options, make, f"Rows are without those of the ranking.{gradients}", own=(UNITS_NOTE,))
+
+
+def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationCurve":
+    from codi_int.cli._sites import begin_warm
+    from codi_int.interventions.screens.ranked_curves import run_ranked_curve
+
+    engine, problems, name = _load(options, folder)
     begin_warm(engine, len(problems))
     return run_ranked_curve(
         engine,
@@ -99,6 +115,26 @@ def _run(options: CurveOptions, folder: RunFolder, report: Report) -> "AblationC
         sae_name=name,
         progress=report,
     )
+
+
+def _load(options: CurveOptions, folder: RunFolder) -> "tuple[ResumingEngine, Problems, str]":
+    """What the options name, with the name of the SAE; claims the folder."""
+    from codi_int.cli._sites import open_model, saes_for
+    from codi_int.data.problems import load_problems, problems_sha256
+    from codi_int.interventions.kept_scores import ResumingEngine
+    from codi_int.sae.store import load_sae
+
+    site, problems = options.site, load_problems(options.data, options.limit)
+    model = open_model(options.model, options.device)
+    model.check_site(site)
+    # one site was asked for, so there is one name; none is an error that `saes_for` raises
+    (name,) = saes_for(options.model, options.sae, [site]).values()
+    sae = load_sae(name, device=options.device)
+    confirmation = o.confirmation_hash(options, problems)
+    folder.claim(model=model.sha256, sae=sae.sha256, data=problems_sha256(problems), **confirmation)
+    engine = ResumingEngine(model, {site: sae}, memory_budget=options.memory_budget)
+    engine.files = units_of(folder)
+    return engine, problems, name
 
 
 def _keep(found: "AblationCurve", out: Path) -> Kept:

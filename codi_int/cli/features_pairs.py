@@ -49,7 +49,7 @@ def pairs(options: PairsOptions) -> None:
         from codi_int.features.pairs import swap_pairs
         from codi_int.features.specialization import specialization
 
-        profiles, confirming = profile_sides(options, folder, report, options.confirm)
+        ((profiles, confirming),) = profile_sides(options, folder, report, options.confirm)
         tested = specialization(profiles, "tested", confirming)
         return swap_pairs(profiles, tested), swap_pairs(profiles, specialization(profiles, "published"))
 
@@ -70,7 +70,8 @@ def _document(found: "tuple[SwapPairs, SwapPairs]") -> dict[str, Any]:
 def _keep(found: "tuple[SwapPairs, SwapPairs]", out: Path) -> Kept:
     from codi_int.features.pairs import SwapPair
 
-    write_json(out / f"{NAME}.json", _document(found))
+    document = _document(found)
+    write_json(out / f"{NAME}.json", document)
     rows = [{"rule": one.rule, **row} for one in found for row in one.to_dict()["rows"]]
     write_csv(out / f"{NAME}.csv", rows, ["rule", *SwapPair.__dataclass_fields__])
-    return Kept((f"{NAME}.json", f"{NAME}.csv"))
+    return Kept((f"{NAME}.json", f"{NAME}.csv"), [(document, out)])

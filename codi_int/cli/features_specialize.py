@@ -1,4 +1,4 @@
-"""`codi-int features specialize`: which features are specialists, by three rules side by side."""
+"""`codi-int features specialize`: which features are specialists, by three rules side by side; of one or more sites."""
 
 import re
 from dataclasses import dataclass
@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from codi_int.cli import _complete
 from codi_int.cli import _options as o
-from codi_int.cli._feature_runs import FeatureOptions, profile_sides
+from codi_int.cli._feature_runs import SitesOptions, profile_sides
 from codi_int.cli._job import Kept, run_folder, run_job
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 from codi_int.files import write_csv, write_json
 
 if TYPE_CHECKING:
+    from codi_int.cli._fitting import Page
     from codi_int.features.rule_table import RuleComparison
+    from codi_int.features.site_rules import RulesBySite
 
 NAME, CELLS = "features-specialize", "features-specialize-cells"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpecializeOptions(FeatureOptions):
-    """Which SAE, on which problems, and what counts."""
+class SpecializeOptions(SitesOptions):
+    """Which SAEs, on which problems, and what counts."""
 
     confirm: Annotated[
         str,
@@ -52,28 +54,37 @@ class SpecializeOptions(FeatureOptions):
 def specialize(options: SpecializeOptions) -> None:
     """Which features are specialists: by the published rule, with ties counted, and tested. With n in every cell.
 
-    Example: codi-int features specialize --layer 14 --position 3
+    Several layers and positions: every combination that has an SAE, as one family: what is selected and confirmed is so
+    over all features of all sites. Example: codi-int features specialize --layer 3,14 --position 1-6
     """
-    from codi_int.cli._specialization_pages import specialize_page
-
     band, folder = _band(options.band), run_folder(options, free=("top",))
 
-    def work(report: Any) -> "RuleComparison":
+    def work(report: Any) -> "RuleComparison | RulesBySite":
         from codi_int.features.rule_table import compare_rules
+        from codi_int.features.site_rules import compare_sites
         from codi_int.features.specialization_records import RulePlan
 
         plan = RulePlan(margin=options.margin)
-        profiles, confirming = profile_sides(options, folder, report, options.confirm)
-        return compare_rules(profiles, confirming, plan, band)
+        sides = profile_sides(options, folder, report, options.confirm)
+        if len(sides) == 1:
+            return compare_rules(*sides[0], plan, band)
+        return compare_sites(sides, plan, band, lambda done, total: report("rules", done, total))
 
     run_job(
         work,
         document=lambda found: found.to_dict(),
-        page=lambda found: specialize_page(found, options.top),
+        page=lambda found: _page(found, options.top),
         as_json=options.as_json,
         out=folder,
         keep=_keep,
     )
+
+
+def _page(found: "RuleComparison | RulesBySite", top: int) -> "Page":
+    from codi_int.cli._specialization_pages import site_rules_page, specialize_page
+    from codi_int.features.rule_table import RuleComparison
+
+    return specialize_page(found, top) if isinstance(found, RuleComparison) else site_rules_page(found, top)
 
 
 def _band(text: str) -> tuple[float, float]:
@@ -85,21 +96,16 @@ def _band(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _keep(found: "RuleComparison", out: Path) -> Kept:
+def _keep(found: "RuleComparison | RulesBySite", out: Path) -> Kept:
+    from codi_int.features.rule_table import RuleComparison
+    from codi_int.features.site_rules import table_row
+
     document = found.to_dict()
     write_json(out / f"{NAME}.json", document)
-    rows = [table_row(row) for row in document["rows"]]
+    if isinstance(found, RuleComparison):
+        rows, cells = [table_row(row) for row in document["rows"]], document["cells"]
+    else:
+        rows, cells = document["rows"], found.cells()
     write_csv(out / f"{NAME}.csv", rows, list(rows[0]) if rows else ["rank", "feature"])
-    write_csv(out / f"{CELLS}.csv", document["cells"], list(document["cells"][0]))
+    write_csv(out / f"{CELLS}.csv", cells, list(cells[0]))
     return Kept((f"{NAME}.json", f"{NAME}.csv", f"{CELLS}.csv"), [(document, out)])
-
-
-def table_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A feature's row for a table: of its properties the one that it is called by, with its numbers."""
-    plain = {name: value for name, value in row.items() if name != "properties"}
-    first = next((one for one in row["properties"] if one["confirmed"]), None)
-    names = ("n_firing", "n_both", "share", "base_rate", "difference", "low", "high", "p_value", "p_adjusted")
-    plain["n_confirmed"] = sum(one["confirmed"] for one in row["properties"])
-    plain["property"] = None if first is None else first["name"]
-    again = {} if first is None else first["confirmation"]
-    return plain | {f"confirmation_{name}": again.get(name) for name in names}

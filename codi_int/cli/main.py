@@ -111,6 +111,11 @@ COMMANDS = (
         "Write what kept runs found as one HTML file: question, answer, tables, figures, problems that changed.",
     ),
     Entry(
+        "export",
+        "codi_int.cli.export:export",
+        "Write a kept run as a log of Inspect, or its table for pandas, Polars, R or a spreadsheet.",
+    ),
+    Entry(
         "reproduce",
         "codi_int.cli.reproduce:reproduce",
         "Run a published experiment again: every number as published, as found here, and by a method that says how "
@@ -130,6 +135,16 @@ COMMANDS = (
         "list",
         "codi_int.cli.list_at_hand:list_at_hand",
         "Models, SAEs and data at hand: how large they are, where they lie, how good they are.",
+    ),
+    Entry(
+        "push",
+        "codi_int.cli.push:push",
+        "Upload a model, SAEs or a kept run to a model hub, with a card written from what its files say.",
+    ),
+    Entry(
+        "pull",
+        "codi_int.cli.pull:pull",
+        "Download a model, SAEs or a kept run from a model hub into a folder, and look whether it is whole.",
     ),
     Entry(
         "shell",
@@ -163,6 +178,11 @@ COMMANDS = (
                 "codi_int.cli.features_pairs:pairs",
                 "Pairs of specialists of different operations or numbers, by the tested and the published rule, with "
                 "their power.",
+            ),
+            Entry(
+                "export",
+                "codi_int.cli.features_export:export",
+                "Write the alive features of an SAE, with their effects, as files that Neuronpedia's client uploads.",
             ),
         ),
     ),

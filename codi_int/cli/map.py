@@ -55,6 +55,7 @@ class MapOptions(o.SelectionOptions, o.EngineOptions, o.RunOptions):
             "one; or free, mean and only side by side.  [default: each; free with --cumulative and cut paths]"
         ),
     ] = None
+    plan: o.Plan = False
 
     @property
     def condition(self) -> str:
@@ -89,6 +90,9 @@ def map_thoughts(options: MapOptions) -> None:
     o.selection_plan(options)
     if options.direction != "onwards" and not options.cumulative:
         raise ConfigError(f"--direction {options.direction} says what --cumulative replaces.", "Add --cumulative.")
+    if options.plan:
+        _show_plan(options)
+        return
     check_engine(options, options.out)
     folder = run_folder(options, own=(UNITS_NOTE,))
     run_job(
@@ -99,6 +103,25 @@ def map_thoughts(options: MapOptions) -> None:
         out=folder,
         keep=_keep,
     )
+
+
+def _show_plan(options: MapOptions) -> None:
+    from codi_int.cli._plan import show_plan
+    from codi_int.runs.plan import RunPlan
+    from codi_int.runs.plan_maps import plan_map
+
+    def make(report: Report) -> RunPlan:
+        model, problems, plan = _load(options)
+        return plan_map(
+            model,
+            problems,
+            plan,
+            selection=o.selection_plan(options),
+            seed=options.seed,
+            progress=report,
+        )
+
+    show_plan(options, make, "Without the confirmation of what is found.", own=(UNITS_NOTE,))
 
 
 def _run(options: MapOptions, folder: RunFolder, report: Report) -> "ThoughtMap":

@@ -11,6 +11,7 @@ from codi_int.cli import _complete
 from codi_int.cli import _options as o
 from codi_int.cli._console import Report, tell
 from codi_int.cli._job import Kept, keep_on_interrupt, run_folder, run_job
+from codi_int.cli._numbers import counted
 from codi_int.cli._signature import with_options
 from codi_int.errors import ConfigError
 from codi_int.files import read_json_object, write_csv, write_json
@@ -145,10 +146,10 @@ def _run(options: ProbeOptions, folder: RunFolder, report: Report) -> "ProbeMap"
     folder.claim(**hashes)
     done = _finished(folder)
     if done:
-        tell(f"Going on: {len(done)} rows are finished in {options.out}.")
+        tell(f"Going on: {_rows_are(done)} finished in {options.out}.")
 
     def kept() -> str:
-        return f"{len(_finished(folder))} rows are kept in {options.out}" if folder.path else ""
+        return f"{_rows_are(_finished(folder))} kept in {options.out}" if folder.path else ""
 
     with keep_on_interrupt(kept):
         return probe_model(
@@ -185,6 +186,10 @@ def _sites(options: ProbeOptions, model: "CodiModel") -> "tuple[tuple[Site, ...]
     names = saes_for(options.model, options.sae, list(sites))
     saes = {site: load_sae(name, device=options.device) for site, name in names.items()}
     return tuple(saes), saes
+
+
+def _rows_are(rows: "Sequence[ProbeRow]") -> str:
+    return f"{counted(len(rows), 'row')} {'is' if len(rows) == 1 else 'are'}"
 
 
 def _finished(folder: RunFolder) -> "tuple[ProbeRow, ...]":

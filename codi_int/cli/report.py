@@ -26,7 +26,10 @@ def report(
     ] = None,
     features: Annotated[
         bool,
-        o.what("--features", help="Show every feature of an SAE, given by name or folder, or of a kept screen of one."),
+        o.what(
+            "--features",
+            help="Show every feature of SAEs: names, folders (of a sweep, too), a model with its SAEs, and kept runs.",
+        ),
     ] = False,
     data: Annotated[
         str, o.where(metavar="NAME", help="Problems for --features.", autocompletion=_complete.data)
@@ -43,7 +46,8 @@ def report(
 ) -> None:
     """Write what kept runs found as one HTML file: question, answer, tables, figures, problems that changed.
 
-    With --features all features of an SAE, each with an address such as #L10.P5/121.
+    With --features all features of an SAE, of a sweep or of every site of a model, each with an address such as
+    #L10.P5/121; screens, maps and edits that are given besides say what each does, in every context.
     Example: codi-int report runs/screen
     """
     from codi_int.cli._console import print_json, progress
@@ -67,9 +71,11 @@ def report(
         made: list[RunReport] = []
         for number, run in enumerate(runs):
             shown.show(STAGE, number, len(runs), f"now {run}")
-            made += reports_of(run, f"run{number + 1}")
-        own = runs[0] if runs[0].is_dir() else runs[0].parent
-        file = write_text((own if out is None else out) / NAME, render_report(page_of_runs(made)))
+            own = run if run.is_dir() else run.parent
+            folder = own if out is None else out
+            dashboard = FEATURES if (folder / FEATURES).is_file() else ""
+            made += reports_of(run, f"run{number + 1}", dashboard)
+        file = write_text(folder / NAME, render_report(page_of_runs(made)))
     if as_json:
         print_json({"schema": "codi-int/report@1", "files": [str(file)], "runs": [one.title for one in made]})
         return
@@ -96,25 +102,46 @@ def _about(one: "RunReport") -> str:
 
 
 def _feature_dashboard(
-    runs: "Sequence[Path]", out: Path | None, asked: tuple[str, int | None, str | None], as_json: bool
+    given: "Sequence[Path]", out: Path | None, asked: tuple[str, int | None, str | None], as_json: bool
 ) -> None:
-    """Write the dashboard of one SAE; `asked` are the problems, how many of them, and the model."""
+    """Write a dashboard, and the report of the runs among what was given; `asked`: problems, how many, the model."""
     from codi_int.cli._console import print_json, progress, warnings_on_stderr
     from codi_int.errors import ConfigError
     from codi_int.files import write_text
     from codi_int.report.literal import show_controls
 
-    if len(runs) > 1:
-        raise ConfigError(f"--features shows one SAE, got {len(runs)}.", "Give one, and the others by themselves.")
-    if out is None and not runs[0].is_dir():
-        raise ConfigError(f"{runs[0]} is no folder to write to, and --out is missing.", "Write --out and a folder.")
+    if out is None and len(given) > 1:
+        raise ConfigError(
+            f"A dashboard of {len(given)} SAEs and runs belongs to none of their folders, and --out is missing.",
+            "Write --out and a folder for it.",
+        )
+    if out is None and not given[0].is_dir():
+        raise ConfigError(f"{given[0]} is no folder to write to, and --out is missing.", "Write --out and a folder.")
+    data, limit, model = asked
+    folder, files = given[0] if out is None else out, []
     with warnings_on_stderr(), progress() as shown:
-        from codi_int.cli._feature_report import feature_page
+        from codi_int.cli._dashboard_sources import read_sources
+        from codi_int.cli._feature_report import feature_pages
+        from codi_int.data.problems import load_problems
         from codi_int.report.html.render import render_report
 
-        page = feature_page(runs[0], *asked, shown)
-        file = write_text((runs[0] if out is None else out) / FEATURES, render_report(page))
+        problems = load_problems(data, limit)
+        sources = read_sources(given, model)
+        for name, page in feature_pages(sources, problems, shown, linked=bool(sources.runs)):
+            files.append(write_text(folder / name, render_report(page)))
+        if sources.runs:
+            made = [one for i, run in enumerate(sources.runs, 1) for one in _linked_reports(run, f"run{i}")]
+            files.append(write_text(folder / NAME, render_report(page_of_runs(made))))
+    # of several pages the index is the last
+    names = [str(file) for file in files if file.name in (FEATURES, NAME)]
     if as_json:
-        print_json({"schema": "codi-int/report@1", "files": [str(file)], "features": len(page.features)})
+        print_json({"schema": "codi-int/report@1", "files": [*map(str, files)], "pages": names})
         return
-    typer.echo(show_controls(str(file)))
+    typer.echo(show_controls("\n".join(names)))
+
+
+def _linked_reports(run: Path, key: str) -> "list[RunReport]":
+    """Reports of a run whose features lead to the dashboard beside it."""
+    from codi_int.cli._report_runs import reports_of
+
+    return reports_of(run, key, dashboard=FEATURES)

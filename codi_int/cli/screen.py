@@ -253,7 +253,8 @@ def _keep(found: _Found, out: Path) -> Kept:
         return Kept(names, [(document, out)], [*names, *found.folder.files()])
     from codi_int.cli._dictionaries import kept_files
 
-    return Kept(names, [(document, out)], [*names, *found.folder.files(), *kept_files(found.beside, out)])
+    drawings = [(document, out), *((one.to_dict(), out) for one in found.beside.values())]
+    return Kept(names, drawings, [*names, *found.folder.files(), *kept_files(found.beside, out)])
 
 
 def _load(options: ScreenOptions, folder: RunFolder) -> _Stage:

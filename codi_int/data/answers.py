@@ -31,7 +31,8 @@ _PHRASE = re.compile(r"[Tt]he\s++answer\s++is\s*+:?\s*+")
 _SIGN = r"[-\u2212\u2013+]?"
 _WHOLE = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
 # what may not follow, because then only a part of a number was read: 1,23 / 1.2.3 / 3/4/5 / 1e5 / 1 000 / 1'000 / 1_000
-_GOES_ON = r"\d|[,._'\u2019]\d|\s*+/\s*+\d|\s++\d++/\d|[eE][-+]?\d|[ \u00a0\u2009\u202f]\d{3}(?!\d)|[¼-¾⅐-⅞⁄]"
+# and 3__, the hundreds of a story's number (`story_tokenizer`) of which nothing else was written
+_GOES_ON = r"\d|__|[,._'\u2019]\d|\s*+/\s*+\d|\s++\d++/\d|[eE][-+]?\d|[ \u00a0\u2009\u202f]\d{3}(?!\d)|[¼-¾⅐-⅞⁄]"
 _NUMBER = re.compile(
     rf"(?P<sign>{_SIGN})\s*+[$€£]?\s*+(?P<inner>{_SIGN})\s*+"
     rf"(?:(?:(?P<mixed>[0-9]+)\s++)?(?P<top>{_WHOLE})\s*+/\s*+(?P<bottom>{_WHOLE})"

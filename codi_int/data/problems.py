@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex, overload
 from codi_int.catalog import HUB_SETS
 from codi_int.data.rows import problem_from_row
 from codi_int.data.stories import CONFIRMATION, SPLIT_SIZES, load_stories
+from codi_int.data.story_kinds import KINDS, LONG, story_kind
 from codi_int.errors import DataError
 from codi_int.files import parse_json, read_csv, read_json_lines, read_text, write_text
 from codi_int.types import Problem
@@ -90,7 +91,7 @@ def as_problems(given: ProblemsLike) -> Sequence[Problem]:
 def _names_a_set(text: str) -> bool:
     """Whether a text is `stories:validation` or `gsm8k:test`; no question is written so."""
     name, colon, split = text.strip().partition(":")
-    return bool(colon) and (name == "stories" or name in HUB_SETS) and not split[:1].isspace()
+    return bool(colon) and (name in KINDS or name in HUB_SETS) and not split[:1].isspace()
 
 
 def _problem(given: Any, number: int) -> Problem:
@@ -115,10 +116,11 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
 
     Args:
         source: `stories:validation`, `stories:sae`, `stories:confirmation` (selects nothing; `stories:confirmation/2`
-            and on are fresh draws), `stories:train` (needs a limit); `gsm8k:test`, `gsm8k:train`, `gsm8k-aug:test`,
-            `svamp:all`, `gsm-hard:test`, `multiarith:test` through `datasets`; or the path of a `.jsonl`, `.json`,
-            `.csv` or `.parquet` file with the fields of one of these (see `rows.FORMATS`) or our own (question, answer
-            as a number, optionally id and steps).
+            and on are fresh draws), `stories:train` (needs a limit); the same of the longer stories, such as
+            `stories-6:validation`; `gsm8k:test`, `gsm8k:train`, `gsm8k-aug:test`, `svamp:all`, `gsm-hard:test`,
+            `multiarith:test` through `datasets`; or the path of a `.jsonl`, `.json`, `.csv` or `.parquet` file with the
+            fields of one of these (see `rows.FORMATS`) or our own (question, answer as a number, optionally id and
+            steps).
         limit: only the first so many.
 
     Returns:
@@ -134,12 +136,13 @@ def load_problems(source: str | Path, limit: int | None = None) -> Problems:
     if text.endswith((".jsonl", ".json", ".csv", ".parquet")) or Path(text).is_file():
         return read_jsonl(Path(text), limit)
     name, _, split = text.partition(":")
-    if name == "stories":
+    if name in KINDS:
         split = split or "validation"
-        return Problems(load_stories(split, limit), f"stories:{split}")
+        return Problems(load_stories(split, limit, story_kind(name)), f"{name}:{split}")
     if name in HUB_SETS:
         return _from_hub(name, split or next(iter(HUB_SETS[name].splits)), limit)
     known = [f"stories:{s}" for s in ("train", *SPLIT_SIZES, CONFIRMATION)]
+    known += [f"{LONG.name}:validation"]
     known += [f"{name}:{next(iter(hub.splits))}" for name, hub in HUB_SETS.items()]
     raise DataError(
         f"There is no data set {text!r}.", f"Known: {', '.join(known)}, or the path of a .jsonl or .csv file."

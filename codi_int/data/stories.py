@@ -1,9 +1,9 @@
 """A seeded generator of word problems like GSM8K's, small enough for a small model to learn.
 
-Every story has 1 to 4 steps on whole numbers from 0 to 99 and is a pure function of (stream, index). A story is a
-chain of calculations on one running quantity, or branches: two quantities are computed apart and then put together
-or compared. The held-out stories come from a stream of their own, without repetition; the training stream leaves out
-every text that is held out.
+Every story has 1 to 4 steps on whole numbers from 0 to 99, or of the longer kind 1 to 6 steps up to 999, and is a pure
+function of (kind, stream, index). A story is a chain of calculations on one running quantity, or branches: two
+quantities are computed apart and then put together or compared. The held-out stories come from a stream of their own,
+without repetition; the training stream leaves out every text that is held out.
 """
 
 import hashlib
@@ -18,21 +18,11 @@ from codi_int.catalog import CONFIRMATION as CONFIRMATION
 from codi_int.catalog import CONFIRMATION_SIZE, SHIFTED_SPLITS, STORY_SPLITS
 from codi_int.data import wordings as w
 from codi_int.data.chains import chain_of
-from codi_int.data.story_numbers import (
-    MAX_NUMBER,
-    NUMBERS,
-    RARE_WEIGHTS,
-    WEIGHTS,
-    calculate,
-    choices,
-    cumulative,
-    opening_pairs,
-)
+from codi_int.data.story_kinds import SHORT, StoryKind
+from codi_int.data.story_numbers import calculate, choices, cumulative, number_weights, opening_pairs
 from codi_int.errors import DataError
 from codi_int.types import OPERATIONS, Operation, Problem, Step
 
-STEP_WEIGHTS = {1: 0.17, 2: 0.30, 3: 0.30, 4: 0.23}
-"""share of stories by number of steps"""
 SPLIT_SIZES = STORY_SPLITS
 
 
@@ -65,6 +55,8 @@ class _Teller:
     """operands are numbers that stories hardly ever use"""
     reworded: bool = False
     """every sentence is said in other words"""
+    kind: StoryKind = SHORT
+    """how long it may be, and which numbers it may have"""
 
     def pick(self, options: tuple[str, ...]) -> str:
         return self.rng.choice(options)
@@ -80,13 +72,13 @@ class _Teller:
         return w.REWORDED.get(template, template) if self.reworded else template
 
     def calculate(self, left: int, operation: Operation, right: int) -> int:
-        value = calculate(left, operation, right)
+        value = calculate(left, operation, right, self.kind.max_number)
         assert value is not None
         self.steps.append(Step(left, operation, right, value))
         return value
 
     def opening(self, subject: str, operation: Operation, other: str) -> int:
-        pairs, weights = opening_pairs(operation, self.rare)
+        pairs, weights = opening_pairs(operation, self.rare, self.kind)
         left, right = self.rng.choices(pairs, cum_weights=cumulative(weights))[0]
         # a wording with a unit of its own renames the thing that is counted, which only the first sentence may do
         sentence = self.rng.choice([s for s in w.OPENINGS[operation] if not (s.unit and self.sentences)])
@@ -96,10 +88,9 @@ class _Teller:
 
     def continuation(self, value: int, subject: str, other: str) -> tuple[int, str, str]:
         """Carry on from `value`; returns the new value, who has it and somebody else."""
-        operation = self.rng.choices(OPERATIONS, [w.DRAW_WEIGHTS[o] * _room(value, o, self.rare) for o in OPERATIONS])[
-            0
-        ]
-        rights, weights = choices(value, operation, self.rare)
+        drawn = [self.kind.draw_weights[o] * self.room(value, o) for o in OPERATIONS]
+        operation = self.rng.choices(OPERATIONS, drawn)[0]
+        rights, weights = choices(value, operation, self.rare, self.kind)
         right = self.rng.choices(rights, cum_weights=cumulative(weights))[0]
         wordings = [
             s
@@ -115,12 +106,11 @@ class _Teller:
         value = self.calculate(value, operation, right)
         return (value, other, subject) if sentence.to_other else (value, subject, other)
 
-
-def _room(value: int, operation: Operation, rare: bool = False) -> float:
-    """How much weight an operation keeps after `value`: none where no operand fits."""
-    rights, weights = choices(value, operation, rare)
-    # near 0 or 99 few operands are left; less weight keeps the same few facts from coming again and again
-    return min(1.0, sum(weights) / 300) if rights else 0.0
+    def room(self, value: int, operation: Operation) -> float:
+        """How much weight an operation keeps after `value`: none where no operand fits."""
+        rights, weights = choices(value, operation, self.rare, self.kind)
+        # near the ends of the range few operands are left; less weight keeps the same few facts from coming again
+        return min(1.0, sum(weights) / 300) if rights else 0.0
 
 
 def _agree(template: str) -> str:
@@ -145,13 +135,13 @@ def _agree(template: str) -> str:
     return template
 
 
-def _operation(rng: random.Random) -> Operation:
-    return rng.choices(OPERATIONS, [w.DRAW_WEIGHTS[o] for o in OPERATIONS])[0]
+def _operation(t: _Teller) -> Operation:
+    return t.rng.choices(OPERATIONS, [t.kind.draw_weights[o] for o in OPERATIONS])[0]
 
 
 def _chain(t: _Teller, n_steps: int, subject: str, other: str, spare: str) -> tuple[int, str]:
     """A quantity that goes through `n_steps` calculations; returns it and who has it in the end."""
-    value = t.opening(subject, _operation(t.rng), other)
+    value = t.opening(subject, _operation(t), other)
     for _ in range(n_steps - 1):
         value, subject, other = t.continuation(value, subject, other)
         other = spare if t.rng.random() < 0.3 and spare != subject else other
@@ -166,8 +156,8 @@ def _sequential(t: _Teller, n_steps: int) -> None:
 def _combine(t: _Teller, left: tuple[int, str], right: tuple[int, str], n_more: int) -> bool:
     """Put two quantities together or compare them; False where the numbers do not allow it."""
     (a, first), (b, second) = left, right
-    # a sum can go on, a difference ends the story; neither may leave 0 to 99, for each number is one token
-    can_add, can_subtract = a + b <= MAX_NUMBER, a > b
+    # a sum can go on, a difference ends the story; neither may leave the kind's numbers, for others have no tokens
+    can_add, can_subtract = a + b <= t.kind.max_number, a > b
     if not can_add and not (can_subtract and n_more == 0):
         return False
     if can_add and (n_more or not can_subtract or t.rng.random() < 0.5):
@@ -193,7 +183,7 @@ def _branching(t: _Teller, n_steps: int) -> bool:
     """Two quantities, computed apart; False where the numbers did not fit (the caller tries again)."""
     if n_steps >= 3 and t.rng.random() < 0.35:
         return _two_products(t, n_steps - 3)
-    n_more = 1 if n_steps == 4 and t.rng.random() < 0.4 else 0
+    n_more = _steps_behind(t, n_steps)
     n_left = t.rng.randint(1, n_steps - 1 - n_more)
     n_right = n_steps - 1 - n_more - n_left
     left = _chain(t, n_left, t.names[0], t.names[1], t.names[1])
@@ -202,16 +192,23 @@ def _branching(t: _Teller, n_steps: int) -> bool:
     if n_right:
         right = _chain(t, n_right, t.names[2], t.names[3], t.names[3])
     else:
-        weights = RARE_WEIGHTS if t.rare else WEIGHTS
-        right = (t.rng.choices(NUMBERS[1:], weights[1:])[0], t.names[2])
+        weights = number_weights(t.kind, t.rare)
+        right = (t.rng.choices(list(weights)[1:], list(weights.values())[1:])[0], t.names[2])
         t.say(t.pick(w.HOLDING), right[1], "", a=right[0])
     return t.thing != "dollars" and _combine(t, left, right, n_more)
 
 
+def _steps_behind(t: _Teller, n_steps: int) -> int:
+    """How many steps come after two quantities were put together."""
+    if t.kind.even_joins:
+        return t.rng.randint(0, max(0, n_steps - 3))
+    return 1 if n_steps == 4 and t.rng.random() < 0.4 else 0
+
+
 def _two_products(t: _Teller, n_more: int) -> bool:
-    pairs, weights = opening_pairs("multiplication", t.rare)
+    pairs, weights = opening_pairs("multiplication", t.rare, t.kind)
     (a, b), (d, e) = t.rng.choices(pairs, cum_weights=cumulative(weights), k=2)
-    if a * b + d * e > MAX_NUMBER:
+    if a * b + d * e > t.kind.max_number:
         return False
     subject, other = t.names[:2]
     t.say(t.pick(w.TWO_PRODUCTS), subject, other, a=a, b=b, d=d, e=e)
@@ -222,15 +219,19 @@ def _two_products(t: _Teller, n_more: int) -> bool:
     return True
 
 
-def story(stream: str, index: int, shift: str = "") -> Problem:
+def story(stream: str, index: int, shift: str = "", kind: StoryKind = SHORT) -> Problem:
     """Story number `index` of a stream: the same on every machine.
 
     Args:
+        stream: its name, such as `train`; streams of other kinds have other seeds.
+        index: from 0 on.
+        kind: how long stories are, and which numbers they have.
         shift: what is unlike training: operands, steps or wording; nothing by default.
     """
+    stream = kind.stream_prefix + stream
     # seeded by text: Python hashes it with SHA-512, the same in every version and process, unlike hash()
     rng = random.Random(f"{stream}:{index}")
-    n_steps = rng.choices(list(STEP_WEIGHTS), list(STEP_WEIGHTS.values()))[0]
+    n_steps = rng.choices(list(kind.step_weights), list(kind.step_weights.values()))[0]
     n_steps = MORE_STEPS if shift == "steps" else n_steps
     while True:
         teller = _Teller(
@@ -240,6 +241,7 @@ def story(stream: str, index: int, shift: str = "") -> Problem:
             containers=rng.sample(w.CONTAINERS, 2),
             rare=shift == "operands",
             reworded=shift == "wording",
+            kind=kind,
         )
         # numbers that do not fit are drawn again from the same generator, so a story is still a function of its index
         if n_steps > 1 and rng.random() < 0.4:
@@ -254,7 +256,8 @@ def story(stream: str, index: int, shift: str = "") -> Problem:
 class _HeldOut:
     """The held-out stories in order, no text twice, told as far as they were asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: StoryKind) -> None:
+        self._kind = kind
         self._told: list[Problem] = []
         self._seen: set[str] = set()
         self._indices = count()
@@ -263,7 +266,7 @@ class _HeldOut:
         """The first so many."""
         while len(self._told) < number:
             # a stream of its own: no index of the training stream is ever held out, only equal texts are
-            candidate = story("held-out", next(self._indices))
+            candidate = story("held-out", next(self._indices), kind=self._kind)
             if candidate.question not in self._seen:
                 self._seen.add(candidate.question)
                 self._told.append(candidate)
@@ -271,40 +274,40 @@ class _HeldOut:
 
 
 @cache
-def _held_out_stories() -> _HeldOut:
-    return _HeldOut()
+def _held_out_stories(kind: StoryKind) -> _HeldOut:
+    return _HeldOut(kind)
 
 
-def held_out() -> dict[str, tuple[Problem, ...]]:
+def held_out(kind: StoryKind = SHORT) -> dict[str, tuple[Problem, ...]]:
     """The held-out splits, `validation` first, no text twice."""
-    return {split: _held_out_split(split) for split in SPLIT_SIZES}
+    return {split: _held_out_split(split, None, kind) for split in SPLIT_SIZES}
 
 
 @cache
-def _held_out_split(split: str, limit: int | None = None) -> tuple[Problem, ...]:
+def _held_out_split(split: str, limit: int | None = None, kind: StoryKind = SHORT) -> tuple[Problem, ...]:
     """A held-out split or its beginning, without telling the stories behind it."""
     names = list(SPLIT_SIZES)
     start = sum(SPLIT_SIZES[name] for name in names[: names.index(split)])
     size = SPLIT_SIZES[split] if limit is None else min(limit, SPLIT_SIZES[split])
-    return tuple(_held_out_stories().first(start + size)[start:])
+    return tuple(_held_out_stories(kind).first(start + size)[start:])
 
 
 @cache
-def confirmation_stories(draw: int = 1) -> tuple[Problem, ...]:
+def confirmation_stories(draw: int = 1, kind: StoryKind = SHORT) -> tuple[Problem, ...]:
     """Stories that selected nothing: draw 1 is `confirmation`, draw 2 `confirmation/2` and so on.
 
     No text of `validation`, `sae` or an earlier draw, and from two steps on no calculation chain of `validation` or
     `sae`. One-step stories keep theirs: there are only some hundreds of likely single calculations, and without these
     the split would be another population.
     """
-    taken = [story for split in held_out().values() for story in split]
+    taken = [story for split in held_out(kind).values() for story in split]
     texts = {story.question for story in taken}
-    texts.update(story.question for earlier in range(1, draw) for story in confirmation_stories(earlier))
+    texts.update(story.question for earlier in range(1, draw) for story in confirmation_stories(earlier, kind))
     chains = {chain_of(story) for story in taken if len(story.steps) > 1}
     stories: list[Problem] = []
     stream = CONFIRMATION if draw == 1 else f"{CONFIRMATION}/{draw}"
     for index in count():
-        candidate = story(stream, index)
+        candidate = story(stream, index, kind=kind)
         if candidate.question in texts or chain_of(candidate) in chains:
             continue
         texts.add(candidate.question)
@@ -348,29 +351,29 @@ def _confirmation_draw(split: str) -> int | None:
     return int(number) if re.fullmatch(r"[2-9]|[1-9]\d{1,3}", number) else None
 
 
-def problems_fingerprint(split: str) -> str:
+def problems_fingerprint(split: str, kind: StoryKind = SHORT) -> str:
     """The first 16 hex digits of a held-out split's SHA-256 over its questions and answers."""
-    lines = "".join(f"{p.question}\t{p.answer}\n" for p in load_stories(split))
+    lines = "".join(f"{p.question}\t{p.answer}\n" for p in load_stories(split, kind=kind))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 @cache
-def held_out_texts() -> frozenset[str]:
+def held_out_texts(kind: StoryKind = SHORT) -> frozenset[str]:
     """Every question text that training must never see."""
-    return frozenset(problem.question for split in held_out().values() for problem in split)
+    return frozenset(problem.question for split in held_out(kind).values() for problem in split)
 
 
-def training_stories(start: int = 0) -> Iterator[Problem]:
+def training_stories(start: int = 0, kind: StoryKind = SHORT) -> Iterator[Problem]:
     """The endless training split from index `start`, without the held-out texts."""
-    forbidden = held_out_texts()
+    forbidden = held_out_texts(kind)
     # forbidden by text, not by numbers: the same calculation in other words may be trained on
     for index in count(start):
-        candidate = story("train", index)
+        candidate = story("train", index, kind=kind)
         if candidate.question not in forbidden:
             yield candidate
 
 
-def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
+def load_stories(split: str, limit: int | None = None, kind: StoryKind = SHORT) -> tuple[Problem, ...]:
     """The first `limit` stories of a split (`train`, `sae`, `validation`, `confirmation`, `confirmation/2`, ...).
 
     Raises:
@@ -378,18 +381,20 @@ def load_stories(split: str, limit: int | None = None) -> tuple[Problem, ...]:
     """
     if split == "train":
         if limit is None:
-            raise DataError("stories:train has no end.", "Give a limit, for instance limit=10000 (--limit 10000).")
-        stream = training_stories()
+            raise DataError(f"{kind.name}:train has no end.", "Give a limit, for instance limit=10000 (--limit 10000).")
+        stream = training_stories(kind=kind)
         return tuple(next(stream) for _ in range(limit))
     draw = _confirmation_draw(split)
     if draw is not None:
-        return confirmation_stories(draw)[:limit]
-    if split in SHIFTED_SPLITS:
+        return confirmation_stories(draw, kind)[:limit]
+    # stories unlike training exist for the model that ships with its SAEs alone
+    shifted = SHIFTED_SPLITS if kind is SHORT else {}
+    if split in shifted:
         return shifted_stories(split)[:limit]
     if split not in SPLIT_SIZES:
-        known = ", ".join(("train", *SPLIT_SIZES, *SHIFTED_SPLITS, CONFIRMATION))
+        known = ", ".join(("train", *SPLIT_SIZES, *shifted, CONFIRMATION))
         raise DataError(
-            f"stories:{split} does not exist: stories has no split {split!r}.",
+            f"{kind.name}:{split} does not exist: {kind.name} has no split {split!r}.",
             f"Splits: {known}, {CONFIRMATION}/2, {CONFIRMATION}/3, ...",
         )
-    return _held_out_split(split, limit)
+    return _held_out_split(split, limit, kind)

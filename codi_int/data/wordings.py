@@ -58,6 +58,25 @@ NUMBER_WEIGHTS = {
 REST_WEIGHT = 0.9
 """weight of every number from 0 to 99 that is not in NUMBER_WEIGHTS"""
 
+LARGE_OPERANDS = {
+    100: 16,
+    120: 10,
+    140: 2,
+    150: 7,
+    160: 3,
+    180: 4,
+    200: 10,
+    240: 4,
+    250: 2,
+    300: 7,
+    360: 2,
+    400: 4,
+    500: 3,
+    600: 3,
+}
+"""the operands above 99 that at least 1.7 of a thousand operands of GSM8K's steps up to 999 are, per mille; two thirds
+of all that are above 99"""
+
 DRAW_WEIGHTS: dict[Operation, float] = {
     "multiplication": 0.52,
     "addition": 0.12,
@@ -66,6 +85,14 @@ DRAW_WEIGHTS: dict[Operation, float] = {
 }
 """weights with which operations are drawn, set so that the finished steps have GSM8K's shares (42, 22, 19, 17%):
 multiplication often has no room below 100, and combining two quantities adds additions"""
+LONG_DRAW_WEIGHTS: dict[Operation, float] = {
+    "multiplication": 0.42,
+    "addition": 0.16,
+    "subtraction": 0.20,
+    "division": 0.22,
+}
+"""the same for stories up to 999, set so that finished steps have the shares of GSM8K's steps up to 999 (38, 24, 21,
+17%)"""
 
 
 @dataclass(frozen=True)

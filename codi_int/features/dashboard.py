@@ -1,6 +1,6 @@
 """Every alive feature of an SAE at once, as a dashboard shows it; one in full is `describe_feature`."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,20 +41,24 @@ class FeatureCard:
     """rule of specialization to what it calls the feature; empty where no problem has written steps"""
 
 
-def feature_cards(profiles: Profiles, rules: RuleComparison | None, top: int = 5) -> list[FeatureCard]:
+def feature_cards(
+    profiles: Profiles, rules: RuleComparison | None, top: int = 5, among: Container[int] | None = None
+) -> list[FeatureCard]:
     """A card for each alive feature, the most frequent first.
 
     Args:
         profiles: of the SAE's features.
         rules: what the rules of specialization make of them; None where that is unknown.
         top: problems, tokens and neighbours to name.
+        among: only these features; None for all, which for a large SAE is more than one page can show.
 
     Raises:
         DataError: profiles of bare activations, which have no problems to show.
     """
     if not profiles.problems:
         raise DataError("The profiles have no problems to show.", "Profile the SAE on problems, not on activations.")
-    alive = list(profiles.alive)
+    chosen = [row for row in profiles.rows if among is None or row.feature in among]
+    alive = [row.feature for row in chosen]
     # all rows at once: the lens of five hundred features is one product
     rows, model = profiles.sae.W_dec[alive], profiles.model
     none: list[tuple[DirectionToken, ...]] = [()] * len(alive)
@@ -71,7 +75,7 @@ def feature_cards(profiles: Profiles, rules: RuleComparison | None, top: int = 5
             (promotes[i], suppresses[i], near[i]),
             {name: table[profile.feature] for name, table in zip(names, called, strict=True)},
         )
-        for i, profile in enumerate(profiles.rows)
+        for i, profile in enumerate(chosen)
     ]
 
 

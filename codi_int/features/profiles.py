@@ -1,6 +1,6 @@
 """What a feature does on some problems: how often it fires, how strongly, what its decoder row says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "codi-int/features-rank@1"
+MOST_DENSE = 2**26
+"""latents of a chunk of rows that are held at once, those that are 0 too"""
 TOKENS = 3
 """of the vocabulary that a profile names"""
 
@@ -232,22 +234,81 @@ def profile_features(
     where = site or found.site
     if where is None:
         raise SAEError("The SAE does not say at which site it was trained.", "Give it: site=Site(14, 3).")
-    check_fits(found, model, model.check_site(where))
+    (profiles,) = profile_sites({where: found}, model, problems, progress, answers)
+    return profiles
+
+
+def profile_sites(
+    saes: Mapping[Site, SAE | str | Path | Any],
+    model: CodiModel,
+    problems: Sequence[Problem],
+    progress: Progress | None = None,
+    answers: bool = True,
+) -> tuple[Profiles, ...]:
+    """The same at several sites, which share one pass of the model.
+
+    Args:
+        saes: the SAE of each site.
+        model, problems, progress, answers: as in `profile_features`.
+
+    Returns:
+        the profiles of each site, in the order of `saes`.
+
+    Raises:
+        SAEError: no site, or an SAE that belongs elsewhere.
+        SiteError: a site that the model does not have.
+    """
+    if not saes:
+        raise SAEError("There is no SAE to profile.", "Give one for each site.")
+    found = {site: as_sae(sae, device=str(model.device)) for site, sae in saes.items()}
+    for site, sae in found.items():
+        check_fits(sae, model, model.check_site(site))
     problems = as_problems(problems)
-    batch = model.think(problems, capture=[where], answers=answers, progress=progress)
-    profiles = profile_rows(found, batch.at(where).values, model)
+    batch = model.think(problems, capture=list(found), answers=answers, progress=progress)
     correct = None
     if answers:
         pairs = zip(batch.completions, problems, strict=True)
         correct = np.array([is_right(c.answer, problem.answer) for c, problem in pairs], dtype=np.bool_)
-    return replace(
-        profiles,
-        problems=problems,
-        correct=correct,
-        site=where,
-        data=name_of_problems(problems),
-        by_feature={},
+    return tuple(
+        replace(
+            profile_rows(sae, batch.at(site).values, model),
+            problems=problems,
+            correct=correct,
+            site=site,
+            data=name_of_problems(problems),
+            by_feature={},
+        )
+        for site, sae in found.items()
     )
+
+
+def profile_dictionaries(
+    saes: Mapping[Site, Sequence[SAE]],
+    model: CodiModel,
+    problems: Sequence[Problem],
+    progress: Progress | None = None,
+) -> Iterator[Profiles]:
+    """The same of several SAEs of each site, one after the other, without what the model answers.
+
+    Args:
+        saes: one or more for each site.
+        model: the model whose thoughts they read.
+        problems: on which problems.
+        progress: called with (stage, done, total).
+
+    Raises:
+        SAEError: an SAE that belongs to another model or site.
+        SiteError: a site that the model does not have.
+    """
+    problems = as_problems(problems)
+    for site, several in saes.items():
+        for sae in several:
+            check_fits(sae, model, model.check_site(site))
+    batch = model.think(problems, capture=list(saes), answers=False, progress=progress)
+    for site, several in saes.items():
+        for sae in several:
+            found = profile_rows(sae, batch.at(site).values, model)
+            yield replace(found, problems=problems, site=site, data=name_of_problems(problems), by_feature={})
 
 
 @torch.no_grad()
@@ -273,8 +334,9 @@ def profile_rows(sae: SAE, rows: Float[Tensor, "n d_in"], model: CodiModel | Non
     fired, summed, signed, largest, peak = torch.zeros(5, sae.d_sae, dtype=torch.float64)
     values, indices, missed = [], [], []
     # in chunks: the latents [n, d_sae] of all problems at once would be the largest tensor
-    for start in range(0, rows.shape[0], ROWS_AT_ONCE):
-        chunk = rows[start : start + ROWS_AT_ONCE].to(sae.W_dec.device)
+    at_once = max(1, min(ROWS_AT_ONCE, MOST_DENSE // sae.d_sae))
+    for start in range(0, rows.shape[0], at_once):
+        chunk = rows[start : start + at_once].to(sae.W_dec.device)
         latents = sae.encode(chunk)
         missed.append(chunk - sae.decode(latents))
         values.append(latents.values.cpu())

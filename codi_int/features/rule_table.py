@@ -136,19 +136,30 @@ def compare_rules(
     Raises:
         ConfigError: a band that is none; otherwise as `specialization`.
     """
+    check_band(band)
+    rules = tuple(specialization(profiles, rule, confirming if rule == "tested" else None, plan) for rule in RULES)
+    return side_by_side(rules, band)
+
+
+def check_band(band: tuple[float, float]) -> None:
+    """ConfigError for a band of firing rates that is none."""
     low, high = band
     if not 0.0 <= low < high <= 1.0:
         raise ConfigError(
             f"A band of firing rates goes from a lower to a higher share, got {low} to {high}.", "0.01-0.1"
         )
-    rules = tuple(specialization(profiles, rule, confirming if rule == "tested" else None, plan) for rule in RULES)
+
+
+def side_by_side(rules: tuple[Specialization, ...], band: tuple[float, float]) -> RuleComparison:
+    """What the three rules found at one site, counted over all alive features and in the band."""
+    low, high = band
     tested = {row.feature for row in rules[-1].rows if row.specialized}
     name = f"{low:g} to {high:g}"
     cells = [_cell(rule, "alive", rule.rows, tested) for rule in rules]
     cells += [
         _cell(rule, name, tuple(row for row in rule.rows if low <= row.firing_rate <= high), tested) for rule in rules
     ]
-    return RuleComparison(rules, (low, high), tuple(cells))
+    return RuleComparison(rules, band, tuple(cells))
 
 
 def _cell(rule: Specialization, population: str, rows: tuple[SpecializationRow, ...], tested: set[int]) -> RuleCell:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from codi_int.errors import ConfigError, SAEError
 from codi_int.features.profiles import Profiles
-from codi_int.features.specialization import Units, check_steps, count_table, share_of, units_of
+from codi_int.features.specialization import check_steps
 from codi_int.features.specialization_records import PropertyEvidence, RulePlan, Share, Specialization
+from codi_int.features.units import Units, count_table, share_of, units_of
 from codi_int.interventions.evidence.enrichment import stratified_p
 from codi_int.interventions.evidence.families import adjust
 from codi_int.records import flatten

@@ -7,16 +7,16 @@ on long problems has every operation more often, and is a specialist of none. Un
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codi_int.data.chains import chain_of, cluster_problems, split_folds
+from codi_int.data.chains import cluster_problems, split_folds
 from codi_int.errors import ConfigError, DataError, SAEError
 from codi_int.features.profiles import Profiles
-from codi_int.features.properties import TESTED_KINDS, Property, PropertyTable, read_properties
+from codi_int.features.properties import Property
 from codi_int.features.published import Ties, published_counts, published_specialization
 from codi_int.features.specialization_records import (
     RULES,
@@ -28,8 +28,9 @@ from codi_int.features.specialization_records import (
     Specialization,
     SpecializationRow,
 )
+from codi_int.features.units import Units, count_table, share_of, units_of
 from codi_int.interventions.evidence.confirmation import Candidate, Confirmed, confirm
-from codi_int.interventions.evidence.enrichment import Table, measure_enrichment, stratified_p
+from codi_int.interventions.evidence.enrichment import Enrichment, measure_enrichment, stratified_p
 from codi_int.interventions.evidence.grid import step_down
 
 PUBLISHED_SAMPLES = 100
@@ -73,7 +74,7 @@ def specialization(
     if confirming is not None:
         check_steps(confirming)
     if rule == "tested":
-        return _tested(profiles, confirming, plan or RulePlan())
+        return _tested([(profiles, confirming)], plan or RulePlan())[0]
     rows = _published(profiles, "dropped" if rule == "published" else "counted")
     return Specialization(rule=_as_rule(rule), rows=rows, **_about(profiles))
 
@@ -115,41 +116,6 @@ def _published(profiles: Profiles, ties: Ties) -> tuple[SpecializationRow, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """One problem for every chain of calculations, its properties and which features fire on it."""
-
-    firing: NDArray[np.bool_]
-    """[units, features]"""
-    table: PropertyTable
-    """of the units"""
-    strata: NDArray[np.int64]
-    """number of steps. [units]"""
-    chains: tuple[str | None, ...]
-    """of each unit"""
-
-    def part(self, chosen: NDArray[np.bool_]) -> "Units":
-        """Some of the units."""
-        table = PropertyTable(self.table.properties, self.table.present[chosen])
-        chains = tuple(chain for chain, use in zip(self.chains, chosen.tolist(), strict=True) if use)
-        return Units(self.firing[chosen], table, self.strata[chosen], chains)
-
-
-def units_of(profiles: Profiles, features: Sequence[int]) -> Units:
-    # the first problem stands for its chain: see `enrichment`
-    with_steps = [i for i, problem in enumerate(profiles.problems) if problem.steps]
-    problems = [profiles.problems[i] for i in with_steps]
-    _, first = np.unique(cluster_problems(problems), return_index=True)
-    chosen = [problems[i] for i in first.tolist()]
-    rows = np.array(with_steps)[first]
-    return Units(
-        firing=profiles.firing(features)[rows],
-        table=read_properties(chosen).of_kinds(TESTED_KINDS),
-        strata=np.array([len(problem.steps) for problem in chosen]),
-        chains=tuple(chain_of(problem) for problem in chosen),
-    )
-
-
-@dataclass(frozen=True, eq=False)
 class _Selected:
     """What some units select, and what others make of it."""
 
@@ -163,41 +129,135 @@ class _Selected:
     """the same on the confirming units, and on those whose chain selected nothing"""
 
 
-def _tested(profiles: Profiles, confirming: Profiles | None, plan: RulePlan) -> Specialization:
+def specialization_of_sites(
+    sides: Sequence[tuple[Profiles, Profiles | None]], plan: RulePlan | None = None
+) -> tuple[Specialization, ...]:
+    """The rule `tested` at several sites as one family: what is selected and confirmed is so over all of them.
+
+    Args:
+        sides: of each site the profiles that select and those that confirm, as in `specialization`; at all sites on
+            the same problems.
+        plan: settings.
+
+    Returns:
+        one for each site; their `n_tested` add up to `n_family`.
+
+    Raises:
+        ConfigError: no site, or sites on different problems.
+        DataError, SAEError: as `specialization`.
+    """
+    if not sides:
+        raise ConfigError("There is no site whose features could be tested.", "Give the profiles of one site or more.")
+    for both in sides:
+        for profiles in both:
+            if profiles is not None:
+                check_steps(profiles)
+    first, first_confirming = sides[0]
+    for profiles, confirming in sides[1:]:
+        if profiles.problems != first.problems or not _alike(confirming, first_confirming):
+            raise ConfigError(
+                f"The profiles at {profiles.site} are of other problems than those at {first.site}: no family.",
+                "Profile the same problems at every site.",
+            )
+    return _tested(sides, plan or RulePlan())
+
+
+def _alike(confirming: Profiles | None, other: Profiles | None) -> bool:
+    if confirming is None or other is None:
+        return confirming is other
+    return confirming.problems == other.problems
+
+
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """What of a site selects and what confirms."""
+
+    profiles: Profiles
+    """of its alive features"""
+    units: Units
+    """all of them"""
+    folds: tuple[tuple[Units, Units], ...]
+    """(selecting, confirming) units; two pairs where two folds confirm each other"""
+    on: str
+    """name of the problems that confirm"""
+    n_confirming: int
+    """how many these are"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know"""
+
+
+def _take_sides(profiles: Profiles, confirming: Profiles | None, plan: RulePlan) -> _Sides:
     features = profiles.alive
     units = units_of(profiles, features)
-    notes: tuple[str, ...] = ()
     if confirming is not None:
         _check_confirming(profiles, confirming)
-        others = units_of(confirming, features)
-        folds = [_confirm(_select(units, plan), units, others)]
-        on, n_confirming = confirming.data or "other problems", confirming.n_problems
-    else:
-        steps = [problem for problem in profiles.problems if problem.steps]
-        _, first = np.unique(cluster_problems(steps), return_index=True)
-        fold = split_folds([steps[i] for i in first.tolist()])
-        halves = [units.part(fold == side) for side in (0, 1)]
-        if min(len(half.strata) for half in halves) < 2 * plan.least_present:
-            notes = (f"{len(units.strata):,} chains are too few for two folds that confirm each other.",)
-        folds = [_confirm(_select(halves[side], plan), halves[side], halves[1 - side]) for side in (0, 1)]
-        on, n_confirming = "folds", profiles.n_problems
-    judged = confirm([_candidates(fold) for fold in folds], plan.alpha)
+        folds = ((units, units_of(confirming, features)),)
+        return _Sides(
+            profiles=profiles,
+            units=units,
+            folds=folds,
+            on=confirming.data or "other problems",
+            n_confirming=confirming.n_problems,
+        )
+    steps = [problem for problem in profiles.problems if problem.steps]
+    _, first = np.unique(cluster_problems(steps), return_index=True)
+    fold = split_folds([steps[i] for i in first.tolist()])
+    one, other = (units.part(fold == side) for side in (0, 1))
+    notes: tuple[str, ...] = ()
+    if min(len(half.strata) for half in (one, other)) < 2 * plan.least_present:
+        notes = (f"{len(units.strata):,} chains are too few for two folds that confirm each other.",)
+    return _Sides(
+        profiles=profiles,
+        units=units,
+        folds=((one, other), (other, one)),
+        on="folds",
+        n_confirming=profiles.n_problems,
+        notes=notes,
+    )
+
+
+def _tested(sides: Sequence[tuple[Profiles, Profiles | None]], plan: RulePlan) -> tuple[Specialization, ...]:
+    """One family: p-values of all sites are corrected together, and so is everything that was selected."""
+    sites = [_take_sides(profiles, confirming, plan) for profiles, confirming in sides]
+    folds = []
+    for number in range(len(sites[0].folds)):
+        pairs = [site.folds[number] for site in sites]
+        selected = _select([units for units, _ in pairs], plan)
+        folds.append([_confirm(one, *both) for one, both in zip(selected, pairs, strict=True)])
+    judged = confirm(
+        [[one for place, site in enumerate(fold) for one in _candidates(site, place)] for fold in folds], plan.alpha
+    )
+    n_family = sum(one.n_tested for fold in folds for one in fold)
+    found = []
+    for place, site in enumerate(sites):
+        own = [[one for one in fold if _place_of(one) == place] for fold in judged]
+        found.append(_site_found(site, [fold[place] for fold in folds], own, plan))
+    return tuple(replace(one, n_family=n_family, n_sites=len(sites)) for one in found)
+
+
+def _place_of(one: Confirmed) -> int:
+    assert isinstance(one.key, tuple)
+    return int(one.key[0])
+
+
+def _site_found(
+    site: _Sides, folds: Sequence[_Selected], judged: Sequence[Sequence[Confirmed]], plan: RulePlan
+) -> Specialization:
     evidence = _gather(folds, judged, plan)
-    n_chains = units.firing.sum(0).tolist()
+    n_chains = site.units.firing.sum(0).tolist()
+    rows = (_row(one, n_chains[place], tuple(evidence.get(place, ())), plan) for place, one in enumerate(site.profiles))
     return Specialization(
         rule="tested",
-        rows=tuple(
-            _row(one, n_chains[place], tuple(evidence.get(place, ())), plan) for place, one in enumerate(profiles)
-        ),
+        rows=tuple(rows),
         plan=plan,
         n_tested=sum(fold.n_tested for fold in folds),
         n_properties=len(frozenset().union(*(fold.properties for fold in folds))),
         n_selected=sum(len(fold.found) for fold in folds),
         n_confirmed=sum(one.confirmed for fold in judged for one in fold),
-        confirmed_on=on,
-        n_confirming=n_confirming,
-        notes=notes,
-        **_about(profiles),
+        confirmed_on=site.on,
+        n_confirming=site.n_confirming,
+        notes=site.notes,
+        **_about(site.profiles),
     )
 
 
@@ -216,16 +276,31 @@ def _check_confirming(profiles: Profiles, confirming: Profiles) -> None:
         )
 
 
-def _select(units: Units, plan: RulePlan) -> _Selected:
-    found = measure_enrichment(
-        units.firing, units.table.present, plan.least_firing, plan.least_present, alpha=plan.alpha
-    )
-    tested = ~np.isnan(found.p_values)
+def _select(sites: Sequence[Units], plan: RulePlan) -> list[_Selected]:
+    """What the units of each site select, corrected over all sites together."""
+    found = [
+        measure_enrichment(units.firing, units.table.present, plan.least_firing, plan.least_present, alpha=plan.alpha)
+        for units in sites
+    ]
+    tested = [~np.isnan(one.p_values) for one in found]
+    p_values = np.concatenate([one.p_values[mask] for one, mask in zip(found, tested, strict=True)])
+    adjusted = step_down(p_values, np.sum([one.null_sums for one in found], axis=0))
+    ends = np.cumsum([mask.sum() for mask in tested])[:-1]
+    parts = np.split(adjusted, ends)
+    return [
+        _selected(units, one, mask, part, plan.alpha)
+        for units, one, mask, part in zip(sites, found, tested, parts, strict=True)
+    ]
+
+
+def _selected(
+    units: Units, found: Enrichment, tested: NDArray[np.bool_], p_adjusted: NDArray[np.float64], alpha: float
+) -> _Selected:
     adjusted = np.full(tested.shape, np.inf)
-    adjusted[tested] = step_down(found.p_values[tested], found.null_sums)
+    adjusted[tested] = p_adjusted
     properties = units.table.properties
     out = {}
-    for i, j in np.argwhere(adjusted < plan.alpha).tolist():
+    for i, j in np.argwhere(adjusted < alpha).tolist():
         p, q = float(found.p_values[i, j]), float(adjusted[i, j])
         out[i, properties[j]] = share_of(found.table(i, j), p, q)
     return _Selected(
@@ -254,31 +329,9 @@ def _confirm(selected: _Selected, units: Units, others: Units) -> _Selected:
     return selected
 
 
-def count_table(firing: NDArray[np.bool_], present: NDArray[np.bool_], among: NDArray[np.bool_]) -> Table:
-    a, b = firing[among], present[among]
-    return Table(int(among.sum()), int(a.sum()), int(b.sum()), int((a & b).sum()))
-
-
-def share_of(table: Table, p_value: float | None, p_adjusted: float | None) -> Share:
-    low, high = table.interval()
-    return Share(
-        n=table.n,
-        n_firing=table.firing,
-        n_present=table.present,
-        n_both=table.both,
-        share=table.share,
-        base_rate=table.base_rate,
-        difference=table.difference,
-        low=low,
-        high=high,
-        p_value=p_value,
-        p_adjusted=p_adjusted,
-    )
-
-
-def _candidates(fold: _Selected) -> list[Candidate]:
+def _candidates(fold: _Selected, site: int) -> list[Candidate]:
     return [
-        Candidate(key, share.difference, fold.confirming[key][0].difference, fold.confirming[key][0].p_value)
+        Candidate((site, key), share.difference, fold.confirming[key][0].difference, fold.confirming[key][0].p_value)
         for key, share in fold.found.items()
     ]
 

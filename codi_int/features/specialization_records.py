@@ -151,7 +151,11 @@ class Specialization(Shown):
     plan: RulePlan | None = None
     """settings of the tested rule"""
     n_tested: int | None = None
-    """pairs of feature and property of the family (of both folds together)"""
+    """pairs of feature and property at this site (of both folds together)"""
+    n_family: int | None = None
+    """pairs of the family, of all sites that were tested together"""
+    n_sites: int = 1
+    """sites that were tested together"""
     n_properties: int | None = None
     """properties that could be tested"""
     n_selected: int | None = None

@@ -42,6 +42,7 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
 LATER_KINDS = {
     "codi-int/comparison@1": ("comparison", "codi_int.runs.compare", "RunComparison"),
     "codi-int/probe@1": ("probe", "codi_int.probes.records", "ProbeMap"),
+    "codi-int/reproduction@1": ("reproduction", "codi_int.runs.reproduction", "Reproduction"),
 }
 """the same for records of packages that come after this one: with the module that has it, loaded where it is met"""
 
@@ -197,7 +198,8 @@ def _identity(document: Mapping[str, Any]) -> Run:
     """By what was done and on what; not by what came out."""
     first = document["results"][0] if "results" in document else document
     plain = {key: value for key, value in first.items() if isinstance(value, str | int | bool | type(None))}
-    done = first.get("experiment", plain)
+    # of a result what was done; of a published experiment its name alone
+    done = found if isinstance(found := first.get("experiment"), Mapping) else plain
     given = [result["experiment"] for result in document.get("results", ())]
     return Run(f"save {document['schema']}", {"the experiment": given or {**done, "site": document.get("site")}})
 

@@ -153,6 +153,10 @@ def _answer_batch(model: CodiModel, batch: QuestionBatch, most: int, guess: tupl
     logprobs: dict[int, Tensor] = {}
     # from the last thought to the first, since writing behind thought k overwrites the slots of those that follow
     for count in range(len(states) - 1, -1, -1):
+        if count == model.n_thoughts:
+            # written already, with the log-probability of every token on the way
+            completions[count], logprobs[count] = answers, final.logprobs.sum(1)
+            continue
         current = states[count]
         current.cache.truncate(width + count)
         completions[count], logprobs[count] = _answer_from(model, current, final, answers)

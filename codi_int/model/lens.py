@@ -24,7 +24,8 @@ from codi_int.proportions import wilson_interval
 from codi_int.types import Number, Problem
 
 CONFIDENCE = 0.95
-_WORD = re.compile(r"-?\d+(?:\.\d+)?")
+# 05 and 00 are pieces of larger numbers, and no way to write 5 and 0
+_WORD = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _IN_QUESTION = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 
 

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from codi_int.catalog import LONG_STORIES, STORIES
 from codi_int.data.problems import ProblemsLike, as_problems, name_of_problems
 from codi_int.errors import ConfigError
 from codi_int.interventions.engine.environment import describe_environment
@@ -138,8 +139,9 @@ def _answered(
     """For the target `correct` problems with wrong and right answers, and which; others as they are."""
     if target != "correct":
         return problems, None
-    stories = name_of_problems(problems, None).startswith("stories:")
-    sets = fresh_stories() if stories else iter([problems])
+    kind = name_of_problems(problems, None).partition(":")[0]
+    stories = kind in (STORIES, LONG_STORIES)
+    sets = fresh_stories(kind=kind) if stories else iter([problems])
     # of other data all that there are
     wanted = settings.wrong if stories else min(settings.wrong, 2 * settings.folds)
     return collect_errors(model, sets, wanted, settings.seed, progress)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from codi_int.catalog import CONFIRMATION, STORIES
 from codi_int.data.answers import is_right
 from codi_int.data.problems import Problems, load_problems, name_of_problems
 from codi_int.errors import ConfigError
@@ -15,10 +16,10 @@ MOST_DRAWS = 40
 """sets of fresh stories that are answered before giving up"""
 
 
-def fresh_stories(limit: int | None = None) -> Iterator[Problems]:
-    """`stories:confirmation/2`, `/3`, ...: the first one stays for what is to be confirmed."""
+def fresh_stories(limit: int | None = None, kind: str = STORIES) -> Iterator[Problems]:
+    """`stories:confirmation/2`, `/3`, ...: the first one stays for what is to be confirmed; `kind` is the data set."""
     for draw in range(2, 2 + MOST_DRAWS):
-        yield load_problems(f"stories:confirmation/{draw}", limit)
+        yield load_problems(f"{kind}:{CONFIRMATION}/{draw}", limit)
 
 
 def collect_errors(

@@ -24,28 +24,31 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 PATHS = {"both": "both paths", "cache": "cache only", "recurrence": "recurrence only"}
+CONDITIONS = {"free": "alone", "mean": "later silent", "clean": "later clean", "only": "only this one"}
+"""what other positions of a cell's layer do, to what a panel is called"""
 FEW_LAYERS = 8
 """rows of a map for whose height the label of its scale needs a second line"""
 
 
 def map_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/map@1` document: `map`, or for several paths `map-accuracy` and `map-logprob`.
+    """Draw a `codi-int/map@1` document: `map`, or for several paths or contexts `map-accuracy` and `map-logprob`.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
-    if len(_paths(document)) == 1:
+    if is_single(document):
         return write_figure(map_figure(document, MEASURES), out, "map")
     return [path for m in MEASURES for path in write_figure(map_figure(document, (m,)), out, f"map-{m.name}")]
 
 
 @styled
 def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) -> "matplotlib.figure.Figure":
-    """Heatmaps, positions to the right and layers upwards: one panel for each measure, or for each path of one measure.
+    """Heatmaps, positions to the right and layers upwards: one panel for each measure, or of one measure for each path
+    or context.
 
     White is no change. A dot: found, and confirmed. Hatched: no path leads from there to the answer.
     """
-    paths = _paths(document)
+    paths = _panels(document)
     panels = [(measure, path) for measure in measures for path in paths]
     layers = sorted({_layer(cell) for cell in document["cells"]})
     height = 1.35 + 0.16 * max(len(layers), FEW_LAYERS)
@@ -72,7 +75,7 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
                 cmap=SIGNED,
             )
             axes[i].set_xlabel("position")
-            axes[i].set_title(PATHS[path] if len(paths) > 1 else "")
+            axes[i].set_title((PATHS | CONDITIONS)[path] if len(paths) > 1 else "")
         # the panels of one measure share the bar, which takes its room from all of them alike
         bar = figure.colorbar(image, ax=[axes[i] for i in mine], shrink=0.9, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
@@ -83,6 +86,25 @@ def map_figure(document: Document, measures: Sequence[Measure] = (ACCURACY,)) ->
 
 def _paths(document: Document) -> list[str]:
     return list(dict.fromkeys(str(cell["propagate"]) for cell in document["cells"]))
+
+
+def is_single(document: Document) -> bool:
+    """Whether a measure has one panel."""
+    return len(_panels(document)) == 1
+
+
+def _cells(document: Document) -> list[Document]:
+    """Those of every path and context."""
+    return [*document["cells"], *document.get("contexts", ())]
+
+
+def _panels(document: Document) -> list[str]:
+    """What tells the panels of a measure apart: paths, or what other positions do."""
+    return list(dict.fromkeys(_panel_of(document, cell) for cell in _cells(document)))
+
+
+def _panel_of(document: Document, cell: Document) -> str:
+    return str(cell["later"] if document.get("contexts") else cell["propagate"])
 
 
 def _layer(cell: Document) -> int:
@@ -107,7 +129,7 @@ def _layer_names(layers: Sequence[int]) -> list[str]:
 
 def _map_table(document: Document, measure: Measure, path: str, layers: Sequence[int]) -> Table:
     """Values by layer and position; None where no cell is or no path leads."""
-    cells = [cell for cell in document["cells"] if cell["propagate"] == path]
+    cells = [cell for cell in _cells(document) if _panel_of(document, cell) == path]
     # None twice over: a cell that was not asked for, and one that no path leads from; both are hatched
     found = {(_layer(cell), int(cell["site"]["position"])): cell[measure.effect] for cell in cells}
     rows = [[found.get((layer, position)) for position in _positions(document)] for layer in layers]
@@ -119,8 +141,8 @@ def _significant(document: Document, measure: Measure, path: str, layers: Sequen
     positions = _positions(document)
     return [
         (layers.index(_layer(cell)), positions.index(int(cell["site"]["position"])))
-        for cell in document["cells"]
-        if cell["propagate"] == path and is_finding(cell, measure)
+        for cell in _cells(document)
+        if _panel_of(document, cell) == path and is_finding(cell, measure)
     ]
 
 
@@ -135,13 +157,13 @@ def _map_title(document: Document) -> str:
 
 def _map_caption(document: Document) -> str:
     # the number tested, not the number drawn: it is the family
-    with_path = sum(cell["estimate"] is not None for cell in document["cells"])
+    with_path = sum(cell["estimate"] is not None for cell in _cells(document))
     path = "" if len(_paths(document)) > 1 else f", change passed on by {PATHS[_paths(document)[0]]}"
     parts = [
         f"{document['model']} on {setting(document)}{path}.",
         f"Dots: found {family_words(document, f'{with_path} cells')}.",
     ]
-    if with_path < len(document["cells"]):
+    if with_path < len(_cells(document)):
         parts.append("Hatched: nothing that comes later reads this place.")
     if -1 in {_layer(cell) for cell in document["cells"]}:
         parts.append("fed: the projected thought that the next position is given.")

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 
 def feature_figures(document: Document, out: str | Path) -> list[Path]:
-    """Draw a `codi-int/features-rank@1` document as `firing-rates`; nothing where no feature lives.
+    """Draw a `codi-int/features-rank@1` or `-rank-sites@1` document as `firing-rates`; nothing where no feature lives.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
+    if "sites" in document:
+        lives = any(one["n_alive"] for one in document["sites"])
+        return write_figure(firing_sites_figure(document), out, "firing-rates") if lives else []
     return write_figure(firing_rate_figure(document), out, "firing-rates") if document["rows"] else []
 
 
@@ -45,6 +48,40 @@ def firing_rate_figure(document: Document) -> "matplotlib.figure.Figure":
     return figure
 
 
+@styled
+def firing_sites_figure(document: Document) -> "matplotlib.figure.Figure":
+    """Of every site: firing rates of its features as quantiles, and how many live. Only what was asked for is shown."""
+    sites = document["sites"]
+    first, n_rows = sites[0], sum(len(one["rows"]) for one in sites)
+    text = (
+        f"{first['n_problems']:,} problems of {first['data']}; {n_rows:,} of {sum(one['n_alive'] for one in sites):,} "
+        f"alive features of {len(sites)} sites are shown. Bars: from the 10th to the 90th of 100 features, dots: the "
+        "one in the middle, crosses: the most frequent. Sites by layer, then position."
+    )
+    figure = new_figure(PAGE, 3.0, f"How often features of {len(sites)} sites of {first['model']} fire", text)
+    rates, alive = figure.subplots(2, 1, sharex=True)
+    for place, one in enumerate(sites):
+        found = sorted(100 * row["firing_rate"] for row in one["rows"])
+        if found:
+            low, middle, high = (found[round(share * (len(found) - 1))] for share in (0.1, 0.5, 0.9))
+            rates.plot([place, place], [low, high], color=BLUE, linewidth=1)
+            rates.plot([place], [middle], "o", color=BLUE, markersize=3)
+            rates.plot([place], [found[-1]], "x", color=GREY, markersize=3)
+    alive.bar(range(len(sites)), [one["n_alive"] for one in sites], color=BLUE, width=0.8)
+    alive.set_ylabel("alive features")
+    rates.set_yscale("log")
+    rates.set_ylabel("fires on\n(% of problems)")
+    alive.margins(x=0.01)
+    step = -(-len(sites) // MOST_SITES_NAMED)
+    names = [site_name(one["site"]) for one in sites]
+    alive.set_xticks(range(0, len(sites), step), names[::step], rotation=90)
+    log_ticks(rates)
+    few_ticks(alive, "y", most=4)
+    return figure
+
+
+MOST_SITES_NAMED = 28
+"""names below each other that an axis has room for"""
 MOST_FEATURES = 6
 """features that one document's figures show"""
 KINDS = ("operation", "operation of step", "n_steps", "correct")

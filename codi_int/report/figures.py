@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codi_int.errors import ConfigError, DataError
 from codi_int.files import read_json
-from codi_int.report.causal_figures import curve_figure, curve_figures, map_figure, map_figures
-from codi_int.report.documents import ACCURACY, LOGPROB
+from codi_int.report.causal_figures import curve_figure, curve_figures, is_single, map_figure, map_figures
+from codi_int.report.dictionary_figures import against_figure, seeds_figure
+from codi_int.report.documents import ACCURACY, LOGPROB, MEASURES
 from codi_int.report.effect_figures import (
     comparison_figure,
     dose_figure,
@@ -17,15 +19,17 @@ from codi_int.report.effect_figures import (
     result_figures,
 )
 from codi_int.report.eval_figures import efficiency_figure
-from codi_int.report.feature_figures import feature_figures, shown_figures
+from codi_int.report.feature_figures import feature_figures, firing_rate_figure, firing_sites_figure, shown_figures
 from codi_int.report.growth import growth_figure
 from codi_int.report.left_out import left_out
 from codi_int.report.lens_figures import lens_figure, lens_grid_figure
 from codi_int.report.literal import literal_document
 from codi_int.report.model_figures import accuracy_figure, doctor_figures, thoughts_figure
+from codi_int.report.pair_figures import pair_figure
 from codi_int.report.path_figures import path_figure
 from codi_int.report.prediction_figures import prediction_figure
 from codi_int.report.probe_figures import probe_figure
+from codi_int.report.reproduction_figures import drawn_lines, reproduction_figure
 from codi_int.report.screen_figures import (
     firing_figure,
     forest_figure,
@@ -33,9 +37,15 @@ from codi_int.report.screen_figures import (
     screen_figures,
     volcano_figure,
 )
-from codi_int.report.specialization_figures import rules_figure, specialization_figures
+from codi_int.report.specialization_figures import (
+    landscape_figure,
+    landscape_figures,
+    rules_figure,
+    specialization_figures,
+)
 from codi_int.report.stop_figures import stop_figure, stop_figures, stop_logprob_figure
 from codi_int.report.style import write_figure
+from codi_int.report.swap_pair_figures import swap_power_figure, swap_power_figures
 from codi_int.report.sweep_figures import sweep_figures
 
 if TYPE_CHECKING:
@@ -51,14 +61,32 @@ def _alone(
     return lambda document, out: write_figure(draw(document), out, name)
 
 
+def _reproduction_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
+    """None where no line is a share."""
+    return write_figure(reproduction_figure(document), out, "reproduction") if drawn_lines(document) else []
+
+
+def _seeds_figures(document: Mapping[str, Any], out: Path) -> list[Path]:
+    """None where no feature fires."""
+    return write_figure(seeds_figure(document), out, "seeds") if document["rows"] else []
+
+
 FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Figure"]]] = {
     "codi-int/screen@1": {
         "volcano": volcano_figure,
         "effects": forest_figure,
         "firing": firing_figure,
         "ranks": rank_figure,
+        "pairs": pair_figure,
+        # of several sites, where a measure has a figure of its own
+        **{f"volcano-{one.name}": partial(volcano_figure, measures=(one,)) for one in MEASURES},
+        **{f"firing-{one.name}": partial(firing_figure, measures=(one,)) for one in MEASURES},
     },
     "codi-int/map@1": {
+        # of several panels for each measure a figure for each, as the files are
+        "map": lambda document: map_figure(document, MEASURES if is_single(document) else (ACCURACY,)),
+        "map-accuracy": lambda document: map_figure(document, (ACCURACY,)),
+        "map-logprob": lambda document: map_figure(document, (LOGPROB,)),
         "accuracy": lambda document: map_figure(document, (ACCURACY,)),
         "logprob": lambda document: map_figure(document, (LOGPROB,)),
     },
@@ -69,9 +97,16 @@ FIGURES: dict[str, dict[str, Callable[[Mapping[str, Any]], "matplotlib.figure.Fi
     "codi-int/evaluation@1": {"accuracy": accuracy_figure},
     "codi-int/roads@1": {"paths": path_figure},
     "codi-int/features-specialize@1": {"rules": rules_figure},
+    "codi-int/features-specialize-sites@1": {"landscape": landscape_figure},
+    "codi-int/features-rank@1": {"firing-rates": firing_rate_figure},
+    "codi-int/features-rank-sites@1": {"firing-rates": firing_sites_figure},
+    "codi-int/features-pairs@1": {"swap-power": swap_power_figure},
     "codi-int/stop@1": {"stop": stop_figure, "stop-logprob": stop_logprob_figure},
     "codi-int/probe@1": {"probe": probe_figure},
     "codi-int/comparison@1": {"comparison": comparison_figure},
+    "codi-int/reproduction@1": {"reproduction": reproduction_figure},
+    "codi-int/seeds@1": {"seeds": seeds_figure},
+    "codi-int/against@1": {"against": against_figure},
 }
 """schema of a document to its figures, the first of which stands for all"""
 DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
@@ -86,7 +121,10 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/evaluation@1": _alone("accuracy", accuracy_figure),
     "codi-int/features-rank@1": feature_figures,
     "codi-int/features-show@1": shown_figures,
+    "codi-int/features-rank-sites@1": feature_figures,
     "codi-int/features-specialize@1": specialization_figures,
+    "codi-int/features-specialize-sites@1": landscape_figures,
+    "codi-int/features-pairs@1": swap_power_figures,
     "codi-int/lens@1": _alone("lens", lens_figure),
     "codi-int/lens-grid@1": _alone("lens", lens_grid_figure),
     "codi-int/thoughts@1": _alone("thoughts", thoughts_figure),
@@ -94,6 +132,9 @@ DRAWERS: dict[str, Callable[[Mapping[str, Any], Path], list[Path]]] = {
     "codi-int/stop@1": stop_figures,
     "codi-int/probe@1": _alone("probe", probe_figure),
     "codi-int/comparison@1": _alone("comparison", comparison_figure),
+    "codi-int/reproduction@1": _reproduction_figures,
+    "codi-int/seeds@1": _seeds_figures,
+    "codi-int/against@1": _alone("against", against_figure),
 }
 """schema of a document to what draws it"""
 KEPT = (
@@ -101,7 +142,8 @@ KEPT = (
     *("evaluation.json", "lens.json", "thoughts.json", "doctor.json", "features-rank.json", "comparison.json"),
     "stop.json",
     "probe.json",
-    *("features-show.json", "features-specialize.json"),
+    *("reproduction.json", "seeds.json", "against.json"),
+    *("features-show.json", "features-specialize.json", "features-pairs.json"),
 )
 """documents that commands leave in a folder"""
 SWEEP = "grid.json"

@@ -139,4 +139,5 @@ def _shades(n: int) -> list[tuple[float, float, float, float]]:
     """Dark to bright for small to large K, without the palest."""
     from matplotlib import colormaps
 
-    return [colormaps["viridis"](0.88 * i / max(n - 1, 1)) for i in range(n)]
+    # neither end: one is lost on a dark page, the other on a white one
+    return [colormaps["viridis"](0.3 + 0.58 * i / max(n - 1, 1)) for i in range(n)]

@@ -176,7 +176,7 @@ def _data() -> Iterator[DataEntry]:
     sizes = {**catalog.STORY_SPLITS, **catalog.SHIFTED_SPLITS, catalog.CONFIRMATION: catalog.CONFIRMATION_SIZE}
     for name in catalog.data_names():
         kind, _, split = name.partition(":")
-        if kind == "stories":
+        if kind in (catalog.STORIES, catalog.LONG_STORIES):
             yield DataEntry(name, "generated", sizes.get(split), True)
         else:
             repository = catalog.HUB_SETS[kind].repository

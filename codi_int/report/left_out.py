@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from codi_int.report.dictionary_figures import drawn_dictionaries
 from codi_int.report.documents import Document
 from codi_int.report.eval_figures import MOST
 from codi_int.report.feature_figures import MOST_FEATURES, drawable
 from codi_int.report.model_figures import MOST_PROBLEMS
+from codi_int.report.reproduction_figures import drawn_lines
 
 
 def left_out(document: Document) -> tuple[str, ...]:
@@ -37,8 +39,6 @@ def _screen(document: Document) -> Iterator[str]:
 def _map(document: Document) -> Iterator[str]:
     if closed := sum(bool(cell["note"]) for cell in document["cells"]):
         yield f"{closed:,} cells from which no path leads to the answer (hatched)"
-    if contexts := document.get("contexts"):
-        yield f"{len(contexts):,} cells in other contexts (later positions silent, all others silent): in map.json"
     if document["splits"]:
         yield f"departures of {len(document['splits']):,} cells from the sum of their paths: in map.json"
 
@@ -72,6 +72,17 @@ def _doctor(document: Document) -> Iterator[str]:
         yield "nothing to draw: no comparison was made (doctor --parity 8 makes one)"
 
 
+def _reproduction(document: Document) -> Iterator[str]:
+    if left := len(document["lines"]) - len(drawn_lines(document)):
+        yield f"{left:,} of {len(document['lines']):,} lines: no shares, or not published: on the page"
+
+
+def _seeds(document: Document) -> Iterator[str]:
+    names = dict.fromkeys(row["dictionary"] for row in document["rows"])
+    if left := len(names) - len(drawn_dictionaries(document)):
+        yield f"the last {left} of {len(names)} dictionaries"
+
+
 SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/result@1": _result,
     "codi-int/result@2": _result,
@@ -83,4 +94,6 @@ SAYERS: Mapping[str, Callable[[Document], Iterator[str]]] = {
     "codi-int/thoughts@1": _thoughts,
     "codi-int/doctor@1": _doctor,
     "codi-int/features-show@1": _features,
+    "codi-int/reproduction@1": _reproduction,
+    "codi-int/seeds@1": _seeds,
 }

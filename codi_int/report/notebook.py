@@ -179,6 +179,12 @@ def _comparison(found: Any) -> Iterator[str]:
     yield from _effect_lines(found.effect)
 
 
+def _reproduction(found: Any) -> Iterator[str]:
+    yield f"Reproduction of {found.experiment} on {found.model}: {found.question}"
+    both = sum(line.published is not None and line.here is not None for line in found.lines)
+    yield f"{_counted(found.n_problems, 'problem')} of {found.data}; {both} of {len(found.lines)} lines published"
+
+
 def _model(model: Any) -> Iterator[str]:
     yield f"CodiModel {model.name}: {model.n_layers} layers, d_model {model.d_model}, {model.n_thoughts} thoughts"
     hooks = f", {model.n_hooks} hooks set" if model.n_hooks else ""
@@ -282,6 +288,7 @@ SAYERS: dict[str, Callable[[Any], Iterator[str]]] = {
     "EarlyStopping": _stop,
     "ProbeMap": _probe,
     "RunComparison": _comparison,
+    "Reproduction": _reproduction,
     "CodiModel": _model,
     "SAE": _sae,
     "FeatureInterventionEngine": _engine,

@@ -1,15 +1,19 @@
-"""Figures of specialists: three rules side by side, and what the tested one found against the firing rate."""
+"""Figures of specialists by three rules: at one site, against the firing rate, or over layers and positions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codi_int.report.documents import Document, site_name
-from codi_int.report.panels import few_ticks, log_ticks
-from codi_int.report.style import BLUE, GREY, ORANGE, PAGE, new_figure, styled, write_figure
+from codi_int.report.panels import Cells, amount_scale, few_ticks, heatmap, log_ticks
+from codi_int.report.style import AMOUNT, BLUE, GREY, ORANGE, PAGE, new_figure, styled, write_figure
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
+
+
+FEW_LAYERS = 4
+"""for as many there is room at least, and room for numbers"""
 
 
 def specialization_figures(document: Document, out: str | Path) -> list[Path]:
@@ -19,6 +23,72 @@ def specialization_figures(document: Document, out: str | Path) -> list[Path]:
         OutputError: the folder cannot be written to.
     """
     return write_figure(rules_figure(document), out, "rules") if document["rows"] else []
+
+
+def landscape_figures(document: Document, out: str | Path) -> list[Path]:
+    """Draw a `codi-int/features-specialize-sites@1` document as `landscape`; nothing where no feature lives.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    return write_figure(landscape_figure(document), out, "landscape") if document["rows"] else []
+
+
+@styled
+def landscape_figure(document: Document) -> "matplotlib.figure.Figure":
+    """Layers upwards and positions to the right: alive features, and the share that each rule calls specialized."""
+    n = len(document["rows"])
+    low, high = document["band"]
+    text = (
+        f"{document['n_problems']:,} problems of {document['data']}, {n:,} alive features at {len(document['sites'])} "
+        f"sites, how many at each on the left; confirmed on {document['confirmed_on']}. The tested rule is one family "
+        f"over all sites. Below: features that fire on {100 * low:g} to {100 * high:g} % of problems. Hatched: no SAE, "
+        "or no such feature. One scale for all shares."
+    )
+    sites = {(site["site"]["layer"], site["site"]["position"]): site["cells"] for site in document["sites"]}
+    layers, positions = (sorted({place[i] for place in sites}) for i in (0, 1))
+    height = 1.4 + 2 * (0.35 + 0.115 * max(len(layers), FEW_LAYERS))
+    figure = new_figure(
+        PAGE, height, f"Specialized features by three rules over the sites of {document['model']}", text
+    )
+    axes = figure.subplots(2, 4, sharex=True, sharey=True)
+    rules = ("published", "ties counted", "tested")
+    for below, row in enumerate(axes):
+        first = len(rules) * below
+        tables = [
+            [[_value(sites.get((layer, p)), place, key) for p in positions] for layer in layers]
+            for place, key in ((first, "n"), *((first + i, "share") for i in range(3)))
+        ]
+        for i, (axis, table) in enumerate(zip(row, tables, strict=True)):
+            cells = Cells(table, rows=_few([str(one) for one in layers]), columns=[str(p) for p in positions])
+            norm = amount_scale([table]) if not i else amount_scale([[[0.0, 100.0]]])
+            write = _write if len(layers) <= FEW_LAYERS else None
+            image = heatmap(axis, cells, norm=norm, cmap=AMOUNT, write=write)
+            words = ("features", *(f"{rule}, %" for rule in rules))[i]
+            axis.set_title(f"{words}{', common' if below and not i else ''}")
+            if i in (0, 3):
+                bar = figure.colorbar(image, ax=axis, shrink=0.9, pad=0.03, aspect=25)
+                bar.outline.set_visible(False)
+        row[0].set_ylabel("layer")
+    for axis in axes[1]:
+        axis.set_xlabel("position")
+    return figure
+
+
+def _value(cells: "list[Document] | None", place: int, key: str) -> float | None:
+    """None where the site has no SAE, or no feature of that kind."""
+    if cells is None or not cells[place]["n"]:
+        return None
+    return float(cells[place]["n"]) if key == "n" else 100 * float(cells[place]["share"])
+
+
+def _write(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _few(names: list[str]) -> list[str]:
+    """Every third name where there are many, so that they do not touch."""
+    return [name if len(names) < 9 or not i % 3 else "" for i, name in enumerate(names)]
 
 
 @styled

@@ -58,7 +58,7 @@ class RunPlan:
     row_seconds: float
     """of the rows"""
     other_seconds: float
-    """of plans and statistics"""
+    """of plans, rankings and statistics"""
     probe_seconds: float
     """what the estimate itself took"""
 
@@ -67,35 +67,50 @@ class RunPlan:
         return {"schema": SCHEMA, **asdict(self)}
 
 
-class _Probe:
-    """An engine with some of its problems, and what was seen there."""
+class Probe:
+    """An engine with the clean pass of some of its problems, and what was seen there."""
 
-    def __init__(self, engine: FeatureInterventionEngine, problems: Sequence[Problem], sites: Sequence[Site]) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        sites: Sequence[Site],
+        open_engine: Callable[[Sequence[Problem]], FeatureInterventionEngine],
+    ) -> None:
+        """
+        Args:
+            problems: all problems of the run.
+            sites: whose activations it holds.
+            open_engine: gives the engine once it has made the clean pass of these problems.
+        """
         self.started = time.perf_counter()
-        self.engine, self.problems, self.sites = engine, tuple(problems), tuple(sites)
+        self.problems, self.sites = tuple(problems), tuple(sites)
         n = min(PROBED, len(self.problems))
         self.chosen = tuple(self.problems[i * len(self.problems) // n] for i in range(n))
-        engine.site_context(self.chosen[:WARMING], self.sites[0])
+        open_engine(self.chosen[:WARMING])
         before = time.perf_counter()
-        engine.site_context(self.chosen, self.sites[0])
+        self.engine = open_engine(self.chosen)
         self.clean = time.perf_counter() - before
         self.arms = self.rows = 0
         self.timed_rows, self.timed_seconds = 0, 0.0
         self.other = 0.0
 
-    def plan(self) -> RunPlan:
-        """What was seen, scaled to all problems."""
-        share = len(self.problems) / len(self.chosen)
-        rows = round(self.rows * share)
+    @property
+    def share(self) -> float:
+        """Problems of the run for each that was run here."""
+        return len(self.problems) / len(self.chosen)
+
+    def plan(self, more_memory: int = 0) -> RunPlan:
+        """What was seen, scaled to all problems; `more_memory` is what the run holds besides, in bytes."""
+        rows = round(self.rows * self.share)
         row = self.timed_seconds / self.timed_rows if self.timed_rows else 0.0
-        parts = [round(seconds, 3) for seconds in (self.clean * share, row * rows, self.other)]
+        parts = [round(seconds, 3) for seconds in (self.clean * self.share, row * rows, self.other)]
         return RunPlan(
             n_problems=len(self.problems),
             n_probed=len(self.chosen),
             arms=self.arms,
             rows=rows,
             most_rows=self.arms * len(self.problems),
-            memory=peak_memory(self.engine.model.device) + self._more_memory(rows),
+            memory=peak_memory(self.engine.model.device) + self._more_memory(rows) + more_memory,
             seconds=round(sum(parts), 3),
             clean_seconds=parts[0],
             row_seconds=parts[1],
@@ -109,7 +124,7 @@ class _Probe:
 
         def kept(problems: Sequence[Problem]) -> int:
             tokens = sum(len(model.encode_question(problem)) + model.n_thoughts + 2 for problem in problems)
-            latents = sum(4 * self.engine.saes[site].d_sae for site in self.sites)
+            latents = sum(4 * sae.d_sae for site in self.sites if (sae := self.engine.saes.get(site)) is not None)
             each = len(self.sites) * model.d_model * model.dtype.itemsize + latents
             return min(self.engine.memory_budget * 3 // 4, tokens * slot) + len(problems) * each
 
@@ -131,8 +146,8 @@ def plan_edits(
         controls: of each edit.
         seed: of the controls.
     """
-    with _silently():
-        probe = _Probe(engine, problems, engine.sites)
+    with silently():
+        probe = Probe(problems, engine.sites, clean_at(engine, engine.sites[0]))
         for edit in edits:
             table = as_table(edit, engine.sites[0])
             context = engine.site_context(probe.chosen)
@@ -143,8 +158,8 @@ def plan_edits(
             whole_run = len(probe.chosen) == len(probe.problems)
             probe.arms += len(plans) if whole_run else 2 + sum(map(int, astuple(controls)))
             probe.rows += (rows := sum(len(plan.rows) for plan in plans))
-            seconds = _seconds(lambda c=context, p=plans: engine.score(c, p))  # type: ignore[misc]
-            whole = _seconds(lambda e=edit: engine.run(e, probe.chosen, seed, controls))  # type: ignore[misc]
+            seconds = seconds_of(lambda c=context, p=plans: engine.score(c, p))  # type: ignore[misc]
+            whole = seconds_of(lambda e=edit: engine.run(e, probe.chosen, seed, controls))  # type: ignore[misc]
             probe.timed_rows, probe.timed_seconds = probe.timed_rows + rows, probe.timed_seconds + seconds
             probe.other += max(0.0, whole - seconds)
         return probe.plan()
@@ -167,8 +182,8 @@ def plan_screen(
         seed: of the statistics.
         progress: called with (stage, done, total).
     """
-    with _silently():
-        probe = _Probe(engine, problems, tuple(features))
+    with silently():
+        probe = Probe(problems, tuple(features), clean_at(engine, next(iter(features))))
         do = group_runner(engine, probe.chosen, seed, SelectionPlan(confirm="none"))
         advance = count_up(progress, "plan", sum(map(len, features.values())))
         for site, listed in features.items():
@@ -184,8 +199,8 @@ def plan_screen(
             if not timed:
                 probe.other += planning
                 continue
-            seconds = _seconds(lambda c=context, t=timed, p=plans: engine.score(c, [p[f] for f in t]))  # type: ignore[misc]
-            whole = _seconds(lambda s=site, t=timed: do(GroupTask(s, tuple(t))))  # type: ignore[misc]
+            seconds = seconds_of(lambda c=context, t=timed, p=plans: engine.score(c, [p[f] for f in t]))  # type: ignore[misc]
+            whole = seconds_of(lambda s=site, t=timed: do(GroupTask(s, tuple(t))))  # type: ignore[misc]
             probe.timed_rows += sum(len(plans[feature].rows) for feature in timed)
             probe.timed_seconds += seconds
             # statistics are of features that touch something; the others are known without
@@ -205,14 +220,25 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 2**10  # KiB but for macOS
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def clean_at(engine: FeatureInterventionEngine, site: Site) -> Callable[[Sequence[Problem]], FeatureInterventionEngine]:
+    """An `open_engine` of a probe: the clean pass as the site needs it."""
+
+    def open_engine(problems: Sequence[Problem]) -> FeatureInterventionEngine:
+        engine.site_context(problems, site)
+        return engine
+
+    return open_engine
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """What it takes on the clock."""
     before = time.perf_counter()
     work()
     return time.perf_counter() - before
 
 
 @contextmanager
-def _silently() -> Iterator[None]:
+def silently() -> Iterator[None]:
     """A few problems give rise to warnings that are none of the run's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

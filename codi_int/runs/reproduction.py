@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codi_int.runs.published import PublishedExperiment
+from codi_int.shown import Finding
 from codi_int.types import Problem
 
 SCHEMA = "codi-int/reproduction@1"
@@ -51,8 +52,8 @@ class Line:
     """by a method that says how sure it is; None where there is nothing to add"""
 
 
-@dataclass(frozen=True)
-class Reproduction:
+@dataclass(frozen=True, repr=False)
+class Reproduction(Finding):
     """An experiment with all its lines."""
 
     experiment: str
@@ -77,6 +78,10 @@ class Reproduction:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {"schema": SCHEMA, **asdict(self)}
+
+    def table_rows(self) -> list[dict[str, Any]]:
+        """The same as `rows`, under the name that every kept record has for it."""
+        return self.rows()
 
     def rows(self) -> list[dict[str, Any]]:
         """A flat row for each line."""

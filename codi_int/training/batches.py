@@ -12,12 +12,15 @@ from torch import Tensor
 from codi_int.data import story_tokenizer as st
 from codi_int.data.answers import write_step
 from codi_int.data.stories import story, training_stories
-from codi_int.types import Problem
+from codi_int.data.story_kinds import SHORT, StoryKind
+from codi_int.types import Problem, Step
 
-ANSWER_INPUTS = 6
-"""<eot> The answer is : number"""
+FIXED_WORDS = 5
+"""The answer is : <eos>"""
 COLON = 4
-"""index of the token before the number among them"""
+"""index of the token before the number in `<eot> The answer is : number <eos>`"""
+BESIDE_RESULTS = 0.05
+"""weight of a drill line's tokens that are no results"""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ class StoryBatch:
     """written chain without its last step, answer, <eos>; padded on the right"""
     written_mask: Bool[Tensor, "batch t_written"]
     """which of them are no padding"""
-    answer: Int[Tensor, "batch 7"]
-    """<eot>, answer, <eos>"""
+    answer: Int[Tensor, "batch t_answer"]
+    """<eot>, answer, <eos>; padded on the right where a number has more tokens than another"""
+    number_length: Int[Tensor, " batch"]
+    """tokens of each answer's number"""
     n_steps: Int[Tensor, " batch"]
     """steps of each story"""
 
@@ -42,7 +47,19 @@ class StoryBatch:
     @property
     def written_colon(self) -> Int[Tensor, " batch"]:
         """Index in `written` of the token before the number."""
-        return self.written_mask.sum(1) - 3
+        return self.written_mask.sum(1) - 2 - self.number_length
+
+    @property
+    def number_mask(self) -> Bool[Tensor, "batch targets"]:
+        """Which of the answer's targets, `answer[:, 1:]`, belong to the number."""
+        behind = torch.arange(self.answer.shape[1] - 1)[None] - COLON
+        return (behind >= 0) & (behind < self.number_length[:, None])
+
+    @property
+    def fixed_mask(self) -> Bool[Tensor, "batch targets"]:
+        """Which of them are the words that every answer has."""
+        place = torch.arange(self.answer.shape[1] - 1)[None]
+        return (place < COLON) | (place == COLON + self.number_length[:, None])
 
 
 @dataclass(frozen=True)
@@ -52,7 +69,7 @@ class DrillBatch:
     ids: Int[Tensor, "batch t"]
     """token ids"""
     weights: Float[Tensor, "batch t"]
-    """weight of each token as a target: the results count, what cannot be known does not"""
+    """weight of each token as a target: the results count, what cannot be known hardly does, padding does not"""
 
     def part(self, rank: int, world: int) -> "DrillBatch":
         """Every `world`-th row, beginning with `rank`."""
@@ -65,17 +82,20 @@ def make_batch(problems: list[Problem]) -> StoryBatch:
     answers = [[*st.encode_words(f"{st.ANSWER_PHRASE} {p.answer}"), eos] for p in problems]
     chains = [st.encode_words("".join(map(write_step, p.steps[:-1]))) for p in problems]
     written = [chain + answer for chain, answer in zip(chains, answers, strict=True)]
-    longest = max(map(len, written))
-    rows = torch.tensor([row + [pad] * (longest - len(row)) for row in written])
-    lengths = torch.tensor([len(row) for row in written])
+    rows, lengths = _padded(written, pad), torch.tensor([len(row) for row in written])
     return StoryBatch(
         question=torch.tensor([[bos, *st.encode_words(p.question)] for p in problems]),
         written=rows,
-        written_mask=torch.arange(longest)[None] < lengths[:, None],
-        # every answer has the same words and one token for its number, so this needs no padding
-        answer=torch.tensor([[eot, *answer] for answer in answers]),
+        written_mask=torch.arange(rows.shape[1])[None] < lengths[:, None],
+        answer=_padded([[eot, *answer] for answer in answers], pad),
+        number_length=torch.tensor([len(answer) - FIXED_WORDS for answer in answers]),
         n_steps=torch.tensor([len(p.steps) for p in problems]),
     )
+
+
+def _padded(rows: list[list[int]], filling: int) -> Int[Tensor, "batch longest"]:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [filling] * (longest - len(row)) for row in rows])
 
 
 def batches_by_length(problems: list[Problem], size: int) -> Iterator[StoryBatch]:
@@ -97,8 +117,9 @@ class StoryStream:
     Args:
         start: index of the first story.
         size: stories in a batch.
-        keep: the share of stories of 1, 2, 3 and 4 steps that is taken.
+        keep: the share of stories of 1, 2, 3, ... steps that is taken; of longer ones than it names all are.
         waiting: indices of stories before `start` that wait for others of their length.
+        kind: which stories.
     """
 
     def __init__(
@@ -107,14 +128,16 @@ class StoryStream:
         size: int,
         keep: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
         waiting: Sequence[int] = (),
+        kind: StoryKind = SHORT,
     ) -> None:
-        self._keep = keep
+        # Stories of more steps than there are shares are all taken
+        self._keep = (*keep, *(1.0,) * (kind.max_steps - len(keep)))
         self.next_story = start
         self._size = size
-        self._stories = training_stories(start)
+        self._stories = training_stories(start, kind)
         self._waiting: dict[int, list[Problem]] = defaultdict(list)
         # a story is a function of its index, so indices are enough to have the very same ones wait again
-        for problem in (story("train", index) for index in waiting):
+        for problem in (story("train", index, kind=kind) for index in waiting):
             self._group(problem).append(problem)
 
     @property
@@ -147,26 +170,39 @@ class DrillStream:
     waiting: Sequence[int] = ()
     """no story waits here"""
 
-    def __init__(self, start: int, size: int, facts: int) -> None:
+    def __init__(self, start: int, size: int, facts: int, kind: StoryKind = SHORT) -> None:
         self.next_story = start
         self._size, self._facts = size, facts
-        self._stories = training_stories(start)
+        self._stories = training_stories(start, kind)
 
     def __next__(self) -> DrillBatch:
-        lines = []
-        (bos,) = st.encode_special(st.BOS)
+        lines, weights = [], []
         for _ in range(self._size):
-            marks: list[str] = []
-            while len(marks) < self._facts:
+            steps: list[Step] = []
+            while len(steps) < self._facts:
                 problem = next(self._stories)
-                marks += map(write_step, problem.steps)
+                steps += problem.steps
             # a line ends between two stories and takes nothing over from the one before, so this is all of the state
             self.next_story = _index(problem) + 1
-            lines.append([bos, *st.encode_words("".join(marks[: self._facts]))])
-        ids = torch.tensor(lines)
-        weights = torch.full(ids.shape, 0.05)
-        weights[:, 6::7] = 1.0  # the results: <bos> << a * b = [c] >> << ...
-        return DrillBatch(ids, weights)
+            line, counts = _drill_line(steps[: self._facts])
+            lines.append(line)
+            weights.append(counts)
+        (pad,) = st.encode_special(st.PAD)
+        longest = max(map(len, lines))
+        padded = [row + [0.0] * (longest - len(row)) for row in weights]
+        return DrillBatch(_padded(lines, pad), torch.tensor(padded))
+
+
+def _drill_line(steps: Sequence[Step]) -> tuple[list[int], list[float]]:
+    """The ids of `<bos> << a * b = c >> << ...`, and what each counts as a target: the results' tokens 1."""
+    ids = list(st.encode_special(st.BOS))
+    weights = [BESIDE_RESULTS]
+    for step in steps:
+        mark, result = st.encode_words(write_step(step)), st.encode_words(str(step.result))
+        ids += mark
+        # the result stands before the >> that ends the mark
+        weights += [BESIDE_RESULTS] * (len(mark) - len(result) - 1) + [1.0] * len(result) + [BESIDE_RESULTS]
+    return ids, weights
 
 
 def _index(problem: Problem) -> int:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from codi_int.data import story_tokenizer as st
-from codi_int.training.batches import ANSWER_INPUTS, COLON, DrillBatch, StoryBatch
+from codi_int.training.batches import COLON, DrillBatch, StoryBatch
 from codi_int.training.network import Pass, TrainingNetwork
 from codi_int.training.recipe import Recipe
 
@@ -60,10 +60,10 @@ def story_loss(net: TrainingNetwork, projection: nn.Module, batch: StoryBatch, r
         return Losses(total=written, written=written.detach(), latent=zero, distance=zero, right=zero)
     answer = think(net, projection, read, batch, recipe.n_thoughts)
     logits = net.logits(answer.final)
-    latent = _answer_loss(logits, batch.answer[:, 1:], recipe.fixed_word_weight)
+    latent = _answer_loss(logits, batch, recipe.fixed_word_weight)
     distance = _distance(answer, read, batch)
     total = written + latent + recipe.distill_weight * distance
-    right = (logits[:, COLON].argmax(-1) == batch.answer[:, COLON + 1]).float().mean()
+    right = number_right(logits, batch).float().mean()
     return Losses(
         total=total,
         written=written.detach(),
@@ -97,7 +97,7 @@ def think(net: TrainingNetwork, projection: nn.Module, read: Pass, batch: StoryB
     for i in range(n_thoughts):
         step = net.extend(projection(state), n_question + 1 + i, question, own)
         state, own = step.final, step.segment
-    return net.extend(net.embed(batch.answer[:, :ANSWER_INPUTS]), n_question + 1 + n_thoughts, question, own)
+    return net.extend(net.embed(batch.answer[:, :-1]), n_question + 1 + n_thoughts, question, own)
 
 
 def written_logits(net: TrainingNetwork, read: Pass, batch: StoryBatch) -> Float[Tensor, "batch t_written vocab"]:
@@ -113,14 +113,19 @@ def _written_loss(net: TrainingNetwork, read: Pass, batch: StoryBatch) -> Tensor
     return (ce * batch.written_mask).sum() / batch.written_mask.sum()
 
 
-def _answer_loss(
-    logits: Float[Tensor, "batch t vocab"], targets: Int[Tensor, "batch t"], fixed_word_weight: float
-) -> Tensor:
+def number_right(logits: Float[Tensor, "batch t vocab"], batch: StoryBatch) -> Bool[Tensor, " batch"]:
+    """Whether every token of a story's number is the likeliest one, those before it given."""
+    right: Tensor = ((logits.argmax(-1) == batch.answer[:, 1:]) | ~batch.number_mask).all(1)
+    return right
+
+
+def _answer_loss(logits: Float[Tensor, "batch t vocab"], batch: StoryBatch, fixed_word_weight: float) -> Tensor:
+    targets = batch.answer[:, 1:]
     ce = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
-    # the words before the number are the same in every answer; at full weight they would drown it early on
-    number = ce[:, COLON]
-    fixed = torch.cat((ce[:, :COLON], ce[:, COLON + 1 :]), dim=1)
-    return number.mean() + fixed_word_weight * fixed.mean()
+    # the words around the number are the same in every answer; at full weight they would drown it early on
+    number, fixed = batch.number_mask, batch.fixed_mask
+    # of a number of two tokens both count: the sum is how unlikely the whole number is
+    return (ce * number).sum(1).mean() + fixed_word_weight * (ce * fixed).sum() / fixed.sum()
 
 
 def _distance(answer: Pass, read: Pass, batch: StoryBatch) -> Tensor:

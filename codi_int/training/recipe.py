@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from codi_int.catalog import STORIES, shipped_models
+from codi_int.data.story_kinds import KINDS, StoryKind, story_kind
 from codi_int.errors import ConfigError, DataError
 from codi_int.files import read_json_object
 
@@ -17,6 +19,8 @@ MAX_PARAMETERS = 10**9
 """a model above is no model for stories, and would only fill the memory before anything is said"""
 FACT_TOKENS = 7
 """tokens of one calculation in a drill line: << a * b = c >>"""
+MOST_STEPS = max(kind.max_steps for kind in KINDS.values())
+"""steps of the longest story of any kind"""
 LEAST_SHARE = 0.001
 """below, a stage would look at thousands of stories for each one that it keeps"""
 
@@ -84,7 +88,8 @@ class Stage:
     lr_to: float
     """learning rate at its end; linear in between"""
     keep: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    """share of the stories of 1, 2, 3 and 4 steps that is trained on; the others are passed over"""
+    """share of the stories of 1, 2, 3 and 4 steps (and of the longer kind, if named, 5 and 6) that is trained on; the
+    others are passed over, and longer ones than it names all taken"""
 
     def __post_init__(self) -> None:
         _check_stage(vars(self))
@@ -124,6 +129,10 @@ class Recipe:
     """products inside the blocks in bfloat16; weights, residual and attention stay float32"""
     seed: int = 0
     """seed of the initial weights"""
+    stories: str = STORIES
+    """which stories: `stories`, or the longer ones `stories-6`"""
+    start: str = ""
+    """the shipped model whose weights training begins with; by default those that `seed` draws"""
 
     def __post_init__(self) -> None:
         if not isinstance(self.stages, tuple) or not all(isinstance(stage, Stage) for stage in self.stages):
@@ -136,6 +145,8 @@ class Recipe:
                 "stages is empty; a recipe needs at least one stage.", f"Kinds: {', '.join(STAGE_KINDS)}."
             )
         _check_values(vars(self), RECIPE_VALUES)
+        _check_choices(vars(self))
+        self._check_shares()
         # rotary positions turn pairs of dimensions, so a head's width is even
         if self.d_model % (2 * self.n_heads):
             raise ConfigError(
@@ -147,6 +158,21 @@ class Recipe:
                 f"The blocks would have {self.block_parameters / 1e6:,.0f} million weights.",
                 f"At most {MAX_PARAMETERS / 1e6:,.0f} million: lower n_layers, d_model or d_mlp.",
             )
+
+    def _check_shares(self) -> None:
+        """ConfigError where a stage has shares of more steps than the stories have."""
+        most = self.kind.max_steps
+        for stage in self.stages:
+            if len(stage.keep) > most:
+                raise ConfigError(
+                    f"Stage {stage.kind}: keep has {len(stage.keep)} shares; {self.stories} have at most {most} steps.",
+                    "Give four shares." if most == 4 else f"Give 4 to {most} shares.",
+                )
+
+    @property
+    def kind(self) -> StoryKind:
+        """The kind of stories that are trained on."""
+        return story_kind(self.stories)
 
     @property
     def block_parameters(self) -> int:
@@ -168,7 +194,13 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe in JSON types."""
-        return asdict(self)
+        found = asdict(self)
+        # left out where a recipe does not use them: checkpoints and models of before have no such values
+        if not self.start:
+            del found["start"]
+        if self.stories == STORIES:
+            del found["stories"]
+        return found
 
     @classmethod
     def load(cls, source: str | Path) -> "Recipe":
@@ -194,6 +226,7 @@ class Recipe:
             for row in rows:
                 _check_stage(row)
             _check_values(data, RECIPE_VALUES)
+            _check_choices(data)
             values = _with_floats(data, RECIPE_VALUES)
             return cls(**{**values, "stages": tuple(Stage(**_with_floats(row, STAGE_VALUES)) for row in rows)})
         except ConfigError as error:
@@ -228,18 +261,30 @@ def _check_values(values: Mapping[str, Any], table: Mapping[str, Allowed], prefi
             allowed.check(prefix + name, values[name])
 
 
+def _check_choices(values: Mapping[str, Any]) -> None:
+    """ConfigError where the stories, or the model to begin with, do not exist."""
+    stories, start = values.get("stories", STORIES), values.get("start", "")
+    if not isinstance(stories, str) or stories not in KINDS:
+        raise ConfigError(f"stories is {stories!r:.60}.", f"Kinds of stories: {', '.join(KINDS)}.")
+    if not isinstance(start, str) or (start and start not in shipped_models()):
+        raise ConfigError(f"start is {start!r:.60}.", f"Shipped models: {', '.join(shipped_models())}.")
+
+
 def _check_stage(values: Mapping[str, Any]) -> None:
     kind = values.get("kind")
     if kind not in STAGE_KINDS:
         raise ConfigError(f"Stage kind {kind!r} does not exist.", f"Kinds: {', '.join(STAGE_KINDS)}.")
     _check_values(values, STAGE_VALUES, f"Stage {kind}: ")
     keep = values.get("keep", (1.0,) * 4)
-    if not isinstance(keep, tuple | list) or len(keep) != 4 or not all(map(_is_share, keep)):
-        raise ConfigError(f"Stage {kind}: keep is {keep!r:.60}.", "It is four shares from 0 to 1, not all 0.")
+    if not isinstance(keep, tuple | list) or len(keep) not in range(4, MOST_STEPS + 1) or not all(map(_is_share, keep)):
+        raise ConfigError(
+            f"Stage {kind}: keep is {keep!r:.60}.",
+            "It is four shares from 0 to 1, not all 0; up to six for stories of six steps.",
+        )
     if max(keep) < LEAST_SHARE:
         raise ConfigError(
             f"Stage {kind}: keep is {keep}, which leaves hardly a story.",
-            f"It is four shares from 0 to 1, one of them at least {LEAST_SHARE}.",
+            f"One of the shares is at least {LEAST_SHARE}.",
         )
 
 

@@ -23,15 +23,16 @@ from codi_int.data import story_tokenizer as st
 from codi_int.data.stories import load_stories
 from codi_int.errors import CheckpointError, ConfigError, DataError, OutputError
 from codi_int.files import explain_output_errors, replace_file
-from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.codi import CodiConfig
 from codi_int.model.store import is_native_format, read_settings, save_model
-from codi_int.training.batches import COLON, DrillStream, StoryStream, batches_by_length
+from codi_int.training.batches import DrillStream, StoryStream, batches_by_length
 from codi_int.training.checkpoint import CHECKPOINT, CURVE, TrainingState, read_checkpoint, trim_curve
-from codi_int.training.initial import EMBEDDING_STD, build_model
+from codi_int.training.initial import build_model, build_projection
 from codi_int.training.network import TrainingNetwork
 from codi_int.training.objective import (
     Losses,
     drill_loss,
+    number_right,
     read_question_and_chain,
     story_loss,
     think,
@@ -76,7 +77,7 @@ class Accuracy:
     written: float
     """share whose whole written chain and answer is predicted token by token"""
     latent_by_steps: tuple[float, ...]
-    """the first, for stories of 1, 2, 3 and 4 steps"""
+    """the first, for stories of 1, 2, 3, ... steps"""
 
 
 class Trainer:
@@ -85,8 +86,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, options: RunOptions, rank: int, world: int) -> None:
         self.recipe, self.options, self.rank, self.world = recipe, options, rank, world
         self.model = build_model(recipe)
-        self.projection = Projection(recipe.d_model, recipe.prj_dim)
-        nn.init.constant_(self.projection.get_parameter("ln.weight"), EMBEDDING_STD * 2)
+        self.projection = build_projection(recipe)
         self.parameters = [*self.model.parameters(), *self.projection.parameters()]
         self.optimizers = self._optimizers()
         self.progress = TrainingState()
@@ -94,7 +94,7 @@ class Trainer:
         self.recent: list[Losses] = []
         self.dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
         self.interrupted = False
-        self.validation = list(load_stories("validation", options.evaluate_stories))
+        self.validation = list(load_stories("validation", options.evaluate_stories, recipe.kind))
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon for the blocks' matrices, AdamW for everything else."""
@@ -162,8 +162,8 @@ class Trainer:
     def _stream(self, stage: Stage, waiting: Sequence[int] = ()) -> StoryStream | DrillStream:
         size = self.recipe.batch_size
         if stage.kind == "drill":
-            return DrillStream(self.progress.next_story, size, self.recipe.drill_facts)
-        return StoryStream(self.progress.next_story, size, stage.keep, waiting)
+            return DrillStream(self.progress.next_story, size, self.recipe.drill_facts, self.recipe.kind)
+        return StoryStream(self.progress.next_story, size, stage.keep, waiting, self.recipe.kind)
 
     def _step(self, batch: Any, kind: str, lr: float) -> Losses:
         part = batch.part(self.rank, self.world)
@@ -215,10 +215,10 @@ class Trainer:
             exact = (written_logits(net, read, batch).argmax(-1) == batch.written) | ~batch.written_mask
             written.append(exact.all(1))
             answer = think(net, self.projection, read, batch, self.recipe.n_thoughts)
-            latent.append(net.logits(answer.final[:, COLON]).argmax(-1) == batch.answer[:, COLON + 1])
+            latent.append(number_right(net.logits(answer.final), batch))
             steps.append(batch.n_steps)
         right, n = torch.cat(latent).float(), torch.cat(steps)
-        by_steps = tuple(float(right[n == k].mean()) for k in (1, 2, 3, 4))
+        by_steps = tuple(float(right[n == k].mean()) for k in range(1, self.recipe.kind.max_steps + 1))
         return Accuracy(float(right.mean()), float(torch.cat(written).float().mean()), by_steps)
 
     def _report(self, kind: str, lr: float) -> None:
@@ -310,7 +310,7 @@ def export(run: Path, recipe: Recipe, target: Path, name: str) -> None:
     config = replace(
         codi_config(recipe, name), provenance={"recipe": recipe.to_dict(), "progress": asdict(trainer.progress)}
     )
-    save_model(target, trainer.model, trainer.projection, config, st.build_tokenizer())
+    save_model(target, trainer.model, trainer.projection, config, st.build_tokenizer(recipe.kind.max_number))
 
 
 def is_exported(run: Path, recipe: Recipe, target: Path, name: str) -> bool:

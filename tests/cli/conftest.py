@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,6 +52,16 @@ class Ran:
     def page(self) -> str:
         """Standard output without its line breaks, which depend on how long the paths in it are."""
         return " ".join(self.out.split())
+
+
+TIMES = ("second", "seconds", "started", "ended", "load_at_start")
+
+
+def without_times(value: Any) -> Any:
+    """A document but for what the clock says."""
+    if isinstance(value, dict):
+        return {key: without_times(one) for key, one in value.items() if not key.endswith(TIMES)}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
 
 
 @pytest.fixture(autouse=True)

@@ -186,8 +186,9 @@ def test_version_is_the_packages(run: Callable) -> None:
             ("eval", "--limit", "2", "--data", "nonsense"),
             (
                 "--data nonsense: There is no data set 'nonsense'.",
-                "Known: stories:train, stories:validation, stories:sae, stories:confirmation, gsm8k:test, "
-                "gsm8k-aug:test, svamp:all, gsm-hard:test, multiarith:test, or the path of a .jsonl or .csv file.",
+                "Known: stories:train, stories:validation, stories:sae, stories:confirmation, stories-6:validation, "
+                "gsm8k:test, gsm8k-aug:test, svamp:all, gsm-hard:test, multiarith:test, or the path of a .jsonl or "
+                ".csv file.",
             ),
         ),
     ],

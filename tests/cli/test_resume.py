@@ -4,14 +4,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from codi_int.cli.map import open_units
 from codi_int.errors import OutputError
+from codi_int.interventions.screens.map_cells import MapTask
+from codi_int.runs.workers import Report, Workers
 from codi_int.unit_files import UNITS, UnitFiles
+from tests.cli.conftest import without_times
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +33,10 @@ def test_killed_processes_lose_nothing_and_count_nothing_twice() -> None:
 STOPPED = {
     "curve": ["--layer", "2", "--n", "1,2", "--draws", "1", "--order", "screen", "--confirm", "none"],
     "map": ["--layer", "2", "--position", "1-3", "--confirm", "none"],
+    "patch": ["--layer", "2", "--auto", "different", "--step", "1", "--underpowered", "--controls", "2"],
 }
+FILES = {"patch": ("result.json", "outcomes.parquet", "predictions.parquet")}
+"""document and tables; of others `<command>.json` and its table"""
 
 
 @pytest.mark.parametrize("command", STOPPED)
@@ -36,8 +44,8 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     run: Callable, shelf: Any, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [command, *STOPPED[command], "--model", shelf.model, "--data", shelf.data]
-    whole = run(*words, "--out", str(tmp_path / "whole"))
-    assert whole.code == 0, whole.err
+    ran = run(*words, "--out", str(tmp_path / "whole"))
+    assert ran.code == 0, ran.err
     keep, kept = UnitFiles.keep, []
 
     def stop_at_the_second(self: UnitFiles, *given: Any) -> None:
@@ -59,13 +67,56 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert "Going on: 1 unit" in again.err
     assert new
     assert not set(new) & set(kept)
-    name = f"{command}.parquet"
-    assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    counts = [
-        json.loads((tmp_path / place / f"{command}.json").read_text())["counts"] for place in ("whole", "stopped")
-    ]
-    assert counts[0] == counts[1]
+    document, *tables = FILES.get(command, (f"{command}.json", f"{command}.parquet"))
+    for name in tables:
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    whole, stopped = (json.loads((tmp_path / place / document).read_text()) for place in ("whole", "stopped"))
+    assert without_times(whole) == without_times(stopped)  # the work that is counted, too
     assert not list((tmp_path / "stopped").glob("finished-units*"))
+
+
+class FailingCrew:
+    """Two workers in this process, neither of which can do the cells of one layer."""
+
+    def __init__(self, options: Any) -> None:
+        self._do = open_units(options).do
+        self._said: list[Report] = []
+
+    def start(self, slot: int) -> None:
+        self._said.append(Report(slot, "ready"))
+
+    def give(self, slot: int, task: MapTask) -> None:
+        fails = task.cells[0].layer == 1 and task.laters != ("free",)
+        self._said.append(
+            Report(slot, "failed", words="ValueError: x") if fails else Report(slot, "done", self._do(task))
+        )
+
+    def wait(self) -> list[Report]:
+        said, self._said = self._said, []
+        return said
+
+    def close(self) -> None: ...
+
+
+def test_a_unit_that_fails_on_every_worker_ends_with_one_and_the_rest_is_kept(
+    run: Callable, shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["map", "--layer", "1,2", "--position", "5", "--confirm", "none"]
+    words += ["--model", shelf.model, "--data", shelf.data, "--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr("codi_int.cli._console.begin_worker", lambda: None)  # a worker of its own process says nothing
+        patch.setattr(
+            "codi_int.cli.map.open_workers", lambda options, *more: nullcontext(Workers(FailingCrew(options), 2))
+        )
+        ran = run(*words)
+    assert ran.code == 1
+    lines = ran.err.strip().splitlines()[-2:]
+    assert lines[0].startswith("codi-int: 1 of 3 units failed on every worker: L1.P5 both mean+only; ")
+    assert lines[0].endswith("says ValueError: x.")
+    assert lines[1] == "All others are done and kept. Mend the cause and give the same command; it does these alone."
+    again = run(*words)
+    assert again.code == 0, again.err
+    assert "Going on: 2 units of the map are finished" in again.err
 
 
 def test_a_damaged_unit_is_two_lines(tmp_path: Path) -> None:

@@ -5,11 +5,15 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from codi_int.cli._document import read_document
+from codi_int.cli._document import make_document, read_document
 from codi_int.cli.main import all_commands, option_classes
 
 WORDS = {
@@ -104,5 +108,48 @@ def test_no_document_at_all(run: Callable, tmp_path: Path) -> None:
         if content is not None:
             (tmp_path / "experiment.json").write_text(content)
         ran = run("run", str(tmp_path / "experiment.json"))
+        assert ran.code == 2, ran.err
+        assert len(ran.err.splitlines()) == 2, ran.err
+
+
+def values_of(kind: Any) -> st.SearchStrategy[Any]:
+    """Options of a class by their annotations alone: many of them do not go together, or are no number of problems."""
+    plain = {int: st.integers(-2, 30), float: st.sampled_from([-1.5, 0.0, 1e-9, 0.1, 3.0])}
+    words = {str: st.sampled_from(["a", "b c", "-1", "--limit", "L1.P2", "none", "'", "é"]), bool: st.booleans()}
+    known = {**plain, **words, Path: st.sampled_from([Path("a"), Path("b c/d")]), type(None): st.none()}
+
+    def of(hint: Any) -> st.SearchStrategy[Any]:
+        args = get_args(hint)
+        if get_origin(hint) is Literal:
+            return st.sampled_from(args)
+        if get_origin(hint) in (tuple, list):
+            # nobody can type no value at all, and a value given twice is one
+            return st.lists(of(args[0]), min_size=1, max_size=2, unique=True).map(get_origin(hint))
+        return st.one_of(*map(of, args)) if args else known[hint]
+
+    hints = get_type_hints(kind)
+    # what is left out keeps its default: most options do, or nothing would go together
+    defaults = {one.name: st.just(one.default) for one in fields(kind) if one.default is not MISSING}
+    return st.builds(
+        kind,
+        **{one.name: defaults.get(one.name, st.nothing()) | of(hints[one.name]) for one in fields(kind) if one.init},
+    )
+
+
+@pytest.mark.parametrize("name", option_classes())
+@settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_options_are_written_and_read_back_or_refused_in_two_lines(
+    name: str, run: Callable, data: st.DataObject
+) -> None:
+    kinds = option_classes()
+    document = make_document(name, data.draw(values_of(kinds[name])))
+    words = read_document(json.loads(json.dumps(document)), kinds, "experiment.json")
+    start = len(name.split())
+    out = ["--out", "unused"] if any(one.name == "out" for one in fields(kinds[name])) else []
+    ran = run(*words[:start], "--as-document", *out, *words[start:])
+    if ran.code == 0:
+        assert json.loads(ran.out) == document
+    else:
         assert ran.code == 2, ran.err
         assert len(ran.err.splitlines()) == 2, ran.err

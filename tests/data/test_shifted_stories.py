@@ -40,7 +40,7 @@ def test_operands_are_rare_ones() -> None:
 
 
 def test_steps_are_five() -> None:
-    assert max(stories.STEP_WEIGHTS) < stories.MORE_STEPS
+    assert stories.SHORT.max_steps < stories.MORE_STEPS
     assert {len(problem.steps) for problem in stories.load_stories("shifted-steps", SOME)} == {stories.MORE_STEPS}
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import codi_int as ci
 from codi_int.errors import CodiError
+from codi_int.features import pairs
 from codi_int.features.pairs import read_swap_pairs, swap_pairs, swap_power
 from codi_int.features.profiles import Profiles
 from codi_int.features.specialization import specialization
@@ -60,6 +62,21 @@ def test_specialists_of_two_operations_are_a_pair(pair: tuple[Profiles, Profiles
     assert row.has_power == (row.n_informative >= row.n_needed)
     assert row.problems_needed == -(-row.n_needed * made.N // row.n_informative)
     assert row.difference is not None
+
+
+def test_no_informative_pair_is_left_out_beforehand(pair: tuple[Profiles, Profiles]) -> None:
+    """Pairs are sorted by a cheap count first, which has to be an upper limit of what the predictions then say."""
+    profiles, confirming = pair
+    found = specialization(profiles, "tested", confirming)
+    claimed = [one for row in found.rows for one in pairs._claimed(row, "tested")]
+    counts = pairs._Counts(profiles, claimed)
+    limits = [
+        (counts.most_informative(a, b), counts.judge(a, b).n_informative)
+        for a, b in combinations(claimed, 2)
+        if a.kind == b.kind and a.name != b.name
+    ]
+    assert limits
+    assert all(limit >= n > 0 for limit, n in limits)
 
 
 def test_the_power_is_that_of_the_swap() -> None:

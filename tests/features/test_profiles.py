@@ -45,6 +45,14 @@ def test_by_hand(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
     assert found.explained_variance == 1.0
 
 
+@pytest.mark.parametrize("rows_at_once", [1, 2])
+def test_of_equal_magnitudes_the_first_gives_the_sign(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
+    monkeypatch.setattr(profiles, "ROWS_AT_ONCE", rows_at_once)
+    for first in (4.0, -4.0):
+        (only,) = profiles.profile_rows(identity_sae(), torch.tensor([[first, 0.0, 0.0], [-first, 0.0, 0.0]]))
+        assert (only.max_activation, only.max_signed, only.mean_signed) == (4.0, first, 0.0)
+
+
 def test_a_single_feature_has_no_neighbour() -> None:
     sae = TopKSAE(SAEConfig(d_in=3, d_sae=1, k=1, rule="abs"))
     with torch.no_grad():

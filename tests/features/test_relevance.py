@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 
+from codi_int.data.chains import cluster_problems
 from codi_int.data.stories import load_stories
 from codi_int.errors import ConfigError
 from codi_int.features.profiles import profile_features
@@ -14,6 +15,7 @@ from codi_int.features.relevance import (
     EFFECTS,
     OTHER_HALF,
     FeatureEffects,
+    _leave_out,
     measure_effects,
     read_by_probe,
     relate_features,
@@ -89,6 +91,29 @@ def test_coefficients_are_scipys_of_measures_computed_plainly(looked_at):
     assert found.to_dict()["rows"][0]["measure"] == "firing rate"
     # the same effect on either half of the problems
     assert rows[OTHER_HALF, EFFECTS[0]].n == found.n_features == len(effects.features)
+
+
+def test_the_interval_leaves_groups_of_whole_calculations_out(looked_at):
+    _, profiles, effects = looked_at
+    # every calculation stands there twice: a problem and its twin have to leave together
+    clusters = np.repeat(np.arange(15), 2)
+    left_out = _leave_out(clusters, 5, seed=0)
+    assert left_out.shape == (6, 30)
+    assert left_out[0].all()
+    np.testing.assert_array_equal(left_out[:, 0::2], left_out[:, 1::2])
+    assert (left_out[1:] == 0).sum(0).tolist() == [1] * 30
+    drawn = np.random.default_rng(1).normal(size=effects.probability.shape)
+    found = relate_features(profiles, replace(effects, probability=drawn), groups=5)
+    row = next(row for row in found.rows if (row.measure, row.effect) == ("firing rate", "probability"))
+    fires = profiles.firing(effects.features).astype(float)
+    z = [
+        np.arctanh(spearmanr(fires[kept].mean(0), np.abs(drawn[kept].mean(0))).statistic)
+        for kept in _leave_out(cluster_problems(profiles.problems), 5, seed=0).astype(bool)
+    ]
+    # the standard error of a mean of five, where each value is that of the other four
+    error = np.sqrt(4 / 5 * np.square(z[1:] - np.mean(z[1:])).sum())
+    expected = np.tanh(z[0] + np.array([-1, 1]) * t.ppf(0.975, 4) * error)
+    np.testing.assert_allclose([row.low, row.high], expected, atol=1e-6)
 
 
 def test_a_measure_that_is_the_effect_agrees_with_it_in_every_draw(looked_at):

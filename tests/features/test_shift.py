@@ -12,6 +12,7 @@ from codi_int.errors import ConfigError, DataError, SAEError
 from codi_int.features.profiles import Profiles
 from codi_int.features.shift import alive_on, measure_shift
 from codi_int.features.specialization import specialization
+from codi_int.features.specialization_records import RulePlan
 from codi_int.types import Latents
 from tests.features.test_specialization import N, made
 
@@ -56,6 +57,16 @@ def test_what_becomes_of_each_specialist(found: ci.Specialization, shifted: Prof
     assert [shift.count(one) for one in ("kept", "lost", "unresolved", "untestable")] == [1, 1, 0, 1]
     assert shift.to_dict()["n_kept"] == 1
     assert len(shift.to_frame()) == 3
+
+
+def test_a_specialist_is_told_from_the_least_number_of_calculations_on(
+    found: ci.Specialization, shifted: Profiles
+) -> None:
+    kept = next(one for one in measure_shift(found, shifted, range(5)).specialists if one.feature == 1)
+    for more, outcome in ((0, "kept"), (1, "untestable")):
+        plan = RulePlan(least_firing=kept.after.n_firing + more)
+        again = measure_shift(replace(found, plan=plan), shifted, range(5))
+        assert next(one.outcome for one in again.specialists if one.feature == 1) == outcome
 
 
 def test_features_that_were_dead_and_wake(found: ci.Specialization, shifted: Profiles) -> None:

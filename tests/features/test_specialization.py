@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import codi_int as ci
+from codi_int.data.chains import chain_of
 from codi_int.data.stories import load_stories
 from codi_int.errors import CodiError
 from codi_int.features.profiles import Profiles, profile_rows
 from codi_int.features.published import published_counts, published_specialization
-from codi_int.features.rule_table import compare_rules
+from codi_int.features.rule_table import compare_rules, side_by_side
 from codi_int.features.specialization import specialization
 from codi_int.features.specialization_records import RulePlan
 from codi_int.sae import SAEConfig, TopKSAE
@@ -79,7 +80,8 @@ def test_what_was_planted_is_found(tested: ci.Specialization) -> None:
     assert (tested.confirmed_on, tested.n_confirming, tested.n_problems) == ("others", N, N)
     # chains that are in both sets are told apart
     assert first.fresh is not None
-    assert 0 < first.fresh.n < first.confirmation.n
+    selecting, others = ({chain_of(p) for p in load_stories(name, limit=N)} for name in ("validation", "sae"))
+    assert first.fresh.n == len(others - selecting) < len(others) == first.confirmation.n
 
 
 def test_length_alone_makes_no_operation(tested: ci.Specialization) -> None:
@@ -88,6 +90,31 @@ def test_length_alone_makes_no_operation(tested: ci.Specialization) -> None:
     selected = {one.name for one in row.properties}
     assert {"addition", "multiplication"} & selected
     assert {one.name for one in row.confirmed} == {"4 steps"}
+
+
+def test_a_feature_is_tested_from_the_least_number_of_chains_on(profiles: Profiles, confirming: Profiles) -> None:
+    (row,) = [row for row in specialization(profiles, "tested", confirming).rows if row.feature == 3]
+    for least, expected in ((row.n_active, "general"), (row.n_active + 1, "untested")):
+        found = specialization(profiles, "tested", confirming, RulePlan(least_firing=least))
+        assert next(one.type for one in found.rows if one.feature == 3) == expected
+
+
+def test_strong_is_said_of_what_confirms(profiles: Profiles, confirming: Profiles) -> None:
+    """A margin between the share that selected and the one that confirms tells which of the two is looked at."""
+    evidence = [one for row in specialization(profiles, "tested", confirming).rows for one in row.confirmed]
+    judged = set()
+    for one in evidence:
+        seen = one.selected.difference, one.confirmation.difference
+        if min(seen) <= 0 or seen[0] == seen[1]:
+            continue
+        plan = RulePlan(margin=sum(seen) / 2)
+        again = [two for row in specialization(profiles, "tested", confirming, plan).rows for two in row.confirmed]
+        (twin,) = [two for two in again if two.selected == one.selected and two.name == one.name]
+        assert twin.strong == (seen[1] > seen[0])
+        judged.add(twin.strong)
+        if judged == {True, False}:
+            break
+    assert judged
 
 
 def test_two_folds_confirm_each_other(profiles: Profiles) -> None:
@@ -149,6 +176,19 @@ def test_the_table_has_an_n_in_every_cell(profiles: Profiles, confirming: Profil
     assert list(found.to_frame().rule) == [cell.rule for cell in found.cells]
 
 
+def test_what_the_table_counts(profiles: Profiles, confirming: Profiles) -> None:
+    found = compare_rules(profiles, confirming)
+    published = found.rules[0]
+    rows = tuple(
+        replace(row, type="operation-specialized", n_firing=n, firing_rate=rate)
+        for row, n, rate in zip(published.rows, (1, 1, 2, 3, 9), (0.1, 0.2, 0.2, 0.3, 0.4), strict=True)
+    )
+    rules = (replace(published, rows=rows), *found.rules[1:])
+    alive, *_, band, _, _ = side_by_side(rules, (0.2, 0.3)).cells
+    assert (alive.n, alive.n_specialized, alive.n_single, alive.n_operation) == (5, 5, 2, 5)
+    assert (band.n, band.n_single) == (3, 1)  # both ends of the band are in it
+
+
 def test_what_cannot_be_told_is_refused(profiles: Profiles, confirming: Profiles) -> None:
     bare = replace(profiles, problems=tuple(replace(p, steps=()) for p in profiles.problems), by_feature={})
     for rule in ("published", "tested"):
@@ -177,3 +217,6 @@ def test_few_problems_and_few_features_are_answered() -> None:
     assert (found.n_selected, found.n_tested) == (0, 0)
     assert found.notes == ("12 chains are too few for two folds that confirm each other.",)
     assert {row.type for row in found.rows} <= {"general", "untested"}
+    # folds of 16 and 14: enough to have a property ten times, not to have and lack it; of 28 and 32 they are enough
+    assert specialization(made(load_stories("validation", limit=30), seed=0)).notes
+    assert not specialization(made(load_stories("validation", limit=60), seed=0)).notes

@@ -66,9 +66,12 @@ def test_strata_and_clusters_by_enumeration() -> None:
     assert found.p_value == pytest.approx(2 * min(above, below), abs=0.02)
 
 
-def test_the_interval_inverts_the_test_under_a_shift() -> None:
+@pytest.mark.parametrize(
+    "labels", [np.arange(80), np.r_[np.arange(40), 40 + np.arange(40) // 2]], ids=["single", "pairs"]
+)
+def test_the_interval_inverts_the_test_under_a_shift(labels: np.ndarray) -> None:
     generator = np.random.default_rng(1)
-    members, layers, labels = generator.random(80) < 0.4, np.arange(80) % 3, np.arange(80)
+    members, layers = (generator.random(80) < 0.4)[labels], labels % 3
     changes = generator.normal(size=80) + 0.4 * members
     found = _found(changes, members, layers, labels, draws=1_999)
     assert found.low is not None
@@ -131,6 +134,27 @@ def test_studentized_permutations_by_enumeration() -> None:
     plain = _found(np.repeat(sums / sizes, sizes), inside[labels], layers[labels], labels, draws=20_000)
     assert (found.value, found.low, found.high) == (plain.value, plain.low, plain.high)
     assert found.p_value != pytest.approx(plain.p_value, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_studentized_permutations_of_clusters_of_several_sizes_by_enumeration(seed: int) -> None:
+    """Labels change places among clusters of one stratum and one size alone."""
+    layers, sizes = np.repeat([1, 2], [9, 5]), np.array([1, 1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1, 1])
+    inside = np.array([1, 1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0])
+    sums = np.random.default_rng(seed).normal(size=sizes.size) * sizes
+    kinds = [np.flatnonzero((layers == layer) & (sizes == size)) for layer, size in ((1, 1), (1, 2), (2, 1))]
+    every = [
+        studentized(sums, sizes, layers, np.isin(np.arange(sizes.size), np.concatenate(chosen)).astype(int))
+        for chosen in itertools.product(*(itertools.combinations(kind, int(inside[kind].sum())) for kind in kinds))
+    ]
+    assert len(every) == 10 * 6 * 10
+    own = studentized(sums, sizes, layers, inside)
+    above, below = ((np.array(every) * sign >= own * sign - 1e-9).mean() for sign in (1, -1))
+    labels = np.repeat(np.arange(sizes.size), sizes)
+    found = _found(
+        np.repeat(sums / sizes, sizes), inside[labels], layers[labels], labels, draws=160_000, studentized=True
+    )
+    assert found.p_value == pytest.approx(min(1.0, 2 * min(above, below)), abs=0.009)
 
 
 def test_a_side_that_only_flips_more_often_is_not_found_to_change_otherwise() -> None:
@@ -251,3 +275,56 @@ def test_intervals_of_rare_flips_cover() -> None:
         assert found.high is not None
         covered += found.low <= -0.03 <= found.high
     assert covered / 300 >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_intervals_of_strata_are_weighted_like_the_contrast() -> None:
+    layers, members = np.repeat([1, 2], [200, 100]), np.arange(300) % 4 == 0
+    changes = np.zeros(300)
+    changes[[0, 4, 204, 1]] = -1.0
+    found = contrast_accuracy(changes, members, layers)
+    assert found is not None
+    value, below, above, weights = [], [], [], []
+    for layer in (1, 2):
+        one, other = changes[(layers == layer) & members], changes[(layers == layer) & ~members]
+        at, beside = (
+            score_interval(PairedCounts(side.size, int((side < 0).sum()), int((side > 0).sum())))
+            for side in (one, other)
+        )
+        weights.append(one.size * other.size / (one.size + other.size))
+        value.append(one.mean() - other.mean())
+        below.append(np.hypot(one.mean() - at.low, beside.high - other.mean()))
+        above.append(np.hypot(at.high - one.mean(), other.mean() - beside.low))
+    share = np.array(weights) / sum(weights)
+    assert found.value == pytest.approx(share @ value)
+    # independent strata: what they are off by adds in squares
+    assert found.low == pytest.approx(found.value - np.sqrt((share * below) ** 2 @ np.ones(2)))
+    assert found.high == pytest.approx(found.value + np.sqrt((share * above) ** 2 @ np.ones(2)))
+
+
+@pytest.mark.parametrize("elsewhere", [0.0, -1.0])
+def test_without_a_flip_on_either_side_nothing_is_found_and_the_interval_stays_open(elsewhere: float) -> None:
+    """A flip in a stratum that has one kind only says nothing of the contrast."""
+    members, layers = np.arange(60) % 3 == 0, np.repeat([1, 2], [40, 20])
+    members[layers == 2] = False
+    changes = np.zeros(60)
+    changes[50] = elsewhere
+    plain, found = contrast(changes, members, layers), contrast_accuracy(changes, members, layers)
+    assert plain is not None
+    assert (plain.value, plain.low, plain.high, plain.p_value) == (0.0, None, None, 1.0)
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert (found.value, found.p_value) == (0.0, 1.0)
+    assert found.low < 0 < found.high
+
+
+def test_the_larger_p_may_be_that_of_studentized_permutations() -> None:
+    generator = np.random.default_rng(37)
+    members = np.arange(120) < generator.integers(8, 40)
+    often, seldom, up = generator.random(3) * [0.6, 0.4, 1.0]
+    flips = generator.random(120) < np.where(members, often, seldom)
+    changes = flips * np.where(generator.random(120) < up * 0.5, 1.0, -1.0)
+    found = contrast_accuracy(changes, members)
+    assert found is not None
+    assert found.p_value == _found(changes, members, studentized=True).p_value
+    assert found.p_value > (_found(changes, members).p_value or 0) + 0.3

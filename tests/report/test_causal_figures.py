@@ -1,6 +1,8 @@
 """The map and the curves: pictures hold the numbers of the documents, and say where there are none."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def cell(site: Site, effect: float | None, path: str = "both", p: float = 0.5) -
     return MapCell(site, path, 1, found, selected=p < 0.05, selected_logprob=p < 0.05)
 
 
-def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False) -> dict:
+def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False, **more: Any) -> dict:
     direction = "onwards" if cumulative else None
     return ThoughtMap(
         kind="mean",
@@ -57,6 +59,7 @@ def document(*cells: MapCell, propagate: str = "both", cumulative: bool = False)
         splits=(),
         counts=COUNTS,
         environment=ENVIRONMENT,
+        **more,
     ).to_dict()
 
 
@@ -128,6 +131,19 @@ def test_paths_stand_side_by_side_on_one_scale(tmp_path: Path) -> None:
     assert hatched(panels[2]) == {(0, 0)}
     names = [path.name for path in map_figures(paths, tmp_path)]
     assert names == ["map-accuracy.png", "map-accuracy.svg", "map-logprob.png", "map-logprob.svg"]
+
+
+def test_contexts_are_panels_on_one_scale(tmp_path: Path) -> None:
+    contexts = (replace(cell(Site(0, 1), -0.75, p=0.001), later="mean"), replace(cell(Site(0, 1), 0.25), later="only"))
+    found = document(cell(Site(0, 1), -0.5), contexts=contexts, later="each")
+    panels = maps(map_figure(found))
+    assert [axis.get_title("left") for axis in panels] == ["alone", "later silent", "only this one"]
+    assert [values(axis) for axis in panels] == [[[-50.0]], [[-75.0]], [[25.0]]]
+    assert {axis.images[0].get_clim() for axis in panels} == {(-75.0, 75.0)}
+    assert [dots(axis) for axis in panels] == [set(), {(0, 0)}, set()]
+    # the family has the cells of every context
+    assert "3 cells" in map_figure(found).get_supxlabel().replace("\n", " ")
+    assert [path.name for path in map_figures(found, tmp_path)][::2] == ["map-accuracy.png", "map-logprob.png"]
 
 
 def test_the_cumulative_map_says_so() -> None:

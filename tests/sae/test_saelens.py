@@ -3,15 +3,18 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import sae_lens
 import torch
+from hub_stand_in import taken_for_the_hub
 from sae_lens.registry import get_sae_class, get_sae_training_class
 
 from codi_int.errors import SAEError
 from codi_int.interventions.edits.basic import Ablate
 from codi_int.interventions.engine.engine import FeatureInterventionEngine
+from codi_int.runs.hub import push
 from codi_int.sae import SAE, GatedSAE, JumpReLUSAE, Provenance, SAEConfig, StandardSAE, TopKSAE, load_sae, save_sae
 from codi_int.sae.store import as_sae
 from codi_int.types import Site
@@ -263,3 +266,14 @@ def test_the_name_stands_in_results(model, problems, tmp_path):
     run = FeatureInterventionEngine(model, {Site(1, 3): loaded}).run
     assert run(Ablate(3), problems, controls=None).experiment.sae == str(tmp_path)
     assert run(Ablate(3), problems, controls=None, sae_name="mine").experiment.sae == "mine"
+
+
+def test_saelens_reads_what_was_pushed_as_the_card_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = load_sae("codi-mini/L14.P3")
+    with taken_for_the_hub(monkeypatch, tmp_path) as hub:
+        push("codi-mini/L14.P3", "me/saes")
+        card = hub.files["models", "me/saes"]["README.md"].decode()
+        assert '`SAE.from_pretrained("me/saes", "L14.P3")`' in card
+        theirs = sae_lens.SAE.from_pretrained("me/saes", "L14.P3")
+    x = torch.randn(20, own.d_in, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(theirs(x), own(x), atol=1e-5, rtol=1e-5)

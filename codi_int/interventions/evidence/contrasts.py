@@ -273,7 +273,7 @@ def _invert(statistic: NDArray[np.float64], shifted: NDArray[np.float64], confid
     never = np.where(np.abs(observed - drawn) <= slack, 0.0, np.copysign(np.inf, observed - drawn))
     meeting = np.where(apart, meeting, never)
     p_value = two_sided_p((drawn >= observed - slack).sum(), (drawn <= observed + slack).sum(), draws)
-    place = min(interval_place(draws, confidence), draws - 1)
+    place = interval_place(draws, confidence)
     # where the labels never differ, theta lies inside whatever it is
     low = np.sort(np.where(apart | (never != 0), meeting, -np.inf))[place]
     high = np.sort(np.where(apart | (never != 0), meeting, np.inf))[::-1][place]

@@ -76,6 +76,12 @@ def arms_of(cell: Site, line: Sequence[Site], later: str) -> tuple[LineArm, Line
     return LineArm(tuple(line)), LineArm(others, (cell,))
 
 
+def arms_of_all(model: CodiModel, cells: Sequence[Site], laters: Sequence[str]) -> tuple[LineArm, ...]:
+    """The arms that these cells need in these conditions, each once."""
+    pairs = (arms_of(cell, line_of(model, cell), later) for later in laters for cell in cells)
+    return tuple(dict.fromkeys(arm for pair in pairs for arm in pair if arm is not None))
+
+
 def last_position_note(model: CodiModel, cells: Sequence[Site], laters: Sequence[str]) -> tuple[str, ...]:
     """For cells behind which nothing of their layer is read: a condition on later positions is none there."""
     asked = [later for later in ("mean", "clean") if later in laters]

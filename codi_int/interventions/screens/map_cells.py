@@ -16,6 +16,7 @@ from codi_int.errors import ConfigError
 from codi_int.interventions.edits.combined import AtSites, reach_order
 from codi_int.interventions.engine.arms import ArmPlan
 from codi_int.interventions.engine.engine import FeatureInterventionEngine, count_work
+from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.changes import arm_change, n_correct
 from codi_int.interventions.screens.contexts import ContextChange, ContextRun, line_of
 from codi_int.interventions.screens.sides import SelectionPlan, take_sides
@@ -125,6 +126,12 @@ class MapCells:
         changes = {(later, cell): one for later, of in found.items() for cell, one in of.items()}
         return MapDone(changes, run.counts, run.n_correct)
 
+    def sites(self) -> tuple[Site, ...]:
+        """All that any arm changes."""
+        conditions = any(later != FREE for later in self.plan.laters)
+        lines = [site for cell in self._cells for site in line_of(self.model, cell)] if conditions else []
+        return tuple(dict.fromkeys([*(site for group in self.replaced.values() for site in group), *lines]))
+
     def release(self) -> None:
         """Give the clean pass back: with one for each path memory would be needed three times."""
         self._engine = None
@@ -136,9 +143,7 @@ class MapCells:
     def prepare(self) -> FeatureInterventionEngine:
         """The engine with its clean pass, and every vector."""
         if self._engine is None:
-            conditions = any(later != FREE for later in self.plan.laters)
-            lines = [site for cell in self._cells for site in line_of(self.model, cell)] if conditions else []
-            sites = list(dict.fromkeys([*(site for group in self.replaced.values() for site in group), *lines]))
+            sites = self.sites()
             self._engine = FeatureInterventionEngine(
                 self.model,
                 dict.fromkeys(sites),
@@ -165,16 +170,35 @@ class MapCells:
             by_place.setdefault((self.replaced[site][0].position, site.component), []).append(site)
         pools = []
         for cells in by_place.values():
-            # every cell of a pool holds a change, mostly of 0, for each place that any of them replaces
-            row = 8 * self.model.d_model * max(len(self.replaced[site]) for site in cells) * len(self.problems)
             # k cells hold k changes at up to k places each, so memory grows with the square of a pool's size
-            size = max(1, math.isqrt(POOL_BYTES // row))
+            size = max(1, math.isqrt(POOL_BYTES // self._bytes_of(cells)))
             pools += [cells[i : i + size] for i in range(0, len(cells), size)]
         return pools
+
+    def _bytes_of(self, cells: Sequence[Site]) -> int:
+        """Of a change at each place that a cell replaces: every cell of a pool holds one, mostly of 0, for each."""
+        return 8 * self.model.d_model * max(len(self.replaced[site]) for site in cells) * len(self.problems)
+
+    def pool_bytes(self) -> int:
+        """Bytes that the changes of the largest pool take."""
+        return max((len(cells) ** 2 * self._bytes_of(cells) for cells in self._pools()), default=0)
 
     @torch.no_grad()
     def _run_pool(self, engine: FeatureInterventionEngine, cells: Sequence[Site]) -> MapDone:
         """Run cells together from the lowest of their layers on."""
+        context, plans = self.arms_of_pool(engine, cells)
+        scores, right = engine.score(context, plans), n_correct(context.clean)
+        changes = {
+            (FREE, cell): ContextChange(arm_change(context.clean, plan, score), right)
+            for cell, plan, score in zip(cells, plans, scores, strict=True)
+        }
+        return MapDone(changes, count_work(context, plans, scores), right)
+
+    @torch.no_grad()
+    def arms_of_pool(
+        self, engine: FeatureInterventionEngine, cells: Sequence[Site]
+    ) -> tuple[SiteContext, list[ArmPlan]]:
+        """The arms of cells that run together, and where they begin."""
         edits = [AtSites({one: self._replacement(one) for one in self.replaced[cell]}) for cell in cells]
         # one batch runs from one resume point: the lowest layer that any of the cells changes
         anchor = min((edit.sites[0] for edit in edits), key=reach_order)
@@ -182,12 +206,7 @@ class MapCells:
         for edit in edits:
             first = edit.sites[0]
             plans.append(_begin_at(engine.plan(engine.site_context(self.problems, first), edit), anchor))
-        scores, right = engine.score(context, plans), n_correct(context.clean)
-        changes = {
-            (FREE, cell): ContextChange(arm_change(context.clean, plan, score), right)
-            for cell, plan, score in zip(cells, plans, scores, strict=True)
-        }
-        return MapDone(changes, count_work(context, plans, scores), right)
+        return context, plans
 
     def _replacement(self, site: Site) -> ReplaceWithConstant:
         return ReplaceWithConstant(self.vectors[site], f"{self.plan.kind} in place of {site}")

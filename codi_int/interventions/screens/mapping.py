@@ -124,13 +124,18 @@ def run_map(
 
 def _plan_runs(every: Sequence[MapCells], checkpoint: MapCheckpoint) -> "list[_Run]":
     """A run for each path; ConfigError where no cell has any path to the answer."""
-    runs, plan = [_Run(cells, checkpoint) for cells in every], every[0].plan
-    if not any(site for run in runs for site in run.replaced.values()):
+    check_paths(every)
+    return [_Run(cells, checkpoint) for cells in every]
+
+
+def check_paths(every: Sequence[MapCells]) -> None:
+    """ConfigError where no cell has any path to the answer."""
+    plan = every[0].plan
+    if not any(group for cells in every for group in cells.replaced.values()):
         raise ConfigError(
             f"Nothing later reads any of the {len(plan.sites)} cells with propagate={plan.propagate!r}.",
             f"Name an earlier position or layer (the last is {every[0].model.n_thoughts}), or propagate='both'.",
         )
-    return runs
 
 
 class _Run:

@@ -1,5 +1,6 @@
 """A curve whose ranking was selected on other problems than those on which it is measured."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,10 +47,11 @@ def run_ranked_curve(
     sides = take_sides(problems, selection)
 
     def curve(ranking: Sequence[Problem], measuring: Sequence[Problem]) -> AblationCurve:
+        started = time.perf_counter()
         ranked, looked_at = _ranked(engine, ranking, order, seed, progress)
         # where others measure, the ranking's own tests have no part in the family; on the same problems they have
         besides = looked_at if sides.confirmed_on is None else ()
-        return run_curve(
+        found = run_curve(
             engine,
             measuring,
             ranked,
@@ -61,6 +63,8 @@ def run_ranked_curve(
             besides=besides,
             **{**settings, "data": name_of_problems(measuring)},
         )
+        # the ranking is part of what the curve takes
+        return replace(found, environment=replace(found.environment, seconds=time.perf_counter() - started))
 
     if sides.folds is not None:
         first, second = _folds(sides)
@@ -69,6 +73,13 @@ def run_ranked_curve(
     else:
         found = curve(problems, problems if sides.confirming is None else sides.confirming)
     return replace(found, notes=(*found.notes, *sides.notes))
+
+
+def rank_for_curve(
+    engine: FeatureInterventionEngine, problems: Sequence[Problem], order: str, seed: int = 0
+) -> Sequence[int]:
+    """The features in the order in which a curve takes them out; ConfigError for an unknown order."""
+    return _ranked(engine, problems, order, seed, None)[0]
 
 
 def _ranked(

@@ -116,12 +116,12 @@ def _default(problems: Sequence[Problem]) -> str:
     """What confirms these problems where nothing else was said."""
     name = name_of_problems(problems, None)
     # a slice is called stories:validation[0:100]
-    split = re.fullmatch(r"stories:([a-z]+)(?:/(\d+))?(?:\[.*\])?", name)
+    split = re.fullmatch(r"(stories(?:-6)?):([a-z]+)(?:/(\d+))?(?:\[.*\])?", name)
     if split is None:
         return FOLDS
-    own, draw = f"stories:{CONFIRMATION}", int(split[2] or 1)
+    own, draw = f"{split[1]}:{CONFIRMATION}", int(split[3] or 1)
     # who selects on the confirmation is confirmed by the next draw of it
-    return f"{own}/{draw + 1}" if split[1] == CONFIRMATION else own
+    return f"{own}/{draw + 1}" if split[2] == CONFIRMATION else own
 
 
 def _in_folds(problems: Sequence[Problem], plan: SelectionPlan) -> Sides:

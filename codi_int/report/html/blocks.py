@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+ONE_LINE = 24
+"""characters of a cell that does not wrap"""
+
 
 @dataclass(frozen=True)
 class Words:
@@ -22,7 +25,21 @@ class Cell:
     text: str
     """what stands in it"""
     link: str = ""
-    """address within the page, such as `#L10.P5/121`; empty for none"""
+    """address within the page, such as `#L10.P5/121`, or a page beside it; empty for none"""
+    covers: str = ""
+    """of a link to a page of features: those that it has, such as `L10.P5/0-511`"""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a reader may ask of the rows of a table."""
+
+    column: int
+    """which column is asked"""
+    label: str
+    """what the field is called"""
+    options: Sequence[str] = ()
+    """what a cell may say, one of which is chosen; empty for a column of numbers, of which a range is chosen"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,13 @@ class TableBlock:
     """what each heading stands for, where that alone does not say it; empty for none"""
     caption: str = ""
     """a line below"""
+    filters: Sequence[Filter] = ()
+    """fields above it"""
+
+    @property
+    def wrapped(self) -> frozenset[int]:
+        """Columns of words that need several lines: those with a long text."""
+        return frozenset(i for i in self.text_columns if any(len(row[i].text) > ONE_LINE for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -116,6 +140,18 @@ class RunReport:
     """what it was made from"""
     manifest_text: str = ""
     """the whole manifest as JSON"""
+    links: Sequence[Cell] = ()
+    """to the features that it is about"""
+
+
+@dataclass(frozen=True)
+class StepText:
+    """A step of a written calculation."""
+
+    text: str
+    """as it is written"""
+    marked: bool = False
+    """whether it has what the feature is a specialist of"""
 
 
 @dataclass(frozen=True)
@@ -128,7 +164,7 @@ class TopExample:
     """the latent, with its sign"""
     question: str
     """its text"""
-    steps: Sequence[str]
+    steps: Sequence[StepText]
     """the written calculation"""
     answer: str
     """the true one"""
@@ -150,6 +186,8 @@ class FeatureBlock:
     """the strongest first"""
     neighbours: Sequence[Cell]
     """features like it, each with its address"""
+    tables: Sequence[TableBlock] = ()
+    """what it does in each context, and what its partners in dictionaries of other seeds do"""
 
 
 @dataclass(frozen=True)
@@ -166,3 +204,7 @@ class ReportPage:
     """on the page as a whole"""
     features: Sequence[FeatureBlock] = ()
     """of a dashboard"""
+    links: Sequence[Cell] = ()
+    """to pages that belong to it"""
+    finds: bool = False
+    """whether a feature on one of the pages that it lists can be gone to by its address"""

@@ -1,8 +1,9 @@
 """Matplotlib's SVG as it can stand inside a page: it follows the page's colours and needs no style of its own.
 
-Black ink becomes `currentColor` and white the page's own colour, by class; other colours stay, and so does ink on a
-coloured cell (`style.INK_ON_BRIGHT`). Style attributes become presentation attributes, for the page's content security
-policy allows no style but its own; identifiers get a prefix, for one page has several figures.
+Black ink becomes `currentColor`, white the page's own colour and pale grey that of its lines, by class; other colours
+stay, and so does ink on a coloured cell (`style.INK_ON_BRIGHT`). Style attributes become presentation attributes, for
+the page's content security policy allows no style but its own; identifiers get a prefix, for one page has several
+figures.
 """
 
 import re
@@ -12,6 +13,8 @@ SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 DROPPED = {f"{SVG}metadata", f"{SVG}style"}
 INKS = {"#000000", "#262626", "#444444", "black"}
 PAPERS = {"#ffffff", "white"}
+PALES = {"#d0d0d0"}
+"""of bands and grids (`style.PALE`), which would glare on a dark page"""
 PRESENTATION = {
     *("fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray"),
     *("stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "opacity", "text-anchor"),
@@ -70,6 +73,8 @@ def _restyle(element: ElementTree.Element) -> None:
         elif value in PAPERS:
             # an attribute cannot name a variable everywhere, a class can
             classes.append(f"paper-{name}")
+        elif value in PALES:
+            classes.append(f"pale-{name}")
     # what says no colour is black by SVG's rule, letters and closed shapes alike
     if element.tag == f"{SVG}text" and "fill" not in element.attrib:
         element.set("fill", "currentColor")
