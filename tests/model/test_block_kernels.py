@@ -52,7 +52,7 @@ def test_turned_keys_lie_in_their_slots(dtype: torch.dtype, each: int, t: int, b
     angles = drawn(rows if by_row else 1, t, 1, width // 2, seed=7)
     angles = torch.cat([angles, angles], -1)
     rotary = angles.cos().to(dtype), angles.sin().to(dtype)
-    buffers = drawn(2, groups, heads, each, capacity, width, dtype=dtype, seed=9)
+    buffers = drawn(*(2, groups, heads, each, capacity, width), dtype=dtype, seed=9)
     expected_q, expected_k = apply_rotary_pos_emb(q, k, rotary[0][:, :, 0], rotary[1][:, :, 0], unsqueeze_dim=2)
     for kernels in (reference, llama_triton):
         keys, values = buffers.clone()
@@ -79,7 +79,7 @@ def test_attention_over_prefix_and_own_slots(
     heads, share, start, capacity = 2, 2, 1, 8
     q = drawn(groups * each, t, heads * share, width, dtype=dtype)
     far = drawn(2, groups, heads, prefix + 3, width, dtype=dtype, seed=1)[:, :, :, 1:-2]
-    near = drawn(2, groups, heads, each, capacity, width, dtype=dtype, seed=2)
+    near = drawn(*(2, groups, heads, each, capacity, width), dtype=dtype, seed=2)
     first = torch.arange(groups) * 2 % prefix
     for group in range(groups):  # what padding holds must not matter
         far[:, group, :, : first[group]] = torch.nan

@@ -72,7 +72,7 @@ class FeatureInterventionEngine(Shown):
                 in place of the residual. Edits of the residual itself know no such difference.
             propagate: by which paths an edit may reach the answer: `both`, `cache` or `recurrence`.
             memory_budget: bytes of keys and values that are held at once, three quarters of it by the clean pass. What
-                does not fit is computed again, so a small budget costs time and no result; 0 keeps nothing of the clean
+                does not fit is computed again, so a small budget costs time and no result; 0 keeps none of the clean
                 pass. Default 2 GiB, on a GPU half of what is free.
             max_rows: how many (edit, problem) rows run together at most; fewer where the budget does not hold them,
                 halved where memory runs out. Default 384, on a GPU 2,048.
@@ -93,11 +93,11 @@ class FeatureInterventionEngine(Shown):
         _one_of("later", later, LATERS)
         if not saes:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
-        memory_budget = usual_budget(model.device) if memory_budget is None else memory_budget
+        budget = usual_budget(model.device) if memory_budget is None else memory_budget
         max_rows = usual_rows(model.device) if max_rows is None else max_rows
-        if max_rows < 1 or memory_budget < 0:
+        if max_rows < 1 or budget < 0:
             raise ConfigError(
-                f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.",
+                f"max_rows={max_rows} and memory_budget={budget} leave no room for a single row.",
                 "Give max_rows of at least 1 and a memory_budget of at least 0 bytes.",
             )
         if not isinstance(saes, Mapping):
@@ -110,8 +110,7 @@ class FeatureInterventionEngine(Shown):
         self.model, self.sites = model, tuple(table)
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
         self.later = cast(Later, later)
-        self.memory_budget, self.method = memory_budget, method
-        self.max_rows = rows_within(model, memory_budget, max_rows)
+        self.memory_budget, self.method, self.max_rows = budget, method, rows_within(model, budget, max_rows)
         self._passes = CleanPasses()
         self._warned: set[str] = set()
 

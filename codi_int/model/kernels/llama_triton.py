@@ -106,7 +106,14 @@ def _rotate_store_kernel(
     mask = (head[:, None] < N_HEADS) & inside[None]
     place = (token * N_HEADS + head[:, None]) * (2 * HALF) + column[None]
     left, right = tl.load(q_ptr + place, mask=mask, other=0.0), tl.load(q_ptr + place + HALF, mask=mask, other=0.0)
-    left, right = _turn(left, right, cos_left, cos_right, sin_left, sin_right)
+    left, right = _turn(
+        left=left,
+        right=right,
+        cos_left=cos_left,
+        cos_right=cos_right,
+        sin_left=sin_left,
+        sin_right=sin_right,
+    )
     tl.store(out_ptr + place, left, mask=mask)
     tl.store(out_ptr + place + HALF, right, mask=mask)
 
@@ -114,7 +121,14 @@ def _rotate_store_kernel(
     mask = (head[:, None] < HEADS) & inside[None]
     place = (token * HEADS + head[:, None]) * (2 * HALF) + column[None]
     left, right = tl.load(k_ptr + place, mask=mask, other=0.0), tl.load(k_ptr + place + HALF, mask=mask, other=0.0)
-    left, right = _turn(left, right, cos_left, cos_right, sin_left, sin_right)
+    left, right = _turn(
+        left=left,
+        right=right,
+        cos_left=cos_left,
+        cos_right=cos_right,
+        sin_left=sin_left,
+        sin_right=sin_right,
+    )
     slot = (row // each) * group_stride + (row % each) * row_stride + (start + step) * slot_stride
     there = slot + head[:, None].to(tl.int64) * head_stride + column[None]
     tl.store(keys_ptr + there, left, mask=mask)

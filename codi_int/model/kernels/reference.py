@@ -111,7 +111,7 @@ def attend(
     rows, t, n_heads, width = q.shape
     groups, heads, each, _, _ = own.keys.shape
     stop, prefix = own.start + t, shared.keys.shape[2]
-    asked = q.float().reshape(groups, each, t, heads, n_heads // heads, width).permute((0, 3, 1, 4, 2, 5))
+    asked = q.float().reshape((groups, each, t, heads, n_heads // heads, width)).permute((0, 3, 1, 4, 2, 5))
     far_keys, far_values = (tensor.float()[:, :, None, None] for tensor in (shared.keys, shared.values))
     near_keys, near_values = (tensor[:, :, :, None, :stop].float() for tensor in (own.keys, own.values))
     far, near = asked @ far_keys.mT * scale, asked @ near_keys.mT * scale
