@@ -18,6 +18,7 @@ from pathlib import Path
 import _common as common
 import numpy as np
 from _claims import NO, UNKNOWN, YES, Verdict, in_words, read_rows, reproduced
+from _claims_more import more
 from published_reports import Published, findings
 from scipy.stats import binom, fisher_exact
 
@@ -331,7 +332,7 @@ def sites() -> Iterator[Verdict]:
 def verdicts() -> list[Verdict]:
     """A row for each claim, in the order of the reports."""
     p = Published()
-    parts = (arithmetic(), counts(p), curves(), sizes_of_dictionaries(), screens(), sites(), reproduced())
+    parts = (arithmetic(), counts(p), curves(), sizes_of_dictionaries(), screens(), sites(), reproduced(), more())
     known = {one.id: one for part in parts for one in part if one.verdict}
     ids = [f"{report}-{number:02d}" for report, n in CLAIMS.items() for number in range(1, n + 1)]
     return [known.get(name, Verdict(name)) for name in ids]
@@ -344,6 +345,16 @@ def section(rows: list[Verdict]) -> str:
         mine = Counter(one.verdict for one in rows if name in ("all", one.id.split("-")[0]))
         lines.append(f"| {name} | {mine.total()} | {mine[YES]} | {mine[NO]} | {mine[UNKNOWN]} | {mine['']} |")
     return "\n".join(lines)
+
+
+def unsettled(rows: list[Verdict]) -> str:
+    """What is open, and why, as Markdown: claims that cannot be told, then those that no printed number decides."""
+    lines = ["| claim | why it cannot be told | power |", "|---|---|---|"]
+    lines += [
+        f"| {one.id} | {one.numbers}. {one.reason} | {one.power or '-'} |" for one in rows if one.verdict == UNKNOWN
+    ]
+    left = ", ".join(one.id for one in rows if not one.verdict)
+    return "\n".join([*lines, "", f"Without a verdict, because nothing printed here decides them yet: {left}."])
 
 
 def write(rows: list[Verdict], path: Path) -> None:
@@ -366,6 +377,7 @@ def main() -> None:
     if not given.check:
         write(rows, TABLE)
         common.fill_page(PAGE, "claims", section(rows), code=False)
+        common.fill_page(PAGE, "open", unsettled(rows), code=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The whole map: every feature of every site of codi-mini, and how much of a site its features explain together.
 
-    python benchmarks/whole_map.py [--limit 300]
+    python benchmarks/whole_map.py [--limit 300]   # all 1,495 stories take one to two hours on one thread
     python benchmarks/whole_map.py --page    # docs/results/whole-map.md from what was measured last
 
 Runs `codi-int screen --layer 0-15 --position 0-6`, which goes on where it was stopped, and reads what it kept. Then, at
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import _common as common
+import torch
 
 import codi_int as ci
 from codi_int.catalog import sae_of_model
@@ -52,6 +53,25 @@ def sites_of(screen: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def selected_of(screen: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each feature selected by its accuracy, and how alike its direction and its namesake's a layer below.
+
+    All dictionaries were trained with one seed, so a number may stand for one direction in several layers.
+    """
+    keys = ("site", "feature", "n_touched", "estimate", "confirmed", "confirmation_p_adjusted")
+    keys += ("confirmation_estimate", "confirmation_low", "confirmation_high")
+    rows = [{key: row[key] for key in keys} for row in screen["rows"] if row["selected"]]
+    for row in rows:
+        site = Site.parse(row["site"])
+        below = None if not site.layer else Site(site.layer - 1, site.position)
+        own, other = (
+            None if where is None else ci.load_sae(sae_of_model("codi-mini", str(where))).W_dec[row["feature"]]
+            for where in (site, below)
+        )
+        row["cosine_below"] = None if other is None else float(torch.cosine_similarity(own, other, dim=0))
+    return sorted(rows, key=lambda row: row["confirmation_estimate"])
 
 
 def explain(rows: Sequence[dict[str, Any]], limit: int) -> None:
@@ -100,7 +120,7 @@ def draw(rows: Sequence[dict[str, Any]], n: int) -> Any:
     return figure
 
 
-def tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+def tables(rows: Sequence[dict[str, Any]], selected: Sequence[dict[str, Any]]) -> dict[str, str]:
     """The page's tables, by their markers: the sites that do most, and layers and positions as wholes."""
     most = sorted(rows, key=lambda row: row["site_nats"])[:SHOWN]
     head = ("site", "living features", "change an answer", "strongest", "its points")
@@ -111,6 +131,15 @@ def tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
         points = f"{100 * row['strongest_estimate']:+.1f} | {row['site_points']:+.1f} | {row['features_points']:+.1f}"
         lines.append(f"| {row['site']} | {counts} | {points} | {row['site_nats']:+.2f} | {row['features_nats']:+.2f} |")
     found = {"sites": "\n".join(lines)}
+    head = ("feature", "touches", "points, selecting", "points, confirmed", "95 % interval", "p (Holm)", "cosine below")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in selected:
+        low, high = 100 * row["confirmation_low"], 100 * row["confirmation_high"]
+        confirmed = f"{100 * row['confirmation_estimate']:+.2f} | {low:+.2f} to {high:+.2f}"
+        alike = "-" if row["cosine_below"] is None else f"{row['cosine_below']:.2f}"
+        cells = (f"{row['site']}/{row['feature']}", f"{row['n_touched']:,}", f"{100 * row['estimate']:+.2f}", confirmed)
+        lines.append("| " + " | ".join((*cells, f"{row['confirmation_p_adjusted']:.2g}", alike)) + " |")
+    found["selected"] = "\n".join(lines)
     for key in ("position", "layer"):
         lines = [f"| {key} | sites | living features | change an answer | share |", "|---|---|---|---|---|"]
         for value in sorted({row[key] for row in rows}):
@@ -134,13 +163,14 @@ def measure(limit: int, quick: bool) -> dict[str, Any]:
     totals = {key: sum(row[key] for row in rows) for key in ("alive", "change_an_answer", "selected", "confirmed")}
     print(totals)
     seconds = {"all": time.perf_counter() - started, "screen": screen["environment"]["seconds"]}
-    return {"n_problems": limit, "totals": totals, "selection": screen["selection"], "rows": rows, "seconds": seconds}
+    kept = {"selection": screen["selection"], "selected": selected_of(screen), "rows": rows}
+    return {"n_problems": limit, "totals": totals, **kept, "seconds": seconds}
 
 
 def main() -> None:
     """Screen, measure the sites, write."""
     parser = common.arguments(__doc__)
-    parser.add_argument("--limit", type=int, default=300, help="problems of stories:validation")
+    parser.add_argument("--limit", type=int, default=1495, help="problems of stories:validation (default: all)")
     parser.add_argument("--page", action="store_true", help="measure nothing")
     given = parser.parse_args()
     if given.page:
@@ -154,7 +184,7 @@ def main() -> None:
     write_figure(draw(rows, found["n_problems"]), images, "whole-map")
     common.write_table(sorted(rows, key=lambda row: (row["layer"], row["position"])), folder / "sites.csv")
     if not given.quick:
-        for name, table in tables(rows).items():
+        for name, table in tables(rows, found["selected"]).items():
             common.fill_page(common.DOCS_RESULTS / "whole-map.md", name, table, code=False)
 
 
