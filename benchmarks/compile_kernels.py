@@ -4,9 +4,9 @@
     python benchmarks/compile_kernels.py --triton 3.6.0  # with another one, which goes into a folder of its own
     python benchmarks/compile_kernels.py --quick         # what the test suite compiles
 
-The real entry points are called with fake tensors that claim to lie on a GPU; each launch becomes a compilation. A
-kernel's registers, spills, shared memory and instructions are read off what ptxas made (cuobjdump and nvdisasm come
-with Triton). Nothing is run, so nothing is said about speed.
+Those of SAEs and those of a Llama block: the real entry points are called with fake tensors that claim to lie on a
+GPU; each launch becomes a compilation. A kernel's registers, spills, shared memory and instructions are read off what
+ptxas made (cuobjdump and nvdisasm come with Triton). Nothing is run, so nothing is said about speed.
 """
 
 import argparse
@@ -116,6 +116,8 @@ def compile_all(cases: tuple[tuple[str, int, int, str], ...] = ALL) -> list[Comp
         with FakeTensorMode():
             for dtype, d_sae, k, rule in cases:
                 _call(d_sae, k, rule, getattr(torch, dtype))
+            for dtype in dict.fromkeys(case[0] for case in cases):
+                _call_blocks(getattr(torch, dtype))
     finally:
         JITFunction.run = plain
     return list(found.values())
@@ -144,6 +146,35 @@ def _call(d_sae: int, k: int, rule: str, dtype: Any) -> None:
     DecodeTopK.backward(saved, torch.empty_like(decoded))
 
 
+def _call_blocks(dtype: Any) -> None:
+    """What stands between the products of a LLaMA-3.2-1B's blocks, and the reading of its logits."""
+    import torch
+
+    from codi_int.model.kernels import llama_triton as kernels
+    from codi_int.model.kernels.reference import Shared, Slots
+
+    def tensor(*shape: int) -> Any:
+        return torch.empty(*shape, dtype=dtype, device="cuda")
+
+    groups, each, heads, n_heads, width = 128, 16, 8, 32, 64
+    rows, prefix, capacity = groups * each, 80, 20
+    first = torch.empty(groups, dtype=torch.int32, device="cuda")
+    shared = Shared(tensor(groups, heads, prefix, width), tensor(groups, heads, prefix, width), first)
+    for t in (1, 8):
+        own = Slots(tensor(groups, heads, each, capacity, width), tensor(groups, heads, each, capacity, width), 3)
+        q, k, v = (tensor(rows, t, n, width) for n in (n_heads, heads, heads))
+        rotary = tensor(rows, t, 1, width), tensor(rows, t, 1, width)
+        kernels.attend(kernels.rotate_store(q, k, v, rotary, own), shared, own, 0.125)
+        x = tensor(rows, t, n_heads * width)
+        kernels.add_norm(x, None, tensor(n_heads * width), 1e-5)
+        kernels.add_norm(x, x, tensor(n_heads * width), 1e-5)
+        kernels.silu_mul(tensor(rows, t, 8192), tensor(rows, t, 8192))
+        ids = torch.empty(rows, t, dtype=torch.int64, device="cuda")
+        # as after leaving out the last id; fake tensors of a GPU cannot be sliced without one
+        logits = tensor(rows, t, 128259).as_strided((rows, t, 128258), (t * 128259, 128259, 1))
+        kernels.read_logits(logits, ids)
+
+
 def _read(kernel: Any, name: str, dtype: str, constants: dict[str, Any]) -> Compiled:
     """What ptxas made of a kernel."""
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +194,8 @@ def _read(kernel: Any, name: str, dtype: str, constants: dict[str, Any]) -> Comp
         wgmma=sum(word.startswith("HGMMA") for word in operations),
         products=sum(word.split(".")[0] in ("HGMMA", "HMMA", "QGMMA") for word in operations),
         instructions=len(operations),
-        flushes=sum("FTZ" in word.split(".") for word in operations),
+        # integers are divided by way of a float, whose conversion has FTZ in its name and nothing to flush
+        flushes=sum("FTZ" in word.split(".") and not word.startswith("F2I") for word in operations),
     )
 
 
@@ -215,12 +247,12 @@ def main() -> int:
 def _print(found: list[Compiled], version: str) -> None:
     print(f"{len(found)} kernels compiled for sm_90 by Triton {version}")
     names = list(dict.fromkeys((one.kernel, one.dtype) for one in found))
-    print(f"{'kernel':<18}{'dtype':<10}{'compiled':>9}{'registers':>11}{'spills':>8}{'shared KiB':>12}{'wgmma':>7}")
+    print(f"{'kernel':<22}{'dtype':<10}{'compiled':>9}{'registers':>11}{'spills':>8}{'shared KiB':>12}{'wgmma':>7}")
     for name, dtype in names:
         rows = [one for one in found if (one.kernel, one.dtype) == (name, dtype)]
         most = {field: max(getattr(one, field) for one in rows) for field in ("registers", "spills", "shared", "wgmma")}
         numbers = f"{len(rows):>9}{most['registers']:>11}{most['spills']:>8}{most['shared'] / 1024:>12.1f}"
-        print(f"{name:<18}{dtype:<10}{numbers}{most['wgmma']:>7}")
+        print(f"{name:<22}{dtype:<10}{numbers}{most['wgmma']:>7}")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PEERS = HERE.parent / "build" / "peers"
-TAKES_PEERS = ("peers.py", "sae_kernels_gpu.py", "sae_train_cpu.py")
+TAKES_PEERS = ("peers.py", "sae_train_cpu.py")
 BY_HAND = ("mutation_testing.py",)  # goes in steps, between which tests are written
 TAKES_QUICK = (
     "calibration.py",
     "chunk_rows.py",
     "components.py",
     "fuzz.py",
+    "gpu.py",
     "heads.py",
     "peak_memory.py",
     "peers.py",
@@ -27,7 +28,6 @@ TAKES_QUICK = (
     "sae_growth.py",
     "sae_step_cpu.py",
     "sae_train_cpu.py",
-    "screen_gpu.py",
     "screen_growth.py",
     "max_t.py",
     "screen_speed.py",

@@ -77,7 +77,7 @@ def load(limit: int | None) -> tuple[CodiModel, FeatureInterventionEngine, Seque
 
 def flops_per_token(model: CodiModel, length: int) -> int:
     """Matrix products of one token in one block, attention to `length` slots included."""
-    stack, inner = model.stack, model.hf.config.intermediate_size
+    stack, inner = model.stack, model.stack.hf.config.intermediate_size
     heads, kv = stack.n_heads * stack.head_dim, stack.n_kv_heads * stack.head_dim
     weights = stack.d_model * (2 * heads + 2 * kv) + 3 * stack.d_model * inner
     return 2 * weights + 4 * heads * length

@@ -188,11 +188,12 @@ class KeptOptions(ModelOptions):
 
 
 Memory = Annotated[
-    float,
+    float | None,
     where(
         parser=number("--memory", least=0.0),
         metavar="GIB",
-        help="Keys and values held at once; what does not fit is computed again, 0 keeps none.",
+        help="Keys and values held at once; what does not fit is computed again, 0 keeps none.  "
+        "[default: 2; half of a GPU's]",
     ),
 ]
 
@@ -204,12 +205,12 @@ class RunOptions(KeptOptions):
     seed: Annotated[
         int, evidence(parser=whole("--seed", least=0, most=MOST_SEED), metavar="N", help="Of everything random.")
     ] = 0
-    memory: Memory = 2.0
+    memory: Memory = None
 
     @property
-    def memory_budget(self) -> int:
+    def memory_budget(self) -> int | None:
         """The same in bytes, as an engine takes it."""
-        return int(self.memory * 2**30)
+        return None if self.memory is None else int(self.memory * 2**30)
 
 
 def sites_of(layers: Sequence[int], positions: Sequence[int], component: str) -> "tuple[Site, ...]":

@@ -1,13 +1,15 @@
 """Many rows that go on from a few problems: what they share is read where it lies, what is their own is kept apart."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from einops import repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codi_int.model.cache import KVCache
+from codi_int.model.cache import GROWTH, KVCache
+from codi_int.model.kernels.reference import Shared, Slots
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,18 @@ class Branches:
     """rows of the clean pass's batch"""
     each: int
     """rows that start from each of them"""
+    known: tuple[int, ...] | None = None
+    """the problems' numbers, where the host knows them"""
 
-    @property
+    @cached_property
     def rows(self) -> Int[Tensor, " rows"]:
         """The batch's row that each row starts from."""
         return self.problems.repeat_interleave(self.each)
+
+    @cached_property
+    def listed(self) -> tuple[int, ...]:
+        """The problems' numbers; a GPU has to be waited for where the host does not know them."""
+        return tuple(self.problems.tolist()) if self.known is None else self.known
 
 
 class BranchedCache(KVCache):
@@ -34,7 +43,7 @@ class BranchedCache(KVCache):
     """
 
     prefix_keys: list[Tensor]
-    """per layer [groups * n_kv_heads, prefix, head_dim]"""
+    """per layer [groups, n_kv_heads, prefix, head_dim]"""
     prefix_values: list[Tensor]
     """the same"""
     prefix: int
@@ -53,37 +62,63 @@ class BranchedCache(KVCache):
             room: own slots to make room for.
         """
         problems, rows = branches.problems, branches.rows
-        # padding that all of them begin with is left out: [prefix], False where no problem has a token
-        used = cache.valid[problems, :prefix].any(0).nonzero()
-        first = int(used[0]) if cache.padded and len(used) else 0
+        # padding that all of them begin with is left out; what is known to the host need not be asked of the device
+        leading = [cache.leading[problem] for problem in branches.listed]
+        first = min(leading)
+        first = first if first < prefix else 0
         slots = slice(first, prefix)
-        keys, values = ([_own(t, branches, prefix, room) for t in part] for part in (cache.keys, cache.values))
         # spare slots count on from the row's last token and hold no padding
         valid = torch.nn.functional.pad(cache.valid[rows, first : prefix + 1], (0, room), value=True)
         positions = cache.positions[rows, first : prefix + 1]
         further = torch.arange(1, room + 1, device=positions.device)
-        out = cls(
-            keys=keys,
-            values=values,
+        out: BranchedCache = cls._of(
+            [_own(tensor, branches, prefix, room) for tensor in cache.buffers],
+            len(cache.keys),
             valid=valid,
             positions=torch.cat([positions, positions[:, -1:] + further], 1),
             length=prefix + 1 - first,
             padded=cache.padded,
         )
         out.prefix, out.each = prefix - first, branches.each
-        out.prefix_keys = [_shared(tensor, problems, slots) for tensor in cache.keys]
-        out.prefix_values = [_shared(tensor, problems, slots) for tensor in cache.values]
-        # [groups * n_kv_heads, 1, prefix]: what is added to the scores of slots that hold padding in some problem
-        unread = ~cache.valid[problems, slots]
-        heads = cache.keys[0].shape[1]
-        out.bias = None
-        if bool(unread.any()):
-            bias = torch.zeros(unread.shape, device=unread.device).masked_fill(unread, -torch.inf)
-            out.bias = repeat(bias, "group slot -> (group head) 1 slot", head=heads)
+        shared = [_shared(tensor, branches, slots) for tensor in cache.buffers]
+        if len(shared) == 1:
+            shared = list(shared[0].chunk(2 * len(cache.keys), dim=1))
+        out.prefix_keys, out.prefix_values = shared[: len(cache.keys)], shared[len(cache.keys) :]
+        # [groups, prefix]: slots that hold padding in some problem
+        out.unread = ~cache.valid[problems, slots] if max(leading) > first else None
         return out
 
-    bias: Tensor | None = None
-    """of the prefix's scores"""
+    unread: Tensor | None = None
+    """[groups, prefix] True at padding; None where there is none"""
+
+    @cached_property
+    def bias(self) -> Tensor | None:
+        """[groups * n_kv_heads, 1, prefix]: what is added to the prefix's scores."""
+        if self.unread is None:
+            return None
+        bias = torch.zeros(self.unread.shape, device=self.unread.device).masked_fill(self.unread, -torch.inf)
+        return repeat(bias, "group slot -> (group head) 1 slot", head=self.keys[0].shape[1])
+
+    @cached_property
+    def first_read(self) -> Int[Tensor, " groups"]:
+        """The first slot of each problem's prefix that holds no padding, which is always in front."""
+        groups = len(self.keys[0])
+        if self.unread is None:
+            return torch.zeros(groups, dtype=torch.int32, device=self.valid.device)
+        return self.unread.sum(1, dtype=torch.int32)
+
+    def extend(self, count: int, valid: Tensor | None = None, count_padding: bool = False) -> None:
+        # spare slots count on and hold no padding ever since they were made
+        self.length += count
+        if self.length > self.capacity:
+            self._grow(max(self.length, self.capacity + GROWTH))
+
+    def slots(self, layer: int, count: int) -> Slots:
+        return Slots(self.keys[layer], self.values[layer], self.length - self.prefix - count)
+
+    def shared(self, layer: int) -> Shared:
+        """What the rows of a problem read in common."""
+        return Shared(self.prefix_keys[layer], self.prefix_values[layer], self.first_read)
 
     def store(self, layer: int, keys: Tensor, values: Tensor) -> None:
         start, stop = self.length - keys.shape[2] - self.prefix, self.length - self.prefix
@@ -130,11 +165,11 @@ class BranchedCache(KVCache):
         asked = (
             q.reshape((groups, each, t, heads, m, width)).permute((0, 3, 1, 4, 2, 5)).reshape(groups * heads, -1, width)
         )
-        keys = self.keys[layer].view(-1, capacity, width)[:, :own]
-        values = self.values[layer].view(-1, capacity, width)[:, :own]
-        pattern = self._pattern(asked, self.prefix_keys[layer], keys, t, scale).to(q.dtype)
+        keys = self.keys[layer].reshape(-1, capacity, width)[:, :own]
+        values = self.values[layer].reshape(-1, capacity, width)[:, :own]
+        pattern = self._pattern(asked, self.prefix_keys[layer].flatten(0, 1), keys, t, scale).to(q.dtype)
         by_row = pattern.view(groups * heads * each, m * t, self.prefix + own)
-        read = torch.bmm(pattern[:, :, : self.prefix], self.prefix_values[layer])
+        read = torch.bmm(pattern[:, :, : self.prefix], self.prefix_values[layer].flatten(0, 1))
         read = read.view(-1, m * t, width).baddbmm_(by_row[:, :, self.prefix :], values)
         read = read.view((groups, heads, each, m, t, width)).permute((0, 2, 4, 1, 3, 5))
         return read.reshape(groups * each, t, heads * m, width)
@@ -168,6 +203,7 @@ class BranchedCache(KVCache):
         pad = torch.nn.functional.pad
         self.keys = [pad(tensor, (0, 0, 0, more)) for tensor in self.keys]
         self.values = [pad(tensor, (0, 0, 0, more)) for tensor in self.values]
+        self.whole = None
         self.valid = pad(self.valid, (0, more), value=True)
         further = torch.arange(1, more + 1, device=self.positions.device)
         self.positions = torch.cat([self.positions, self.positions[:, -1:] + further], 1)
@@ -181,10 +217,9 @@ def _own(tensor: Tensor, branches: Branches, slot: int, room: int) -> Tensor:
     return out
 
 
-def _shared(tensor: Tensor, problems: Tensor, slots: slice) -> Tensor:
-    """Some slots of some problems [groups * heads, slots, head_dim]: a view where the problems lie side by side."""
-    _, heads, capacity, width = tensor.shape
-    first, n = int(problems[0]), len(problems)
-    if bool((problems == torch.arange(first, first + n, device=problems.device)).all()):
-        return tensor[first : first + n].reshape(n * heads, capacity, width)[:, slots]
-    return tensor[:, :, slots].index_select(0, problems).flatten(0, 1)
+def _shared(tensor: Tensor, branches: Branches, slots: slice) -> Tensor:
+    """Some slots of some problems [groups, heads, slots, head_dim]: a view where the problems lie side by side."""
+    first, n = branches.listed[0], len(branches.listed)
+    if branches.listed == tuple(range(first, first + n)):
+        return tensor[first : first + n, :, slots]
+    return tensor[:, :, slots].index_select(0, branches.problems)

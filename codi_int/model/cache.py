@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from codi_int.model.kernels.reference import Slots
+
 GROWTH = 16
 """slots that are added at once when a cache is full"""
+Cache = TypeVar("Cache", bound="KVCache")
 
 
 @dataclass(frozen=True)
@@ -53,24 +57,53 @@ class KVCache:
         """True where some slot in use may hold padding, so that masks are needed"""
         self.counts_padding = False
         """True while padding has position ids of its own, as in the published evaluation"""
+        self.whole: Tensor | None = None
+        """keys and values of all layers [batch, 2 * layers * n_kv_heads, capacity, head_dim] where they lie in one
+        tensor, of which `keys` and `values` are views: on a GPU, where picking rows of one tensor is one launch"""
+        self._leading: tuple[int, ...] | None = None
 
     @classmethod
     def empty(cls, shape: CacheShape, batch: int, capacity: int) -> "KVCache":
         """A cache for `batch` rows with room for `capacity` slots before it has to grow."""
-        size = (batch, shape.n_kv_heads, capacity, shape.head_dim)
-        buffers = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in range(2 * shape.n_layers)]
+        n_tensors = 2 * shape.n_layers
+        together = n_tensors if shape.device.type == "cuda" else 1
+        size = (batch, shape.n_kv_heads * together, capacity, shape.head_dim)
+        buffers = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in range(n_tensors // together)]
         valid = torch.ones(batch, capacity, dtype=torch.bool, device=shape.device)
         # without padding a slot's token has the slot's own number as its position; contiguous, for einops expands, and
         # rows of one memory could not be written apart
         positions = repeat(torch.arange(capacity, device=shape.device), "slot -> batch slot", batch=batch).contiguous()
-        return cls(
-            keys=buffers[: shape.n_layers],
-            values=buffers[shape.n_layers :],
-            valid=valid,
-            positions=positions,
-            length=0,
-            padded=False,
-        )
+        return cls._of(buffers, shape.n_layers, valid=valid, positions=positions, length=0, padded=False)
+
+    @classmethod
+    def _of(cls: type[Cache], buffers: list[Tensor], n_layers: int, **rest: Any) -> Cache:
+        """A cache of the tensors that `buffers` would give."""
+        if len(buffers) == 1:
+            # heads are the second axis, of all layers' keys and then of all layers' values
+            parts = buffers[0].chunk(2 * n_layers, dim=1)
+            out = cls(keys=list(parts[:n_layers]), values=list(parts[n_layers:]), **rest)
+            out.whole = buffers[0]
+            return out
+        return cls(keys=buffers[:n_layers], values=buffers[n_layers:], **rest)
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        """All keys, then all values [batch, any, capacity, head_dim], in as few tensors as they lie in."""
+        return self.apart if self.whole is None else [self.whole]
+
+    @property
+    def apart(self) -> list[Tensor]:
+        """All keys, then all values, a tensor for each layer."""
+        return [*self.keys, *self.values]
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """How many slots of padding each row begins with; read once, because a GPU has to be waited for."""
+        if not self.padded:
+            return (0,) * self.batch
+        if self._leading is None:
+            self._leading = tuple(self.valid[:, : self.length].int().argmax(1).tolist())
+        return self._leading
 
     @property
     def batch(self) -> int:
@@ -124,11 +157,16 @@ class KVCache:
         start = self.length - keys.shape[2]
         if keys.requires_grad or self.keys[layer].requires_grad:
             # autograd keeps what attention has read, so nothing may be overwritten in place
+            self.whole = None
             self.keys[layer] = self._replaced(self.keys[layer], keys, start)
             self.values[layer] = self._replaced(self.values[layer], values, start)
         else:
             self.keys[layer][:, :, start : self.length] = keys
             self.values[layer][:, :, start : self.length] = values
+
+    def slots(self, layer: int, count: int) -> Slots:
+        """Where the last `count` claimed slots of one layer lie, as the kernels take it."""
+        return Slots(self.keys[layer][:, :, None], self.values[layer][:, :, None], self.length - count)
 
     def read(
         self, layer: int
@@ -146,14 +184,11 @@ class KVCache:
     def gather(self, rows: Int[Tensor, " rows"], length: int | None = None) -> "KVCache":
         """A new cache with the given rows, in the given order, cut to `length` slots; a row may appear repeatedly."""
         # spare slots are copied too, so that the next steps of the new cache need not grow it
-        keys = [tensor.index_select(0, rows) for tensor in self.keys]
-        values = [tensor.index_select(0, rows) for tensor in self.values]
-        valid, positions = self.valid.index_select(0, rows), self.positions.index_select(0, rows)
-        return KVCache(
-            keys=keys,
-            values=values,
-            valid=valid,
-            positions=positions,
+        return KVCache._of(
+            [tensor.index_select(0, rows) for tensor in self.buffers],
+            len(self.keys),
+            valid=self.valid.index_select(0, rows),
+            positions=self.positions.index_select(0, rows),
             length=self.length if length is None else length,
             padded=self.padded,
         )
@@ -169,7 +204,7 @@ class KVCache:
         """Let later steps read padding as if it were text, as the published evaluation does."""
         self.valid.fill_(True)
         self.positions.copy_(torch.arange(self.capacity, device=self.positions.device))
-        self.padded = False
+        self.padded, self._leading = False, None
 
     @staticmethod
     def join(parts: Sequence["CachePart"], length: int = 0, room: int = 0) -> "KVCache":
@@ -184,34 +219,28 @@ class KVCache:
         length, n = max(length, *(part.length for part in parts)), sum(len(part.rows) for part in parts)
         like = parts[0].cache
         # zeros, not whatever memory holds: a masked slot's value is multiplied by 0, and 0 times NaN is NaN
-        _, heads, _, width = like.keys[0].shape
-        keys, values = (
-            [tensor.new_zeros(n, heads, length + room, width) for tensor in buffers]
-            for buffers in (like.keys, like.values)
-        )
+        out = [
+            tensor.new_zeros(n, tensor.shape[1], length + room, tensor.shape[3])
+            # in one tensor only where all parts are
+            for tensor in (like.buffers if all(part.cache.whole is not None for part in parts) else like.apart)
+        ]
         valid = like.valid.new_ones(n, length + room)
         valid[:, :length] = False
         positions = like.positions.new_zeros(n, length + room)
         start, padded = 0, False
         for part in parts:
             rows, slots, stop = part.rows, slice(length - part.length, length), start + len(part.rows)
-            for mine, buffers in ((keys, part.cache.keys), (values, part.cache.values)):
-                for out, tensor in zip(mine, buffers, strict=True):
-                    out[start:stop, :, slots] = tensor[:, :, : part.length].index_select(0, rows)
+            for mine, tensor in zip(out, part.cache.buffers if len(out) == 1 else part.cache.apart, strict=True):
+                mine[start:stop, :, slots] = tensor[:, :, : part.length].index_select(0, rows)
             valid[start:stop, slots] = part.cache.valid[rows, : part.length]
             positions[start:stop, slots] = part.cache.positions[rows, : part.length]
             start, padded = stop, padded or part.cache.padded or part.length < length
         # spare slots count on, as they do where nothing is padded; where something is, they are counted when claimed
         further = torch.arange(1, room + 1, device=positions.device)
         positions[:, length:] = positions[:, length - 1 : length] + further
-        return KVCache(
-            keys=keys,
-            values=values,
-            valid=valid,
-            positions=positions,
-            length=length,
-            padded=padded,
-        )
+        joined = KVCache._of(out, len(like.keys), valid=valid, positions=positions, length=length, padded=padded)
+        joined._leading = tuple(length - part.length + part.cache.leading[row] for part in parts for row in part.listed)
+        return joined
 
     def _replaced(self, buffer: Tensor, new: Tensor, start: int) -> Tensor:
         """A buffer with `new` in the slots from `start` on, made without touching the old one."""
@@ -233,7 +262,15 @@ class KVCache:
             spare = tensor.new_zeros(*tensor.shape[:2], capacity - used, tensor.shape[3])
             return torch.cat([tensor[:, :, :used], spare], 2)
 
-        self.keys, self.values = [moved(t) for t in self.keys], [moved(t) for t in self.values]
+        grown = KVCache._of(
+            [moved(tensor) for tensor in self.buffers],
+            len(self.keys),
+            valid=self.valid,
+            positions=self.positions,
+            length=used,
+            padded=self.padded,
+        )
+        self.keys, self.values, self.whole = grown.keys, grown.values, grown.whole
         # slots behind those in use are as in an empty cache: they count on, and hold no padding
         slots = repeat(torch.arange(capacity, device=self.positions.device), "slot -> batch slot", batch=self.batch)
         slots = slots.contiguous()
@@ -253,3 +290,10 @@ class CachePart:
     """which"""
     length: int
     """how many of its slots"""
+    known: tuple[int, ...] | None = None
+    """the rows' numbers, where the host knows them"""
+
+    @property
+    def listed(self) -> tuple[int, ...]:
+        """The rows' numbers; a GPU has to be waited for where the host does not know them."""
+        return tuple(self.rows.tolist()) if self.known is None else self.known

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from codi_int.errors import CheckpointError, ConfigError, HookError
 from codi_int.model.cache import KVCache
 from codi_int.model.codi import CodiConfig, Projection
+from codi_int.model.decoded import Decoded as Decoded
+from codi_int.model.decoded import Written
 from codi_int.model.gpt2 import GPT2Stack
 from codi_int.model.hooks import THOUGHT_HOOK, HookEntry, HookSession, Position, Recorder, StepHook
 from codi_int.model.llama import LlamaStack
@@ -40,42 +42,6 @@ class ChainState:
     """0 after <bot>, i after thought i"""
     problem_ids: tuple[str, ...]
     """one for each row"""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What a batch wrote, with how sure the model was."""
-
-    ids: Int[Tensor, "batch steps"]
-    """the greedy choices, including the end token; behind it, padding"""
-    counts: Int[Tensor, " batch"]
-    """how many choices of each row are meant, including the end token"""
-    ended: Bool[Tensor, " batch"]
-    """whether the last of them is the end token"""
-    logprobs: Float[Tensor, "batch steps"]
-    """log-probability of each choice in nats; 0 behind the last one"""
-    margins: Float[Tensor, "batch steps"]
-    """logit of the choice minus the best other one; infinite behind the last choice"""
-
-    def tokens(self, row: int) -> tuple[int, ...]:
-        """The answer's ids of one row, without the end token."""
-        length = int(self.counts[row]) - int(self.ended[row])
-        return tuple(self.ids[row, :length].tolist())
-
-    def checked(self) -> "Decoded":
-        """The same; HookError where a choice was made among logits that hold NaN or inf."""
-        # one look at the end instead of one at every step: each would make a GPU wait
-        if bool(self.logprobs.isfinite().all()):
-            return self
-        raise HookError(
-            "The model's logits hold NaN or inf: its states left the range of its dtype, or a hook changed them.",
-            "Check the hooks, or load the model with dtype='float32'.",
-        )
-
-    @property
-    def total_logprob(self) -> Float[Tensor, " batch"]:
-        """Log-probability of the whole answer, in nats."""
-        return self.logprobs.sum(1)
 
 
 def make_stack(hf: Any) -> BlockStack:
@@ -200,7 +166,7 @@ class Chain(HostParts):
         guessed = self._guessed(
             guess, batch, limit=min(limit, self._room(before + opening.shape[1])), recorder=recorder
         )
-        result = _Written(batch, limit, self.config.pad_id, self.config.eos_id if stop_at_eos else None, state.hidden)
+        result = Written(batch, limit, self.config.pad_id, self.config.eos_id if stop_at_eos else None, state.hidden)
         # logits of the last tokens alone: the vocabulary is the widest matrix of a model of this size
         logits = self._write(state, torch.cat([opening, guessed], 1), recorder, last=guessed.shape[1] + 1)
         if watch is not None:
@@ -227,17 +193,18 @@ class Chain(HostParts):
         return rows[:, : 0 if seen else max(0, limit - 1)].to(self.stack.device)
 
     def _write_on(
-        self, current: ChainState, rows: Tensor, result: "_Written", step: int, recorder: Recorder | None
+        self, current: ChainState, rows: Tensor, result: Written, step: int, recorder: Recorder | None
     ) -> None:
         """Write token by token; `rows` are those of the cache, of which `result` takes what the open ones choose."""
         tokens = result.ids[rows, step - 1, None]
         while step < result.limit:
             tokens = result.take(step, rows, self._write(current, tokens, recorder, last=1)[:, -1])[:, None]
             going, step = result.open[rows], step + 1
-            if not bool(going.any()):
+            n_going = int(going.sum())
+            if not n_going:
                 break
             # ended rows are dragged along until half are over: gathering copies the whole cache, so not at every end
-            if 2 * int(going.sum()) < len(rows):
+            if 2 * n_going < len(rows):
                 keep = going.nonzero()[:, 0]
                 rows, tokens, current = rows[keep], tokens[keep], self._picked(current, keep)
 
@@ -262,8 +229,13 @@ class Chain(HostParts):
 
     def _opening(self, batch: int) -> Tensor:
         """What stands between the thoughts and the answer: <eot>, and an eos where the model was trained so."""
-        ids = [self.config.eot_id] if self.config.remove_eos else [self.config.eot_id, self.config.eos_id]
-        return torch.tensor([ids], device=self.stack.device).expand(batch, -1)
+        eot, eos = self.config.eot_id, self.config.eos_id
+        # filled where they are needed: a tensor made of a list is carried to a GPU, which has to be waited for
+        out = torch.full((batch, 1 if self.config.remove_eos else 2), eot, dtype=torch.long, device=self.stack.device)
+        if not self.config.remove_eos:
+            assert eos is not None
+            out[:, 1] = eos
+        return out
 
     def _forward(
         self, x: Tensor, cache: KVCache, position: Position, ids: tuple[str, ...], recorder: Recorder | None
@@ -336,62 +308,3 @@ class Chain(HostParts):
             raise ConfigError(
                 f"{what} {tokens} tokens long; the model has {self.stack.max_positions} positions.", remedy
             )
-
-
-class _Written:
-    """The growing answers of a batch whose rows end at different times."""
-
-    def __init__(self, batch: int, limit: int, pad: int, eos: int | None, like: Tensor) -> None:
-        self.limit, self._eos = limit, eos
-        self.ids = torch.full((batch, limit), pad if eos is None else eos, device=like.device)
-        self.logprobs = torch.zeros(batch, limit, device=like.device)
-        self.margins = torch.full((batch, limit), torch.inf, device=like.device)
-        self.counts = torch.zeros(batch, dtype=torch.long, device=like.device)
-        self.ended = torch.zeros(batch, dtype=torch.bool, device=like.device)
-        self.open = torch.ones(batch, dtype=torch.bool, device=like.device)
-
-    def take(self, step: int, rows: Tensor, logits: Tensor) -> Tensor:
-        """Choose for some rows; what is not open rides along, and nothing of it is kept. Returns the choices [rows]."""
-        is_open = self.open[rows]
-        kept, scores = rows[is_open], logits.detach().float()[is_open]
-        # float32 before logsumexp: bfloat16 would lose what tells the two best apart. [open rows, 2]
-        best = scores.topk(2, -1).values
-        chosen = logits.argmax(-1)
-        self.ids[kept, step] = chosen[is_open]
-        self.logprobs[kept, step] = best[:, 0] - scores.logsumexp(-1)
-        self.margins[kept, step] = best[:, 0] - best[:, 1]
-        self.counts[kept] += 1
-        if self._eos is not None:
-            over = is_open & (chosen == self._eos)
-            self.ended[rows[over]], self.open[rows[over]] = True, False
-        return chosen
-
-    def accept(self, guess: Int[Tensor, "batch guessed"], logits: Float[Tensor, "batch guessed_1 vocab"]) -> None:
-        """Choose as long as every choice is the one that was guessed, and once more; `logits` have read the guess."""
-        rows = torch.arange(len(self.ids), device=guess.device)
-        for step in range(min(logits.shape[1], self.limit)):
-            chosen = self.take(step, rows, logits[:, step])
-            if step < guess.shape[1]:
-                # what was read behind another choice says nothing of what this row writes
-                self.open &= chosen == guess[:, step]
-
-    def unfinished(self) -> list[Tensor]:
-        """The rows that have more to write, those with equally many choices together."""
-        rows = (~self.ended & (self.counts < self.limit)).nonzero()[:, 0]
-        return [rows[self.counts[rows] == count] for count in self.counts[rows].unique()]
-
-    def writes(self, rows: Tensor) -> None:
-        """From here on these rows alone are open."""
-        self.open[:] = False
-        self.open[rows] = True
-
-    def decoded(self) -> Decoded:
-        """The answers, cut to the longest."""
-        n = int(self.counts.max())
-        return Decoded(
-            ids=self.ids[:, :n],
-            counts=self.counts,
-            ended=self.ended,
-            logprobs=self.logprobs[:, :n],
-            margins=self.margins[:, :n],
-        )

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from codi_int.errors import CheckpointError
 from codi_int.model.cache import KVCache
+from codi_int.model.fused import FusedLlama
+from codi_int.model.kernels import kernels_for
 from codi_int.model.stack import BlockStack
 
 STATIC_ROTARY = ("default", "linear", "llama3", "yarn")
@@ -43,6 +45,10 @@ class LlamaStack(BlockStack):
 
     def _rotary_module(self) -> Any:
         return self.hf.model.rotary_emb
+
+    def fused(self, x: Tensor) -> FusedLlama | None:
+        kernels = kernels_for(x)
+        return None if kernels is None else FusedLlama(self, self._blocks, kernels)
 
     def token_embedding(self) -> nn.Embedding:
         return self.hf.model.embed_tokens  # type: ignore[no-any-return]
@@ -107,6 +113,9 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def _rms_norm(module: Any, x: Tensor) -> Tensor:
     """The module's own norm; in full precision torch's fused one, which does the same in one call."""
+    kernels = kernels_for(x)
+    if kernels is not None:
+        return kernels.add_norm(x, None, module.weight, module.variance_epsilon)[1]  # type: ignore[no-any-return]
     if x.dtype in (torch.float32, torch.float64):
         return F.rms_norm(x, (x.shape[-1],), module.weight, module.variance_epsilon)
     return module(x)  # type: ignore[no-any-return]

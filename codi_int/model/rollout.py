@@ -92,7 +92,8 @@ class Rollout:
         # room for the positions behind, <eot> (and an eos), and the clean answer
         room = self.hidden.shape[1] - 1 - position + 2 + self.decoded.ids.shape[1]
         cache, rows = BranchedCache.of(self.cache, branches, self.slot(position), room), branches.rows
-        return ChainState(cache, self.hidden[rows, position], position, self._names(rows))
+        names = tuple(self.problem_ids[i] for i in branches.listed for _ in range(branches.each))
+        return ChainState(cache, self.hidden[rows, position], position, names)
 
     def _names(self, rows: Int[Tensor, " rows"]) -> tuple[str, ...]:
         return tuple(self.problem_ids[i] for i in rows.tolist())
@@ -101,7 +102,8 @@ class Rollout:
 def beside(state: ChainState) -> ChainState:
     """A state from which the same rows go on without writing into the cache, of which a single slot is copied."""
     rows = torch.arange(len(state.problem_ids), device=state.hidden.device)
-    cache = BranchedCache.of(state.cache, Branches(rows, 1), state.cache.length - 1, room=ANSWER_ROOM)
+    branches = Branches(rows, 1, tuple(range(len(rows))))
+    cache = BranchedCache.of(state.cache, branches, state.cache.length - 1, room=ANSWER_ROOM)
     return ChainState(cache, state.hidden, state.position, state.problem_ids)
 
 
@@ -113,6 +115,13 @@ class RolloutPart:
     """the batch's"""
     rows: Int[Tensor, " rows"]
     """which of its rows; repeats allowed"""
+    known: tuple[int, ...] | None = None
+    """their numbers, where the host knows them"""
+
+    @property
+    def listed(self) -> tuple[int, ...]:
+        """The rows' numbers; a GPU has to be waited for where the host does not know them."""
+        return tuple(self.rows.tolist()) if self.known is None else self.known
 
 
 def join_rollouts(
@@ -129,15 +138,15 @@ def join_rollouts(
     """
     width = max(width, *(part.rollout.batch.ids.shape[1] for part in parts))
     cache = KVCache.join(
-        [CachePart(part.rollout.cache, part.rows, part.rollout.slot(position) + 1) for part in parts],
+        [CachePart(part.rollout.cache, part.rows, part.rollout.slot(position) + 1, part.known) for part in parts],
         width + position,
         room,
     )
-    at = [(part.rollout, part.rows, part.rows.tolist()) for part in parts]
+    at = [(part.rollout, part.rows, part.listed) for part in parts]
     batch = QuestionBatch(
         rows=tuple(rollout.batch.rows[i] for rollout, _, listed in at for i in listed),
         problem_ids=tuple(rollout.problem_ids[i] for rollout, _, listed in at for i in listed),
-        ids=torch.cat([F.pad(r.batch.ids[rows], (width - r.batch.ids.shape[1], 0)) for r, rows, _ in at]),
+        ids=torch.cat([_wide(r.batch.ids[rows], front=width - r.batch.ids.shape[1]) for r, rows, _ in at]),
         mask=cache.valid[:, :width],
     )
     return Rollout(
@@ -146,21 +155,25 @@ def join_rollouts(
         hidden=torch.cat([rollout.hidden[rows] for rollout, rows, _ in at]),
         thoughts=torch.cat([rollout.thoughts[rows] for rollout, rows, _ in at]),
         captured={site: torch.cat([rollout.captured[site][rows] for rollout, rows, _ in at]) for site in sites},
-        decoded=_join_answers([(rollout.decoded, rows) for rollout, rows, _ in at]),
+        decoded=_join_answers([(rollout.decoded, rows, listed) for rollout, rows, listed in at]),
         completions=tuple(rollout.completions[i] for rollout, _, listed in at for i in listed),
     )
 
 
-def _join_answers(parts: Sequence[tuple[Decoded, Tensor]]) -> Decoded:
+def _wide(values: Tensor, front: int = 0, back: int = 0, filling: float = 0.0) -> Tensor:
+    """The values [rows, t] with so many columns more; themselves where it is none."""
+    return F.pad(values, (front, back), value=filling) if front or back else values
+
+
+def _join_answers(parts: Sequence[tuple[Decoded, Tensor, Sequence[int]]]) -> Decoded:
     """Answers below each other, filled up to the longest."""
-    longest = max(decoded.ids.shape[1] for decoded, _ in parts)
+    longest = max(decoded.ids.shape[1] for decoded, _, _ in parts)
 
     def filled(name: str, filling: float = 0.0) -> Tensor:
-        wide = [F.pad(values[rows], (0, longest - values.shape[1]), value=filling) for values, rows in of(name)]
-        return torch.cat(wide)
+        return torch.cat([_wide(v[rows], back=longest - v.shape[1], filling=filling) for v, rows in of(name)])
 
     def of(name: str) -> list[tuple[Tensor, Tensor]]:
-        return [(getattr(decoded, name), rows) for decoded, rows in parts]
+        return [(getattr(decoded, name), rows) for decoded, rows, _ in parts]
 
     return Decoded(
         ids=filled("ids"),
@@ -168,6 +181,7 @@ def _join_answers(parts: Sequence[tuple[Decoded, Tensor]]) -> Decoded:
         ended=torch.cat([values[rows] for values, rows in of("ended")]),
         logprobs=filled("logprobs"),
         margins=filled("margins", torch.inf),
+        lengths=tuple(decoded.counted[row] for decoded, _, listed in parts for row in listed),
     )
 
 
@@ -246,10 +260,10 @@ def complete(
     rule: str,
 ) -> tuple[Completion, ...]:
     """Answers as text and number; `texts_of` turns ids into texts."""
-    tokens = [decoded.tokens(row) for row in range(len(problem_ids))]
-    texts = texts_of([list(ids) for ids in tokens])
+    tokens = decoded.all_tokens()
+    texts = texts_of(tokens)
     return tuple(
-        Completion(name, text, ids, extract_answer(text, rule))
+        Completion(name, text, tuple(ids), extract_answer(text, rule))
         for name, text, ids in zip(problem_ids, texts, tokens, strict=True)
     )
 

@@ -6,7 +6,6 @@ answer, so only the others have to be decoded token by token.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,6 +14,7 @@ from torch import Tensor
 from codi_int.data.answers import extract_answer
 from codi_int.model.chain import ChainState, Decoded
 from codi_int.model.hooked import CodiModel
+from codi_int.model.kernels import kernels_for, reference
 from codi_int.types import Number
 
 MARGIN_TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4, torch.float16: 0.1, torch.bfloat16: 0.5}
@@ -48,30 +48,20 @@ def verify(logits: Float[Tensor, "rows t vocab"], clean: Decoded, rows: Tensor, 
     # the batch's answers are padded to the longest; these rows may have been cut to a shorter one
     steps = logits.shape[1]
     ids, counts = clean.ids[rows, :steps], clean.counts[rows]
-    logprobs, counted = token_logprobs(logits, ids, counts)
-    # the two best of each place in one read of the logits, [rows, t, 2]: choice and margin
-    best = logits.float().topk(2, -1)
-    differs = (best.indices[..., 0] != ids) & counted  # [rows, t]
+    counted = torch.arange(steps, device=ids.device) < counts[:, None]  # [rows, t]
+    read = (kernels_for(logits) or reference).read_logits(logits, ids)
+    differs = (read.choice != ids) & counted
     # Up to and with the first choice that differs: behind it the row would have read other tokens than the clean ones
     # that were fed, so those logits say nothing of what it writes.
     on_the_way = counted & (differs.cumsum(1) - differs.long() == 0)
     # A row is too close to call where such a choice is: another batch shape may round it the other way, and then
     # whether it has changed would depend on what else ran beside it.
-    gap = best.values[..., 0] - best.values[..., 1]
-    close = (gap < tolerance) & on_the_way
-    return Verified((logprobs * counted).sum(1), _margins(logits, ids, best, counted), differs.any(1), close.any(1))
-
-
-def _margins(
-    logits: Float[Tensor, "rows t vocab"], ids: Int[Tensor, "rows t"], best: Any, counted: Bool[Tensor, "rows t"]
-) -> Float[Tensor, " rows"]:
-    """By how much each row prefers the clean answer where it prefers it least; negative where it does not."""
-    # filling may be an id without a column, as in `token_logprobs`
-    columns = ids.clamp(max=logits.shape[-1] - 1)[..., None]
-    own = logits.gather(2, columns)[..., 0].float()
-    chosen = best.indices[..., 0] == ids
-    rival = torch.where(chosen, best.values[..., 1], best.values[..., 0])
-    return (own - rival).masked_fill(~counted, torch.inf).amin(1)
+    close = (read.best - read.second < tolerance) & on_the_way
+    # by how much a row prefers the clean answer where it prefers it least; negative where it does not
+    rival = torch.where(read.choice == ids, read.second, read.best)
+    margins = (read.own - rival).masked_fill(~counted, torch.inf).amin(1)
+    logprobs = ((read.own - read.logsumexp) * counted).sum(1)
+    return Verified(logprobs, margins, differs.any(1), close.any(1))
 
 
 def token_logprobs(
@@ -112,6 +102,5 @@ def decode_rows(
 
 def read_answers(model: CodiModel, decoded: Decoded) -> tuple[Number | None, ...]:
     """The number in each row of what was written."""
-    ids = [list(decoded.tokens(row)) for row in range(decoded.ids.shape[0])]
-    texts = model.texts_of(ids)
+    texts = model.texts_of(decoded.all_tokens())
     return tuple(extract_answer(text, model.config.answer_rule) for text in texts)

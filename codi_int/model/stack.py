@@ -90,6 +90,29 @@ class StepPlan:
     """cosine and sine [#batch, t, 1, head_dim] of each token's position; None where positions are embedded"""
 
 
+@dataclass(frozen=True)
+class FusedStep:
+    """What a fused block needs besides its input."""
+
+    cache: KVCache
+    """keys and values"""
+    plan: StepPlan
+    """what all blocks of the step share"""
+    tap: LayerTap | None
+    """hooks"""
+
+
+@runtime_checkable
+class FusedBlocks(Protocol):
+    """Blocks in fewer launches, see `codi_int.model.fused`."""
+
+    def serves(self, layer: int, cache: KVCache, tap: LayerTap | None) -> bool:
+        """Whether a block can run this way."""
+
+    def block(self, layer: int, x: Tensor, delta: Tensor | None, step: FusedStep) -> tuple[Tensor, Tensor | None]:
+        """A block of `x + delta`; what it returns adds up to its output."""
+
+
 class BlockStack(ABC):
     """One architecture: embed, blocks with a cache, final norm, unembedding."""
 
@@ -211,10 +234,23 @@ class BlockStack(ABC):
         Returns:
             what leaves the last of the blocks, before any final norm.
         """
-        plan = self._plan(cache, x.shape[1])
-        for layer in range(self.n_layers) if layers is None else layers:
-            x = self._block(layer, x, cache, plan, None if hook is None else LayerTap(hook, layer))
-        return x
+        layers = range(self.n_layers) if layers is None else layers
+        patterns = hook is not None and any(f"blocks.{layer}.attn.hook_pattern" in hook.names for layer in layers)
+        plan = self._plan(cache, x.shape[1], masked=patterns or not isinstance(cache, BranchedCache))
+        fused = self.fused(x)
+        delta: Tensor | None = None  # what fused blocks leave to the next one to add
+        for layer in layers:
+            tap = None if hook is None else LayerTap(hook, layer)
+            if fused is not None and fused.serves(layer, cache, tap):
+                x, delta = fused.block(layer, x, delta, FusedStep(cache, plan, tap))
+            else:
+                x, delta = x if delta is None else x + delta, None
+                x = self._block(layer, x, cache, plan, tap)
+        return x if delta is None else x + delta
+
+    def fused(self, x: Tensor) -> "FusedBlocks | None":
+        """Blocks in fewer launches, where this architecture has them for x."""
+        return None
 
     def final_norm(self, x: Float[Tensor, "*any d_model"], hook: Hook | None = None) -> Float[Tensor, "*any d_model"]:
         """The state from which logits and the next thought are read."""
@@ -226,11 +262,12 @@ class BlockStack(ABC):
         heads = (f"blocks.{i}.{head_hook(head)}" for i in range(self.n_layers) for head in range(self.n_heads))
         return (*names, FINAL_HOOK, *heads)
 
-    def _plan(self, cache: KVCache, count: int) -> StepPlan:
+    def _plan(self, cache: KVCache, count: int, masked: bool = True) -> StepPlan:
+        """`masked` says whether anybody will look at the mask."""
         start = cache.length - count
         # one token reads all slots and a first read is plainly causal: without a mask torch takes its fastest kernel
         rotary = self._rotary(cache, start)
-        if not cache.padded and (count == 1 or start == 0):
+        if not masked or (not cache.padded and (count == 1 or start == 0)):
             return StepPlan(None, count > 1, rotary)
         # query i stands in slot start + i and may read the slots up to its own: [count, length], True where it may
         ones = torch.ones(count, cache.length, dtype=torch.bool, device=cache.valid.device)
@@ -300,6 +337,10 @@ class BlockStack(ABC):
         if tap and tap.wants("attn.hook_pattern"):
             pattern = tap("attn.hook_pattern", self._pattern(q, keys, plan, self._scale(layer)))
             return pattern @ self._per_query_head(values)
+        grouped = self.n_kv_heads != self.n_heads
+        if grouped and plan.mask is not None and q.is_cuda:
+            # on a GPU a mask on grouped heads takes torch off its fused kernels: copying keys is the smaller evil
+            keys, values, grouped = self._per_query_head(keys), self._per_query_head(values), False
         # the fused kernel never forms the pattern; it sums in another order, so the last bits differ from above
         return F.scaled_dot_product_attention(
             q,
@@ -308,7 +349,7 @@ class BlockStack(ABC):
             attn_mask=plan.mask,
             is_causal=plan.causal,
             scale=self._scale(layer),
-            enable_gqa=self.n_kv_heads != self.n_heads,
+            enable_gqa=grouped,
         )
 
     def _pattern(self, q: Tensor, keys: Tensor, plan: StepPlan, scale: float) -> Tensor:

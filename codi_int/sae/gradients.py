@@ -201,13 +201,13 @@ def _kept_indices(pre: Tensor, k: int, rule: str) -> Tensor:
 
 
 def _select(pre: Tensor, k: int, rule: str) -> Tensor:
-    """Indices of the kept features, largest key first; ties to the lower index, except in wide rows on a GPU."""
+    """Indices of the kept features, largest key first; ties to the lower index."""
     if not pre.is_cuda:
         return eager.select(reference.keys(pre, rule).flatten(0, -2), k).view(*pre.shape[:-1], k)
     from codi_int.sae.kernels import encode_triton
 
     if pre.shape[-1] <= encode_triton.SINGLE.chunk:
         return encode_triton.select(pre.flatten(0, -2), k, rule).indices.view(*pre.shape[:-1], k)
-    # `eager.select` would have to ask the GPU whether there are ties, a host sync in every step; `torch.topk` breaks
-    # them as it likes, which training can bear
-    return reference.keys(pre, rule).topk(k, dim=-1).indices
+    # wider rows through their groups; `eager.select` would have to ask the GPU whether there are ties, a host sync in
+    # every step, and `torch.topk` alone breaks them as it likes
+    return encode_triton.select_wide(pre.flatten(0, -2), k, rule).indices.view(*pre.shape[:-1], k)

@@ -152,7 +152,13 @@ class _Stack:
         self.objectives = [_initial(job, seed) for job, seed in zip(jobs, self.generators, strict=True)]
         # jobs of a grid share one tensor of rows: widened once, not once for each SAE
         shared = {id(job.activations): job.activations.detach().float() for job in jobs}
-        self.rows = [shared[id(job.activations)] for job in jobs]
+        # All data below each other, so that one gather serves a step; itself where all jobs have the same.
+        places = {name: place for place, name in enumerate(shared)}
+        n = jobs[0].activations.shape[0]
+        self._below = torch.cat(list(shared.values())) if len(shared) > 1 else shared[id(jobs[0].activations)]
+        starts = [n * places[id(job.activations)] for job in jobs]
+        self.rows = [self._below[start : start + n] for start in starts]
+        self._starts = torch.tensor(starts, device=self._below.device)[:, None]  # [stack, 1]
         self.weights = self._stacked()
         rates = [job.config.learning_rate for job in jobs]
         products: torch.dtype = getattr(torch, self.config.products)
@@ -181,8 +187,9 @@ class _Stack:
         # summed on the device: asking for a number in a step would make the host wait for the GPU in every one
         total = torch.zeros(len(self.jobs), dtype=torch.float64, device=device)
         fired = torch.zeros(len(self.jobs), self.config.d_sae, dtype=torch.int64, device=device)
+        cuts = self._cuts(ks)
         for rows in torch.split(orders, self.config.batch_size, dim=1):
-            step = self.step(rows, ks)
+            step = self.step(rows, max(ks), cuts)
             # the last batch may be smaller; weighted by rows the mean is that over the epoch
             total += step.mse.double() * rows.shape[1]
             fired += step.fired
@@ -192,20 +199,23 @@ class _Stack:
             EpochRecord(epoch=epoch + 1, k=ks[i], mse=mse[i], l0=l0[i], dead_share=dead[i]) for i in range(len(ks))
         )
 
+    def _cuts(self, ks: list[int]) -> Tensor | None:
+        """The k of each SAE [stack, 1, 1] where they differ, made once an epoch: a GPU has to be waited for."""
+        return None if min(ks) == max(ks) else torch.tensor(ks, device=self.rows[0].device)[:, None, None]
+
     @torch.no_grad()
-    def step(self, rows: Tensor, ks: list[int]) -> StepGradients:
-        """One step of Adam for the whole stack."""
-        step = self._gradients(rows, ks)
+    def step(self, rows: Tensor, k: int, cuts: Tensor | None) -> StepGradients:
+        """One step of Adam for the whole stack; `k` is the largest of it, see `_cuts`."""
+        step = self._gradients(rows, k, cuts)
         self.adam.step(step.grad)
         return step
 
-    def _gradients(self, rows: Tensor, ks: list[int]) -> StepGradients:
+    def _gradients(self, rows: Tensor, k: int, cuts: Tensor | None) -> StepGradients:
         """Gradients of the stack: whole matrices, or the sparse way for a lone SAE on a CPU."""
-        rule, subtract, k = self.config.rule, self.config.apply_b_dec_to_input, max(ks)
-        if len(ks) > 1:
+        rule, subtract = self.config.rule, self.config.apply_b_dec_to_input
+        if len(rows) > 1:
             # all select the largest k and then cut to their own
-            cuts = None if min(ks) == k else torch.tensor(ks, device=rows.device)[:, None, None]
-            x = torch.stack([own.index_select(0, chosen) for own, chosen in zip(self.rows, rows, strict=True)])
+            x = self._taken(rows)
             return dense(
                 self.weights,
                 self.adam.narrow,
@@ -233,6 +243,10 @@ class _Stack:
             )
         # Adam and the records know stacks only: the leading axis comes back
         return StepGradients(lambda name, some: step.grad(name, some)[None], step.mse[None], step.fired[None])
+
+    def _taken(self, rows: Tensor) -> Tensor:
+        """The rows [stack, n] of each SAE's own data: [stack, n, d_in]."""
+        return self._below.index_select(0, (rows + self._starts).flatten()).view(*rows.shape, -1)
 
     def trained(self, place: int) -> SAE:
         """The SAE at this place of the stack, pruned where its recipe says so."""

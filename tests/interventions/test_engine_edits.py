@@ -162,11 +162,11 @@ def test_a_step_aside_from_memory_changes_nothing(
     whole = run()
     room, sizes, verify = 3, [], SuffixRunner._verify
 
-    def cramped(self: SuffixRunner, rollout: Any, state: Any, rows: torch.Tensor) -> Any:
+    def cramped(self: SuffixRunner, rollout: Any, state: Any, rows: torch.Tensor, *rest: Any) -> Any:
         if len(rows) > room:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.")
         sizes.append(len(rows))
-        return verify(self, rollout, state, rows)
+        return verify(self, rollout, state, rows, *rest)
 
     monkeypatch.setattr(SuffixRunner, "_verify", cramped)
     halved = run()

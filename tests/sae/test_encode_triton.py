@@ -1,6 +1,7 @@
 """The Triton encoder against the reference: compiled where there is a GPU, else through the interpreter."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from codi_int.sae.kernels import encode_topk, reference
 from codi_int.sae.kernels.autograd import encode_topk as triton_encode
-from codi_int.sae.kernels.encode_triton import Tiles
+from codi_int.sae.kernels.encode_triton import Tiles, select, select_wide
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SMALL = Tiles(rows=16, columns=32, inner=16, group=16, chunk=32)
@@ -180,3 +181,41 @@ def test_no_gradient_through_what_relu_cut():
     b.requires_grad_()
     encode_topk(x, W, b, 3, "relu", impl="triton").values.sum().backward()
     assert b.grad.tolist() == [0.0, 1.0, 0.0]
+
+
+APART = replace(SMALL, fused=False)
+"""the product by torch, and a pass of its own for the groups' maxima: what float32 takes on a GPU"""
+
+
+@pytest.mark.parametrize("rule", ["relu", "abs"])
+@pytest.mark.parametrize(("n", "d_in", "d_sae", "k"), [(2, 15, 31, 30), (5, 3, 33, 3), (2, 9, 257, 6)])
+def test_with_the_product_apart(n, d_in, d_sae, k, rule):
+    arguments = inputs(n, d_in, d_sae, whole=True)
+    assert_same(triton_encode(*arguments, k, rule, APART), reference.encode_topk(*arguments, k, rule))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rule"), [(torch.bfloat16, "abs"), (torch.bfloat16, "relu"), (torch.float16, "relu")]
+)
+def test_keys_keep_the_order_of_every_16_bit_number(dtype, rule):
+    """All numbers that 16 bits can be, among them inf, NaN and both zeros, in rows that fit registers and wider."""
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int16)
+    order = torch.randperm(len(bits), generator=torch.Generator().manual_seed(0))
+    pre = bits.view(dtype)[order].view(16, 4096).to(DEVICE)
+    expected = reference.select(reference.keys(pre, rule), 40)
+    assert torch.equal(select_wide(pre, 40, rule).indices, expected)
+    narrow = pre[:, :2048].contiguous()
+    assert torch.equal(select(narrow, 40, rule).indices, reference.select(reference.keys(narrow, rule), 40))
+
+
+def test_the_old_switch_of_tf32_is_not_read(monkeypatch):
+    """Once the newer `fp32_precision` was set, torch raises where somebody reads it."""
+
+    class Sealed:
+        @property
+        def allow_tf32(self):
+            raise RuntimeError("mix of the legacy and new APIs")
+
+    monkeypatch.setattr(torch.backends.cuda, "matmul", Sealed())
+    arguments = inputs(3, 16, 64)
+    assert_same(encode_topk(*arguments, 4, "abs", impl="triton"), reference.encode_topk(*arguments, 4, "abs"))

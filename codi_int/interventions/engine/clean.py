@@ -18,7 +18,7 @@ from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.later import Background, Held, make_background
 from codi_int.interventions.engine.scored import ScoredArms
 from codi_int.interventions.evidence.clusters import read_clusters
-from codi_int.model.hooked import CodiModel
+from codi_int.model.hooked import BATCH_SIZE, CodiModel
 from codi_int.model.memory import bytes_per_slot
 from codi_int.model.rollout import QuestionBatch, Rollout, usual_opening
 from codi_int.model.vocabulary import vocabulary_notes
@@ -26,10 +26,21 @@ from codi_int.progress import Progress, rename_stage
 from codi_int.types import Number, Outcome, Problem, Site
 
 MEMORY_BUDGET = 2 * 1024**3
-"""bytes of keys and values that a clean pass keeps; what does not fit is computed again when it is needed, so that a
-small budget costs time, and 0 keeps nothing"""
+"""bytes of keys and values that a clean pass keeps on a CPU; what does not fit is computed again when it is needed, so
+that a small budget costs time, and 0 keeps nothing"""
+BATCH_SIZE_GPU = 512
+"""problems of a batch of the clean pass on a GPU: each takes thousands of launches, whatever it holds"""
+SHARE_OF_GPU = 1 / 2
+"""of what is free on a GPU, how much of it is the budget where none is given"""
 SHARES = 4
 """one part in so many of the memory budget is for the rows that run, the others are for what is kept"""
+
+
+def usual_budget(device: torch.device) -> int:
+    """The memory budget of an engine that is given none, in bytes."""
+    if device.type != "cuda":
+        return MEMORY_BUDGET
+    return int(SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
 
 
 def rows_within(model: CodiModel, budget: int, most: int) -> int:
@@ -147,7 +158,7 @@ def run_clean(
     _check(problems)
     # before the work: no test could be made of them
     read_clusters(cluster_problems(problems), len(problems))
-    batches = tuple(model.batches(problems))
+    batches = tuple(model.batches(problems, BATCH_SIZE_GPU if model.device.type == "cuda" else BATCH_SIZE))
     rollouts = RolloutCache(model, batches, tuple(sites), budget)
     batch_of, row_of = torch.empty(len(problems), dtype=torch.long), torch.empty(len(problems), dtype=torch.long)
     # in the model's dtype: an arm resumes from these very bits
@@ -160,12 +171,14 @@ def run_clean(
     for index, batch in enumerate(batches):
         rollout, rows = rollouts.at(index), list(batch.rows)
         batch_of[rows], row_of[rows] = index, torch.arange(len(rows))
-        logprobs[rows], margins[rows] = rollout.decoded.total_logprob, rollout.decoded.margins.amin(1)
+        there = torch.tensor(rows, device=model.device)
+        scores = torch.stack([rollout.decoded.total_logprob.float(), rollout.decoded.margins.amin(1).float()])
+        logprobs[there], margins[there] = scores
         for site in sites:
-            found[site][rows] = rollout.captured[site]
-        for row, completion in zip(rows, rollout.completions, strict=True):
-            scores = (float(logprobs[row]), float(margins[row]))
-            outcomes[row] = make_outcome(problems[row], completion.answer, scores, touched=False)
+            found[site][there] = rollout.captured[site]
+        # read in one go: a GPU would be waited for at every number
+        for row, completion, pair in zip(rows, rollout.completions, scores.T.tolist(), strict=True):
+            outcomes[row] = make_outcome(problems[row], completion.answer, tuple(pair), touched=False)
         done += len(rows)
         if progress:
             progress("clean pass", done, len(problems))

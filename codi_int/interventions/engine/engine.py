@@ -17,7 +17,7 @@ from codi_int.interventions.edits.residual import ResidualEdit
 from codi_int.interventions.engine import describe, summary
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores, check_scores
 from codi_int.interventions.engine.baselines import baseline_arms, matched_edits
-from codi_int.interventions.engine.clean import MEMORY_BUDGET, SHARES, CleanPass, CleanPasses, rows_within
+from codi_int.interventions.engine.clean import SHARES, CleanPass, CleanPasses, rows_within, usual_budget
 from codi_int.interventions.engine.comparison import control_sets
 from codi_int.interventions.engine.controls import Controls, as_controls
 from codi_int.interventions.engine.describe import Settings
@@ -28,7 +28,7 @@ from codi_int.interventions.engine.planning import Capture, SiteState, Unedited,
 from codi_int.interventions.engine.side_effects import measure_side_effects
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.engine.subgroups import operation_rows, steps_rows
-from codi_int.interventions.engine.suffix import MAX_ROWS, SuffixRunner, settle_rounding
+from codi_int.interventions.engine.suffix import SuffixRunner, settle_rounding, usual_rows
 from codi_int.interventions.engine.summary import count_work as count_work
 from codi_int.interventions.evidence.compare import beside_controls
 from codi_int.interventions.evidence.equivalence import BOUND, check_bound
@@ -58,8 +58,8 @@ class FeatureInterventionEngine(Shown):
         saes: Mapping[SiteLike, SAE | Any | None],
         splice: str = "add",
         propagate: str = "both",
-        memory_budget: int = MEMORY_BUDGET,
-        max_rows: int = MAX_ROWS,
+        memory_budget: int | None = None,
+        max_rows: int | None = None,
         method: str = "suffix",
         later: str = "free",
     ) -> None:
@@ -72,10 +72,10 @@ class FeatureInterventionEngine(Shown):
                 in place of the residual. Edits of the residual itself know no such difference.
             propagate: by which paths an edit may reach the answer: `both`, `cache` or `recurrence`.
             memory_budget: bytes of keys and values that are held at once, three quarters of it by the clean pass. What
-                does not fit is computed again, so a small budget costs time and no result; 0 keeps nothing of the clean
-                pass.
+                does not fit is computed again, so a small budget costs time and no result; 0 keeps none of the clean
+                pass. Default 2 GiB, on a GPU half of what is free.
             max_rows: how many (edit, problem) rows run together at most; fewer where the budget does not hold them,
-                halved where memory runs out.
+                halved where memory runs out. Default 384, on a GPU 2,048.
             method: `suffix` runs only what comes after the site; `naive` runs the whole model for every edit.
             later: what the later positions of an edited layer do, in the baseline and in the edited arm: `free`; `mean`
                 holds each at its mean over the problems, so that they say nothing; `clean` at its clean values.
@@ -93,9 +93,11 @@ class FeatureInterventionEngine(Shown):
         _one_of("later", later, LATERS)
         if not saes:
             raise ConfigError("The engine has no SAE.", "Give a table of sites and SAEs: {Site(14, 3): sae}.")
-        if max_rows < 1 or memory_budget < 0:
+        budget = usual_budget(model.device) if memory_budget is None else memory_budget
+        max_rows = usual_rows(model.device) if max_rows is None else max_rows
+        if max_rows < 1 or budget < 0:
             raise ConfigError(
-                f"max_rows={max_rows} and memory_budget={memory_budget} leave no room for a single row.",
+                f"max_rows={max_rows} and memory_budget={budget} leave no room for a single row.",
                 "Give max_rows of at least 1 and a memory_budget of at least 0 bytes.",
             )
         if not isinstance(saes, Mapping):
@@ -108,8 +110,7 @@ class FeatureInterventionEngine(Shown):
         self.model, self.sites = model, tuple(table)
         self.splice, self.propagate = cast(Splice, splice), cast(Propagate, propagate)
         self.later = cast(Later, later)
-        self.memory_budget, self.method = memory_budget, method
-        self.max_rows = rows_within(model, memory_budget, max_rows)
+        self.memory_budget, self.method, self.max_rows = budget, method, rows_within(model, budget, max_rows)
         self._passes = CleanPasses()
         self._warned: set[str] = set()
 

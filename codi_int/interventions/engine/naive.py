@@ -12,8 +12,8 @@ from torch import Tensor
 
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
 from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.pairs import changes_of
 from codi_int.interventions.engine.side_effects import compare_thoughts, next_thought
-from codi_int.interventions.engine.suffix import changes_of
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import HookContext, HookFunction, HookPoint
 from codi_int.model.resume import SiteChange

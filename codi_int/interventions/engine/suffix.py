@@ -15,45 +15,38 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.edits.combined import reach_order
 from codi_int.interventions.engine.arms import ArmPlan, ArmScores
-from codi_int.interventions.engine.chunks import Chunk, cut_chunks
+from codi_int.interventions.engine.chunks import MOST_PROBLEMS, MOST_PROBLEMS_GPU, Chunk, cut_chunks
 from codi_int.interventions.engine.clean import CleanPass
+from codi_int.interventions.engine.pairs import Changes, changes_of
 from codi_int.interventions.engine.side_effects import compare_thoughts, next_thought
 from codi_int.model.branch import Branches
 from codi_int.model.chain import ChainState
 from codi_int.model.hooked import CodiModel
 from codi_int.model.hooks import Recorder, SiteRecorder
-from codi_int.model.resume import ResumePoint, SiteChange
+from codi_int.model.resume import ResumePoint
 from codi_int.model.rollout import ANSWER_ROOM, Rollout, RolloutPart, join_rollouts
 from codi_int.model.scoring import MARGIN_TOLERANCE, Verified, decode_rows, verify
 from codi_int.progress import Progress
 from codi_int.types import Number, Site
 
 MAX_ROWS = 384
-"""rows that run together"""
+"""rows that run together on a CPU"""
+MAX_ROWS_GPU = 2048
+"""the same on a GPU: about ten times what makes its products, and not the reading of the weights, take the time"""
 CANONICAL_ROWS = 32
 """rows that run together where a row's result must not depend on what runs beside it"""
+CANONICAL_ROWS_GPU = 256
+"""the same on a GPU, where a chunk of them takes as many launches as one of 32"""
 
 LOGPROB_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 0.01, torch.bfloat16: 0.1}
 """changes of an answer's log-probability up to this, in nats, count as none. Running the same rows in another batch
 moves those of codi-mini by up to 1.1e-5; a signed-rank test over hundreds of such changes finds that significant."""
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What is done at each site, for the pairs of all plans one after the other."""
-
-    # a pair is (plan, one of its rows); pairs are numbered through all plans, and every tensor below is in that order
-    problems: Int[Tensor, " pairs"]
-    """the problem of each pair"""
-    sites: tuple[SiteChange, ...]
-    """one change for each site, the one at which runs begin first; [pairs, d_model]"""
-
-    def of(self, pairs: Int[Tensor, " chosen"]) -> "Changes":
-        """The same for some of the pairs."""
-        chosen = pairs.to(self.sites[0].delta.device)
-        return Changes(self.problems[pairs], tuple(change.of(chosen) for change in self.sites))
+def usual_rows(device: torch.device) -> int:
+    """How many rows run together at most where nobody says otherwise."""
+    return MAX_ROWS_GPU if device.type == "cuda" else MAX_ROWS
 
 
 @dataclass(frozen=True)
@@ -72,6 +65,18 @@ class _Settled:
     """the number that was written"""
     close: Bool[Tensor, " some"]
     """whether some choice was too close to call elsewhere"""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A chunk with everything that the device needs of it."""
+
+    rollout: Rollout
+    """the clean pass of its problems"""
+    branches: Branches
+    """who goes on from it"""
+    pairs: Int[Tensor, " rows"]
+    """the pairs' numbers, where the model is"""
 
 
 class SuffixRunner:
@@ -96,15 +101,21 @@ class SuffixRunner:
         thoughts = None if following is None else torch.zeros(total, 2)
 
         def score(chunk: Chunk) -> None:
-            pairs, (rollout, branches) = chunk.pairs, self._start_of(chunk)
+            pairs, placed = chunk.pairs, self._start_of(chunk)
+            rollout, branches = placed.rollout, placed.branches
             recorder = SiteRecorder([] if following is None else [following])
-            state = self._state(rollout, branches, changes.of(pairs), recorder=recorder)
-            found = self._verify(rollout, state, branches.rows)
-            if thoughts is not None and following is not None:
+            state = self._state(rollout, branches, changes.of(pairs, placed.pairs), recorder=recorder)
+            found = self._verify(rollout, state, branches.rows, branches.listed)
+            columns = [found.logprobs, found.margins, found.changed, found.close]
+            if following is not None:
                 before = rollout.thoughts[branches.rows, following.position]
-                thoughts[pairs] = compare_thoughts(recorder.captured[following], before).cpu()
-            logprobs[pairs], margins[pairs] = found.logprobs.cpu(), found.margins.cpu()
-            changed[pairs], close[pairs] = found.changed.cpu(), found.close.cpu()
+                columns += compare_thoughts(recorder.captured[following], before).unbind(1)
+            # all in one tensor, for a GPU is waited for at each that is fetched; float32 holds them as they are
+            fetched = torch.stack([column.float() for column in columns]).cpu()
+            logprobs[pairs], margins[pairs] = fetched[0], fetched[1]
+            changed[pairs], close[pairs] = fetched[2].bool(), fetched[3].bool()
+            if thoughts is not None:
+                thoughts[pairs] = fetched[4:].T
 
         done = 0
         for count in self._each_chunk(changes.problems, score):
@@ -143,10 +154,11 @@ class SuffixRunner:
         out = {site: torch.empty(shape, dtype=self._model.dtype, device=self._model.device) for site in sites}
 
         def keep(chunk: Chunk) -> None:
-            recorder, (rollout, branches) = SiteRecorder(sites), self._start_of(chunk)
-            self._state(rollout, branches, changes.of(chunk.pairs), until, recorder)
+            recorder, placed = SiteRecorder(sites), self._start_of(chunk)
+            changed = changes.of(chunk.pairs, placed.pairs)
+            self._state(placed.rollout, placed.branches, changed, until, recorder)
             for site, values in out.items():
-                values[chunk.pairs.to(values.device)] = recorder.captured[site]
+                values[placed.pairs] = recorder.captured[site]
 
         for _ in self._each_chunk(changes.problems, keep):
             pass
@@ -187,17 +199,25 @@ class SuffixRunner:
 
     def _cut(self, problems: Int[Tensor, " pairs"], waiting: Int[Tensor, " some"]) -> list[Chunk]:
         of = problems[waiting]
-        return cut_chunks(waiting, self._clean.batch_of[of], self._clean.row_of[of], self._max_rows)
+        most = MOST_PROBLEMS_GPU if self._model.device.type == "cuda" else MOST_PROBLEMS
+        return cut_chunks(waiting, self._clean.batch_of[of], self._clean.row_of[of], self._max_rows, most)
 
-    def _start_of(self, chunk: Chunk) -> tuple[Rollout, Branches]:
+    def _start_of(self, chunk: Chunk) -> _Placed:
         """The clean pass of a chunk's problems, and who goes on from it."""
-        here = self._model.device
-        parts = [RolloutPart(self._clean.rollouts.at(part.batch), part.rows.to(here)) for part in chunk.parts]
+        sizes = [len(chunk.pairs), *(len(part.rows) for part in chunk.parts)]
+        # all numbers are carried to the device together: it is waited for at each tensor that is
+        numbers = torch.cat([chunk.pairs, *(part.rows for part in chunk.parts)]).to(self._model.device)
+        pairs, *rows = numbers.split(sizes)
+        parts = [
+            RolloutPart(self._clean.rollouts.at(part.batch), there, tuple(part.rows.tolist()))
+            for part, there in zip(chunk.parts, rows, strict=True)
+        ]
         if len(parts) == 1:
             # keys and values are read where they lie
-            return parts[0].rollout, Branches(parts[0].rows, chunk.each)
+            return _Placed(parts[0].rollout, Branches(parts[0].rows, chunk.each, parts[0].known), pairs)
         joined = join_rollouts(parts, self._resume_point.site.position, self._sites)
-        return joined, Branches(torch.arange(len(joined.problem_ids), device=here), chunk.each)
+        everyone = torch.arange(len(joined.problem_ids), device=self._model.device)
+        return _Placed(joined, Branches(everyone, chunk.each, tuple(range(len(everyone)))), pairs)
 
     @property
     def _sites(self) -> tuple[Site, ...]:
@@ -215,10 +235,12 @@ class SuffixRunner:
         """The state after the last thought, or when the site `until` has been reached, with all changes made."""
         return self._resume_point.run_on(self._model, rollout, rows, changes.sites, until=until, recorder=recorder)
 
-    def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor) -> Verified:
+    def _verify(self, rollout: Rollout, state: ChainState, rows: Tensor, listed: Sequence[int]) -> Verified:
+        """How rows stand to the clean answers; `listed` are the same rows, on the host, each at least once."""
         # Teacher forcing: the state predicts token 0 and each token fed predicts the next, so longest - 1 tokens give
         # longest predictions. Answers of a batch are filled up to the longest of all; these rows need not go so far.
-        longest = int(rollout.decoded.counts[rows].max())
+        counted = rollout.decoded.counted
+        longest = max(counted[row] for row in listed)
         logits = self._model.teacher_force(state, rollout.decoded.ids[rows, : longest - 1])
         return verify(logits, rollout.decoded, rows, self._tolerance)
 
@@ -227,7 +249,8 @@ class SuffixRunner:
         problems = changes.problems[pairs]
         # by batch, so that each rollout is asked for once where the budget does not keep them
         pairs = pairs[self._clean.batch_of[problems].argsort(stable=True)]
-        size = min(CANONICAL_ROWS, self._max_rows)
+        canonical = CANONICAL_ROWS_GPU if self._model.device.type == "cuda" else CANONICAL_ROWS
+        size = min(canonical, self._max_rows)
         while len(pairs):
             some = pairs[:size]
             found: list[_Settled] = []
@@ -244,7 +267,7 @@ class SuffixRunner:
         rollout = self._joined(changes.problems[filled])
         rows = torch.arange(size, device=self._model.device)
         state = self._state(rollout, rows, changes.of(filled))
-        found = self._verify(rollout, state, rows)
+        found = self._verify(rollout, state, rows, range(size))
         # a pair of choices may round either way here as well, but always the same way
         found = Verified(*(getattr(found, field.name)[:n] for field in fields(Verified)))
         answers = [self._clean.outcomes[i].answer for i in changes.problems[pairs].tolist()]
@@ -269,8 +292,9 @@ class SuffixRunner:
         width = max(batch.ids.shape[1] for batch in self._clean.batches)
         indices, parts = self._clean.batch_of[problems], []
         for index in indices.unique_consecutive().tolist():
-            rows = self._clean.row_of[problems[indices == index]].to(self._model.device)
-            parts.append(RolloutPart(self._clean.rollouts.at(index), rows))
+            rows = self._clean.row_of[problems[indices == index]]
+            there = rows.to(self._model.device)
+            parts.append(RolloutPart(self._clean.rollouts.at(index), there, tuple(rows.tolist())))
         # room for the positions behind, <eot> (and an eos), and an ordinary answer
         position = self._resume_point.site.position
         room = self._model.n_thoughts - position + 2 + ANSWER_ROOM
@@ -302,37 +326,6 @@ def _halve(rows: int, device: torch.device) -> int:
         )
     # rounded up, so that every halving ends at 1
     return (rows + 1) // 2
-
-
-def changes_of(plans: Sequence[ArmPlan]) -> Changes:
-    """The changes of plans that begin at one site; 0 at the later sites that only other plans have."""
-    # A run resumes at one site, so all plans have to begin there; where they go on may differ.
-    first = plans[0].site
-    later = {change.site for plan in plans for change in plan.changes} - {first}
-    sites = (first, *sorted(later, key=reach_order))
-    changes = [_join_changes([_change_at(plan, site) for plan in plans]) for site in sites]
-    # At the first site a value is not put but added, like everything else: the clean activation arrives there bit for
-    # bit, so the sum is off by one rounding at most. Later sites are reached by arithmetic that rounds as it likes.
-    changes[0] = replace(changes[0], value=None)
-    return Changes(torch.cat([plan.rows for plan in plans]), tuple(changes))
-
-
-def _change_at(plan: ArmPlan, site: Site) -> SiteChange:
-    """What a plan does at a site; adds 0 where it does nothing."""
-    for change in plan.changes:
-        if change.site == site:
-            return change
-    return SiteChange(site, torch.zeros_like(plan.delta))
-
-
-def _join_changes(changes: Sequence[SiteChange]) -> SiteChange:
-    """The changes of all plans at one site, one after the other."""
-    site, delta = changes[0].site, torch.cat([change.delta for change in changes])  # [pairs, d_model]
-    if all(change.value is None for change in changes):
-        return SiteChange(site, delta)
-    # NaN: no value in this row, so that its delta is added
-    values = [torch.full_like(c.delta, torch.nan) if c.value is None else c.value for c in changes]
-    return SiteChange(site, delta, torch.cat(values))
 
 
 def settle_rounding(plan: ArmPlan, scores: ArmScores, clean: CleanPass, dtype: torch.dtype) -> ArmScores:

@@ -20,7 +20,7 @@ from codi_int.interventions.evidence.families import adjust
 from codi_int.interventions.evidence.family import Flips
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, arm_change, measure_changes, n_correct
 from codi_int.interventions.screens.confirmed import Selection
-from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.groups import group_by_rows, rows_per_group, run_groups
 from codi_int.interventions.screens.judging import Measured, judge
 from codi_int.interventions.screens.matched_sets import FeatureSet, is_near, match_sets, median_removed, removed_by
 from codi_int.interventions.screens.names import take_names
@@ -237,7 +237,7 @@ class _CurveWorker:
         wanted = list(dict.fromkeys(sets))
         planned = ((features, self._engine.plan(self._context, Ablate(features))) for features in wanted)
         self.counts = run_groups(
-            group_by_rows(planned, lambda item: len(item[1].rows)),
+            group_by_rows(planned, lambda item: len(item[1].rows), rows_per_group(self._engine.model.device)),
             score=lambda group: self._score(dict(group)),
             advance=count_up(self._progress, "curve", len(wanted)),
         )

@@ -3,13 +3,22 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+import torch
+
 from codi_int.interventions.screens.changes import NO_WORK, add_counts
 from codi_int.types import RunCounts
 
 ROWS_PER_GROUP = 12_288
 """(arm, problem) rows that are scored before their arms count as finished: enough that a problem has several rows to
 share its prefix (eight with 1,495 problems), few enough to keep what is done in between"""
+ROWS_PER_GROUP_GPU = 65_536
+"""the same on a GPU, whose chunks are larger and whose groups take seconds"""
 T = TypeVar("T")
+
+
+def rows_per_group(device: torch.device) -> int:
+    """How many rows a group has at least, on a device."""
+    return ROWS_PER_GROUP_GPU if device.type == "cuda" else ROWS_PER_GROUP
 
 
 def group_by_rows(items: Iterable[T], n_rows: Callable[[T], int], limit: int | None = None) -> Iterator[list[T]]:

@@ -16,7 +16,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine, coun
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow, departure_of, judge_pairs, pair_row
 from codi_int.interventions.screens.changes import ArmChange, arm_change, n_correct
-from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.groups import group_by_rows, rows_per_group, run_groups
 from codi_int.interventions.screens.judging import Again, measure_arms
 from codi_int.interventions.screens.names import take_names
 from codi_int.interventions.screens.screen import Screen, ScreenRow, assemble, judge_rows, place_rows, run_again
@@ -145,7 +145,11 @@ class _PairWorker:
         """All pairs; a group whose pairs are all finished is left out."""
         return run_groups(
             # a group needs nothing of another one: it plans the single features of its pairs itself
-            group_by_rows(wanted, lambda pair: sum(len(plan.rows) for plan in self._plans([pair]).values())),
+            group_by_rows(
+                wanted,
+                lambda pair: sum(len(plan.rows) for plan in self._plans([pair]).values()),
+                rows_per_group(self._engine.model.device),
+            ),
             score=self._score,
             is_finished=self._finished,
             keep=None if keep is None else lambda: keep(list(self.rows.values()), list(self.pairs.values())),

@@ -16,7 +16,7 @@ from codi_int.interventions.engine.environment import describe_environment
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.changes import ArmChange, add_counts, arm_change, n_correct
 from codi_int.interventions.screens.confirmed import Selection
-from codi_int.interventions.screens.groups import group_by_rows
+from codi_int.interventions.screens.groups import group_by_rows, rows_per_group
 from codi_int.interventions.screens.inherited import Settings, check_family, family_notes
 from codi_int.interventions.screens.judging import Again, Measured, judge
 from codi_int.interventions.screens.names import Names, take_names
@@ -224,7 +224,7 @@ def run_again(
         here = [feature for where, feature in keys if where == site]
         clean = context.clean
         planned = ((feature, engine.plan(context, make_edit(feature))) for feature in here)
-        for group in group_by_rows(planned, lambda item: len(item[1].rows)):
+        for group in group_by_rows(planned, lambda item: len(item[1].rows), rows_per_group(engine.model.device)):
             for (feature, plan), found in zip(group, engine.score(context, [p for _, p in group]), strict=True):
                 changes[site, feature] = arm_change(clean, plan, found, engine.baseline(context))
             advance(len(group))

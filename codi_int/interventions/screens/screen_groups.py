@@ -9,7 +9,7 @@ from codi_int.interventions.engine.engine import FeatureInterventionEngine, coun
 from codi_int.interventions.engine.site_context import SiteContext
 from codi_int.interventions.screens.additivity import PairRow
 from codi_int.interventions.screens.changes import NO_WORK, ArmChange, add_counts, arm_change
-from codi_int.interventions.screens.groups import group_by_rows, run_groups
+from codi_int.interventions.screens.groups import group_by_rows, rows_per_group, run_groups
 from codi_int.interventions.screens.judging import Measured, measure_arms
 from codi_int.interventions.screens.screen_records import ScreenRow
 from codi_int.interventions.screens.sides import SelectionPlan, Sides, take_sides
@@ -117,7 +117,7 @@ class ScreenWorker:
 
     def _groups(self, context: SiteContext, wanted: Sequence[int]) -> Iterator[list[tuple[int, ArmPlan]]]:
         planned = ((feature, self._engine.plan(context, self._make_edit(feature))) for feature in wanted)
-        return group_by_rows(planned, lambda item: len(item[1].rows))
+        return group_by_rows(planned, lambda item: len(item[1].rows), rows_per_group(self._engine.model.device))
 
     def _is_finished(self, site: Site, features: Sequence[int]) -> bool:
         # A group counts as finished only as a whole, for its rows shared batches.

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi_int.errors import ConfigError
-from codi_int.interventions.engine.clean import MEMORY_BUDGET
 from codi_int.interventions.screens.additivity import Interaction
 from codi_int.interventions.screens.confirmed import (
     CONFIRMATION_COLUMNS,
@@ -42,8 +41,8 @@ class MapPlan:
     """replace several positions together, at the same layer"""
     direction: str = "onwards"
     """which ones: `onwards` from the cell's own position to the last, or `upto` it from thought 1 on"""
-    memory_budget: int = MEMORY_BUDGET
-    """bytes of keys and values that are held at once; changes no result"""
+    memory_budget: int | None = None
+    """bytes of keys and values that are held at once, None for the engine's default; changes no result"""
     later: str = "free"
     """what other positions of a cell's layer do, in the cell's arm and in the one that it is measured against: `free`;
     `mean` (or zero): later ones replaced as well; `clean`: later ones held at their clean values; `only`: all others

@@ -1,6 +1,7 @@
 """The TopK encoder in Triton: a GEMM that also notes column-group maxima, then exact selection by threshold.
 
-1. `_gemm_kernel` writes the pre-activations and, for every group of neighbouring columns, the largest key.
+1. `_gemm_kernel` writes the pre-activations and, for every group of neighbouring columns, the largest key. In float32
+   torch multiplies, and `_maxima_kernel` notes the maxima.
 2. `_groups_kernel` finds, for each row, the k-th largest group maximum `tau` and lists the groups that reach it.
    At least k entries of the row are >= tau, so every kept entry lies in a listed group (Dr. Top-k, SC'21).
 3. `_listed_kernel` reads only those groups: bisection for the k-th largest key, then the entries above it and
@@ -20,7 +21,15 @@ from torch import Tensor
 
 from codi_int.sae.kernels import reference
 from codi_int.sae.kernels.reference import EncodedTopK
-from codi_int.sae.kernels.select_triton import NOTHING, _groups_kernel, _listed_kernel, _narrow_kernel, _ordered_key
+from codi_int.sae.kernels.select_triton import (
+    NOTHING,
+    SHIFTS,
+    _groups_kernel,
+    _listed_kernel,
+    _maxima_kernel,
+    _narrow_kernel,
+    _ordered_key,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,9 @@ class Tiles:
     """columns that share one maximum"""
     chunk: int
     """entries that selection holds at once, a multiple of `group`; a row of no more skips the groups"""
+    fused: bool = True
+    """whether the product is Triton's and notes the groups' maxima as it goes; else it is torch's, and the maxima
+    have a pass of their own"""
 
 
 # The interpreter runs every program in Python and numpy, so its tiles are small: tests of a few hundred features
@@ -44,7 +56,9 @@ class Tiles:
 # HALF can hold more columns and more of d_in at a time.
 INTERPRETED = Tiles(rows=16, columns=64, inner=32, group=32, chunk=256)
 HALF = Tiles(rows=128, columns=256, inner=64, group=32, chunk=2048)
-SINGLE = Tiles(rows=128, columns=128, inner=32, group=32, chunk=2048)
+# Triton multiplies float32 without tensor cores, one multiplication after the other; cuBLAS does it better, and as
+# torch's own settings of precision say.
+SINGLE = Tiles(rows=128, columns=128, inner=32, group=32, chunk=2048, fused=False)
 
 
 @triton.jit
@@ -64,9 +78,9 @@ def _gemm_kernel(
     w_row,
     w_column,
     BY_MAGNITUDE: tl.constexpr,
+    SHIFT: tl.constexpr,
     WITH_MAXIMA: tl.constexpr,
     UPCAST: tl.constexpr,
-    PRECISION: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     INNER: tl.constexpr,
@@ -94,7 +108,7 @@ def _gemm_kernel(
         )
         if UPCAST:
             x, w = x.to(tl.float32), w.to(tl.float32)
-        acc = tl.dot(x, w, acc, input_precision=PRECISION)
+        acc = tl.dot(x, w, acc, input_precision="ieee")
     bias = tl.load(b_ptr + column, mask=column < d_sae, other=0.0).to(tl.float32)
     # Rounded once, here. The maxima below are those of the rounded values, because these are what the selection reads
     # back: a maximum of the unrounded ones could lie on the other side of tau than the entry it stands for.
@@ -106,7 +120,7 @@ def _gemm_kernel(
     )
     if WITH_MAXIMA:
         # columns past d_sae hold 0 there, or NaN in a row with NaN or inf; as NOTHING they never win a group
-        key = tl.where(column[None, :] < d_sae, _ordered_key(pre, BY_MAGNITUDE), NOTHING)
+        key = tl.where(column[None, :] < d_sae, _ordered_key(pre, BY_MAGNITUDE, SHIFT), NOTHING >> SHIFT)
         # COLUMNS is a multiple of GROUP, so no group lies in two tiles and each maximum has one writer: no atomics
         maxima = tl.max(tl.reshape(key, (ROWS, COLUMNS // GROUP, GROUP)), axis=2)
         group = tl.program_id(1) * (COLUMNS // GROUP) + tl.arange(0, COLUMNS // GROUP)
@@ -140,9 +154,19 @@ def select(pre: Tensor, k: int, rule: str) -> EncodedTopK:
         d_sae=d_sae,
         k=k,
         BY_MAGNITUDE=rule == "abs",
+        SHIFT=SHIFTS[pre.dtype],
         BLOCK=block,
     )
     return _ranked(kept, indices, rule)
+
+
+def select_wide(pre: Tensor, k: int, rule: str, tiles: Tiles | None = None) -> EncodedTopK:
+    """The k kept entries of each row of `pre`, whatever its width; largest key first."""
+    tiles = tiles or (INTERPRETED if not pre.is_cuda else SINGLE)
+    n_groups = triton.cdiv(pre.shape[1], tiles.group)
+    maxima = torch.empty(len(pre), n_groups, dtype=torch.int32, device=pre.device)
+    _note_maxima(pre, maxima, rule, tiles)
+    return _select_listed(pre, maxima, k, rule, tiles)
 
 
 def _select_listed(pre: Tensor, maxima: Tensor, k: int, rule: str, tiles: Tiles) -> EncodedTopK:
@@ -161,6 +185,7 @@ def _select_listed(pre: Tensor, maxima: Tensor, k: int, rule: str, tiles: Tiles)
         greatest_ptr=greatest,
         n_groups=n_groups,
         k=k,
+        SHIFT=SHIFTS[pre.dtype],
         BLOCK=block,
     )
     _listed_kernel[(n,)](
@@ -175,6 +200,7 @@ def _select_listed(pre: Tensor, maxima: Tensor, k: int, rule: str, tiles: Tiles)
         n_groups=n_groups,
         k=k,
         BY_MAGNITUDE=rule == "abs",
+        SHIFT=SHIFTS[pre.dtype],
         GROUP=tiles.group,
         CHUNK=tiles.chunk,
     )
@@ -194,8 +220,13 @@ def _preactivations(
     """Pre-activations [n, d_sae] and the keys' maxima [n, n_groups]; the latter unfilled unless asked for."""
     (n, d_in), d_sae = x.shape, W_enc.shape[1]
     n_groups = triton.cdiv(d_sae, tiles.group)
-    pre = x.new_empty(n, d_sae)
     maxima = torch.empty(n if with_maxima else 0, n_groups, dtype=torch.int32, device=x.device)
+    if not tiles.fused:
+        pre = torch.addmm(b_enc, x, W_enc)
+        if with_maxima:
+            _note_maxima(pre, maxima, rule, tiles)
+        return pre, maxima
+    pre = x.new_empty(n, d_sae)
     # one program a tile; rows come first, because axis 0 runs fastest and neighbours then share a stripe of W_enc
     grid = (triton.cdiv(n, tiles.rows), triton.cdiv(d_sae, tiles.columns))
     launch: dict[str, Any] = {"num_warps": 8, "num_stages": 3} if x.is_cuda else {}
@@ -215,9 +246,9 @@ def _preactivations(
         w_row=W_enc.stride(0),
         w_column=W_enc.stride(1),
         BY_MAGNITUDE=rule == "abs",
+        SHIFT=SHIFTS[x.dtype],
         WITH_MAXIMA=with_maxima,
         UPCAST=not x.is_cuda,  # the interpreter multiplies the bit patterns of bfloat16
-        PRECISION="tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
         ROWS=tiles.rows,
         COLUMNS=tiles.columns,
         INNER=tiles.inner,
@@ -225,3 +256,18 @@ def _preactivations(
         **launch,
     )
     return pre, maxima
+
+
+def _note_maxima(pre: Tensor, maxima: Tensor, rule: str, tiles: Tiles) -> None:
+    """Fill the maxima of groups from pre-activations."""
+    n, d_sae = pre.shape
+    _maxima_kernel[(n, triton.cdiv(d_sae, tiles.chunk))](
+        pre_ptr=pre,
+        maxima_ptr=maxima,
+        d_sae=d_sae,
+        n_groups=maxima.shape[1],
+        BY_MAGNITUDE=rule == "abs",
+        SHIFT=SHIFTS[pre.dtype],
+        GROUP=tiles.group,
+        CHUNK=tiles.chunk,
+    )

@@ -1,25 +1,16 @@
-"""The TopK encoder, a training step and the published sweep on a GPU, beside what else does the same.
+"""The TopK encoder, a training step and the published sweep on a GPU, beside what else does the same; see `gpu.py`.
 
-    python benchmarks/sae_kernels_gpu.py                  # all three parts; without a GPU every row is "not measured"
-    python benchmarks/sae_kernels_gpu.py --small          # a smoke run on toy sizes, on any device
-
-Peers of the encoder, on the same tensors: `torch.topk(x @ W + b)`, the same under torch.compile, and sparsify's
-(relu, then topk; written out, it is three torch calls). Of the training step: the same step by autograd through
-plain torch, sparsify's SparseCoder (installed as benchmarks/README.md says, or "not installed") and SAELens' training
-forward pass, all with products in bfloat16 and fused Adam. Times are medians of CUDA events (of the wall clock
-elsewhere); every encoder's sets are compared with those of float64 outside a tie band. The sweep is set against the
-traffic that Adam cannot avoid, at the measured copy bandwidth. The floors of an H200 are printed in any case.
+Beside the encoder, on the same tensors: `torch.topk(x @ W + b)`, the same under torch.compile, and sparsify's (relu,
+then topk). Beside the training step: the same step by autograd through plain torch, and one as sparsify makes it (ReLU
+and topk, decoding as an embedding bag), as it is and under torch.compile; all with products in bfloat16 and fused Adam.
+Times are medians of CUDA events (of the wall clock elsewhere); every encoder's sets are compared with those of float64
+outside a tie band. The sweep is set against the traffic that Adam cannot avoid, at the measured copy bandwidth.
 """
 
-import argparse
-import importlib.util
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +18,6 @@ from torch import Tensor, nn
 from codi_int.sae import SAETrainingConfig, decode_topk, encode_topk
 from codi_int.sae.many import SAEJob, train_many
 
-RESULTS = Path(__file__).parent / "results"
 ADAM_BYTES = 32
 """memory traffic of one weight in one step: gradient written; weight, gradient, two moments read; all but it written"""
 H200 = {"products": 790e12, "bandwidth": 4.3e12}
@@ -75,6 +65,12 @@ def median_ms(call: Callable[[], object], repeats: int, device: str) -> float:
         if turn >= 2:
             times.append(spent)
     return statistics.median(times)
+
+
+def wait_for(device: str) -> None:
+    """Until everything is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def plain_encoder(x: Tensor, W: Tensor, b: Tensor, k: int) -> Tensor:
@@ -146,61 +142,32 @@ def our_step(k: int, impl: str) -> Callable[[Tensor, list[Tensor]], Tensor]:
     return run
 
 
-def sae_lens_step(k: int, d_sae: int, x: Tensor) -> Callable[[], None]:
-    """SAELens' training forward pass with fused Adam."""
-    from sae_lens.registry import get_sae_training_class
-    from sae_lens.saes.sae import TrainStepInput
+def sparsify_like(k: int) -> Callable[[Tensor, list[Tensor]], Tensor]:
+    """As sparsify does it: linear, ReLU, unsorted topk; the decoder is an embedding bag."""
 
-    module, config = get_sae_training_class("topk")
-    sae = module(config(d_in=x.shape[1], d_sae=d_sae, k=k, device=str(x.device), rescale_acts_by_decoder_norm=False))
-    adam = torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True)
-    rows = x.float()
+    def run(x: Tensor, weights: list[Tensor]) -> Tensor:
+        W_enc, b_enc, W_dec, b_dec = (weight.to(x.dtype) for weight in weights)
+        best = torch.addmm(b_enc, x, W_enc).relu().topk(k, dim=1, sorted=False)
+        return nn.functional.embedding_bag(best.indices, W_dec, per_sample_weights=best.values, mode="sum") + b_dec
 
-    def step() -> None:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            loss = sae.training_forward_pass(TrainStepInput(rows, {}, None, 0, False)).loss
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
-
-    return step
-
-
-def sparsify_step(k: int, d_sae: int, x: Tensor) -> Callable[[], None]:
-    """sparsify's SparseCoder, its own loss without the auxiliary one, with fused Adam."""
-    from sparsify.config import SparseCoderConfig
-    from sparsify.sparse_coder import SparseCoder
-
-    sae = SparseCoder(x.shape[1], SparseCoderConfig(num_latents=d_sae, k=k), x.device)
-    adam = torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True)
-    rows = x.float()
-
-    def step() -> None:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            loss = sae(rows).fvu
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
-
-    return step
+    return run
 
 
 def steps(n: int, d_in: int, shapes: list[tuple[int, int]], device: str, repeats: int) -> list[Row]:
-    """A whole training step: forward, backward, Adam."""
-    x = torch.randn(n, d_in, device=device, dtype=torch.bfloat16)
+    """Every training step on every shape."""
+    x = torch.randn(n, d_in, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
     rows = []
     for d_sae, k in shapes:
-        made: dict[str, Callable[[], Callable[[], None]]] = {
-            "codi-int": lambda k=k, d=d_sae: train_step(our_step(k, "triton"), x, d),  # type: ignore[misc]
-            "plain torch": lambda k=k, d=d_sae: train_step(our_step(k, "eager"), x, d),  # type: ignore[misc]
-            "sparsify": lambda k=k, d=d_sae: sparsify_step(k, d, x),  # type: ignore[misc]
-            "sae-lens": lambda k=k, d=d_sae: sae_lens_step(k, d, x),  # type: ignore[misc]
+        made = {
+            "codi-int": our_step(k, "triton"),
+            "plain torch": our_step(k, "eager"),
+            "sparsify-like": sparsify_like(k),
         }
-        for name, make in made.items():
-            if name == "sparsify" and importlib.util.find_spec("sparsify") is None:
-                rows.append(report(Row("step", "sparsify (not installed)", d_sae, k, None)))
-                continue
-            rows.append(report(Row("step", name, d_sae, k, median_ms(make(), repeats, device))))
+        if device == "cuda":
+            made["torch.compile"] = torch.compile(sparsify_like(k))
+        for name, encode_decode in made.items():
+            spent = median_ms(train_step(encode_decode, x, d_sae), repeats, device)
+            rows.append(report(Row("step", name, d_sae, k, spent)))
     return rows
 
 
@@ -239,7 +206,8 @@ def sweep(n: int, d_in: int, d_saes: tuple[int, ...], sites: int, device: str, e
     for products in ("float32", "bfloat16"):
         began = time.perf_counter()
         grid = [replace(recipe, products=products) for recipe in recipes]
-        train_many([SAEJob(x, recipe) for x in data for recipe in grid], memory_gib=60.0)
+        train_many([SAEJob(x, recipe) for x in data for recipe in grid])  # drawing the initial weights included
+        wait_for(device)
         spent = (time.perf_counter() - began) * 1e3
         name = f"codi-int, {products}, {sites * len(recipes)} SAEs"
         rows.append(report(Row("sweep", name, 0, 0, spent, share_of_floor=floor / spent)))
@@ -259,40 +227,16 @@ def unmeasured() -> list[Row]:
     """All rows of a run with a GPU, empty."""
     names = ("codi-int", "torch.topk", "sparsify", "torch.compile")
     rows = [report(Row("encode", name, d, k, None)) for d, k in SHAPES for name in names]
-    names = ("codi-int", "plain torch", "sparsify", "sae-lens")
+    names = ("codi-int", "plain torch", "sparsify-like", "torch.compile")
     rows += [report(Row("step", name, 65536, k, None)) for k in (32, 100) for name in names]
     return rows + [report(Row("sweep", f"codi-int, {kind}", 0, 0, None)) for kind in ("float32", "bfloat16")]
 
 
-def main() -> None:
-    """Run what this machine can run and write the rows beside this file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="toy sizes, on any device")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--sites", type=int, default=96, help="layers x positions of the sweep")
-    parser.add_argument("--peers-from", help="folder that holds sparsify, where it is not installed")
-    arguments = parser.parse_args()
-    if arguments.peers_from:
-        sys.path.append(arguments.peers_from)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if arguments.small:
-        rows = encoders(4, 32, [(300, 4)], device, 1) + steps(4, 32, [(300, 4)], device, 1)
-        rows += sweep(256, 16, d_saes=(32,), sites=2, device=device, epochs=1)
-    elif device == "cuda":
-        rows = encoders(BATCH, D_IN, SHAPES, device, arguments.repeats)
-        rows += steps(BATCH, D_IN, [(65536, 32), (65536, 100)], device, arguments.repeats)
-        rows += sweep(SWEEP_ROWS, D_IN, d_saes=SWEEP_D_SAE, sites=arguments.sites, device=device, epochs=25)
-    else:
-        rows = unmeasured()
-    least = floors(arguments.sites)
-    for name, spent in least.items():
-        print(f"floor of an H200: {name:32} {spent:10.2f} ms")
-    RESULTS.mkdir(exist_ok=True)
-    name = torch.cuda.get_device_name() if device == "cuda" else "no GPU"
-    out = {"device": name, "torch": torch.__version__, "floors_h200_ms": least, "rows": [asdict(row) for row in rows]}
-    if not arguments.small:
-        (RESULTS / "sae_kernels_gpu.json").write_text(json.dumps(out, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def measure(device: str, quick: bool, repeats: int, sites: int) -> list[Row]:
+    """All three parts, with `quick` on toy sizes."""
+    if quick:
+        rows = encoders(4, 32, [(300, 4)], device, 1) + steps(4, 32, [(40, 4)], device, 1)
+        return rows + sweep(256, 16, d_saes=(32,), sites=2, device=device, epochs=1)
+    rows = encoders(BATCH, D_IN, SHAPES, device, repeats)
+    rows += steps(BATCH, D_IN, [(65536, 32), (65536, 100)], device, repeats)
+    return rows + sweep(SWEEP_ROWS, D_IN, d_saes=SWEEP_D_SAE, sites=sites, device=device, epochs=25)
