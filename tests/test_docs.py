@@ -134,12 +134,12 @@ def test_what_the_map_names_is_there(links: str, names: str) -> None:
     assert [name for name in wanted if not re.search(defined.format(name), text, re.MULTILINE)] == []
 
 
-def run_guide(name: str, **names: object) -> dict[str, object]:
-    """What the Python of a page leaves, its blocks run one after the other; `names`: those that it takes for granted."""
+def run_guide(name: str, limit: int = 400, **names: object) -> dict[str, object]:
+    """What the Python of a page leaves, its blocks run in turn; `names`: those that it takes for granted."""
     page = ROOT / "docs" / "guides" / name
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
     # fewer problems than a reader would take
-    exec(compile(code.replace("limit=400", "limit=60"), page.name, "exec"), names)
+    exec(compile(code.replace("limit=400", f"limit={limit}"), page.name, "exec"), names)
     return names
 
 
@@ -162,7 +162,7 @@ def test_the_problems_that_the_guide_shows_are_read(tmp_path: Path) -> None:
 
 
 def test_the_python_of_the_guide_to_patches_runs() -> None:
-    left = run_guide("patching.md")
+    left = run_guide("patching.md", limit=60)
     assert left["result"].prediction.n_tested > 0  # type: ignore[attr-defined]
 
 
