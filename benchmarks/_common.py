@@ -188,7 +188,7 @@ def blocks_of(page: Path) -> dict[str, str]:
 
 
 def recorded_blocks() -> dict[str, str]:
-    """`docs/results/x.md#marker` -> digest."""
+    """Path of a page, `#` and marker -> digest."""
     lines = BLOCKS.read_text(encoding="utf-8").splitlines() if BLOCKS.is_file() else []
     return {name: digest for digest, name in (line.split("  ") for line in lines)}
 
