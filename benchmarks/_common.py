@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -172,6 +173,37 @@ def fill_page(page: Path, marker: str, text: str, code: bool = True) -> None:
     if not places:
         raise ValueError(f"{page} has no markers {marker}: begin and end")
     page.write_text(filled)
+    if page.is_relative_to(ROOT):  # a test may fill a page of its own
+        record_blocks(page, marker)
+
+
+BLOCKS = DOCS_RESULTS / "blocks.txt"
+"""a digest of every block that a script has written: a number that was changed by hand fails tests/test_pages.py"""
+
+
+def blocks_of(page: Path) -> dict[str, str]:
+    """Marker -> what stands between its two marks, of every block of a page."""
+    found = re.findall(r"<!-- ([\w.-]+): begin -->\n(.*?)<!-- \1: end -->", page.read_text("utf-8"), re.DOTALL)
+    return dict(found)
+
+
+def recorded_blocks() -> dict[str, str]:
+    """Path of a page, `#` and marker -> digest."""
+    lines = BLOCKS.read_text(encoding="utf-8").splitlines() if BLOCKS.is_file() else []
+    return {name: digest for digest, name in (line.split("  ") for line in lines)}
+
+
+def digest_of_block(text: str) -> str:
+    """Of what stands between two marks."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def record_blocks(page: Path, *markers: str) -> None:
+    """Keep the digests of some blocks of a page (of all, where none is named) as what a script has written."""
+    found, known = blocks_of(page), recorded_blocks()
+    for marker in markers or found:
+        known[f"{page.relative_to(ROOT).as_posix()}#{marker}"] = digest_of_block(found[marker])
+    BLOCKS.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(known.items())), encoding="utf-8")
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -34,7 +34,7 @@ COMMANDS = (
 """as the docs give them; `report` is of the ablation's run"""
 QUICK = {
     "patch": ("--limit", "60", "--underpowered", "--controls", "1"),
-    "probe": ("--limit", "60", "--controls", "1"),
+    "probe": ("--limit", "300", "--controls", "1"),
     "sae": ("--limit", "260", "--epochs", "1"),
 }
 """what makes a command short; others take a few problems"""

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import torch
 
 import codi_int
 from codi_int.cli.main import all_commands
@@ -133,12 +134,12 @@ def test_what_the_map_names_is_there(links: str, names: str) -> None:
     assert [name for name in wanted if not re.search(defined.format(name), text, re.MULTILINE)] == []
 
 
-def run_guide(name: str) -> dict[str, object]:
-    """What the Python of a guide leaves, its blocks run one after the other."""
+def run_guide(name: str, limit: int = 400, **names: object) -> dict[str, object]:
+    """What the Python of a page leaves, its blocks run in turn; `names`: those that it takes for granted."""
     page = ROOT / "docs" / "guides" / name
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
-    names: dict[str, object] = {}
-    exec(compile(code, page.name, "exec"), names)
+    # fewer problems than a reader would take
+    exec(compile(code.replace("limit=400", f"limit={limit}"), page.name, "exec"), names)
     return names
 
 
@@ -158,3 +159,28 @@ def test_the_problems_that_the_guide_shows_are_read(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text(lines[1])
     problems = codi_int.load_problems(str(tmp_path / "mine.jsonl"))
     assert [(p.id, p.answer, len(p.steps)) for p in problems] == [("mine-1", 12, 1), ("third", 12, 0)]
+
+
+def test_the_python_of_the_guide_to_patches_runs() -> None:
+    left = run_guide("patching.md", limit=60)
+    assert left["result"].prediction.n_tested > 0  # type: ignore[attr-defined]
+
+
+def test_the_python_of_the_page_on_kernels_runs() -> None:
+    x, weights = torch.randn(3, 8), torch.randn(8, 128)
+    left = run_guide("../explanation/kernels.md", x=x, W_enc=weights, b_enc=torch.zeros(128))
+    assert left["kept"].values.shape == (3, 100)  # type: ignore[attr-defined]
+
+
+def test_the_python_of_the_guide_to_sharing_sends_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = pytest.importorskip("neuronpedia.requests.feature_request").FeatureRequest
+    sent: list[object] = []
+    monkeypatch.setattr(client, "__init__", lambda self: None)
+    monkeypatch.setattr(client, "send_request", lambda self, method, uri, json: sent.append((method, uri, json)))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "neuronpedia"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"neuronpedia-{number:03d}.json").write_text(f'{{"batch": {number}}}')
+    run_guide("sharing.md")
+    assert sent == [("POST", "upload-batch", {"batch": number}) for number in range(2)]

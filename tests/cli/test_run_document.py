@@ -136,6 +136,8 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     )
 
 
+# beartype draws from `random` to choose what it checks, which is no part of any example
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.parametrize("name", option_classes())
 @settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
