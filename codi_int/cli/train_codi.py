@@ -53,7 +53,7 @@ def train_codi(
         Path | None, o.output(metavar="FOLDER", help="Folder of checkpoint, curve.csv, model.  [default: runs/NAME]")
     ] = None,
 ) -> None:
-    """Train a CODI model on stories, or make one of a pretrained model; the same command goes on where a run stopped.
+    """Train a CODI model on stories, or one of a pretrained model; the same command goes on where a run stopped.
 
     Example: codi-int train-codi --recipe codi-mini --out runs/codi-mini --minutes 30
 
