@@ -49,7 +49,7 @@ MOST_POSITIONAL = 5
 """arguments that a call may pass without naming them"""
 MOST_PARAMETERS = 8
 """what takes more takes a record"""
-CALLED_BY_KEYWORD = {"run_curve", "run_map", "run_screen", "capture_to_disk", "compare_paired", "run"}
+CALLED_BY_KEYWORD = {"run_curve", "run_map", "run_screen", "capture_to_disk", "compare_paired", "run", "train_codi"}
 """functions of more, most of them settings that few callers give; a contract names the last two"""
 VARIADIC = {"run", "run_words", "table", "_narrow", "add_row"}
 """functions of `*words` and of `*columns`: there is nothing to name"""

@@ -124,7 +124,7 @@ COMMANDS = (
     Entry(
         "train-codi",
         "codi_int.cli.train_codi:train_codi",
-        "Train a CODI model on stories; the same command goes on where a stopped run stands.",
+        "Train a CODI model on stories, or one of a pretrained model; the same command goes on where a run stopped.",
     ),
     Entry(
         "doctor",

@@ -93,7 +93,7 @@ def test_the_shipped_recipe_is_found_from_anywhere(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     assert Recipe.load("codi-mini").total_batches == 3350
     result = train(Path("nowhere"), tmp_path / "run")
-    assert str(result.exception).endswith("Give the path of a recipe's JSON file, or a name: codi-mini.")
+    assert "Give the path of a recipe's JSON file, or a name: codi-mini" in str(result.exception)
 
 
 def test_another_name_exports_again(recipe: Path, finished: Path) -> None:
