@@ -34,7 +34,9 @@ def test_a_kept_screen_is_drawn_and_can_be_drawn_again(run: Callable, words: tup
 
 def test_kept_maps_and_curves_are_drawn(run: Callable, words: tuple[str, ...], tmp_path: Path) -> None:
     assert run("map", *words, "--out", str(tmp_path / "map")).code == 0
-    assert pictures(tmp_path / "map") == {"map"}
+    assert pictures(tmp_path / "map") == {"map-accuracy", "map-logprob"}
+    assert run("map", *words, "--later", "free", "--out", str(tmp_path / "free")).code == 0
+    assert pictures(tmp_path / "free") == {"map"}
     assert run("curve", *words, "--n", "1", "--draws", "1", "--out", str(tmp_path / "curve")).code == 0
     assert pictures(tmp_path / "curve") == {"curve"}
 

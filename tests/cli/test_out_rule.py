@@ -20,7 +20,7 @@ COMMANDS = [
     ("swap --layer 2 --feature LIVING --with 3 --controls 1", "--limit 7", {"effect"}),
     ("screen --layer 2 --feature LIVING,3", "--limit 7", {"volcano", "firing", "effects", "ranks"}),
     ("curve --layer 2 --n 1 --draws 1", "--draws 2", {"curve"}),
-    ("map --layer 2 --position 3", "--mode zero", {"map"}),
+    ("map --layer 2 --position 3", "--mode zero", {"map-accuracy", "map-logprob"}),
     ("patch --layer 2 --auto different --step 1 --underpowered --controls 1", "--controls 2", {"effect"}),
     ("eval", "--limit 7", {"accuracy"}),
     ("think --limit 2", "--limit 3", {"thoughts"}),
